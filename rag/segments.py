@@ -1,0 +1,118 @@
+"""How a segment, the unit of evidence, is written down.
+
+Three forms of the same thing, each with a round trip that is the identity: the value (`rag.types.Segment`), the
+payload of a point in the vector store (flat JSON), and its locator as a W3C media fragment
+(``#page=3&xywh=percent:10,20,30,40``, ``#t=12.400,19.000``, ``#char=100,240``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from rag.errors import QueryError
+from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
+
+_NAMESPACE = uuid.UUID("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10")
+_RESERVED = frozenset(
+    {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words"}
+)
+
+
+def asset_id(sha256_hex: str) -> str:
+    """Id of the asset with this content, so that the same content under two names is one asset."""
+    return str(uuid.uuid5(_NAMESPACE, sha256_hex))
+
+
+def segment_id(segment: Segment) -> str:
+    """UUID that is the same whenever the same asset is segmented in the same way."""
+    place = f"{segment.ordinal}:{segment.kind}:{to_fragment(segment.locator)}"
+    return str(uuid.uuid5(uuid.UUID(segment.asset_id), place))
+
+
+def to_payload(segment: Segment) -> dict[str, Any]:
+    """Flat JSON of a segment, as stored with its vectors; media are never in it."""
+    payload: dict[str, Any] = dict(segment.meta)
+    clash = _RESERVED & set(payload)
+    if clash:
+        raise ValueError(f"metadata may not use {sorted(clash)}")
+    payload |= {
+        "asset_id": segment.asset_id,
+        "ordinal": segment.ordinal,
+        "modality": segment.modality,
+        "kind": segment.kind,
+        "fragment": to_fragment(segment.locator),
+        "text": segment.text,
+        "caption": segment.caption,
+        "tags": list(segment.tags),
+        "title": segment.title,
+    }
+    if segment.words:
+        payload["words"] = [[w.text, w.start_s, w.end_s, w.probability] for w in segment.words]
+    return payload
+
+
+def from_payload(payload: Mapping[str, Any]) -> Segment:
+    """The segment that `to_payload` wrote."""
+    return Segment(
+        asset_id=payload["asset_id"],
+        ordinal=payload["ordinal"],
+        modality=payload["modality"],
+        kind=payload["kind"],
+        locator=from_fragment(payload["fragment"]),
+        text=payload["text"],
+        caption=payload["caption"],
+        tags=tuple(payload["tags"]),
+        title=payload["title"],
+        words=tuple(Word(*w) for w in payload.get("words", ())),
+        meta={k: v for k, v in payload.items() if k not in _RESERVED},
+    )
+
+
+def to_fragment(locator: Locator) -> str:
+    """The locator as the part of a URI after ``#`` (W3C Media Fragments 1.0; RFC 5147 for ``char``)."""
+    match locator:
+        case CharSpan(start, end):
+            return f"char={start},{end}"
+        case PageBox(page, box):
+            return f"page={page}" + (f"&{_xywh(box)}" if box else "")
+        case ImageRegion(box):
+            return _xywh(box) if box else ""
+        case TimeSpan(start_s, end_s):
+            return f"t={start_s:.3f},{end_s:.3f}"
+        case FrameRegion(at_s, box):
+            return f"t={at_s:.3f}" + (f"&{_xywh(box)}" if box else "")
+
+
+def from_fragment(fragment: str) -> Locator:
+    """The locator that `to_fragment` wrote.
+
+    Raises:
+        QueryError: the fragment is malformed.
+    """
+    try:
+        fields = dict(part.split("=", 1) for part in fragment.split("&")) if fragment else {}
+        box = _box(fields["xywh"]) if "xywh" in fields else None
+        if "char" in fields:
+            start, end = fields["char"].split(",")
+            return CharSpan(int(start), int(end))
+        if "page" in fields:
+            return PageBox(int(fields["page"]), box)
+        if "t" in fields:
+            times = [float(t) for t in fields["t"].split(",")]
+            return TimeSpan(times[0], times[1]) if len(times) == 2 else FrameRegion(times[0], box)
+        if fields and "xywh" not in fields:
+            raise ValueError(fragment)
+        return ImageRegion(box)
+    except (ValueError, IndexError) as error:
+        raise QueryError(f"`#{fragment}` names no place in a medium; write it like #t=12.4,19.") from error
+
+
+def _xywh(box: Box) -> str:
+    return "xywh=percent:" + ",".join(f"{100 * side:.2f}" for side in (box.x, box.y, box.w, box.h))
+
+
+def _box(text: str) -> Box:
+    x, y, w, h = (float(side) / 100 for side in text.removeprefix("percent:").split(","))
+    return Box(x, y, w, h)

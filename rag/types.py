@@ -1,0 +1,304 @@
+"""The values that flow through Exhibit: frozen, compared by value, without I/O.
+
+Times are seconds from the start of the recording, rounded to milliseconds. Boxes are fractions of the width and
+height of the page, picture or frame, origin at the top left, rounded to 1e-4, so that a locator written as a media
+fragment and read back is the same locator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from rag.errors import QueryError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Modality = Literal["text", "image", "audio", "video"]
+Kind = Literal["passage", "figure", "picture", "speech", "frame"]
+MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in fractions of the whole, each in [0, 1]: left, top, width, height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y", "w", "h"):
+            object.__setattr__(self, name, round(min(max(float(getattr(self, name)), 0.0), 1.0), 4))
+
+
+@dataclass(frozen=True, slots=True)
+class CharSpan:
+    """Characters ``[start, end)`` of the text that was extracted from a document."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageBox:
+    """A page or slide, counted from 1, and optionally a rectangle on it."""
+
+    page: int
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRegion:
+    """A picture, or a rectangle in it; upright, that is after its EXIF orientation is applied."""
+
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """Seconds ``[start_s, end_s)`` of a recording or a video."""
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start_s", round(float(self.start_s), 3))
+        object.__setattr__(self, "end_s", round(float(self.end_s), 3))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRegion:
+    """The frame that is shown at ``at_s`` in a video or animation, or a rectangle in it."""
+
+    at_s: float
+    box: Box | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at_s", round(float(self.at_s), 3))
+
+
+Locator = CharSpan | PageBox | ImageRegion | TimeSpan | FrameRegion
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word with its time and the recogniser's probability."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of an asset that can be found, shown and cited.
+
+    Attributes:
+        asset_id: id of the asset, from `asset_id`.
+        ordinal: position among the asset's segments, from 0.
+        modality: medium of the evidence; a frame and the speech of a video are both ``video``.
+        kind: what it is; decides which encoder sees it.
+        locator: the place in the asset.
+        text: what is read or heard there: passage, OCR, transcript. Empty where there are no words.
+        caption: what its surroundings say it shows: alt text, caption, sidecar. Never model output.
+        tags: what the image encoder believes it shows, most probable first.
+        title: name of the asset or heading above the place, for people.
+        words: spoken words with times, for speech.
+        meta: more fields that can be filtered on (``page``, ``start_s``, ``language``, ``confidence``, ``width_px``…).
+    """
+
+    asset_id: str
+    ordinal: int
+    modality: Modality
+    kind: Kind
+    locator: Locator
+    text: str = ""
+    caption: str = ""
+    tags: tuple[str, ...] = ()
+    title: str = ""
+    words: tuple[Word, ...] = ()
+    meta: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def searchable_text(self) -> str:
+        """Words by which the segment can be found: caption, then what is read or heard; tags are left out."""
+        return "\n".join(part for part in (self.caption, self.text) if part)
+
+    def tagged(self, tags: tuple[str, ...]) -> Segment:
+        """The same segment with the image encoder's tags."""
+        return replace(self, tags=tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A segment on its way to the encoders, with its pixels (RGB, upright) where it has any."""
+
+    segment: Segment
+    picture: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One ranking that found a hit: its name, the hit's rank in it from 1, and the raw score there."""
+
+    name: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A segment that a search found.
+
+    Attributes:
+        segment: what was found.
+        score: fused score; comparable within one search only.
+        path: where the asset's file is now; empty when the catalog knows no file for it.
+        lanes: the rankings that found it.
+        relevance: logit of Yes minus No from the language model; None where it did not judge.
+    """
+
+    segment: Segment
+    score: float
+    path: str = ""
+    lanes: tuple[Lane, ...] = ()
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A numbered exhibit, made once, when it is shown to the language model."""
+
+    number: int
+    hit: Hit
+
+    @property
+    def segment(self) -> Segment:
+        """What is shown."""
+        return self.hit.segment
+
+    @property
+    def locator(self) -> Locator:
+        """The place in the medium."""
+        return self.hit.segment.locator
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Characters ``[start, end)`` of an answer's text that rest on the exhibit with this number."""
+
+    exhibit: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a question's way through the engine, for ``Answer.trace``."""
+
+    name: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the knowledge base says, and what that rests on.
+
+    Attributes:
+        question: what was asked, in words.
+        text: the answer, with a marker such as ``[E1]`` after each statement.
+        citations: which characters rest on which exhibit.
+        evidence: the exhibits that the language model was shown, or the nearest misses when it declined.
+        declined: True when the collection does not hold the answer.
+        warnings: what went wrong on the way without stopping it.
+        trace: the steps, with their seconds.
+    """
+
+    question: str
+    text: str
+    citations: tuple[Citation, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    declined: bool = False
+    warnings: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
+    renderer: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cited(self) -> tuple[Evidence, ...]:
+        """The exhibits that the answer really cites, by number."""
+        used = {c.exhibit for c in self.citations}
+        return tuple(e for e in self.evidence if e.number in used)
+
+    def render(self) -> str:
+        """One self-contained HTML page with the answer and its evidence: pages, pictures, playable seconds."""
+        if self.renderer is None:
+            raise QueryError("This answer was not made by a knowledge base, so it cannot find its media.")
+        return self.renderer(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file of an ingest run."""
+
+    path: str
+    state: Literal["indexed", "unchanged", "empty", "failed", "removed", "skipped"]
+    segments: int = 0
+    reason: str = ""
+    seconds: float = 0.0
+    asset_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """All results of an ingest run, in the order in which files were finished."""
+
+    results: tuple[FileResult, ...] = ()
+    seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[FileResult]:
+        return iter(self.results)
+
+    @property
+    def failed(self) -> tuple[FileResult, ...]:
+        """The files that could not be indexed, each with its reason."""
+        return tuple(r for r in self.results if r.state == "failed")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of files by state."""
+        states = [r.state for r in self.results]
+        return {s: states.count(s) for s in dict.fromkeys(states)}
+
+
+Condition = Scalar | list[Scalar] | Mapping[str, float]
+Where = Mapping[str, Condition]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which segments a search may return; an empty filter admits all.
+
+    Attributes:
+        modalities: the media to look in, empty for all.
+        asset_ids: the assets to look in, empty for all.
+        where: payload field to a value, a list of accepted values, or a range such as ``{"gte": 1, "lt": 5}``.
+    """
+
+    modalities: frozenset[Modality] = frozenset()
+    asset_ids: frozenset[str] = frozenset()
+    where: Where = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.modalities) - set(MODALITIES))
+        if unknown:
+            raise QueryError(f"Unknown modality {', '.join(unknown)}; choose from {', '.join(MODALITIES)}.")
+        for key, condition in self.where.items():
+            if isinstance(condition, Mapping) and not set(condition) <= {"gt", "gte", "lt", "lte"}:
+                raise QueryError(f"Filter on `{key}` has keys {sorted(condition)}; a range takes gt, gte, lt, lte.")
