@@ -1,0 +1,201 @@
+"""What a file is, decided by its content, and which files lie under the paths that were given.
+
+Nothing is read here beyond a file's first bytes, its SHA-256 and, for containers that may hold sound, pictures or
+both, their headers. The readers (`ingest.documents`, `ingest.images`, ...) take a `Source` from here.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from ingest.sniff import HEAD_BYTES, media_type_of
+from rag.config import Settings
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+from rag.segments import asset_id
+
+Medium = Literal["document", "image", "audio", "video"]
+
+_JUNK_NAMES = frozenset({"__pycache__", "__MACOSX", "node_modules", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"})
+_KINDS_OF_FILE = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as taken in.
+
+    Attributes:
+        path: where it is.
+        sha256: of its content, in hexadecimal.
+        size: in bytes.
+        media_type: IANA media type of the content.
+        medium: which reader takes it.
+        captions: what documents beside a picture say it shows.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    media_type: str
+    medium: Medium
+    captions: tuple[str, ...] = ()
+
+    @property
+    def asset_id(self) -> str:
+        """Id of the content, the same for every copy of the file."""
+        return asset_id(self.sha256)
+
+    @property
+    def title(self) -> str:
+        """The file's name, for people."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How much there is to read in a file, found without reading it; the units of a plan's estimate."""
+
+    pages: int = 0
+    pictures: int = 0
+    audio_s: float = 0.0
+    video_s: float = 0.0
+    characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A path that could not be looked at; for a folder, what lies below is unknown and must not count as removed."""
+
+    path: Path
+    reason: str
+    is_folder: bool
+
+
+def identify(path: Path, settings: Settings) -> Source:
+    """Look at a file's content and hash it.
+
+    Raises:
+        UnsupportedMedia: no reader takes this kind of content, or the path is no regular file.
+        DamagedMedia: empty, truncated or not what its first bytes promise; or the disk fails.
+        ProtectedMedia: it may not be read, or is encrypted as a whole.
+        MediaTooLarge: larger than `settings.max_file_mb`.
+        MediaError: it is not there, as at the end of a dangling link.
+    """
+    try:
+        with _open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            _check_size(size, settings)
+            head = file.read(HEAD_BYTES)
+            media_type = media_type_of(path, head)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _readable_reason(error) from error
+    return Source(path, digest, size, media_type, medium_of(media_type))
+
+
+def medium_of(media_type: str) -> Medium:
+    """Which reader takes this media type; SVG counts as a document because it is read for its words."""
+    match media_type.split("/", 1):
+        case ["image", subtype] if subtype != "svg+xml":
+            return "image"
+        case ["audio", _]:
+            return "audio"
+        case ["video", _]:
+            return "video"
+    return "document"
+
+
+def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
+    """Yield the files that were given and those in given folders, sorted, each once, as absolute paths.
+
+    In folders, hidden files, lock files of office programs and the leftovers of version control and operating systems
+    are passed over. Links are followed; a folder is entered once, however many links lead to it. A given path that
+    does not exist is yielded as a file: `identify` says what is wrong with it.
+    """
+    seen: set[Path] = set()
+    entered: set[tuple[int, int]] = set()
+    for path in paths:
+        absolute = Path(os.path.abspath(path))
+        for found in _descend(absolute, entered) if absolute.is_dir() else (absolute,):
+            key = found.path if isinstance(found, Unreadable) else found
+            if key not in seen:
+                seen.add(key)
+                yield found
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    # Looked at before it is opened, because opening a named pipe waits for its other end.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS_OF_FILE if test(mode)), "no regular file")
+        raise UnsupportedMedia(f"It is {kind}, not a file.")
+    return path.open("rb")
+
+
+def _check_size(size: int, settings: Settings) -> None:
+    if size == 0:
+        raise DamagedMedia("It is empty (0 bytes).")
+    if size > settings.max_file_mb * 1e6:
+        raise MediaTooLarge(
+            f"It has {size / 1e6:,.0f} MB, more than the limit of {settings.max_file_mb:,.0f} MB; "
+            "split it, or raise EXHIBIT_MAX_FILE_MB."
+        )
+
+
+def _readable_reason(error: OSError) -> MediaError:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return MediaError("There is no such file; if it is a link, what it points at is gone.")
+        case errno.ELOOP:
+            return MediaError("It is a link that leads back to itself; point it at a file.")
+        case errno.EACCES | errno.EPERM:
+            return ProtectedMedia("You have no permission to read it; change its permissions or run as its owner.")
+        case errno.ENAMETOOLONG:
+            return MediaError("Its path is longer than this system can open; shorten it.")
+    return DamagedMedia(f"It could not be read: {error.strerror or error}.")
+
+
+def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
+    """Files below a folder in the order of their paths; a stack of iterators, as deep folders outgrow recursion."""
+    stack = [_entries(folder, entered)]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif isinstance(entry, Unreadable):
+            yield entry
+        elif entry.is_dir():
+            stack.append(_entries(entry, entered))
+        else:
+            yield entry
+
+
+def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
+    try:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        if identity in entered:
+            return
+        names = sorted(os.listdir(folder))
+        entered.add(identity)
+    except OSError as error:
+        yield Unreadable(folder, f"The folder could not be read: {error.strerror or error}.", is_folder=True)
+        return
+    yield from (folder / name for name in names if not _is_junk(name))
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith((".", "~$")) or name in _JUNK_NAMES

@@ -1,0 +1,216 @@
+"""Bytes that are text: their characters, and which kind of text they are."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import itertools
+import json
+import re
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# C0 controls that no text holds; escape (terminal logs) and form feed (page breaks) are left out.
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
+_DETECT_BYTES = 256 * 1024
+_HTML_ROOTS = frozenset(
+    [
+        "html",
+        "head",
+        "body",
+        "div",
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "table",
+        "ul",
+        "ol",
+        "section",
+        "article",
+        "main",
+        "header",
+        "nav",
+        "span",
+        "a",
+        "img",
+        "pre",
+        "style",
+        "script",
+        "meta",
+        "title",
+        "link",
+        "center",
+        "font",
+        "form",
+        "figure",
+        "blockquote",
+    ]
+)
+_BY_SUFFIX = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".mdown": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".xhtml": "text/html",
+    ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
+    ".srt": "application/x-subrip",
+}
+_OPENING = re.compile(
+    r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+[^>\[]*(?:\[.*?\]\s*)?>|\s)*<(?:\w+:)?(\w+)", re.S | re.I
+)
+_MARKDOWN_SIGNS = (
+    re.compile(r"^#{1,6} \S", re.M),
+    re.compile(r"^(?:```|~~~)", re.M),
+    re.compile(r"!?\[[^\]\n]*\]\([^)\s]+[^)\n]*\)"),
+    re.compile(r"^\|?(?:\s*:?-{3,}:?\s*\|)+", re.M),
+    re.compile(r"\*\*\S[^*\n]*\*\*"),
+    re.compile(r"^\S.*\n(?:={3,}|-{3,})$", re.M),
+)
+
+
+def decode(data: bytes) -> str:
+    """The characters of a text: by its byte order mark, as UTF-8, or by the likeliest legacy encoding.
+
+    Never fails: bytes that fit no encoding become U+FFFD. Line ends become ``\\n``; NUL, which databases and XML
+    refuse, is dropped.
+    """
+    text = data.removeprefix(codecs.BOM_UTF8).decode(_encoding(data), errors="replace")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+
+
+def is_text(head: bytes) -> bool:
+    """Whether these first bytes of a file are text in some encoding, which may end within a character."""
+    if any(head.startswith(mark) for mark, _ in _BOMS):
+        return True
+    if 0 in head:
+        return _is_utf16(head[:4096])
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    return controls == 0 if _is_utf8(head) else controls * 200 < len(head) and _is_legacy_text(head)
+
+
+def text_media_type(head: bytes, suffix: str) -> str | None:
+    """Media type of a file that is text, judged by its first bytes; None when they are not text.
+
+    Args:
+        head: the file's beginning, which may end within a character.
+        suffix: of its name, in lower case; decides only between kinds that the content leaves open.
+    """
+    if not is_text(head):
+        return None
+    text = decode(head)
+    if suffix not in (".md", ".markdown"):
+        marked_up = _marked_up_media_type(text)
+        if marked_up:
+            return marked_up
+    if _is_json(text):
+        return "application/json"
+    if text.startswith("WEBVTT"):
+        return "text/vtt"
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    if suffix in ("", ".txt", ".text"):
+        return _likeliest_media_type(text)
+    return "text/plain"
+
+
+def delimiter_of(text: str) -> str | None:
+    """The character that parts the columns of a table, when every one of its first rows has as many."""
+    for delimiter in "\t;,|":
+        rows = csv.reader(itertools.islice(text.splitlines(), 40), delimiter=delimiter)
+        try:
+            widths = [len(row) for row in rows if row]
+        except csv.Error:
+            continue
+        widths = widths[:-1] if len(widths) > 2 else widths  # the last row may be cut
+        if len(widths) > 1 and min(widths) == max(widths) > 1:
+            return delimiter
+    return None
+
+
+def _encoding(data: bytes) -> str:
+    for mark, name in _BOMS:
+        if data.startswith(mark):
+            return name
+    sample = data[:4096]
+    zeros = sample.count(0)
+    if zeros > len(sample) // 4:
+        return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+    if _is_utf8(data):
+        return "utf-8"
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(data[:_DETECT_BYTES]).best()
+    return best.encoding if best else "cp1252"
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # incremental: the data may end within a character
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_utf16(sample: bytes) -> bool:
+    """Whether every second byte is mostly zero and the other hardly ever, as in UTF-16 of a Latin script."""
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    return max(even, odd) > 0.35 * len(sample) and min(even, odd) < 0.01 * len(sample)
+
+
+def _is_legacy_text(head: bytes) -> bool:
+    """Whether words outnumber noise: in an 8-bit encoding, printable ASCII or runs of letters above 0x7f prevail."""
+    printable = sum(32 <= byte < 127 or byte in b"\t\n\r" or byte >= 0xA0 for byte in head[:4096])
+    spaces = sum(byte in b" \n\t" for byte in head[:4096])
+    return printable > 0.9 * len(head[:4096]) and spaces * 50 > len(head[:4096])
+
+
+def _marked_up_media_type(text: str) -> str | None:
+    opening = _OPENING.match(text[:20_000])
+    if not opening:
+        return None
+    root = opening.group(1).lower()
+    if root == "html" or re.match(r"\s*<!doctype html", text[:200], re.I):
+        return "text/html"
+    if root == "svg":
+        return "image/svg+xml"
+    if text.lstrip().startswith("<?xml") or root not in _HTML_ROOTS:
+        return "application/xml"
+    return "text/html"
+
+
+def _is_json(text: str) -> bool:
+    start = text.lstrip()[:1]
+    if not start or start not in "{[":
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except json.JSONDecodeError as error:
+        # The head of a longer file ends too early: the error is at its very end.
+        return len(text) > 1000 and error.pos > len(text) - 200
+    except RecursionError:
+        return False
+    following = text.lstrip()[end:].lstrip()[:1]
+    return not following or following in "{["  # one value, or one on each line
+
+
+def _likeliest_media_type(text: str) -> str:
+    if sum(bool(sign.search(text)) for sign in _MARKDOWN_SIGNS) > 1:
+        return "text/markdown"
+    delimiter = delimiter_of(text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if delimiter and len(lines) > 3 and lines[0].count(delimiter) > 1:
+        return "text/tab-separated-values" if delimiter == "\t" else "text/csv"
+    if re.match(r"1\n\d\d:\d\d:\d\d,\d{3} --> ", text):
+        return "application/x-subrip"
+    return "text/plain"
