@@ -12,8 +12,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from ingest.sniff import HEAD_BYTES, media_type_of
 from rag.config import Settings
@@ -136,7 +137,7 @@ def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
                 yield found
 
 
-def _open_regular(path: Path) -> IO[bytes]:
+def _open_regular(path: Path) -> BufferedReader:
     # Looked at before it is opened, because opening a named pipe waits for its other end.
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):

@@ -18,42 +18,9 @@ _BOMS = (
 # C0 controls that no text holds; escape (terminal logs) and form feed (page breaks) are left out.
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
 _DETECT_BYTES = 256 * 1024
-_HTML_ROOTS = frozenset(
-    [
-        "html",
-        "head",
-        "body",
-        "div",
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "table",
-        "ul",
-        "ol",
-        "section",
-        "article",
-        "main",
-        "header",
-        "nav",
-        "span",
-        "a",
-        "img",
-        "pre",
-        "style",
-        "script",
-        "meta",
-        "title",
-        "link",
-        "center",
-        "font",
-        "form",
-        "figure",
-        "blockquote",
-    ]
+_HTML_ROOTS = re.compile(
+    r"html|head|body|div|p|h[1-6]|table|ul|ol|section|article|main|header|nav|span|a|img|pre|style|script|meta|title|"
+    r"link|center|font|form|figure|blockquote"
 )
 _BY_SUFFIX = {
     ".md": "text/markdown",
@@ -184,7 +151,7 @@ def _marked_up_media_type(text: str) -> str | None:
         return "text/html"
     if root == "svg":
         return "image/svg+xml"
-    if text.lstrip().startswith("<?xml") or root not in _HTML_ROOTS:
+    if text.lstrip().startswith("<?xml") or not _HTML_ROOTS.fullmatch(root):
         return "application/xml"
     return "text/html"
 

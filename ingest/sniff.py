@@ -6,6 +6,7 @@ Matroska, Ogg, ...) are opened with PyAV, because only their headers tell which.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -76,42 +77,9 @@ _UNREAD = (
     (b"OTTO", "a font"),
     (b"\x00\x00\x01\x00", "an icon file"),
 )
-_NAMED_LIKE_MEDIA = frozenset(
-    [
-        ".pdf",
-        ".docx",
-        ".pptx",
-        ".xlsx",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".avif",
-        ".wav",
-        ".mp3",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".flac",
-        ".m4a",
-        ".aac",
-        ".aiff",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".webm",
-        ".mkv",
-        ".avi",
-        ".ts",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".ogv",
-    ]
+_NAMED_LIKE_MEDIA = re.compile(
+    r"\.(pdf|docx|pptx|xlsx|png|jpe?g|gif|webp|tiff?|bmp|avif|wav|mp3|og[gav]|opus|flac|m4[av]|aac|aiff?|mp4|mov|webm|mkv|"
+    r"avi|ts|mpe?g|wmv)"
 )
 
 
@@ -140,7 +108,7 @@ def _refusal(path: Path, head: bytes) -> DamagedMedia | UnsupportedMedia:
         looks_like = "a tar archive; unpack it"
     if looks_like:
         return UnsupportedMedia(f"It looks like {looks_like}. No reader takes it.")
-    if path.suffix.lower() in _NAMED_LIKE_MEDIA:
+    if _NAMED_LIKE_MEDIA.fullmatch(path.suffix.lower()):
         return DamagedMedia(f"It is named {path.suffix} but its content is not that; it is damaged or mislabelled.")
     return UnsupportedMedia(f"It is binary data of an unknown kind (it starts with {head[:8].hex(' ')}).")
 
