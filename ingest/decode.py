@@ -1,0 +1,315 @@
+"""Sound and pictures out of media containers, on one clock, bounded, with PyAV's errors mapped.
+
+The clock: seconds from the container's start time, which is where players and ``ffmpeg -ss`` count from. Every frame
+is placed by its own presentation time, so late starts, gaps, edit lists and variable rates stay true.
+
+A few broken packets are passed over, as every player does. A file of which more than one packet in fifty is broken, or
+which ends well before the length that its header states, is damaged as a whole: a half of it is never indexed silently.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+
+SAMPLE_RATE = 16_000
+
+# Demuxers that read one local file; playlists (HLS, DASH, concat) could name other files or hosts.
+_FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,dts,eac3,flac,flv,h264,hevc,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
+    "mpeg,mpegts,mpegvideo,ogg,rm,swf,tta,w64,wav,wv"
+)
+# Those whose header states the length of the whole; the others estimate it from bytes or from the last page.
+_STATED_LENGTH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "avi"})
+_UNKNOWN = "Its container or codec is none that is read here; convert it to MP4 (H.264, AAC), WebM or WAV."
+_TAGS = ("title", "artist", "album", "composer", "genre", "description", "comment")
+_TAG_CHARACTERS = 400
+
+_PIECE_S = 10.0
+# Below this a difference between presentation time and counted samples is jitter of the container.
+_JITTER_S = 0.2
+# A clock that jumps back further than this was reset; players go on counting.
+_RESET_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Gapless sound: mono float32 samples in [-1, 1] at 16 kHz, and when the first of them is heard."""
+
+    start_s: float
+    samples: NDArray[np.float32]
+
+    @property
+    def end_s(self) -> float:
+        """When the last sample has been heard."""
+        return self.start_s + len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded frame and when it is shown."""
+
+    at_s: float
+    frame: VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be decoded: seconds of the recording, pixels of a frame; and the threads to decode with."""
+
+    seconds: float
+    pixels: int
+    threads: int = 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """Open a media file; in the body, too, whatever PyAV raises becomes a `MediaError`.
+
+    Raises:
+        UnsupportedMedia: no demuxer or decoder for it.
+        DamagedMedia: truncated, malformed or not a media file.
+        ProtectedMedia: it may not be read.
+    """
+    import av
+
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+            yield container
+    except av.FFmpegError as error:
+        raise _media_error(error) from error
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """The sound track that a player would choose."""
+    return container.streams.best("audio")
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The first moving-picture track; cover art attached to a recording is none."""
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    return next((s for s in container.streams.video if not s.disposition & still), None)
+
+
+def stated_s(container: InputContainer) -> float:
+    """Length of the whole as its headers state or suggest it, in seconds; 0 where they do not."""
+    return max(container.duration or 0, 0) / 1e6
+
+
+def description(container: InputContainer) -> str:
+    """What the container's own tags say it is: title, artist, album, comment; empty without tags."""
+    found: dict[str, None] = {}
+    for metadata in (container.metadata, *(s.metadata for s in container.streams)):
+        lowered = {key.lower(): value.strip()[:_TAG_CHARACTERS] for key, value in metadata.items()}
+        found |= {lowered[tag]: None for tag in _TAGS if lowered.get(tag)}
+    return " · ".join(found)
+
+
+def check_length(container: InputContainer, limits: Limits) -> None:
+    """Refuse, before decoding, what is too long by its own header.
+
+    Raises:
+        MediaTooLarge: longer than `limits.seconds`.
+    """
+    if stated_s(container) > limits.seconds:
+        raise _too_long(stated_s(container), limits)
+
+
+def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
+    """Decode the sound track to gapless pieces of at most 10 s, in order; nothing where there is no track.
+
+    Raises:
+        MediaTooLarge: it goes on for longer than `limits.seconds`.
+        DamagedMedia: the file breaks off or is broken.
+    """
+    stream = sound_stream(container)
+    if stream is None:
+        return
+    check_length(container, limits)
+    mono = _Mono()
+    for frame in _decoded(container, stream):
+        at_s = _time_s(frame, container)
+        if at_s is not None and _is_apart(at_s, mono.now_s):
+            yield from mono.finish()
+            mono.now_s = at_s
+        mono.add(frame)
+        if max(mono.now_s, mono.total_s) > limits.seconds:
+            raise _too_long(max(mono.now_s, mono.total_s), limits)
+        if mono.waiting_s >= _PIECE_S:
+            yield mono.take()
+    yield from mono.finish()
+
+
+def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool = False) -> Iterator[Picture]:
+    """Decode the moving pictures, in the order in which they are shown.
+
+    Raises:
+        MediaTooLarge: it goes on for longer than `limits.seconds`, or its frames have more than `limits.pixels`.
+        DamagedMedia: the file breaks off or is broken.
+    """
+    stream = picture_stream(container)
+    if stream is None:
+        return
+    check_length(container, limits)
+    context = stream.codec_context
+    _check_pixels(context.width, context.height, limits)
+    context.options = {"max_pixels": str(limits.pixels)}
+    context.thread_count, stream.thread_type = limits.threads, "AUTO"
+    if keyframes_only:
+        context.skip_frame = "NONKEY"
+    step_s = float(1 / (stream.average_rate or 25))
+    next_s = 0.0
+    for frame in _decoded(container, stream):
+        at_s = _time_s(frame, container)
+        at_s = next_s if at_s is None else at_s
+        next_s = at_s + step_s
+        if at_s > limits.seconds:
+            raise _too_long(at_s, limits)
+        _check_pixels(frame.width, frame.height, limits)
+        yield Picture(at_s, frame)
+
+
+class _Mono:
+    """Brings frames of any rate and layout to gapless 16 kHz mono, and counts where on the clock they end."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.total_s = 0.0
+        self.waiting_s = 0.0
+        self._waiting: list[NDArray[np.int16]] = []
+        self._resampler: Any = None
+        self._setup: tuple[str, str, int] | None = None
+
+    def add(self, frame: AudioFrame) -> None:
+        from av import AudioResampler
+
+        setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if setup != self._setup:
+            self._flush()
+            # 16-bit, because libswresample then scales a downmix so that it cannot clip.
+            self._resampler, self._setup = AudioResampler("s16", "mono", SAMPLE_RATE), setup
+        frame.pts = None
+        self._keep(self._resampler.resample(frame))
+
+    def take(self) -> Sound:
+        """All that waits, as one piece."""
+        samples = np.concatenate(self._waiting).astype(np.float32) / 32768.0
+        piece = Sound(self.now_s - self.waiting_s, samples)
+        self._waiting, self.waiting_s = [], 0.0
+        return piece
+
+    def finish(self) -> Iterator[Sound]:
+        """End the gapless stretch."""
+        self._flush()
+        if self._waiting:
+            yield self.take()
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            self._keep(self._resampler.resample(None))
+            self._resampler = self._setup = None
+
+    def _keep(self, frames: Iterable[AudioFrame]) -> None:
+        for frame in frames:
+            self._waiting.append(frame.to_ndarray()[0])
+            seconds = frame.samples / SAMPLE_RATE
+            self.waiting_s += seconds
+            self.now_s += seconds
+            self.total_s += seconds
+
+
+def _is_apart(at_s: float, now_s: float) -> bool:
+    return at_s - now_s > _JITTER_S or -_RESET_S < at_s - now_s < -_JITTER_S
+
+
+def _time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base) - (container.start_time or 0) / 1e6
+
+
+def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
+    """Frames of one stream; packets of the others are looked at for how far the file reaches."""
+    import av
+
+    if stream.codec_context is None:
+        raise UnsupportedMedia(_UNKNOWN)
+    packets = broken = 0
+    reached_s = 0.0
+    for packet in container.demux():
+        reached_s = max(reached_s, _end_s(packet))
+        # An empty packet with a time repeats the frame before (Theora); one without a time ends the stream.
+        if packet.stream is not stream or (packet.size == 0 and packet.pts is not None):
+            continue
+        packets += 1
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            broken += 1
+            continue
+        broken += sum(frame.is_corrupt for frame in frames)
+        yield from (frame for frame in frames if not frame.is_corrupt)
+    _check_whole(container, reached_s, packets, broken)
+
+
+def _end_s(packet: Packet) -> float:
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+def _check_whole(container: InputContainer, reached_s: float, packets: int, broken: int) -> None:
+    if broken > max(3, packets / 50):
+        raise DamagedMedia(f"{broken} of its {packets} packets are broken; copy it again from where it came from.")
+    length_s = stated_s(container)
+    reached_s -= (container.start_time or 0) / 1e6
+    if container.format.name in _STATED_LENGTH and length_s - reached_s > max(1.0, length_s / 20):
+        raise DamagedMedia(
+            f"It breaks off after {reached_s:.1f} s of the {length_s:.1f} s that its header states; "
+            "copy it again from where it came from."
+        )
+
+
+def _check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise MediaTooLarge(
+            f"Its frames have {width} x {height} pixels, more than the limit of {limits.pixels:,}; "
+            "scale it down, or raise EXHIBIT_MAX_PIXELS."
+        )
+
+
+def _too_long(seconds: float, limits: Limits) -> MediaTooLarge:
+    return MediaTooLarge(
+        f"It is {seconds:,.0f} s long or longer, more than the limit of {limits.seconds:,.0f} s; "
+        "split it, or raise EXHIBIT_MAX_MEDIA_S."
+    )
+
+
+def _media_error(error: Any) -> MediaError:
+    import av.error
+
+    if error.errno == errno.EACCES:
+        return ProtectedMedia("You have no permission to read it; change its permissions or run as its owner.")
+    if error.errno == errno.ENOENT:
+        return MediaError("There is no such file any more.")
+    # EINVAL is how libavformat refuses a container that is not in its list of allowed ones.
+    unknown = (av.error.DecoderNotFoundError, av.error.DemuxerNotFoundError, av.error.PatchWelcomeError)
+    if error.errno == errno.EINVAL or isinstance(error, unknown):
+        return UnsupportedMedia(_UNKNOWN)
+    return DamagedMedia(f"Its sound or pictures cannot be decoded ({error.strerror}); it is truncated or malformed.")
