@@ -1,0 +1,90 @@
+"""In which order the lines of a page are read: down each column, column by column, and what spans them in between.
+
+Pure functions over boxes in fractions of the page. A page is parted at a gutter that hardly any line crosses and that
+has lines on both sides which nearly fill their column; the cells of a table do not, so tables are read row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from rag.types import Box
+
+_CROSSING = 0.3  # of the lines may span both columns: titles, abstracts, wide captions
+_FILLED = 0.6  # of a column's width is what its median line fills, where it is text and not a table
+_LEAST_LINES = 3  # on each side of a gutter
+
+
+def reading_order(boxes: Sequence[Box]) -> list[int]:
+    """Indices of line boxes in the order in which they are read."""
+    return _ordered(boxes, list(range(len(boxes))))
+
+
+def has_columns(boxes: Sequence[Box]) -> bool:
+    """Whether these lines stand in two or more columns of text."""
+    return _gutter([(b.x, b.x + b.w) for b in boxes]) is not None
+
+
+def union(boxes: Sequence[Box]) -> Box:
+    """The smallest rectangle that holds all boxes, of which there must be one."""
+    left, top = min(b.x for b in boxes), min(b.y for b in boxes)
+    right, bottom = max(b.x + b.w for b in boxes), max(b.y + b.h for b in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _ordered(boxes: Sequence[Box], members: list[int]) -> list[int]:
+    gutter = _gutter([(boxes[i].x, boxes[i].x + boxes[i].w) for i in members])
+    if gutter is None:
+        return _by_rows(boxes, members)
+    order: list[int] = []
+    left: list[int] = []
+    right: list[int] = []
+    for i in sorted(members, key=lambda i: boxes[i].y):
+        if boxes[i].x + boxes[i].w <= gutter:
+            left.append(i)
+        elif boxes[i].x >= gutter:
+            right.append(i)
+        else:
+            order += [*_ordered(boxes, left), *_ordered(boxes, right), i]
+            left, right = [], []
+    return order + _ordered(boxes, left) + _ordered(boxes, right)
+
+
+def _gutter(spans: Sequence[tuple[float, float]]) -> float | None:
+    """The middle of the best gutter between left and right edges of lines, or None where there are no columns."""
+    if len(spans) < 2 * _LEAST_LINES:
+        return None
+    first, last = min(s[0] for s in spans), max(s[1] for s in spans)
+    best, best_score = None, 0.0
+    for step in range(25, 76):
+        x = first + (last - first) * step / 100
+        left = [s for s in spans if s[1] <= x]
+        right = [s for s in spans if s[0] >= x]
+        if min(len(left), len(right)) < _LEAST_LINES or len(left) + len(right) < (1 - _CROSSING) * len(spans):
+            continue
+        margin_left, margin_right = x - max(s[1] for s in left), min(s[0] for s in right) - x
+        if _fills(left) and _fills(right):
+            score = len(left) + len(right) + min(margin_left, margin_right)
+            if score > best_score:
+                best, best_score = x, score
+    return best
+
+
+def _fills(column: Sequence[tuple[float, float]]) -> bool:
+    width = max(s[1] for s in column) - min(s[0] for s in column)
+    return median(s[1] - s[0] for s in column) >= _FILLED * width
+
+
+def _by_rows(boxes: Sequence[Box], members: list[int]) -> list[int]:
+    """Top to bottom; lines whose middles lie within half a line's height share a row, read left to right."""
+    rows: list[list[int]] = []
+    for i in sorted(members, key=lambda i: boxes[i].y + boxes[i].h / 2):
+        middle = boxes[i].y + boxes[i].h / 2
+        if rows:
+            other = boxes[rows[-1][0]]
+            if abs(middle - other.y - other.h / 2) < 0.5 * min(other.h, boxes[i].h):
+                rows[-1].append(i)
+                continue
+        rows.append([i])
+    return [i for row in rows for i in sorted(row, key=lambda i: boxes[i].x)]
