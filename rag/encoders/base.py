@@ -1,0 +1,128 @@
+"""What an encoder is: its card, its verbs, and the one rule for its vectors (float32, finite, unit length).
+
+A text encoder gives vectors for words. A dual encoder gives vectors for words and for pictures in one space, so that
+either finds the other. A query and a document are different verbs, even where a model treats them alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from rag.errors import ModelError, QueryError
+from rag.types import Scalar
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a collection remembers of the encoder that built it, to compare on open.
+
+    Attributes:
+        name: name of the encoder in the settings.
+        space: name of its vector space; vectors of encoders with the same space can be compared.
+        dimensions: length of a vector.
+        revision: hash that changes with the weights or with anything else that changes vectors.
+        preprocessing: flat description of what is done to the input first.
+        licence: SPDX identifier of the weights.
+    """
+
+    name: str
+    space: str
+    dimensions: int
+    revision: str
+    licence: str
+    preprocessing: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The card as one JSON object with sorted keys; `from_json` reads it back to an equal card."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The card that `to_json` wrote.
+
+        Raises:
+            ModelError: the text is not such a card.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"This is not the card of an encoder: {text[:80]!r} ({error}).") from error
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a dual encoder sees in some pictures: vectors (n, dimensions), and tags, most probable first."""
+
+    vectors: Vectors
+    tags: list[tuple[str, ...]]
+
+
+class TextEncoder(Protocol):
+    """Words to vectors. Blank text has no vector and is refused."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it is."""
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector (dimensions,) of what someone asks for. Raises QueryError where it is blank."""
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, dimensions) of passages, in their order. Raises ModelError where one is blank."""
+
+
+class DualEncoder(TextEncoder, Protocol):
+    """Words and pictures to vectors in one space."""
+
+    def look(self, images: Sequence[Image]) -> Look:
+        """Vectors and tags of pictures, in their order."""
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Vectors (n, dimensions) of pictures, in their order."""
+
+
+def normalised(matrix: NDArray[np.floating]) -> Vectors:
+    """Rows (n, dimensions) at unit length as float32.
+
+    Raises:
+        ModelError: a row is zero or not finite; Qdrant would take it without a word and never find it.
+    """
+    rows = np.asarray(matrix, dtype=np.float32)
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
+    if bad.size:
+        raise ModelError(f"The encoder gave a zero or non-finite vector for item {bad[0] + 1} of {len(rows)}.")
+    unit: Vectors = (rows / lengths).astype(np.float32)
+    return unit
+
+
+def queried(text: str) -> str:
+    """The query as it is.
+
+    Raises:
+        QueryError: it has no words.
+    """
+    if not text.strip():
+        raise QueryError("The query is blank; ask for something in words, or with a picture or a recording.")
+    return text
+
+
+def worded(texts: Sequence[str]) -> Sequence[str]:
+    """The texts as they are.
+
+    Raises:
+        ModelError: one of them has no words.
+    """
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise ModelError(f"Text {number} of {len(texts)} is blank and has no vector; leave it out.")
+    return texts

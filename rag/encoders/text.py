@@ -1,0 +1,95 @@
+"""MiniLM: sentences and passages to 384-d vectors, on onnxruntime and tokenizers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.encoders.base import ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.runtime import OnnxModel
+from rag.errors import ModelError
+from rag.models import model
+
+# The limit the model was trained with (its `max_seq_length`); longer passages should be cut before they get here.
+MAX_TOKENS = 256
+# More characters than 256 tokens of any prose; bounds the tokenizer's work on a huge text.
+_MAX_CHARS = 16_384
+# Tokens of a batch, padding included: 32 short texts at once are twice as fast as one by one, 8 long ones are slower.
+_BATCH_TOKENS = 512
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2, int8: mean of the token vectors under the attention mask, at unit length."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Load it from the folder that `rag.models.ensure("minilm", ...)` gives.
+
+        Raises:
+            ModelError: a file is missing or damaged.
+        """
+        from tokenizers import Tokenizer
+
+        bundled = model("minilm")
+        self.card = ModelCard(
+            name=bundled.name,
+            space="minilm",
+            dimensions=384,
+            revision=bundled.revision[:12],
+            licence=bundled.licence,
+            preprocessing={"max_tokens": MAX_TOKENS, "pooling": "mean"},
+        )
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; remove {folder} to have it made again.")
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._model = OnnxModel(folder / "model.onnx", threads)
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector (384,) of a question. Raises QueryError where it is blank."""
+        vector: Vectors = self.embed_text([queried(text)])[0]
+        return vector
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, 384) of passages, in their order; what is beyond 256 tokens is not seen.
+
+        Raises:
+            ModelError: a text is blank.
+        """
+        tokens = [self._tokens(text) for text in worded(texts)]
+        vectors = np.zeros((len(tokens), self.card.dimensions), np.float32)
+        for batch in _batches([len(ids) for ids in tokens]):
+            vectors[batch] = self._pooled([tokens[i] for i in batch])
+        return normalised(vectors)
+
+    def _tokens(self, text: str) -> list[int]:
+        # Lone surrogates, as in names of files that are not UTF-8, are no text to the tokenizer.
+        clean = text.strip()[:_MAX_CHARS].encode("utf-8", "replace").decode()
+        ids: list[int] = self._tokenizer.encode(clean).ids
+        return ids
+
+    def _pooled(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
+        mask = np.zeros_like(ids)
+        for row, found in enumerate(tokens):
+            ids[row, : len(found)], mask[row, : len(found)] = found, 1
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        (hidden,) = self._model.run(["last_hidden_state"], inputs)
+        pooled: NDArray[np.float32] = np.einsum("nld,nl->nd", hidden, mask.astype(np.float32)) / mask.sum(1)[:, None]
+        return pooled
+
+
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Indices of texts of about the same length, each batch within the token budget."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[index] * (len(batch) + 1) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
