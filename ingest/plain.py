@@ -36,6 +36,7 @@ _BY_SUFFIX = {
 _OPENING = re.compile(
     r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+[^>\[]*(?:\[.*?\]\s*)?>|\s)*<(?:\w+:)?(\w+)", re.S | re.I
 )
+_DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z][\w.:-]{2,20})""", re.I)
 _MARKDOWN_SIGNS = (
     re.compile(r"^#{1,6} \S", re.M),
     re.compile(r"^(?:```|~~~)", re.M),
@@ -115,10 +116,22 @@ def _encoding(data: bytes) -> str:
         return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
     if _is_utf8(data):
         return "utf-8"
+    declared = _DECLARED.search(data[:2048])
+    if declared and _is_codec(declared.group(1).decode()):
+        return declared.group(1).decode()
     from charset_normalizer import from_bytes
 
     best = from_bytes(data[:_DETECT_BYTES]).best()
     return best.encoding if best else "cp1252"
+
+
+def _is_codec(name: str) -> bool:
+    try:
+        codecs.lookup(name)
+        "".encode(name)  # refuses the codecs that do not make text
+    except LookupError:
+        return False
+    return True
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -1,0 +1,75 @@
+"""The ZIP container of an office document, checked before a library opens it.
+
+A few kilobytes can hold gigabytes. Python's `zipfile` never yields more bytes of a member than its directory
+declares, so the declared sizes are a true bound; a member that holds more fails its checksum.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rag.errors import DamagedMedia, MediaTooLarge, ProtectedMedia
+
+_MOST_MEMBERS = 20_000
+_MOST_BYTES = 1_000_000_000  # all members, unpacked
+_MOST_XML_BYTES = 100_000_000  # XML parts, unpacked: parsers need about ten times as much memory
+_MOST_PICTURE_BYTES = 50_000_000
+_PICTURE_NAME = re.compile(r"(?:word|ppt|xl)/media/[^/]+\.(?:png|jpe?g|gif|bmp|tiff?|webp)", re.I)
+_PROLOG_BYTES = 64 * 1024
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a container that unpacks to too much, or whose XML defines a document type.
+
+    Office formats have no use for a document type; entity bombs and references to other files have.
+
+    Raises:
+        MediaTooLarge: too many members, or too many bytes when unpacked.
+        DamagedMedia: not a sound ZIP file, or an XML part with a document type.
+        ProtectedMedia: encrypted members.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_sizes(members)
+            for member in members:
+                if member.flag_bits & 1:
+                    raise ProtectedMedia("It is encrypted; save a copy without a password.")
+                if member.filename.lower().endswith((".xml", ".rels")):
+                    with archive.open(member) as part:
+                        _check_prolog(part.read(_PROLOG_BYTES), member.filename)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+        raise DamagedMedia(f"Its ZIP container is damaged ({error}).") from error
+
+
+def pictures(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of the pictures that the document holds; oversized and damaged ones are passed over."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if _PICTURE_NAME.fullmatch(member.filename) and member.file_size <= _MOST_PICTURE_BYTES:
+                try:
+                    yield member.filename, archive.read(member)
+                except (zipfile.BadZipFile, zlib.error, EOFError):
+                    continue
+
+
+def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
+    if len(members) > _MOST_MEMBERS:
+        raise MediaTooLarge(f"It holds {len(members):,} parts, more than the limit of {_MOST_MEMBERS:,}.")
+    unpacked = sum(member.file_size for member in members)
+    xml = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
+    for size, limit, what in ((unpacked, _MOST_BYTES, "in all"), (xml, _MOST_XML_BYTES, "of XML")):
+        if size > limit:
+            raise MediaTooLarge(
+                f"It unpacks to {size / 1e6:,.0f} MB {what}, more than the limit of {limit / 1e6:,.0f} MB; "
+                "it may be a ZIP bomb."
+            )
+
+
+def _check_prolog(head: bytes, name: str) -> None:
+    if b"<!DOCTYPE" in head.replace(b"\x00", b""):  # without NULs, UTF-16 reads like ASCII
+        raise DamagedMedia(f"Its part {name} defines an XML document type, which office formats never do.")

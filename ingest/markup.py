@@ -1,0 +1,238 @@
+"""Markdown, HTML and XML to blocks: headings, paragraphs, list items and the rows of tables, without the markup.
+
+A row of a table is written as ``column: value; column: value``, so that each passage of a long table still says
+what its numbers are.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, ParseError, fromstring
+
+from ingest.prose import Block, Prose, lay_out
+from rag.errors import DamagedMedia
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.S)
+_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^>]*>", re.S)
+# Parts of a web page that are not its content.
+_NOT_CONTENT = ("nav", "script", "style", "noscript", "template", "svg", "iframe", "form", "button")
+
+_XML_HEADINGS = frozenset({"title", "head", "heading", "bridgehead", "h1", "h2", "h3", "h4", "h5", "h6"})
+_XML_SKIPPED = frozenset({"metadata", "teiHeader", "script", "style", "colspec"})
+_XML_ROWS = frozenset({"row", "tr"})
+_XML_BLOCKS = frozenset(
+    {"para", "p", "item", "list", "listitem", "figure", "table", "note", "title", "quote", "li", "ul"}
+)
+_XML_DEPTH = 100
+_RECORD_VALUE_CHARS = 200
+
+
+def read_markdown(text: str) -> Prose:
+    """Blocks of a Markdown text; a data URI counts for nothing, a link for its words."""
+    front_matter = _FRONT_MATTER.match(text)
+    blocks = list(markdown_blocks(text[front_matter.end() :] if front_matter else text))
+    named = re.search(r"^title:\s*[\"']?(.+?)[\"']?\s*$", front_matter.group(1), re.M) if front_matter else None
+    return lay_out(blocks, named.group(1) if named else _first_title(blocks))
+
+
+def read_html(text: str) -> Prose:
+    """Blocks of a web page's content, without its navigation, scripts and embedded data."""
+    from bs4 import BeautifulSoup
+    from markitdown.converters import HtmlConverter
+
+    soup = BeautifulSoup(text, "html.parser")
+    title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for tag in soup(_NOT_CONTENT):
+        tag.decompose()
+    for image in soup("img", src=re.compile(r"^\s*data:")):
+        image.replace_with(str(image.get("alt") or ""))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # says that a page is nested too deeply and is read without its structure
+        markdown = HtmlConverter().convert_string(str(soup)).markdown
+    blocks = list(markdown_blocks(markdown))
+    return lay_out(blocks, title or _first_title(blocks))
+
+
+def read_xml(text: str) -> Prose:
+    """Blocks of an XML document by its structure; made for CNXML, DocBook, JATS and the like, and for plain records.
+
+    Raises:
+        DamagedMedia: not well formed, or it defines entities, which can expand without bound.
+    """
+    blocks = list(_xml_blocks(parse_xml(text), level=1))
+    return lay_out(blocks, _first_title(blocks))
+
+
+def parse_xml(text: str) -> Element:
+    """The root of an XML text.
+
+    Raises:
+        DamagedMedia: not well formed, or it defines entities.
+    """
+    if "<!DOCTYPE" in text and "<!ENTITY" in text:
+        raise DamagedMedia("It defines XML entities, which can expand without bound; remove its <!ENTITY …>.")
+    try:
+        return fromstring(text)
+    except (ParseError, ValueError) as error:
+        raise DamagedMedia(f"It is not well-formed XML ({error}); it is truncated or malformed.") from error
+
+
+def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Iterator[Block]:
+    """Yield the blocks of a Markdown text.
+
+    Args:
+        text: Markdown with tables.
+        page: given to each block.
+        line_break: what a line end within a paragraph becomes.
+    """
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    table: list[list[str]] = []
+    marker = ""
+    for number, token in enumerate(tokens):
+        opening = tokens[number - 1].type if number else ""
+        match token.type:
+            case "list_item_open":
+                marker = f"{token.info}. " if token.info else "- "
+            case "tr_open":
+                table.append([])
+            case "table_close":
+                yield from (Block(row, "row", page=page) for row in table_rows(table))
+                table = []
+            case "fence" | "code_block":
+                yield Block(token.content.strip("\n"), page=page)
+            case "html_block":
+                yield Block(" ".join(_TAG.sub(" ", token.content).split()), page=page)
+            case "inline" if opening in ("th_open", "td_open"):
+                table[-1].append(_words(token, " "))
+            case "inline" if opening == "heading_open":
+                yield Block(_words(token, " "), "heading", int(tokens[number - 1].tag[1:]), page)
+            case "inline":
+                yield from _paragraph(token, marker, page, line_break)
+                marker = ""
+
+
+def table_rows(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Write the rows of a table, each with the names of its columns when the first row holds such names."""
+    if not table:
+        return
+    header = table[0] if is_header(table[0]) and len(table) > 1 else ()
+    for row in table[1 if header else 0 :]:
+        named = [
+            f"{header[n]}: {cell}" if n < len(header) and header[n] else cell
+            for n, cell in enumerate(row)
+            if cell.strip()
+        ]
+        if named:
+            yield "; ".join(named)
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether a row names columns: its cells differ and none is a number; the corner may be empty."""
+    names = [cell.strip() for cell in cells]
+    filled = [name for name in names[1:] or names if name]
+    numeric = any(re.fullmatch(r"[-+($€£]*[\d.,:/ ]+[%)]?", name) for name in names if name)
+    return bool(filled) and len(filled) == len(names[1:] or names) and len(set(filled)) == len(filled) and not numeric
+
+
+def _first_title(blocks: Iterable[Block]) -> str:
+    return next((" ".join(block.text.split()) for block in blocks if block.kind == "heading" and block.level == 1), "")
+
+
+def _paragraph(token: Token, marker: str, page: int, line_break: str) -> Iterator[Block]:
+    for image in token.children or ():
+        source = str(image.attrs.get("src", "")) if image.type == "image" else ""
+        if source.startswith("part:"):
+            yield Block(image.content, "figure", page=page, part=source.removeprefix("part:"))
+    words = _words(token, line_break)
+    if words:
+        yield Block(marker + words, "row" if marker else "paragraph", page=page)
+
+
+def _words(token: Token, line_break: str) -> str:
+    pieces = []
+    for child in token.children or ():
+        match child.type:
+            case "text" | "code_inline":
+                pieces.append(child.content)
+            case "image" if not str(child.attrs.get("src", "")).startswith("part:"):
+                pieces.append(child.content)
+            case "softbreak":
+                pieces.append(line_break)
+            case "hardbreak":
+                pieces.append("\n")
+            case "html_inline" if child.content.lower().startswith("<br"):
+                pieces.append("\n")
+    return re.sub(r"[ \t]+", " ", "".join(pieces)).strip()
+
+
+def _xml_blocks(element: Element, level: int) -> Iterator[Block]:
+    name = _name(element)
+    if name in _XML_SKIPPED:
+        return
+    if name in _XML_HEADINGS:
+        yield Block(" ".join(_text(element).split()), "heading", min(level, 6))
+    elif name == "table":
+        rows = [row for row in element.iter() if _name(row) in _XML_ROWS]
+        yield from (Block(row, "row") for row in table_rows([[_text(cell) for cell in row] for row in rows]))
+        yield from (Block(_text(title)) for title in element if _name(title) in ("title", "caption"))
+    elif _is_record(element):
+        yield Block(_record(element), "row")
+    elif _has_words(element) or not len(element) or level > _XML_DEPTH:
+        yield Block(_text(element), "row" if name in ("item", "li") else "paragraph")
+    else:
+        titled = any(_name(child) in _XML_HEADINGS for child in element)
+        for child in element:
+            yield from _xml_blocks(child, level if _name(child) in _XML_HEADINGS else level + titled)
+
+
+def _name(element: Element) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def _has_words(element: Element) -> bool:
+    own = [element.text, *(child.tail for child in element)]
+    return any(piece and piece.strip() for piece in own)
+
+
+def _text(element: Element) -> str:
+    """Words of an element and all below it; list items, paragraphs and the like inside it start lines of their own."""
+    pieces: list[str] = []
+    stack: list[Element | str] = [element]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            pieces.append(item)
+            continue
+        edge = "\f" if item is not element and _name(item) in _XML_BLOCKS else ""
+        inner: list[Element | str] = [edge or ("\f" if _name(item) in ("newline", "br") else ""), item.text or ""]
+        for child in item:
+            inner += [child, child.tail or ""]
+        stack.extend(reversed([*inner, edge]))
+    lines = (" ".join(line.split()) for line in "".join(pieces).split("\f"))
+    return "\n".join(line for line in lines if line)
+
+
+def _is_record(element: Element) -> bool:
+    """Whether an element is a record of named values, and not a piece of prose."""
+    names = {_name(child) for child in element}
+    return (
+        len(names) > 1
+        and len(names) == len(element)
+        and not names & _XML_BLOCKS - {"title"}
+        and not _has_words(element)
+        and all(not len(child) and len(child.text or "") <= _RECORD_VALUE_CHARS for child in element)
+    )
+
+
+def _record(element: Element) -> str:
+    values = [(key.rpartition("}")[2], value) for key, value in element.attrib.items()]
+    values += [(_name(child), " ".join((child.text or "").split())) for child in element]
+    return "; ".join(f"{key}: {value}" for key, value in values if value.strip())

@@ -1,0 +1,207 @@
+"""A document as one text with marked parts, and its cut into passages.
+
+A passage is a slice of the text, so that its `CharSpan` gives it back exactly. Where to cut is a shortest path over
+the ends of sentences: passages of 120 to 200 words cost nothing; shorter and longer ones, ends within a paragraph and
+headings in the middle cost something; a passage never ends in a heading, and never spans two pages. MiniLM sees 256
+tokens, about 190 English words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+Kind = Literal["heading", "paragraph", "row", "figure"]
+
+_LEAST_WORDS, _GOOD_WORDS, _MOST_WORDS = 120, 200, 240
+_CUT_IN_PARAGRAPH, _HEADING_INSIDE, _ENDS_IN_HEADING = 0.3, 0.5, 100.0
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
+# A word for counting: one ideograph, or up to 12 other characters, so that a URL or a base64 line counts as many.
+_WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,12}}")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|(?<=[。！？])")
+_LINE = re.compile(r"[^\n]*\S[^\n]*")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Fig|Figs|Eq|No|Nos|Vol|pp|p|vs|etc|al|e\.g|i\.e|cf|approx|Inc|Ltd|Co)|"
+    r"\b[A-Z]\.[A-Z])\.$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a document before it is laid into one text.
+
+    Attributes:
+        text: its words; line ends are kept. Of a figure, its alternative text, which is no part of the document's.
+        kind: a row belongs to a table and follows the row before it on the next line.
+        level: of a heading, from 1.
+        page: slide, sheet or page, which no passage crosses; 0 where there are none.
+        part: of a figure, the name of the picture in its container.
+    """
+
+    text: str
+    kind: Kind = "paragraph"
+    level: int = 0
+    page: int = 0
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a block lies in the text: characters ``[start, end)``."""
+
+    start: int
+    end: int
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """The text of a document with its parts in order, and the document's title where it names one."""
+
+    text: str
+    parts: tuple[Part, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A slice ``[start, end)`` of a text, with the heading that it stands under."""
+
+    start: int
+    end: int
+    heading: str = ""
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A sentence, heading or row, the least that a passage is made of."""
+
+    start: int
+    end: int
+    words: int
+    block: Block
+    ends_block: bool
+
+
+def lay_out(blocks: Iterable[Block], title: str = "") -> Prose:
+    """Join blocks into one text: rows of a table by line ends, others by blank lines; a figure takes no room."""
+    pieces: list[str] = []
+    parts: list[Part] = []
+    position = 0
+    for block in blocks:
+        if block.kind == "figure":
+            parts.append(Part(position, position, block))
+            continue
+        if not block.text.strip():
+            continue
+        if pieces:
+            separator = "\n" if block.kind == parts[-1].block.kind == "row" else "\n\n"
+            pieces.append(separator)
+            position += len(separator)
+        pieces.append(block.text)
+        parts.append(Part(position, position + len(block.text), block))
+        position += len(block.text)
+    return Prose("".join(pieces), tuple(parts), title)
+
+
+def passages(prose: Prose) -> Iterator[Passage]:
+    """Cut a document into passages, in order; together they hold every part."""
+    units = [unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part)]
+    cuts = _best_cuts(units)
+    trail: dict[int, str] = {}
+    for first, last in pairwise(cuts):
+        members = units[first:last]
+        # The headings that open a passage are its own; later ones count for what follows.
+        opening = next((n for n, unit in enumerate(members) if unit.block.kind != "heading"), len(members))
+        for unit in members[:opening]:
+            _enter(trail, prose.text, unit)
+        heading = " › ".join(trail[level] for level in sorted(trail))
+        yield Passage(members[0].start, members[-1].end, heading, members[0].block.page)
+        for unit in members[opening:]:
+            if unit.block.kind == "heading":
+                _enter(trail, prose.text, unit)
+
+
+def count_words(text: str) -> int:
+    """Words for the purpose of a passage's length; long strings without spaces count as several."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Ranges of the sentences in ``text[start:end]``, without the space between them."""
+    begin = start
+    for match in _SENTENCE_END.finditer(text, start, end):
+        cut = match.start() + len(match.group().rstrip())
+        if cut > begin and not _ABBREVIATION.search(text, max(begin, cut - 8), cut):
+            yield begin, cut
+            begin = match.end()
+    if begin < end:
+        yield begin, end
+
+
+def _enter(trail: dict[int, str], text: str, unit: _Unit) -> None:
+    level = unit.block.level
+    for deeper in [other for other in trail if other >= level]:
+        del trail[deeper]
+    trail[level] = " ".join(text[unit.start : unit.end].split())
+
+
+def _units(text: str, part: Part) -> Iterator[_Unit]:
+    whole = part.block.kind == "heading" or count_words(text[part.start : part.end]) < _LEAST_WORDS // 4
+    ranges = [(part.start, part.end)] if whole else list(sentences(text, part.start, part.end))
+    pieces = [piece for start, end in ranges for piece in _bounded(text, start, end)]
+    for number, (start, end, words) in enumerate(pieces):
+        yield _Unit(start, end, words, part.block, number == len(pieces) - 1)
+
+
+def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The range whole; where it alone is longer than a passage, cut at its line ends, or else between words."""
+    words = [match.span() for match in _WORD.finditer(text, start, end)]
+    if len(words) <= _MOST_WORDS:
+        yield start, end, len(words)
+        return
+    lines = [match.span() for match in _LINE.finditer(text, start, end)]
+    if len(lines) > 1:
+        for line_start, line_end in lines:
+            yield from _bounded(text, line_start, line_end)
+        return
+    for first in range(0, len(words), _GOOD_WORDS):
+        chunk = words[first : first + _GOOD_WORDS]
+        yield chunk[0][0], chunk[-1][1], len(chunk)
+
+
+def _best_cuts(units: list[_Unit]) -> list[int]:
+    """Indices of the units at which passages start, and the end, by dynamic programming from the front."""
+    best = [0.0] + [float("inf")] * len(units)
+    came_from = [0] * (len(units) + 1)
+    for end in range(1, len(units) + 1):
+        last = units[end - 1]
+        at_end = end == len(units) or units[end].block.page != last.block.page
+        closing = 0.0 if last.ends_block else _CUT_IN_PARAGRAPH
+        if last.block.kind == "heading" and not at_end:
+            closing = _ENDS_IN_HEADING
+        words, headings = 0, 0
+        for start in range(end - 1, -1, -1):
+            unit = units[start]
+            words += unit.words
+            if unit.block.page != last.block.page or (words > _MOST_WORDS and start < end - 1):
+                break
+            total = best[start] + closing + _size_cost(words) + _HEADING_INSIDE * headings
+            if total < best[end]:
+                best[end], came_from[end] = total, start
+            opens = unit.block.kind == "heading"
+            headings += opens and start > 0 and units[start - 1].block.kind != "heading"
+    cuts = [len(units)]
+    while cuts[-1] > 0:
+        cuts.append(came_from[cuts[-1]])
+    return cuts[::-1]
+
+
+def _size_cost(words: int) -> float:
+    if words < _LEAST_WORDS:
+        return 0.01 + ((_LEAST_WORDS - words) / _LEAST_WORDS) ** 2
+    return 0.01 + max(0.0, (words - _GOOD_WORDS) / (_MOST_WORDS - _GOOD_WORDS))
