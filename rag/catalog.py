@@ -1,0 +1,286 @@
+"""What was taken in: assets, the files that hold them, their state, and why a file is not indexed.
+
+The catalog decides; the vector store follows. An asset is written between `Catalog.begin` and `Catalog.finish`, and is
+deleted from the store before its row is, so whatever a killed run left half done is found by `Catalog.interrupted`.
+SQLite by default; any database that SQLAlchemy knows by URL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import IndexUnavailable
+from rag.types import FileResult
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from ingest.load import Source
+
+_SCHEMA = 1
+_IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file's content as taken in.
+
+    Attributes:
+        id: from the content's SHA-256.
+        state: ``indexing`` until all its segments are safe, then ``done``.
+        segments: number of its segments; 0 says that there was nothing in it.
+        recipe: hash of the settings that made them.
+        captions: what documents beside it said about it.
+    """
+
+    id: str
+    state: str
+    segments: int
+    recipe: str
+    captions: tuple[str, ...]
+
+
+class Catalog:
+    """The catalog behind a SQLAlchemy URL; every operation is one transaction, and threads may share it.
+
+    Raises:
+        IndexUnavailable: from any method, when the database cannot be reached or is damaged.
+    """
+
+    def __init__(self, url: str) -> None:
+        import sqlalchemy as sa
+
+        with _mapped_errors():
+            self._engine = sa.create_engine(url)
+            if self._engine.dialect.name == "sqlite":
+                sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            metadata = sa.MetaData()
+            self._assets = sa.Table(
+                "assets",
+                metadata,
+                sa.Column("id", sa.String(36), primary_key=True),
+                sa.Column("sha256", sa.String(64), nullable=False),
+                sa.Column("size", sa.BigInteger, nullable=False),
+                sa.Column("media_type", sa.String, nullable=False),
+                sa.Column("medium", sa.String, nullable=False),
+                sa.Column("state", sa.String, nullable=False),
+                sa.Column("segments", sa.Integer, nullable=False, default=0),
+                sa.Column("recipe", sa.String, nullable=False),
+                sa.Column("captions", sa.JSON, nullable=False),
+            )
+            self._files = sa.Table(
+                "files",
+                metadata,
+                sa.Column("path", sa.String, primary_key=True),
+                sa.Column("asset_id", sa.String(36), index=True),
+                sa.Column("size", sa.BigInteger),
+                sa.Column("mtime_ns", sa.BigInteger),
+                sa.Column("reason", sa.String, nullable=False, default=""),
+            )
+            self._schema = sa.Table("exhibit_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+            metadata.create_all(self._engine)
+            self._check_schema()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def unchanged(self, path: Path, recipe: str, captions: Iterable[str]) -> Asset | None:
+        """The finished asset of a file that looks as it did, by size and modification time, under the same recipe.
+
+        Captions that are no longer said do not count as a change: the document that said them may lie elsewhere.
+        """
+        assets, files = self._assets, self._files
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return None
+        looks = (files.c.path == str(path)) & (files.c.size == stat.st_size) & (files.c.mtime_ns == stat.st_mtime_ns)
+        query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
+        with self._transaction() as connection:
+            return _finished(connection.execute(query).mappings().first(), recipe, captions)
+
+    def finished(self, source: Source, recipe: str) -> Asset | None:
+        """The finished asset with this content under the same recipe, whichever file it came from."""
+        query = self._assets.select().where(self._assets.c.id == source.asset_id)
+        with self._transaction() as connection:
+            return _finished(connection.execute(query).mappings().first(), recipe, source.captions)
+
+    def attach(self, source: Source) -> list[str]:
+        """Record that a file holds this content; return the ids of assets that are left without a file."""
+        row = {"asset_id": source.asset_id, "size": source.size, "mtime_ns": source.mtime_ns, "reason": ""}
+        with self._transaction() as connection:
+            return self._point(connection, source.path, row)
+
+    def begin(self, source: Source, recipe: str) -> list[str]:
+        """Mark an asset as being written, for this file; return the ids of assets that are left without a file."""
+        row = {
+            "sha256": source.sha256,
+            "size": source.size,
+            "media_type": source.media_type,
+            "medium": source.medium,
+            "state": "indexing",
+            "segments": 0,
+            "recipe": recipe,
+            "captions": list(source.captions),
+        }
+        with self._transaction() as connection:
+            self._put(connection, self._assets, "id", source.asset_id, row)
+        return self.attach(source)
+
+    def finish(self, asset_id: str, segments: int) -> None:
+        """Mark an asset as written whole."""
+        assets = self._assets
+        with self._transaction() as connection:
+            connection.execute(assets.update().where(assets.c.id == asset_id).values(state="done", segments=segments))
+
+    def fail(self, path: Path, reason: str, source: Source | None = None) -> list[str]:
+        """List a file as failed; return the ids of assets that are left without a file.
+
+        Where the same content is already indexed, what is indexed stays.
+        """
+        row: dict[str, Any] = {"asset_id": None, "size": None, "mtime_ns": None, "reason": reason}
+        with self._transaction() as connection:
+            if source is not None and self._holds(connection, path, source.asset_id):
+                row["asset_id"] = source.asset_id
+            return self._point(connection, path, row)
+
+    def forget(self, path: Path) -> list[str]:
+        """Take a file off the list; return the ids of assets that are left without a file."""
+        with self._transaction() as connection:
+            before = self._asset_of(connection, path)
+            connection.execute(self._files.delete().where(self._files.c.path == str(path)))
+            return self._alone(connection, before)
+
+    def interrupted(self) -> list[str]:
+        """Ids of assets that a killed run left half written, or without a file but not yet deleted."""
+        assets, files = self._assets, self._files
+        held = files.select().where(files.c.asset_id == assets.c.id).exists()
+        with self._transaction() as connection:
+            query = assets.select().where((assets.c.state == "indexing") | ~held)
+            return [row.id for row in connection.execute(query)]
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        """Delete the rows of assets, once their segments are gone; their files, if any, must be read again."""
+        assets, files = self._assets, self._files
+        with self._transaction() as connection:
+            for ids in _chunks(asset_ids):
+                connection.execute(files.update().where(files.c.asset_id.in_(ids)).values(asset_id=None, size=None))
+                connection.execute(assets.delete().where(assets.c.id.in_(ids)))
+
+    def paths_of(self, asset_ids: Iterable[str]) -> dict[str, list[str]]:
+        """The files that hold each asset, sorted."""
+        files = self._files
+        found: dict[str, list[str]] = {}
+        with self._transaction() as connection:
+            for ids in _chunks(list(asset_ids)):
+                query = files.select().where(files.c.asset_id.in_(ids)).order_by(files.c.path)
+                for row in connection.execute(query):
+                    found.setdefault(row.asset_id, []).append(row.path)
+        return found
+
+    def files_under(self, root: Path) -> list[Path]:
+        """The listed files at or below a path, sorted."""
+        path = self._files.c.path
+        below = path.startswith(str(root).rstrip(os.sep) + os.sep, autoescape=True)
+        with self._transaction() as connection:
+            query = self._files.select().where((path == str(root)) | below).order_by(path)
+            return [Path(row.path) for row in connection.execute(query)]
+
+    def failures(self) -> tuple[FileResult, ...]:
+        """The files that could not be read, each with its reason."""
+        files = self._files
+        with self._transaction() as connection:
+            query = files.select().where(files.c.reason != "").order_by(files.c.path)
+            return tuple(FileResult(row.path, "failed", reason=row.reason) for row in connection.execute(query))
+
+    def counts(self) -> dict[str, int]:
+        """Number of assets that are indexed and that were empty, and number of files that failed."""
+        import sqlalchemy as sa
+
+        assets, files = self._assets, self._files
+        done = sa.select(sa.func.count()).select_from(assets).where(assets.c.state == "done")
+        failed = sa.select(sa.func.count()).select_from(files).where(files.c.reason != "")
+        with self._transaction() as connection:
+            return {
+                "indexed": connection.scalar(done.where(assets.c.segments > 0)) or 0,
+                "empty": connection.scalar(done.where(assets.c.segments == 0)) or 0,
+                "failed": connection.scalar(failed) or 0,
+            }
+
+    def _check_schema(self) -> None:
+        with self._transaction() as connection:
+            version = connection.scalar(self._schema.select())
+            if version is None:
+                connection.execute(self._schema.insert().values(version=_SCHEMA))
+            elif version != _SCHEMA:
+                raise IndexUnavailable(
+                    f"The catalog has schema {version}, this version of Exhibit reads schema {_SCHEMA}; "
+                    "use the version that wrote it, or ingest into a new folder."
+                )
+
+    def _point(self, connection: Connection, path: Path, row: dict[str, Any]) -> list[str]:
+        before = self._asset_of(connection, path)
+        self._put(connection, self._files, "path", str(path), row)
+        return self._alone(connection, before)
+
+    def _put(self, connection: Connection, table: Any, key: str, value: str, row: dict[str, Any]) -> None:
+        """Insert or update; one process writes at a time, so the two statements do not race."""
+        if not connection.execute(table.update().where(table.c[key] == value).values(**row)).rowcount:
+            connection.execute(table.insert().values(**{key: value}, **row))
+
+    def _asset_of(self, connection: Connection, path: Path) -> str | None:
+        row = connection.execute(self._files.select().where(self._files.c.path == str(path))).first()
+        return row.asset_id if row else None
+
+    def _holds(self, connection: Connection, path: Path, asset_id: str) -> bool:
+        return self._asset_of(connection, path) == asset_id
+
+    def _alone(self, connection: Connection, asset_id: str | None) -> list[str]:
+        if asset_id is None:
+            return []
+        held = connection.execute(self._files.select().where(self._files.c.asset_id == asset_id).limit(1)).first()
+        return [] if held else [asset_id]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with _mapped_errors(), self._engine.begin() as connection:
+            yield connection
+
+
+def _finished(row: Any, recipe: str, captions: Iterable[str]) -> Asset | None:
+    if row is None or row["state"] != "done" or row["recipe"] != recipe or not set(captions) <= set(row["captions"]):
+        return None
+    return Asset(row["id"], row["state"], row["segments"], row["recipe"], tuple(row["captions"]))
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        yield ids[start : start + _IDS_PER_QUERY]
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """The one place where a database's errors become Exhibit's."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise IndexUnavailable(
+            f"The catalog cannot be used ({cause}); check EXHIBIT_CATALOG_URL, free disk space, or restore its folder."
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # a finished asset stays finished through a power cut
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
