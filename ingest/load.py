@@ -43,6 +43,7 @@ class Source:
         size: in bytes.
         media_type: IANA media type of the content.
         medium: which reader takes it.
+        mtime_ns: when it was last changed, read before its content was hashed.
         captions: what documents beside a picture say it shows.
     """
 
@@ -51,6 +52,7 @@ class Source:
     size: int
     media_type: str
     medium: Medium
+    mtime_ns: int = 0
     captions: tuple[str, ...] = ()
 
     @property
@@ -96,15 +98,15 @@ def identify(path: Path, settings: Settings) -> Source:
     """
     try:
         with _open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            _check_size(size, settings)
+            status = os.fstat(file.fileno())
+            _check_size(status.st_size, settings)
             head = file.read(HEAD_BYTES)
             media_type = media_type_of(path, head)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _readable_reason(error) from error
-    return Source(path, digest, size, media_type, medium_of(media_type))
+    return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns)
 
 
 def medium_of(media_type: str) -> Medium:

@@ -1,0 +1,107 @@
+"""What an ingest run would do, found by looking at headers alone: files, segments, model calls, seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ingest.captions import gather
+from ingest.load import Measure, Source, Unreadable, walk
+from ingest.pipeline import Stores, recipe
+from ingest.worker import Worker
+from rag.errors import ExhibitError
+
+# Seconds of work for one unit on 2 cores without a GPU, measured with the bundled models on real media.
+_PASSAGE_S, _PAGE_S, _PICTURE_S, _AUDIO_S, _VIDEO_S = 0.03, 0.1, 0.5, 0.1, 0.15
+_PASSAGE_CHARACTERS = 1000
+_SPEECH_PASSAGE_S = 25.0
+_WHISPER_WINDOW_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """What would be done with one file; numbers are estimates."""
+
+    path: str
+    action: Literal["index", "unchanged", "fail"]
+    media_type: str = ""
+    reason: str = ""
+    segments: int = 0
+    model_calls: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done with all files."""
+
+    files: tuple[PlannedFile, ...]
+
+    @property
+    def segments(self) -> int:
+        """Estimated number of new segments."""
+        return sum(file.segments for file in self.files)
+
+    @property
+    def model_calls(self) -> int:
+        """Estimated number of passes through an encoder, OCR or speech model; ingest makes no call of the LLM."""
+        return sum(file.model_calls for file in self.files)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds on 2 cores without a GPU."""
+        return sum(file.seconds for file in self.files)
+
+
+def plan(paths: Sequence[Path], stores: Stores) -> Plan:
+    """Look at files and folders, and say what `ingest` would do with each."""
+    worker = Worker(stores.settings)
+    entries = list(walk(paths))
+    captions = gather([entry for entry in entries if isinstance(entry, Path)])
+    files = []
+    try:
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                files.append(PlannedFile(str(entry.path), "fail", reason=entry.reason))
+            else:
+                files.append(_look(entry, captions.get(entry, ()), stores, worker))
+    finally:
+        worker.close()
+    return Plan(tuple(files))
+
+
+def _look(path: Path, captions: tuple[str, ...], stores: Stores, worker: Worker) -> PlannedFile:
+    if stores.catalog.unchanged(path, recipe(stores), captions) is not None:
+        return PlannedFile(str(path), "unchanged")
+    try:
+        (source,) = worker.run("identify", path, captions)
+        (measure,) = worker.run("measure", source)
+    except ExhibitError as error:
+        return PlannedFile(str(path), "fail", reason=str(error))
+    return _estimate(source, measure, stores.settings.frame_every_s)
+
+
+def _estimate(source: Source, measure: Measure, frame_every_s: float) -> PlannedFile:
+    sound_s = measure.audio_s + measure.video_s
+    frames = math.ceil(measure.video_s / frame_every_s)
+    passages = max(math.ceil(measure.characters / _PASSAGE_CHARACTERS), measure.pages)
+    speech = math.ceil(sound_s / _SPEECH_PASSAGE_S)
+    looks = measure.pictures + frames  # each through the image encoder and through OCR
+    seconds = (
+        passages * _PASSAGE_S
+        + measure.pages * _PAGE_S
+        + measure.pictures * _PICTURE_S
+        + measure.audio_s * _AUDIO_S
+        + measure.video_s * _VIDEO_S
+    )
+    return PlannedFile(
+        path=str(source.path),
+        action="index",
+        media_type=source.media_type,
+        segments=passages + speech + looks,
+        model_calls=passages + speech + 2 * looks + math.ceil(sound_s / _WHISPER_WINDOW_S),
+        seconds=round(seconds, 1),
+    )

@@ -1,0 +1,191 @@
+"""Reading happens in a process of its own, so that a file can break its reader but not the run.
+
+A native crash, a leak or an endless loop in a decoder ends the worker; the file is listed with that reason, a fresh
+worker takes the next one. Reading also overlaps with embedding, which stays in the parent. The worker is started as
+``python -m ingest.worker`` rather than through `multiprocessing`, which would import the user's own script again.
+
+Parent to worker: pickled `(operation, arguments)`. Worker to parent: pickled `("item", value)` for every value that
+the operation yields, then `("end", None)` or `("error", (error class name, message))`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from rag import errors
+from rag.config import Settings
+
+_AHEAD = 64  # items read before the parent takes them: bounds memory to about 64 pictures of 768 px, 110 MB
+_MEMORY_BYTES = 6 * 2**30
+
+
+class Worker:
+    """A reader process that is replaced when it dies.
+
+    Args:
+        settings: passed to the readers; `file_timeout_s` is the longest silence before a reader is stopped.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: _Process | None = None
+        self._started: deque[tuple[str, tuple[Any, ...]]] = deque()
+
+    def start(self, operation: str, *arguments: Any) -> None:
+        """Begin an operation of `ingest.readers.Readers`; the worker takes them in order, one at a time."""
+        self._started.append((operation, arguments))
+        if self._process is not None:
+            self._process.send((operation, arguments))
+
+    def results(self) -> Iterator[Any]:
+        """Yield the values of the oldest operation that was started.
+
+        Raises:
+            MediaError: the reader refused the file, crashed, ran out of memory or fell silent.
+            ExhibitError: whatever else the operation raised on purpose.
+        """
+        if self._process is None:
+            self._process = _Process(self._settings, self._started)
+        try:
+            while True:
+                kind, value = self._process.items.get(timeout=self._settings.file_timeout_s)
+                if kind == "item":
+                    yield value
+                else:
+                    break
+        except queue.Empty:
+            kind, value = "silent", f"{self._settings.file_timeout_s:g}"
+        self._started.popleft()
+        if kind == "error":
+            name, message = value
+            raise getattr(errors, name)(message)
+        if kind == "silent":
+            self._stop()
+            raise errors.DamagedMedia(
+                f"Its reader fell silent for {value} s and was stopped; raise EXHIBIT_FILE_TIMEOUT_S if the file is sound."
+            )
+        if kind == "died":
+            self._stop()
+            raise errors.DamagedMedia(f"Its reader crashed ({value}); the file is probably malformed.")
+
+    def run(self, operation: str, *arguments: Any) -> Iterator[Any]:
+        """Start an operation and yield its values; see `results` for the errors."""
+        self.start(operation, *arguments)
+        return self.results()
+
+    def close(self) -> None:
+        """Stop the process and forget what was started; nothing it holds is worth keeping."""
+        self._stop()
+        self._started.clear()
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+
+class _Process:
+    """One worker process, and the thread that moves its messages into a bounded queue."""
+
+    def __init__(self, settings: Settings, started: Iterable[Any]) -> None:
+        self.items: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ingest.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._pump = threading.Thread(target=self._move, daemon=True)
+        self._pump.start()
+        self.send(settings.model_dump())
+        for request in started:
+            self.send(request)
+
+    def send(self, request: Any) -> None:
+        # A broken pipe means that the worker has just died; the pump reports that.
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(pickle.dumps(request))
+            self._process.stdin.flush()
+
+    def kill(self) -> None:
+        self._process.kill()
+        while self._pump.is_alive():  # it may wait for room in the queue
+            with contextlib.suppress(queue.Empty):
+                self.items.get(timeout=0.05)
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
+
+    def _move(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                self.items.put(pickle.load(self._process.stdout))
+        code = self._process.wait()
+        self.items.put(("died", f"signal {-code}" if code < 0 else f"exit code {code}"))
+
+
+def main() -> None:
+    """Serve operations until the parent closes the pipe."""
+    requests, replies = sys.stdin.buffer, _private_stdout()
+    settings = Settings(**pickle.load(requests))
+    _bound_memory()
+    from ingest.readers import Readers
+
+    readers = Readers(settings)
+    while True:
+        try:
+            operation, arguments = pickle.load(requests)
+        except EOFError:
+            return
+        _serve(replies, getattr(readers, operation), arguments)
+
+
+def _serve(replies: IO[bytes], operation: Any, arguments: tuple[Any, ...]) -> None:
+    try:
+        for item in operation(*arguments):
+            _reply(replies, "item", item)
+    except errors.ExhibitError as error:
+        _reply(replies, "error", (type(error).__name__, str(error)))
+    except MemoryError:
+        _reply(
+            replies,
+            "error",
+            ("MediaTooLarge", f"Reading it takes more than {_MEMORY_BYTES / 2**30:.0f} GiB of memory."),
+        )
+    except Exception as error:  # noqa: BLE001 - the edge of one file: an unforeseen fault in a reader must not end the run
+        _reply(replies, "error", ("DamagedMedia", f"Its reader failed: {type(error).__name__}: {error}"[:500]))
+    else:
+        _reply(replies, "end", None)
+
+
+def _reply(replies: IO[bytes], kind: str, value: Any) -> None:
+    pickle.dump((kind, value), replies, protocol=pickle.HIGHEST_PROTOCOL)
+    replies.flush()
+
+
+def _private_stdout() -> IO[bytes]:
+    """The real standard output for replies; whatever libraries print goes to standard error."""
+    private = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return private
+
+
+def _bound_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+if __name__ == "__main__":
+    main()

