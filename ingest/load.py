@@ -14,14 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal
 
 from ingest.sniff import HEAD_BYTES, media_type_of
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
-from rag.segments import asset_id
-
-Medium = Literal["document", "image", "audio", "video"]
+from rag.types import Medium as Medium
+from rag.types import Source as Source
 
 _JUNK_NAMES = frozenset({"__pycache__", "__MACOSX", "node_modules", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"})
 _KINDS_OF_FILE = (
@@ -31,39 +29,6 @@ _KINDS_OF_FILE = (
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file as taken in.
-
-    Attributes:
-        path: where it is.
-        sha256: of its content, in hexadecimal.
-        size: in bytes.
-        media_type: IANA media type of the content.
-        medium: which reader takes it.
-        mtime_ns: when it was last changed, read before its content was hashed.
-        captions: what documents beside a picture say it shows.
-    """
-
-    path: Path
-    sha256: str
-    size: int
-    media_type: str
-    medium: Medium
-    mtime_ns: int = 0
-    captions: tuple[str, ...] = ()
-
-    @property
-    def asset_id(self) -> str:
-        """Id of the content, the same for every copy of the file."""
-        return asset_id(self.sha256)
-
-    @property
-    def title(self) -> str:
-        """The file's name, for people."""
-        return self.path.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from rag.errors import ExhibitError, QueryError
 from rag.types import Extracted, FileResult
 
 if TYPE_CHECKING:
-    from rag.catalog import Catalog
     from rag.index.base import SegmentIndex
 
+    from rag.catalog import Catalog
     from rag.encoders.base import DualEncoder, TextEncoder
 
 VERSION = 1  # raise when readers produce other segments from the same file, so that files are read again

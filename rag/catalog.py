@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import IndexUnavailable
-from rag.types import FileResult
+from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from ingest.load import Source
 
 _SCHEMA = 1
 _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster

@@ -14,15 +14,9 @@ from typing import Any
 from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
 
-_NAMESPACE = uuid.UUID("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10")
 _RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words"}
 )
-
-
-def asset_id(sha256_hex: str) -> str:
-    """Id of the asset with this content, so that the same content under two names is one asset."""
-    return str(uuid.uuid5(_NAMESPACE, sha256_hex))
 
 
 def segment_id(segment: Segment) -> str:

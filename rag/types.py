@@ -7,8 +7,10 @@ fragment and read back is the same locator.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rag.errors import QueryError
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Modality = Literal["text", "image", "audio", "video"]
-Kind = Literal["passage", "figure", "picture", "speech", "frame"]
+Kind = Literal["passage", "figure", "picture", "speech", "sound", "frame"]
+Medium = Literal["document", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
 Scalar = str | int | float | bool
+_NAMESPACE = uuid.UUID("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +100,44 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A file as taken in.
+
+    Attributes:
+        path: where it is.
+        sha256: of its content, in hexadecimal.
+        size: in bytes.
+        media_type: IANA media type of the content.
+        medium: which reader takes it.
+        mtime_ns: when it was last changed, read before its content was hashed.
+        captions: what documents beside a picture say it shows.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    media_type: str
+    medium: Medium
+    mtime_ns: int = 0
+    captions: tuple[str, ...] = ()
+
+    @property
+    def asset_id(self) -> str:
+        """Id of the content, the same for every copy of the file."""
+        return str(uuid.uuid5(_NAMESPACE, self.sha256))
+
+    @property
+    def title(self) -> str:
+        """The file's name, for people."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A piece of an asset that can be found, shown and cited.
 
     Attributes:
-        asset_id: id of the asset, from `asset_id`.
+        asset_id: id of the asset, `Source.asset_id`.
         ordinal: position among the asset's segments, from 0.
         modality: medium of the evidence; a frame and the speech of a video are both ``video``.
         kind: what it is; decides which encoder sees it.
