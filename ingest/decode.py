@@ -259,7 +259,7 @@ def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> It
             continue
         packets += 1
         try:
-            frames = packet.decode()
+            frames: list[Any] = packet.decode()
         except av.FFmpegError:
             broken += 1
             continue

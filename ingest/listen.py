@@ -1,0 +1,135 @@
+"""From decoded sound to words on the recording's clock, without ever holding more than a few minutes of it.
+
+A voice detector (Silero VAD, which faster-whisper carries) finds where somebody speaks. The stretches of speech are
+packed into blocks, without the silence between them, as long as the transcriber takes; times are mapped back. What is
+not speech is never transcribed, so nothing is invented there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.decode import SAMPLE_RATE, Sound
+from ingest.speech import Transcriber, Transcript
+from rag.types import Word
+
+# 4 minutes of float32 at 16 kHz are 15 MB.
+_WINDOW_S = 240.0
+# Speech within this of a window's end may go on in the next one.
+_OPEN_S = 1.0
+# A shorter hole in the sound is no end of a window.
+_SEAM_S = 0.01
+_MIN_SPEECH_MS, _MIN_SILENCE_MS, _PAD_MS = 150, 2000, 400
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Speech packed without the silence between it.
+
+    Attributes:
+        samples: mono float32 at 16 kHz.
+        pieces: for each stretch, its first sample in the block and the time of that sample in the recording.
+    """
+
+    samples: NDArray[np.float32]
+    pieces: tuple[tuple[int, float], ...]
+
+    def on_clock(self, word: Word) -> Word:
+        """A word whose times count from the block's start, with times of the recording.
+
+        A word is as a whole in the stretch that holds its middle; where its ends reach into others, they are cut.
+        """
+        middle = (word.start_s + word.end_s) / 2 * SAMPLE_RATE
+        index = max(i for i, (first, _) in enumerate(self.pieces) if first <= middle or i == 0)
+        first, start_s = self.pieces[index]
+        last = self.pieces[index + 1][0] if index + 1 < len(self.pieces) else len(self.samples)
+        offset_s = start_s - first / SAMPLE_RATE
+        low_s, high_s = start_s, start_s + (last - first) / SAMPLE_RATE
+        return Word(
+            word.text,
+            round(min(max(word.start_s + offset_s, low_s), high_s), 3),
+            round(min(max(word.end_s + offset_s, low_s), high_s), 3),
+            round(word.probability, 3),
+        )
+
+
+def transcripts(pieces: Iterable[Sound], transcriber: Transcriber) -> Iterator[Transcript]:
+    """Yield what is said, block by block, in the order of speaking, with times of the recording.
+
+    Raises:
+        ModelError: the transcriber's model is missing or damaged.
+        LLMError: a transcription service failed.
+    """
+    spoken_s: defaultdict[str, float] = defaultdict(float)
+    for block in blocks(pieces, transcriber.block_s):
+        hint = max(spoken_s, key=spoken_s.__getitem__, default="")
+        heard = transcriber.transcribe(block.samples, hint=hint)
+        if heard.words:
+            spoken_s[heard.language] += heard.duration_s
+            yield Transcript(tuple(block.on_clock(word) for word in heard.words), heard.language, heard.duration_s)
+
+
+def blocks(pieces: Iterable[Sound], block_s: float) -> Iterator[Block]:
+    """Yield the speech in sound, packed into blocks of at most `block_s` seconds."""
+    window: Sound | None = None
+    for piece in pieces:
+        if window is not None and abs(piece.start_s - window.end_s) > _SEAM_S:
+            yield from _packed(window, _speech(window, block_s), block_s)
+            window = None
+        window = piece if window is None else Sound(window.start_s, np.concatenate([window.samples, piece.samples]))
+        if window.end_s - window.start_s >= _WINDOW_S:
+            regions = _speech(window, block_s)
+            cut = _cut(window, regions)
+            yield from _packed(window, [region for region in regions if region[1] <= cut], block_s)
+            window = Sound(window.start_s + cut / SAMPLE_RATE, window.samples[cut:])
+    if window is not None:
+        yield from _packed(window, _speech(window, block_s), block_s)
+
+
+def _speech(window: Sound, longest_s: float) -> list[tuple[int, int]]:
+    """First sample, and the one after the last, of each stretch with a voice."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    options = VadOptions(
+        min_speech_duration_ms=_MIN_SPEECH_MS,
+        min_silence_duration_ms=_MIN_SILENCE_MS,
+        speech_pad_ms=_PAD_MS,
+        max_speech_duration_s=longest_s,
+    )
+    return [(found["start"], found["end"]) for found in get_speech_timestamps(window.samples, options)]
+
+
+def _cut(window: Sound, regions: list[tuple[int, int]]) -> int:
+    """The sample from which the window must be heard again with what follows, because somebody may be speaking."""
+    late = len(window.samples) - int(_OPEN_S * SAMPLE_RATE)
+    if not regions:
+        return late
+    start, end = regions[-1]
+    return start if end > late else late
+
+
+def _packed(window: Sound, regions: list[tuple[int, int]], block_s: float) -> Iterator[Block]:
+    group: list[tuple[int, int]] = []
+    length = 0
+    for start, end in regions:
+        if group and length + end - start > block_s * SAMPLE_RATE:
+            yield _block(window, group)
+            group, length = [], 0
+        group.append((start, end))
+        length += end - start
+    if group:
+        yield _block(window, group)
+
+
+def _block(window: Sound, regions: list[tuple[int, int]]) -> Block:
+    pieces: list[tuple[int, float]] = []
+    first = 0
+    for start, end in regions:
+        pieces.append((first, window.start_s + start / SAMPLE_RATE))
+        first += end - start
+    return Block(np.concatenate([window.samples[start:end] for start, end in regions]), tuple(pieces))

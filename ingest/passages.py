@@ -1,0 +1,108 @@
+"""Words to passages: 15 to 40 seconds of speech, cut where sentences end and speakers pause.
+
+A passage is what is found and cited. It carries the times of its own first and last word, its language, and how sure
+the recogniser was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ingest.load import Source
+from ingest.speech import Transcript
+from rag.types import Modality, Segment, TimeSpan, Word
+
+SHORTEST_S = 15.0
+LONGEST_S = 40.0
+_SHORTEST_SPAN_S = 0.1
+# A silence this long ends a passage however short it is: what follows is another matter.
+_BREAK_S = 8.0
+# Closing quotes and brackets may follow the mark.
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।]+[\"'”’»)\]]*$")
+_ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "vs.", "e.g.", "i.e.", "etc.", "no."})
+# Written without spaces between words; the set in which Whisper's own tokenizer splits by character.
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+def passages(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple[Word, ...]]]:
+    """Yield language and words of each passage, as soon as its end is known.
+
+    The words of all passages are the words given, each once and in order. A change of language ends a passage, too.
+    """
+    language = ""
+    words: list[Word] = []
+    for transcript in transcripts:
+        if transcript.language != language:
+            yield from ((language, part) for part in _all_cut(words))
+            language, words = transcript.language, []
+        words.extend(transcript.words)
+        # Two longest passages must be known before the first is cut: the rest may be too short to stand alone.
+        while words and words[-1].end_s - words[0].start_s > 2 * LONGEST_S:
+            end = _first_cut(words)
+            yield language, tuple(words[:end])
+            words = words[end:]
+    yield from ((language, part) for part in _all_cut(words))
+
+
+def speech_segments(
+    transcripts: Iterable[Transcript], source: Source, modality: Modality, *, first: int, caption: str
+) -> Iterator[Segment]:
+    """Passages as segments numbered from `first`; the caption goes to the first segment of an asset only."""
+    for ordinal, (language, words) in enumerate(passages(transcripts), start=first):
+        span = TimeSpan(words[0].start_s, max(words[-1].end_s, words[0].start_s + _SHORTEST_SPAN_S))
+        yield Segment(
+            asset_id=source.asset_id,
+            ordinal=ordinal,
+            modality=modality,
+            kind="speech",
+            locator=span,
+            text=spell(words, language),
+            caption=caption if ordinal == 0 else "",
+            title=source.title,
+            words=words,
+            meta={
+                "start_s": span.start_s,
+                "end_s": span.end_s,
+                "language": language,
+                "confidence": round(sum(word.probability for word in words) / len(words), 3),
+            },
+        )
+
+
+def spell(words: Sequence[Word], language: str) -> str:
+    """Words as running text."""
+    return ("" if language in _UNSPACED else " ").join(word.text for word in words)
+
+
+def _all_cut(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
+    while words:
+        end = _first_cut(words)
+        yield tuple(words[:end])
+        words = words[end:]
+
+
+def _first_cut(words: Sequence[Word]) -> int:
+    """How many words the first passage takes: up to a long silence, or to the best place between 15 and 40 s.
+
+    Best is the end of a sentence, then one that leaves enough for another passage, then the longest pause.
+    """
+    start_s, left_s = words[0].start_s, words[-1].end_s
+    possible: list[tuple[bool, bool, float, int]] = []
+    for end in range(1, len(words)):
+        last, following = words[end - 1], words[end]
+        if last.end_s - start_s > LONGEST_S:
+            return -max(possible)[-1] if possible else max(end - 1, 1)
+        pause_s = following.start_s - last.end_s
+        if pause_s >= _BREAK_S:
+            return end
+        if last.end_s - start_s >= SHORTEST_S:
+            leaves_enough = left_s - following.start_s >= SHORTEST_S
+            possible.append((_ends_sentence(last.text), leaves_enough, pause_s, -end))
+    if left_s - start_s > LONGEST_S and possible:
+        return -max(possible)[-1]
+    return len(words)
+
+
+def _ends_sentence(word: str) -> bool:
+    return bool(_SENTENCE_END.search(word)) and word.lower() not in _ABBREVIATIONS

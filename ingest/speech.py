@@ -1,0 +1,348 @@
+"""Speech to words with times: Whisper in three forms behind one contract.
+
+A transcriber takes a block of sound in which a voice was detected (`ingest.listen` finds such blocks) and gives the
+words in it. Whisper invents words where it hears none: a run of text that repeats itself, or of which the model itself
+thinks little, is dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import wave
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.decode import SAMPLE_RATE
+from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
+from rag.types import Word
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+    from rag.config import Settings
+
+_BUNDLED = ("base", "tiny.en")
+
+# Whisper sees 30 s at once. To a service a longer block costs fewer requests; 120 s of 16-bit WAV are 3.8 MB of the
+# 25 MB that OpenAI's takes.
+_WHISPER_BLOCK_S = 30.0
+_API_BLOCK_S = 120.0
+
+# Radford et al. 2022, section 4.5: text that compresses better than this is a loop; below this mean log-probability
+# of its tokens, a decoding has failed.
+_MAX_COMPRESSION = 2.4
+_MIN_LOG_PROBABILITY = -1.0
+_MAX_NO_SPEECH = 0.6
+# Mean probability of the words: single words of clear speech reach 0.39, "Okay. What?" in a sneeze 0.15.
+_MIN_PROBABILITY = 0.35
+# Whisper's own decision counts from here on; below, the two likeliest languages are both tried.
+_SURE = 0.5
+_POSSIBLE = 0.1
+# Within a recording, another language than so far needs better evidence.
+_SURE_OF_CHANGE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The words of a stretch of sound.
+
+    Attributes:
+        words: in the order of speaking; empty where there is no speech.
+        language: ISO 639-1 code such as ``en``; empty where nothing was said.
+        duration_s: length of the sound.
+    """
+
+    words: tuple[Word, ...]
+    language: str
+    duration_s: float
+
+
+class Transcriber(Protocol):
+    """What turns speech into words.
+
+    Attributes:
+        block_s: the longest sound it takes at once, in seconds.
+    """
+
+    block_s: float
+
+    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
+        """The words of mono 16 kHz samples in [-1, 1], with times from their first sample.
+
+        Args:
+            samples: shape (n,), at most `block_s` long.
+            hint: language spoken so far in this recording, empty when unknown.
+
+        Raises:
+            ModelError: the model is missing or cannot be loaded.
+            LLMError: a remote service failed.
+        """
+
+
+def load_transcriber(settings: Settings) -> Transcriber:
+    """The transcriber that `settings.transcriber` names; its model is loaded when it is first used.
+
+    Raises:
+        SettingsError: the name is none of a Whisper size, a model folder, ``openai-whisper:SIZE`` and ``api:MODEL``.
+    """
+    name = settings.transcriber
+    match name.partition(":"):
+        case ["openai-whisper", ":", size] if size:
+            return OpenAIWhisper(size, settings)
+        case ["api", ":", model] if model:
+            return ApiTranscriber(model, settings)
+    return FasterWhisper(_faster_whisper_name(name), settings)
+
+
+class FasterWhisper:
+    """Whisper on CTranslate2, in 8-bit integers on the CPU.
+
+    Args:
+        model: name of a bundled model, a size that faster-whisper knows, or the path of a converted model.
+        settings: `language`, `threads` and `home` are used.
+    """
+
+    block_s = _WHISPER_BLOCK_S
+
+    def __init__(self, model: str, settings: Settings) -> None:
+        self._name = model
+        self._settings = settings
+
+    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
+        """See `Transcriber.transcribe`."""
+        attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
+        return _best(attempts, len(samples) / SAMPLE_RATE)
+
+    def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
+        if self._settings.language or not self._model.model.is_multilingual:
+            return [self._settings.language or "en"]
+        language, probability, ranked = self._model.detect_language(samples)
+        if probability >= (_SURE_OF_CHANGE if hint and language != hint else _SURE):
+            return [language]
+        if hint:
+            return [hint]
+        return [code for code, likely in ranked[:2] if likely >= _POSSIBLE] or [language]
+
+    def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
+        segments, _ = self._model.transcribe(
+            samples,
+            language=language,
+            beam_size=5,
+            temperature=0.0,  # sampling would give other words on every run
+            condition_on_previous_text=False,
+            word_timestamps=True,
+            compression_ratio_threshold=_MAX_COMPRESSION,
+            log_prob_threshold=_MIN_LOG_PROBABILITY,
+            no_speech_threshold=_MAX_NO_SPEECH,
+            hallucination_silence_threshold=2.0,
+        )
+        runs = [
+            _Run(
+                tuple(
+                    Word(w.word.strip(), float(w.start), float(w.end), float(w.probability))
+                    for w in segment.words or ()
+                ),
+                segment.avg_logprob,
+                segment.compression_ratio,
+            )
+            for segment in segments
+        ]
+        return _Attempt(language, runs)
+
+    @cached_property
+    def _model(self) -> WhisperModel:
+        from faster_whisper import WhisperModel
+
+        from rag.models import ensure
+
+        name, threads = self._name, self._settings.threads
+        if name in _BUNDLED:
+            name = str(ensure(f"whisper-{name}", self._settings.home))
+        try:
+            return WhisperModel(name, device="cpu", compute_type="int8", cpu_threads=threads)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "
+                f"{' and '.join(_BUNDLED)} come from the Hugging Face hub: is it reachable, and HF_HUB_OFFLINE unset?"
+            ) from error
+
+
+class OpenAIWhisper:
+    """OpenAI's own implementation of Whisper, on PyTorch; comes with the extra ``openai-whisper``."""
+
+    block_s = _WHISPER_BLOCK_S
+
+    def __init__(self, size: str, settings: Settings) -> None:
+        self._size = size
+        self._settings = settings
+
+    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
+        """See `Transcriber.transcribe`."""
+        found = self._model.transcribe(
+            samples,
+            language=self._settings.language or hint or None,
+            beam_size=5,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+            compression_ratio_threshold=_MAX_COMPRESSION,
+            logprob_threshold=_MIN_LOG_PROBABILITY,
+            no_speech_threshold=_MAX_NO_SPEECH,
+            hallucination_silence_threshold=2.0,
+            fp16=False,
+            verbose=None,
+        )
+        runs = [
+            _Run(
+                tuple(Word(w["word"].strip(), w["start"], w["end"], w["probability"]) for w in segment["words"]),
+                segment["avg_logprob"],
+                segment["compression_ratio"],
+            )
+            for segment in found["segments"]
+        ]
+        return _best([_Attempt(found["language"], runs)], len(samples) / SAMPLE_RATE)
+
+    @cached_property
+    def _model(self) -> Any:
+        try:
+            import whisper
+        except ImportError as error:
+            raise ModelError(
+                "The transcriber `openai-whisper` is not installed; run "
+                '`pip install "exhibit-rag[openai-whisper]"`, or use EXHIBIT_TRANSCRIBER=base.'
+            ) from error
+        try:
+            return whisper.load_model(self._size, device="cpu")
+        except (OSError, RuntimeError) as error:
+            raise ModelError(f"The Whisper model `{self._size}` cannot be loaded ({error}).") from error
+
+
+class ApiTranscriber:
+    """A transcription service behind litellm, such as ``openai/whisper-1`` or ``groq/whisper-large-v3``.
+
+    Args:
+        model: litellm's name of a model that gives word times.
+        settings: `language` and `llm_timeout_s` are used.
+    """
+
+    block_s = _API_BLOCK_S
+
+    def __init__(self, model: str, settings: Settings) -> None:
+        self._name = model
+        self._settings = settings
+
+    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
+        """See `Transcriber.transcribe`."""
+        answer = self._ask(samples)
+        words = tuple(
+            Word(str(w["word"]).strip(), float(w["start"]), float(w["end"])) for w in answer.get("words") or ()
+        )
+        if not words and (answer.get("text") or "").strip():
+            raise LLMError(
+                f"`{self._name}` gives a text without the times of its words, so that nothing could be cited; "
+                "use a model that gives them, such as api:openai/whisper-1."
+            )
+        language = self._settings.language or _language_code(answer.get("language") or hint)
+        return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
+
+    def _ask(self, samples: NDArray[np.float32]) -> Any:
+        import litellm
+
+        try:
+            return litellm.transcription(
+                model=self._name,
+                file=("speech.wav", _wav(samples), "audio/wav"),
+                language=self._settings.language,
+                response_format="verbose_json",
+                timestamp_granularities=["word"],
+                timeout=self._settings.llm_timeout_s,
+            )
+        except litellm.exceptions.BadRequestError as error:
+            raise LLMError(f"`{self._name}` refused the recording: {error}") from error
+        except litellm.exceptions.OpenAIError as error:
+            raise LLMUnavailable(f"`{self._name}` could not be reached or refused the request: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Words that were decoded together, and the model's own view of them."""
+
+    words: tuple[Word, ...]
+    log_probability: float
+    compression: float
+
+    @property
+    def is_believable(self) -> bool:
+        return (
+            self.compression <= _MAX_COMPRESSION
+            and self.log_probability >= _MIN_LOG_PROBABILITY
+            and float(np.mean([word.probability for word in self.words] or [0.0])) >= _MIN_PROBABILITY
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    language: str
+    runs: Sequence[_Run]
+
+    @property
+    def believable(self) -> tuple[_Run, ...]:
+        return tuple(run for run in self.runs if run.is_believable)
+
+
+def _best(attempts: Iterable[_Attempt], duration_s: float) -> Transcript:
+    """The attempt whose words the model finds likeliest; without a believable one, silence."""
+    heard = [attempt for attempt in attempts if attempt.believable]
+    if not heard:
+        return Transcript((), "", duration_s)
+    best = max(heard, key=lambda attempt: np.mean([run.log_probability for run in attempt.believable]))
+    words = tuple(word for run in best.believable for word in run.words if word.text)
+    return Transcript(words, best.language if words else "", duration_s)
+
+
+def _faster_whisper_name(name: str) -> str:
+    from faster_whisper import available_models
+
+    if name in available_models() or Path(name, "model.bin").is_file() or name.count("/") == 1:
+        return name
+    raise SettingsError(
+        f"EXHIBIT_TRANSCRIBER is `{name}`, which is no transcriber. Use a Whisper size "
+        f"({', '.join(available_models())}), the folder of a CTranslate2 model, its name on the Hugging Face hub "
+        "(owner/model), openai-whisper:SIZE, or api:MODEL as in api:openai/whisper-1."
+    )
+
+
+def _wav(samples: NDArray[np.float32]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def _language_code(name: str) -> str:
+    """The service names languages in English; codes pass through, as do languages that the table leaves out."""
+    return _CODES.get(name.lower(), name.lower())
+
+
+_CODES = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        """
+    afrikaans:af arabic:ar bengali:bn bulgarian:bg catalan:ca chinese:zh croatian:hr czech:cs danish:da dutch:nl
+    english:en estonian:et finnish:fi french:fr german:de greek:el hebrew:he hindi:hi hungarian:hu icelandic:is
+    indonesian:id italian:it japanese:ja korean:ko latvian:lv lithuanian:lt malay:ms norwegian:no persian:fa
+    polish:pl portuguese:pt romanian:ro russian:ru serbian:sr slovak:sk slovenian:sl spanish:es swahili:sw
+    swedish:sv tagalog:tl tamil:ta telugu:te thai:th turkish:tr ukrainian:uk urdu:ur vietnamese:vi welsh:cy
+    """,
+    )
+)
