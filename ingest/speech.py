@@ -334,7 +334,7 @@ def _language_code(name: str) -> str:
     return _CODES.get(name.lower(), name.lower())
 
 
-_CODES = dict(
+_CODES: dict[str, str] = dict(
     re.findall(
         r"(\w+):(\w+)",
         """
