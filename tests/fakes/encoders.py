@@ -1,0 +1,69 @@
+"""Deterministic encoders without models: words by their hash, pictures by their colours, in one space."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.pixels import rgb
+
+_COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
+    "red": (220, 30, 30),
+    "green": (30, 160, 30),
+    "blue": (30, 30, 220),
+    "yellow": (240, 220, 30),
+}
+
+
+class HashingTextEncoder:
+    """A bag of hashed words: texts are near where they share words."""
+
+    def __init__(self, dimensions: int = 64, name: str = "hashing") -> None:
+        self.card = ModelCard(name=name, space=name, dimensions=dimensions, revision="1", licence="CC0-1.0")
+
+    def embed_query(self, text: str) -> Vectors:
+        return self.embed_text([queried(text)])[0]
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        rows = [self._bag(text) for text in worded(texts)]
+        return normalised(np.reshape(rows, (len(rows), self.card.dimensions)))
+
+    def _bag(self, text: str) -> Vectors:
+        words = re.findall(r"\w+", text.lower()) or [text]
+        seeds = [zlib.crc32(word.encode("utf-8", "replace")) for word in words]
+        return np.sum([np.random.default_rng(s).standard_normal(self.card.dimensions) for s in seeds], axis=0)
+
+
+class HashingEncoder:
+    """Pictures by the names of the colours in their quarters, so that the query "red" finds a red picture."""
+
+    def __init__(self, text: HashingTextEncoder | None = None) -> None:
+        self._text = text or HashingTextEncoder()
+        self.card = self._text.card
+
+    def embed_query(self, text: str) -> Vectors:
+        return self._text.embed_query(text)
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        return self._text.embed_text(texts)
+
+    def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
+        return self.look(images).vectors
+
+    def look(self, images: Sequence[Image.Image]) -> Look:
+        seen = [self._colours(image) for image in images]
+        return Look(self._text.embed_text([" ".join(names) for names in seen]), [tuple(dict.fromkeys(n)) for n in seen])
+
+    def _colours(self, image: Image.Image) -> list[str]:
+        quarters = np.asarray(rgb(image).resize((2, 2), Image.Resampling.BOX), float).reshape(4, 1, 3)
+        nearest = np.abs(quarters - np.array(list(_COLOURS.values()))).sum(2).argmin(1)
+        names = list(_COLOURS)
+        return [names[n] for n in nearest]
