@@ -21,9 +21,9 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
     return _ordered(boxes, list(range(len(boxes))))
 
 
-def has_columns(boxes: Sequence[Box]) -> bool:
-    """Whether these lines stand in two or more columns of text."""
-    return _gutter([(b.x, b.x + b.w) for b in boxes]) is not None
+def gutter(boxes: Sequence[Box]) -> float | None:
+    """Where the space between two columns of text lies, in fractions of the width; None where there is one column."""
+    return _gutter([(b.x, b.x + b.w) for b in boxes])
 
 
 def union(boxes: Sequence[Box]) -> Box:
@@ -34,16 +34,16 @@ def union(boxes: Sequence[Box]) -> Box:
 
 
 def _ordered(boxes: Sequence[Box], members: list[int]) -> list[int]:
-    gutter = _gutter([(boxes[i].x, boxes[i].x + boxes[i].w) for i in members])
-    if gutter is None:
+    middle = _gutter([(boxes[i].x, boxes[i].x + boxes[i].w) for i in members])
+    if middle is None:
         return _by_rows(boxes, members)
     order: list[int] = []
     left: list[int] = []
     right: list[int] = []
     for i in sorted(members, key=lambda i: boxes[i].y):
-        if boxes[i].x + boxes[i].w <= gutter:
+        if boxes[i].x + boxes[i].w <= middle:
             left.append(i)
-        elif boxes[i].x >= gutter:
+        elif boxes[i].x >= middle:
             right.append(i)
         else:
             order += [*_ordered(boxes, left), *_ordered(boxes, right), i]

@@ -10,6 +10,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from ingest.decode import opened, picture_stream, sound_stream
 from ingest.plain import is_text, text_media_type
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
 
@@ -193,17 +194,12 @@ def _container_kinds(head: bytes) -> tuple[str, str] | None:
 
 
 def _has_moving_pictures(path: Path) -> bool:
-    import av
-    from av.stream import Disposition
-
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            kinds = {s.type for s in container.streams if not s.disposition & Disposition.attached_pic}
-    except (av.FFmpegError, ValueError) as error:
-        raise DamagedMedia(f"Its headers cannot be read ({error}); it is truncated or malformed.") from error
-    if "video" not in kinds and "audio" not in kinds:
-        raise UnsupportedMedia("It is a media container without sound or pictures.")
-    return "video" in kinds
+    with opened(path) as container:
+        if picture_stream(container) is not None:
+            return True
+        if sound_stream(container) is None:
+            raise UnsupportedMedia("It is a media container without sound or pictures.")
+        return False
 
 
 def _document(path: Path, head: bytes) -> str | None:

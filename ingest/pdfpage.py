@@ -1,0 +1,260 @@
+"""A PDF page by PDFium: its lines with boxes, printed or recognised, and its picture.
+
+Boxes are fractions of the page as it is shown: cropped, turned upright, origin at the top left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from PIL.Image import Image
+
+from ingest.layout import union
+from ingest.ocr import PAGE_PX, Ocr
+from ingest.pages import TextLine, in_reading_order
+from rag.errors import DamagedMedia, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+from rag.types import Box
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument, PdfPage
+
+_MOST_CHARACTERS = 60_000  # of one page; a dense newspaper page has 20,000
+_OCR_DPI = 200
+_COLUMN_GAP = 1.3  # of a line's height: a wider space parts two columns or cells
+_BOLD = re.compile(r"bold|black|heavy|semibold|demi|cmbx|-medi|\bbd\b", re.I)
+_WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]?[^\W\dA-Z_]+|\d+(?:[.,]\d+)?[a-z%]?)(?![^\W_])")
+_SAMPLED_PAGES = 12
+_MARGIN = 0.08  # of the page's height at its top and bottom, where running titles stand
+_LEAST_LETTERS = 20  # a page with fewer is read with OCR
+_READABLE = 0.6  # of the characters must be letters, digits or spaces: fonts without a character map yield noise
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the page's own coordinates become fractions of what is shown: the visible box and the turn."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+    turn: int
+
+    def box(self, left: float, bottom: float, right: float, top: float) -> Box | None:
+        """The part of a rectangle in page coordinates that is shown, or None where it lies outside."""
+        width, height = self.right - self.left or 1.0, self.top - self.bottom or 1.0
+        x0, x1 = (left - self.left) / width, (right - self.left) / width
+        y0, y1 = (self.top - top) / height, (self.top - bottom) / height
+        match self.turn:
+            case 90:
+                x0, y0, x1, y1 = 1 - y1, x0, 1 - y0, x1
+            case 180:
+                x0, y0, x1, y1 = 1 - x1, 1 - y1, 1 - x0, 1 - y0
+            case 270:
+                x0, y0, x1, y1 = y0, 1 - x1, y1, 1 - x0
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
+        return Box(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[PdfDocument]:
+    """Open a PDF; in the body, too, what PDFium raises becomes a `MediaError`.
+
+    Raises:
+        ProtectedMedia: it needs a password.
+        DamagedMedia: truncated or malformed.
+        UnsupportedMedia: a security handler that PDFium does not know.
+    """
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    try:
+        with pypdfium2.PdfDocument(path) as document:
+            yield document
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise ProtectedMedia("It needs a password; save a copy without one.") from error
+        if error.err_code == pdfium.FPDF_ERR_SECURITY:
+            raise UnsupportedMedia(
+                "Its encryption is of a kind that is not read here; print it to a new PDF."
+            ) from error
+        raise DamagedMedia(f"It cannot be read as PDF ({error}); it is truncated or malformed.") from error
+
+
+def page_count(document: PdfDocument, most: int) -> int:
+    """Number of pages.
+
+    Raises:
+        MediaTooLarge: more than `most`.
+        DamagedMedia: none.
+    """
+    pages = len(document)
+    if pages > most:
+        raise MediaTooLarge(
+            f"It has {pages:,} pages, more than the limit of {most:,}; split it, or raise EXHIBIT_MAX_PAGES."
+        )
+    if pages == 0:
+        raise DamagedMedia("It has no pages; it is truncated or malformed.")
+    return pages
+
+
+def shown(page: PdfPage) -> Shown:
+    """How coordinates of this page are turned into fractions."""
+    left, bottom, right, top = page.get_bbox()
+    return Shown(left, bottom, right, top, page.get_rotation())
+
+
+def text_lines(page: PdfPage) -> list[TextLine]:
+    """The printed lines of a page in reading order; none where its characters have no meaning (a scan, a bad font)."""
+    lines = _fragments(page)
+    text = "".join(line.text for line in lines)
+    readable = sum(char.isalnum() or char.isspace() or char in ".,;:-()" for char in text)
+    letters = sum(char.isalnum() for char in text)
+    if letters < _LEAST_LETTERS or readable < _READABLE * len(text):
+        return []
+    return in_reading_order(lines)
+
+
+def recognised_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
+    """The lines that OCR reads on a picture of the page, in reading order."""
+    return [
+        TextLine(line.text, line.box, size=line.box.h) for line in ocr.read(render(page, PAGE_PX), longest_px=PAGE_PX)
+    ]
+
+
+def render(page: PdfPage, longest_px: int, box: Box | None = None) -> Image:
+    """Picture of a page or of a part of it: RGB, at most 200 dpi, longest side at most `longest_px`."""
+    width, height = page.get_size()
+    part = box or Box(0, 0, 1, 1)
+    longest = max(part.w * width, part.h * height) or 1.0
+    scale = min(_OCR_DPI / 72, longest_px / longest)
+    crop = (part.x * width, (1 - part.y - part.h) * height, (1 - part.x - part.w) * width, part.y * height)
+    bitmap = page.render(scale=scale, crop=tuple(max(0.0, side) for side in crop), rev_byteorder=True)
+    picture: Image = bitmap.to_pil().convert("RGB")
+    bitmap.close()
+    picture.thumbnail((longest_px, longest_px))
+    return picture
+
+
+def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
+    """Headers and footers, with digits as ``#``: lines that some sampled pages share at their top or bottom."""
+    numbers = range(0, pages, max(1, pages // _SAMPLED_PAGES)) if pages > 2 else ()
+    seen: Counter[str] = Counter()
+    for number in numbers:
+        page = document[number]
+        seen.update({_masked(line.text) for line in _fragments(page) if _is_marginal(line)})
+        page.close()
+    return frozenset(text for text, count in seen.items() if count >= max(2, len(numbers) // 3))
+
+
+def without_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) -> list[TextLine]:
+    """The lines that are no header, footer or page number."""
+    return [
+        line for line in lines if not (_is_marginal(line) and (_masked(line.text) in titles or line.text.isdigit()))
+    ]
+
+
+def _is_marginal(line: TextLine) -> bool:
+    return line.box.y < _MARGIN or line.box.y + line.box.h > 1 - _MARGIN
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"\d+", "#", text)
+
+
+def _fragments(page: PdfPage) -> list[TextLine]:
+    """Lines in the order of the content, cut at wide spaces; text in another direction than most is left out."""
+    textpage = page.get_textpage()
+    try:
+        reader = _Characters(textpage.raw, shown(page))
+        count = min(textpage.count_chars(), _MOST_CHARACTERS)
+        found = [fragment for fragment in reader.fragments(count) if fragment.line.text]
+    finally:
+        textpage.close()
+    directions = Counter(fragment.direction for fragment in found for _ in fragment.line.text)
+    main = directions.most_common(1)[0][0] if directions else 0
+    return [fragment.line for fragment in found if fragment.direction == main]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fragment:
+    line: TextLine
+    direction: int
+
+
+class _Characters:
+    """Reads the characters of a text page one by one; PDFium's own line ends and spaces are kept."""
+
+    def __init__(self, raw: Any, place: Shown) -> None:
+        import pypdfium2.raw as pdfium
+
+        self._pdfium, self._raw, self._shown = pdfium, raw, place
+        self._rectangle = pdfium.FS_RECTF()
+
+    def fragments(self, count: int) -> Iterator[_Fragment]:
+        """Yield runs of characters on one line without a wide space."""
+        pieces: list[str] = []
+        boxes: list[Box] = []
+        first = last = 0
+        for index in range(count):
+            char = self._char(index)
+            box = None if char.isspace() else self._box(index)
+            if char in "\r\n" or (box and boxes and _is_apart(boxes[-1], box)):
+                if boxes:
+                    yield self._fragment(pieces, boxes, first, last)
+                pieces, boxes = [], []
+            if box or (pieces and char in " \t\u00a0"):
+                first, last = first if pieces else index, index if box else last
+                pieces.append(char if box else " ")
+                boxes += [box] if box else []
+        if boxes:
+            yield self._fragment(pieces, boxes, first, last)
+
+    def _char(self, index: int) -> str:
+        code = self._pdfium.FPDFText_GetUnicode(self._raw, index)
+        # Lone surrogates and NUL can be in no text file; characters of private use are kept for the share of noise.
+        return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
+
+    def _box(self, index: int) -> Box | None:
+        rectangle = self._rectangle
+        if not self._pdfium.FPDFText_GetLooseCharBox(self._raw, index, rectangle):
+            return None
+        return self._shown.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
+
+    def _fragment(self, pieces: list[str], boxes: list[Box], first: int, last: int) -> _Fragment:
+        angle = self._pdfium.FPDFText_GetCharAngle(self._raw, first)
+        direction = round(angle * 2 / 3.14159265) % 4 if angle >= 0 else 0
+        text = " ".join("".join(pieces).split())
+        # Glyphs that the font maps to no character come with the glyph's number instead, which may or may not be it.
+        unmapped = any(self._pdfium.FPDFText_HasUnicodeMapError(self._raw, index) == 1 for index in (first, last))
+        if unmapped and not _is_language(text):
+            text = ""
+        bold = all(_BOLD.search(self._font(index)) for index in (first, last))
+        line = TextLine(text, union(boxes), bold, median(box.h for box in boxes))
+        return _Fragment(line, direction)
+
+    def _font(self, index: int) -> str:
+        from ctypes import c_int, create_string_buffer
+
+        name = create_string_buffer(128)
+        self._pdfium.FPDFText_GetFontInfo(self._raw, index, name, len(name), c_int())
+        return name.value.decode("utf-8", errors="replace")
+
+
+def _is_language(text: str) -> bool:
+    """Whether a text is mostly words in small letters, capitalised words and numbers."""
+    return sum(len(word) for word in _WORD.findall(text)) >= _READABLE * len(text.replace(" ", ""))
+
+
+def _is_apart(last: Box, box: Box) -> bool:
+    """Whether a character starts another fragment: far to the right, back to the left, or on another line."""
+    height = min(last.h, box.h)
+    gap = box.x - last.x - last.w
+    other_line = abs(box.y + box.h / 2 - last.y - last.h / 2) > max(last.h, box.h)
+    return other_line or gap > _COLUMN_GAP * height or gap < -3 * max(last.h, box.h)
