@@ -8,17 +8,19 @@ SQLite by default; any database that SQLAlchemy knows by URL.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rag.errors import IndexUnavailable
 from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 _SCHEMA = 1
 _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster
@@ -54,9 +56,7 @@ class Catalog:
         import sqlalchemy as sa
 
         with _mapped_errors():
-            self._engine = sa.create_engine(url)
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            self._engine = _engine(url)
             metadata = sa.MetaData()
             self._assets = sa.Table(
                 "assets",
@@ -98,7 +98,9 @@ class Catalog:
             stat = os.stat(path)
         except OSError:
             return None
-        looks = (files.c.path == str(path)) & (files.c.size == stat.st_size) & (files.c.mtime_ns == stat.st_mtime_ns)
+        looks = (
+            (files.c.path == _written(path)) & (files.c.size == stat.st_size) & (files.c.mtime_ns == stat.st_mtime_ns)
+        )
         query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
         with self._transaction() as connection:
             return _finished(connection.execute(query).mappings().first(), recipe, captions)
@@ -111,9 +113,8 @@ class Catalog:
 
     def attach(self, source: Source) -> list[str]:
         """Record that a file holds this content; return the ids of assets that are left without a file."""
-        row = {"asset_id": source.asset_id, "size": source.size, "mtime_ns": source.mtime_ns, "reason": ""}
         with self._transaction() as connection:
-            return self._point(connection, source.path, row)
+            return self._hold(connection, source)
 
     def begin(self, source: Source, recipe: str) -> list[str]:
         """Mark an asset as being written, for this file; return the ids of assets that are left without a file."""
@@ -129,7 +130,7 @@ class Catalog:
         }
         with self._transaction() as connection:
             self._put(connection, self._assets, "id", source.asset_id, row)
-        return self.attach(source)
+            return self._hold(connection, source)
 
     def finish(self, asset_id: str, segments: int) -> None:
         """Mark an asset as written whole."""
@@ -142,7 +143,7 @@ class Catalog:
 
         Where the same content is already indexed, what is indexed stays.
         """
-        row: dict[str, Any] = {"asset_id": None, "size": None, "mtime_ns": None, "reason": reason}
+        row: dict[str, Any] = {"asset_id": None, "size": None, "mtime_ns": None, "reason": _plain(reason)}
         with self._transaction() as connection:
             if source is not None and self._holds(connection, path, source.asset_id):
                 row["asset_id"] = source.asset_id
@@ -152,7 +153,7 @@ class Catalog:
         """Take a file off the list; return the ids of assets that are left without a file."""
         with self._transaction() as connection:
             before = self._asset_of(connection, path)
-            connection.execute(self._files.delete().where(self._files.c.path == str(path)))
+            connection.execute(self._files.delete().where(self._files.c.path == _written(path)))
             return self._alone(connection, before)
 
     def interrupted(self) -> list[str]:
@@ -179,23 +180,27 @@ class Catalog:
             for ids in _chunks(list(asset_ids)):
                 query = files.select().where(files.c.asset_id.in_(ids)).order_by(files.c.path)
                 for row in connection.execute(query):
-                    found.setdefault(row.asset_id, []).append(row.path)
+                    found.setdefault(row.asset_id, []).append(str(_read(row.path)))
         return found
 
     def files_under(self, root: Path) -> list[Path]:
         """The listed files at or below a path, sorted."""
+        import sqlalchemy as sa
+
         path = self._files.c.path
-        below = path.startswith(str(root).rstrip(os.sep) + os.sep, autoescape=True)
+        folder = _written(root).rstrip(os.sep) + os.sep
+        below = sa.func.substr(path, 1, len(folder)) == folder  # SQLite's LIKE takes a for A
         with self._transaction() as connection:
-            query = self._files.select().where((path == str(root)) | below).order_by(path)
-            return [Path(row.path) for row in connection.execute(query)]
+            query = self._files.select().where((path == _written(root)) | below).order_by(path)
+            return [_read(row.path) for row in connection.execute(query)]
 
     def failures(self) -> tuple[FileResult, ...]:
         """The files that could not be read, each with its reason."""
         files = self._files
         with self._transaction() as connection:
             query = files.select().where(files.c.reason != "").order_by(files.c.path)
-            return tuple(FileResult(row.path, "failed", reason=row.reason) for row in connection.execute(query))
+            rows = connection.execute(query)
+            return tuple(FileResult(str(_read(row.path)), "failed", reason=row.reason) for row in rows)
 
     def counts(self) -> dict[str, int]:
         """Number of assets that are indexed and that were empty, and number of files that failed."""
@@ -222,9 +227,13 @@ class Catalog:
                     "use the version that wrote it, or ingest into a new folder."
                 )
 
+    def _hold(self, connection: Connection, source: Source) -> list[str]:
+        row = {"asset_id": source.asset_id, "size": source.size, "mtime_ns": source.mtime_ns, "reason": ""}
+        return self._point(connection, source.path, row)
+
     def _point(self, connection: Connection, path: Path, row: dict[str, Any]) -> list[str]:
         before = self._asset_of(connection, path)
-        self._put(connection, self._files, "path", str(path), row)
+        self._put(connection, self._files, "path", _written(path), row)
         return self._alone(connection, before)
 
     def _put(self, connection: Connection, table: Any, key: str, value: str, row: dict[str, Any]) -> None:
@@ -233,7 +242,7 @@ class Catalog:
             connection.execute(table.insert().values(**{key: value}, **row))
 
     def _asset_of(self, connection: Connection, path: Path) -> str | None:
-        row = connection.execute(self._files.select().where(self._files.c.path == str(path))).first()
+        row = connection.execute(self._files.select().where(self._files.c.path == _written(path))).first()
         return row.asset_id if row else None
 
     def _holds(self, connection: Connection, path: Path, asset_id: str) -> bool:
@@ -262,6 +271,20 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _IDS_PER_QUERY]
 
 
+def _written(path: Path) -> str:
+    """The path as text that a database takes: bytes that are not UTF-8 (lone surrogates in Python) as %XX."""
+    return re.sub("[%\udc80-\udcff]", lambda found: f"%{ord(found[0]) & 0xFF:02X}", str(path))
+
+
+def _read(written: str) -> Path:
+    return Path(unquote(written, errors="surrogateescape"))
+
+
+def _plain(reason: str) -> str:
+    """The reason without what a database refuses: NUL, and lone surrogates from file names."""
+    return reason.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+
+
 @contextmanager
 def _mapped_errors() -> Iterator[None]:
     """The one place where a database's errors become Exhibit's."""
@@ -269,6 +292,8 @@ def _mapped_errors() -> Iterator[None]:
 
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise IndexUnavailable(f"The catalog needs {error.name}: pip install 'exhibit-rag[postgres]'.") from error
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise IndexUnavailable(
@@ -276,9 +301,22 @@ def _mapped_errors() -> Iterator[None]:
         ) from error
 
 
+def _engine(url: str) -> Engine:
+    import sqlalchemy as sa
+
+    address = sa.make_url(url)
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(address, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        # Python's driver begins before the first write only: two threads that had both read would then collide.
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # a finished asset stays finished through a power cut
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
+    connection.isolation_level = None  # transactions are begun above
+    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # a finished asset stays finished through a power cut
