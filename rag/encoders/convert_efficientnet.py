@@ -7,7 +7,7 @@ Run once, by hand, where torch, onnx and the weights are installed::
 
 The graph is written node by node, with each batch norm folded into its convolution, so that the same weights give the
 same bytes under any version of torch. Weights are kept as float16 and cast when the model is loaded: half the file,
-logits within 0.03 of the float32 ones. Architecture: Tan and Le 2019, in the Lite variant of
+probabilities within 0.004 of the float32 ones. Architecture: Tan and Le 2019, in the Lite variant of
 ``tensorflow/tpu/models/official/efficientnet/lite`` (no squeeze-excitation, ReLU6, stem and head not scaled).
 
 Input ``pixels`` (n, 3, 260, 260): RGB, (value - 127) / 128. Outputs ``features`` (n, 1280) and ``logits`` (n, 1000).

