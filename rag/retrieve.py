@@ -24,10 +24,11 @@ from rag.errors import QueryError
 from rag.fusion import fuse, spread
 from rag.index.base import LaneQuery, SegmentIndex
 from rag.segments import segment_id
-from rag.types import Filter, Hit, Kind, Lane, Segment, TimeSpan
+from rag.types import CharSpan, Filter, Hit, Kind, Lane, Segment, TimeSpan
 
 _PIXELS: dict[str, frozenset[Kind]] = {"image": frozenset({"picture", "figure"}), "video": frozenset({"frame"})}
 _DEPTH = 50  # candidates of each lane
+_SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 10.0  # frames and speech this near belong together
 _MOST_OF_A_PLACE = 2  # hits of one page, scene or text neighbourhood before others get their turn
 _WEIGHTS = {"text": 1.0, "bm25": 1.0, "image": 1.0, "video": 1.0, "joint": 1.0}
@@ -107,10 +108,12 @@ def _lanes_of(found: dict[str, list[tuple[Segment, float]]]) -> dict[str, list[L
 
 
 def _place(segment: Segment) -> Hashable:
-    """What counts as the same place: the page, or the scene, or the asset where neither is known."""
+    """What counts as the same place: the page, the scene or stretch of text, or the asset where none is known."""
     page, start = segment.meta.get("page"), segment.meta.get("start_s")
     if page is not None:
         return segment.asset_id, segment.kind, page
     if isinstance(segment.locator, TimeSpan) or start is not None:
         return segment.asset_id, segment.kind, int(float(start or 0) // _SAME_SCENE_S)
+    if isinstance(segment.locator, CharSpan):
+        return segment.asset_id, segment.kind, segment.locator.start // _SAME_STRETCH
     return segment.asset_id, segment.kind
