@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import QueryError
-from rag.types import Answer, FileResult, Filter, Hit, IngestReport, Modality, Step, Where
+from rag.errors import KnowledgeBaseBusy, QueryError
+from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -23,14 +25,10 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
-    from rag.answer import GroundedAnswerer
-    from rag.catalog import Catalog
-    from rag.encoders.base import DualEncoder, TextEncoder
-    from rag.index.base import SegmentIndex
     from rag.llms import Llm
     from rag.retrieve import Query, Retriever
 
-Asked = "str | Path | Image | Query"
+    Asked = str | Path | Image | Query
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,8 @@ class KnowledgeBase:
         """The same as `ingest`, yielding each file's result as soon as it is final."""
         from ingest.pipeline import ingest
 
-        return ingest(_paths(paths), self._stores, on_progress=on_progress)
+        with self._writing():
+            yield from ingest(_paths(paths), self._stores, on_progress=on_progress)
 
     def plan(self, paths: str | Path | Sequence[str | Path]) -> Plan:
         """Say what `ingest` would do with these paths, without doing it."""
@@ -140,7 +139,9 @@ class KnowledgeBase:
         from ingest.pipeline import remove
 
         started = time.monotonic()
-        return IngestReport(tuple(remove(_paths(paths), self._stores)), time.monotonic() - started)
+        with self._writing():
+            results = tuple(remove(_paths(paths), self._stores))
+        return IngestReport(results, time.monotonic() - started)
 
     def search(
         self,
@@ -200,7 +201,12 @@ class KnowledgeBase:
                     Step("answer", time.monotonic() - retrieved),
                     Step("total", time.monotonic() - started),
                 )
-                yield self._finished(piece, warnings, steps)
+                yield replace(
+                    piece,
+                    warnings=(*warnings, *piece.warnings),
+                    trace=(*steps, *piece.trace),
+                    renderer=lambda answer: self.page([answer]),
+                )
             else:
                 yield piece
 
@@ -281,6 +287,12 @@ class KnowledgeBase:
             picture = open_picture(Path(picture), ImageRegion())
         return Query(words=" ".join(part.strip() for part in (words, spoken) if part), picture=picture)
 
+    def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
+        """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
+        from rag.report import page
+
+        return page(answers, title=title)
+
     def thumbnail(self, hit: Hit) -> str | None:
         """Path of a small picture of a hit, made when first asked for; None where there is nothing to see.
 
@@ -290,7 +302,7 @@ class KnowledgeBase:
         from rag.media import thumbnail
         from rag.segments import segment_id
 
-        if hit.segment.kind in ("passage", "speech", "sound") and not hit.path.lower().endswith(".pdf"):
+        if hit.segment.kind not in PIXELS and not isinstance(hit.segment.locator, PageBox):
             return None
         kept = self._thumbnails / hit.segment.asset_id / f"{segment_id(hit.segment)}.jpg"
         if not kept.exists():
@@ -332,7 +344,7 @@ class KnowledgeBase:
         """Hits with their files, warnings, and the steps taken."""
         started = time.monotonic()
         depth = max(top_k, self.settings.rerank_top_n if rerank else 0)
-        hits = self._located(self._retriever.retrieve(query, top_k=depth, filter=admitted))
+        hits = self._located(self._retriever.retrieve(query, top_k=depth, admitted=admitted))
         steps: tuple[Step, ...] = (Step("retrieve", time.monotonic() - started, f"{len(hits)} hits"),)
         warnings: tuple[str, ...] = ()
         if rerank and self.settings.rerank_top_n:
@@ -340,6 +352,12 @@ class KnowledgeBase:
             hits, warnings = self._reranked(query.words, hits)
             steps += (Step("rerank", time.monotonic() - started, "; ".join(warnings)),)
         return hits[:top_k], warnings, steps
+
+    def _reranked(self, words: str, hits: Sequence[Hit]) -> tuple[list[Hit], tuple[str, ...]]:
+        from rag.rerank import rerank
+
+        judged = rerank(words, hits, self._llm, top_n=self.settings.rerank_top_n, picture=_picture)
+        return list(judged.hits), tuple(judged.warnings)
 
     def _located(self, hits: Sequence[Hit]) -> list[Hit]:
         paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
@@ -349,7 +367,20 @@ class KnowledgeBase:
         """Take out what a killed run left half written; its files are read again by the next run."""
         from ingest.pipeline import roll_back
 
-        roll_back(self._stores)
+        # Another process may be writing right now (several may share a Qdrant server): nothing of it is left over.
+        with contextlib.suppress(KnowledgeBaseBusy), self._writing():
+            roll_back(self._stores)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the knowledge base for writing; the lock goes with the process, however that ends."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.path / "writing.lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise KnowledgeBaseBusy(f"Another process is writing to {self.path}; wait until it is done.") from error
 
     @cached_property
     def _stores(self) -> Stores:
@@ -373,6 +404,22 @@ class KnowledgeBase:
 
         settings = self.settings
         return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
+
+    @cached_property
+    def _answerer(self) -> GroundedAnswerer:
+        from rag.answer import GroundedAnswerer
+
+        settings = self.settings
+        return GroundedAnswerer(
+            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=_picture
+        )
+
+
+def _picture(hit: Hit) -> Image | None:
+    """The pixels of a hit for a language model that sees; None for words and sound."""
+    from rag.media import open_picture
+
+    return open_picture(Path(hit.path), hit.segment.locator) if hit.segment.kind in PIXELS else None
 
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -23,6 +23,7 @@ Kind = Literal["passage", "figure", "picture", "speech", "sound", "frame"]
 Medium = Literal["document", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
 Scalar = str | int | float | bool
+PIXELS: frozenset[Kind] = frozenset({"figure", "picture", "frame"})  # kinds that an image encoder sees
 _NAMESPACE = uuid.UUID("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10")
 
 
