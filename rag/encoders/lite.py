@@ -2,7 +2,7 @@
 
 A picture's vector is the mean of the class vectors, weighted by the classes' probabilities (ConSE, Norouzi et al.
 2014). No training is involved. Three choices were made on 1,000 textbook photos and 538 clip-art pictures, by the mean
-recall at 10 in both directions, and then tried once on `flickr_dev` (500 photos, text to image):
+recall at 10 in both directions; `flickr_dev` (500 photos, text to image) is reported beside it:
 
 ====================================================================  ====  ======
 the picture                                                           dev   Flickr
