@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rag.errors import DamagedMedia, MediaTooLarge, ProtectedMedia
@@ -19,7 +20,18 @@ _MOST_BYTES = 1_000_000_000  # all members, unpacked
 _MOST_XML_BYTES = 100_000_000  # XML parts, unpacked: parsers need about ten times as much memory
 _MOST_PICTURE_BYTES = 50_000_000
 _PICTURE_NAME = re.compile(r"(?:word|ppt|xl)/media/[^/]+\.(?:png|jpe?g|gif|bmp|tiff?|webp)", re.I)
+_SLIDE_NAME = re.compile(r"ppt/slides/slide\d+\.xml")
+_BODY_NAME = re.compile(r"word/document\.xml|ppt/slides/slide\d+\.xml|xl/sharedStrings\.xml|xl/worksheets/[^/]+\.xml")
 _PROLOG_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an office document holds: slides, pictures, and bytes of the XML with its words."""
+
+    slides: int
+    pictures: int
+    xml_bytes: int
 
 
 def check_archive(path: Path) -> None:
@@ -46,15 +58,40 @@ def check_archive(path: Path) -> None:
         raise DamagedMedia(f"Its ZIP container is damaged ({error}).") from error
 
 
+def contents(path: Path) -> Contents:
+    """What a container holds, by its directory alone.
+
+    Raises:
+        MediaError: as `check_archive`.
+    """
+    check_archive(path)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    return Contents(
+        slides=sum(bool(_SLIDE_NAME.fullmatch(member.filename)) for member in members),
+        pictures=sum(bool(_PICTURE_NAME.fullmatch(member.filename)) for member in members),
+        xml_bytes=sum(member.file_size for member in members if _BODY_NAME.fullmatch(member.filename)),
+    )
+
+
 def pictures(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the pictures that the document holds; oversized and damaged ones are passed over."""
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if _PICTURE_NAME.fullmatch(member.filename) and member.file_size <= _MOST_PICTURE_BYTES:
-                try:
-                    yield member.filename, archive.read(member)
-                except (zipfile.BadZipFile, zlib.error, EOFError):
-                    continue
+        names = [member.filename for member in archive.infolist() if _PICTURE_NAME.fullmatch(member.filename)]
+    for name in names:
+        data = read_part(path, name)
+        if data is not None:
+            yield name, data
+
+
+def read_part(path: Path, name: str) -> bytes | None:
+    """Bytes of one picture in the container; None where it is missing, oversized or damaged."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            member = archive.getinfo(name)
+            return archive.read(member) if member.file_size <= _MOST_PICTURE_BYTES else None
+        except (KeyError, zipfile.BadZipFile, zlib.error, EOFError):
+            return None
 
 
 def _check_sizes(members: list[zipfile.ZipInfo]) -> None:

@@ -51,8 +51,8 @@ class Unreadable:
     is_folder: bool
 
 
-def identify(path: Path, settings: Settings) -> Source:
-    """Look at a file's content and hash it.
+def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) -> Source:
+    """Look at a file's content and hash it; `captions` are passed on.
 
     Raises:
         UnsupportedMedia: no reader takes this kind of content, or the path is no regular file.

@@ -30,9 +30,7 @@ _DATA_URI = re.compile(r"\]\(data:[^;,)\s]*;base64,([A-Za-z0-9+/=]*)\)")
 _SLIDE = re.compile(r"^<!-- Slide number: (\d+) -->$", re.M)
 _PICTURE_LINE = re.compile(r"^!\[[^\n]*\]\([^)\n]*\)$", re.M)
 _MOST_CELLS = 5_000_000
-_MACHINE_MADE = re.compile(
-    r"\s*(?:A .*)?Description automatically generated.*$|^Picture \d+$|^[\w-]+\.(?:png|jpe?g|gif)$", re.I | re.S
-)
+_MACHINE_MADE = re.compile(r".*automatically generated.*|Picture \d+|[\w -]+\.(?:png|jpe?g|gif|bmp)", re.I | re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +103,6 @@ def read_xlsx(path: Path) -> Prose:
             blocks += [Block(sheet.title, "heading", 1, number), *rows] if rows else []
         book.close()
     return lay_out(blocks)
-
-
-def slide_count(path: Path) -> int:
-    """Number of slides, read from the container's directory alone."""
-    check_archive(path)
-    with zipfile.ZipFile(path) as archive:
-        return sum(bool(re.fullmatch(r"ppt/slides/slide\d+\.xml", name)) for name in archive.namelist())
 
 
 def slide_pictures(path: Path) -> list[SlidePicture]:
@@ -198,7 +189,7 @@ def _without_machine_alt(block: Block) -> Block:
 
 def _human(alt: str) -> str:
     """Alternative text without what office programs make up themselves."""
-    return " ".join(_MACHINE_MADE.sub("", alt).split())
+    return "" if _MACHINE_MADE.fullmatch(alt.strip()) else " ".join(alt.split())
 
 
 def _cell(value: Any) -> str:

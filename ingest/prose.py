@@ -22,7 +22,7 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
 # A word for counting: one ideograph, or up to 12 other characters, so that a URL or a base64 line counts as many.
 _WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,12}}")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|(?<=[。！？])")
-_LINE = re.compile(r"[^\n]*\S[^\n]*")
+_LINE = re.compile(r"[^\n]+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Fig|Figs|Eq|No|Nos|Vol|pp|p|vs|etc|al|e\.g|i\.e|cf|approx|Inc|Ltd|Co)|"
     r"\b[A-Z]\.[A-Z])\.$"
@@ -164,7 +164,7 @@ def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     if len(words) <= _MOST_WORDS:
         yield start, end, len(words)
         return
-    lines = [match.span() for match in _LINE.finditer(text, start, end)]
+    lines = [match.span() for match in _LINE.finditer(text, start, end) if not match.group().isspace()]
     if len(lines) > 1:
         for line_start, line_end in lines:
             yield from _bounded(text, line_start, line_end)

@@ -1,0 +1,212 @@
+"""Documents to segments: by the format, to one text with marked parts, and from there to passages and figures."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from ingest import pdf
+from ingest.archive import contents, read_part
+from ingest.load import Measure, Source
+from ingest.markup import read_html, read_markdown, read_xml
+from ingest.ocr import Ocr
+from ingest.office import read_docx, read_pptx, read_xlsx, slide_pictures
+from ingest.pages import CAPTION
+from ingest.pixels import for_segment, opened, upright_rgb
+from ingest.plain import decode
+from ingest.prose import Block, Part, Passage, Prose, passages
+from ingest.records import read_csv, read_json, read_subtitles
+from ingest.sniff import DOCX, PDF, PPTX, XLSX
+from rag.config import Settings
+from rag.errors import MediaError, MediaTooLarge
+from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment
+
+_MOST_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
+_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+_LEAST_FIGURE_PX = 64  # smaller pictures are icons, bullets and logos
+_REPEATED = 3  # slides that show the same picture make it a logo
+_NEARBY_WORDS = 40
+# Bytes of markup and text for each character of text, over the samples at hand.
+_BYTES_PER_CHARACTER = {"text/html": 3, "application/xml": 2, "image/svg+xml": 20, DOCX: 8, PPTX: 30, XLSX: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A picture in a document: the part that holds it, where it is shown, and what is said about it."""
+
+    part: str
+    locator: Locator
+    caption: str
+    page: int = 0
+
+
+def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
+    """Yield the passages of a document, then its embedded pictures; of a PDF page by page.
+
+    Raises:
+        MediaError: it cannot be read; see the reader of its format.
+    """
+    if source.media_type == PDF:
+        yield from pdf.segments(source, settings, ocr)
+        return
+    prose = _read(source)
+    ordinal = 0
+    for passage in passages(prose):
+        yield Extracted(_passage_segment(source, prose, passage, ordinal))
+        ordinal += 1
+    for figure in _figures(source, prose):
+        extracted = _figure_segment(source, figure, ordinal, settings, ocr)
+        if extracted is not None:
+            yield extracted
+            ordinal += 1
+
+
+def measure(source: Source) -> Measure:
+    """Pages, pictures and characters, counted where that is cheap and else estimated from sizes.
+
+    Raises:
+        MediaError: its container cannot be read.
+    """
+    if source.media_type == PDF:
+        return pdf.measure(source)
+    share = _BYTES_PER_CHARACTER.get(source.media_type, 1)
+    if source.media_type in (DOCX, PPTX, XLSX):
+        held = contents(source.path)
+        return Measure(pages=held.slides, pictures=held.pictures, characters=held.xml_bytes // share)
+    return Measure(characters=source.size // share)
+
+
+def extracted_text(source: Source) -> str:
+    """The text of a document that its `CharSpan` locators count in; the same at every call.
+
+    Raises:
+        MediaError: it cannot be read, or is a PDF, whose places are boxes on pages.
+    """
+    if source.media_type == PDF:
+        raise MediaError("A PDF has no text of its own; its places are boxes on pages.")
+    return _read(source).text
+
+
+def _read(source: Source) -> Prose:
+    if source.media_type in _FILE_READERS:
+        return _FILE_READERS[source.media_type](source.path)
+    if source.size > _MOST_TEXT_BYTES:
+        raise MediaTooLarge(
+            f"It has {source.size / 1e6:,.0f} MB of text, more than the limit of "
+            f"{_MOST_TEXT_BYTES / 1e6:,.0f} MB; split it."
+        )
+    return _TEXT_READERS.get(source.media_type, _read_plain)(decode(source.path.read_bytes()))
+
+
+def _read_plain(text: str) -> Prose:
+    """A plain text stays as it is; blank lines part its paragraphs."""
+    parts = []
+    position = 0
+    for separator in [*_BLANK_LINES.finditer(text), None]:
+        end = separator.start() if separator else len(text)
+        piece = text[position:end]
+        if piece.strip():
+            start = position + len(piece) - len(piece.lstrip())
+            parts.append(Part(start, position + len(piece.rstrip()), Block("")))
+        position = separator.end() if separator else end
+    return Prose(text, tuple(parts))
+
+
+_FILE_READERS: dict[str, Callable[[Path], Prose]] = {DOCX: read_docx, PPTX: read_pptx, XLSX: read_xlsx}
+_TEXT_READERS: dict[str, Callable[[str], Prose]] = {
+    "text/markdown": read_markdown,
+    "text/html": read_html,
+    "application/xml": read_xml,
+    "image/svg+xml": read_xml,
+    "text/csv": read_csv,
+    "text/tab-separated-values": read_csv,
+    "application/json": read_json,
+    "text/vtt": read_subtitles,
+    "application/x-subrip": read_subtitles,
+}
+
+
+def _passage_segment(source: Source, prose: Prose, passage: Passage, ordinal: int) -> Segment:
+    meta: dict[str, Scalar] = {"heading": passage.heading} if passage.heading else {}
+    locator: Locator = CharSpan(passage.start, passage.end)
+    if source.media_type == PPTX:
+        locator = PageBox(passage.page)
+        meta["page"] = passage.page
+    text = prose.text[passage.start : passage.end]
+    title = _title(prose.title or source.title, passage.heading)
+    return Segment(source.asset_id, ordinal, "text", "passage", locator, text=text, title=title, meta=meta)
+
+
+def _title(name: str, heading: str) -> str:
+    """Name of the document and the headings above a place, without repeating the name."""
+    below = heading.removeprefix(name).removeprefix(" › ")
+    return f"{name} › {below}" if below else name
+
+
+def _figures(source: Source, prose: Prose) -> Iterator[_Figure]:
+    if source.media_type == DOCX:
+        yield from _docx_figures(prose)
+    elif source.media_type == PPTX:
+        yield from _slide_figures(source, prose)
+
+
+def _docx_figures(prose: Prose) -> Iterator[_Figure]:
+    """Pictures where they stand in the text; the place of one is its caption, or else the paragraph beside it."""
+    seen: set[str] = set()
+    for number, part in enumerate(prose.parts):
+        name = part.block.part
+        if part.block.kind != "figure" or not name or name in seen:
+            continue
+        seen.add(name)
+        before = next((p for p in reversed(prose.parts[:number]) if p.end > p.start), None)
+        after = next((p for p in prose.parts[number + 1 :] if p.end > p.start), None)
+        named = next((p for p in (after, before) if p and CAPTION.match(prose.text, p.start, p.end)), None)
+        place = named or before or after
+        words = " ".join(prose.text[place.start : place.end].split()[:_NEARBY_WORDS]) if place else ""
+        said = [part.block.text, words if named or not part.block.text else ""]
+        span = CharSpan(place.start, place.end) if place else CharSpan(0, 0)
+        yield _Figure(name, span, "\n".join(line for line in said if line))
+
+
+def _slide_figures(source: Source, prose: Prose) -> Iterator[_Figure]:
+    found = slide_pictures(source.path)
+    shown = Counter(picture.part for picture in found)
+    words = {part.block.page: "" for part in prose.parts}
+    for part in prose.parts:
+        words[part.block.page] += f" {part.block.text}"
+    for picture in found:
+        if shown[picture.part] < _REPEATED:
+            nearby = " ".join(words.get(picture.slide, "").split()[:_NEARBY_WORDS])
+            yield _Figure(picture.part, PageBox(picture.slide, picture.box), picture.alt or nearby, picture.slide)
+
+
+def _figure_segment(source: Source, figure: _Figure, ordinal: int, settings: Settings, ocr: Ocr) -> Extracted | None:
+    """A segment of a picture in the document; None for an icon, or where the picture, not the document, is broken."""
+    data = read_part(source.path, figure.part)
+    if data is None:
+        return None
+    try:
+        with opened(BytesIO(data), settings.max_pixels) as image:
+            pixels = upright_rgb(image)
+    except MediaError:
+        return None
+    if min(pixels.size) < _LEAST_FIGURE_PX:
+        return None
+    lines = ocr.read(pixels) if settings.ocr != "off" else []
+    meta: dict[str, Scalar] = {"part": figure.part, "width_px": pixels.width, "height_px": pixels.height}
+    segment = Segment(
+        source.asset_id,
+        ordinal,
+        "image",
+        "figure",
+        figure.locator,
+        text="\n".join(line.text for line in lines),
+        caption=figure.caption,
+        title=source.title,
+        meta=meta | ({"page": figure.page} if figure.page else {}),
+    )
+    return Extracted(segment, for_segment(pixels))

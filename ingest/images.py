@@ -1,0 +1,176 @@
+"""Picture files: one segment each; animations by their frames, TIFFs by their pages, scans also by their passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile
+
+from ingest.load import Measure, Source
+from ingest.ocr import PAGE_PX, Line, Ocr
+from ingest.pages import TextLine, page_passages
+from ingest.photo import about, embedded_captions
+from ingest.pixels import check_pixels, for_segment, opened, upright_rgb
+from rag.config import Settings
+from rag.errors import MediaTooLarge
+from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment
+
+_MOST_FRAMES, _MOST_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
+_MOST_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s
+_SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two frames look the same
+_PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page, read again in full size
+_PAGE_WORDS_SHOWN = 60
+_CAPTION_CHARS = 2000
+_LYING = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_REDUCED_COPY, _NEW_SUBFILE_TYPE = 1, 254  # TIFF 6.0, section 8
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One picture of a file: its pixels, its place, and what is known about it."""
+
+    pixels: Image.Image
+    locator: Locator
+    meta: dict[str, Scalar]
+
+
+def measure(source: Source) -> Measure:
+    """Number of pictures in the file; of an animation at most as many as become segments.
+
+    Raises:
+        MediaError: its header cannot be read.
+    """
+    with opened(source.path, max_pixels=2**62) as image:
+        frames = min(getattr(image, "n_frames", 1), _MOST_FRAMES_KEPT)
+        return Measure(pages=frames if image.format == "TIFF" else 0, pictures=frames)
+
+
+def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
+    """Yield the pictures of a file with the text in them.
+
+    Raises:
+        MediaTooLarge: more pixels or pages than the settings allow.
+        DamagedMedia: truncated or malformed.
+    """
+    ordinal = 0
+    with opened(source.path, settings.max_pixels) as image:
+        captions = dict.fromkeys([*source.captions, *embedded_captions(image)])
+        caption = "\n".join(captions)[:_CAPTION_CHARS]
+        for view in _views(image, settings):
+            lines = _read(view.pixels, ocr) if settings.ocr != "off" else []
+            is_page = sum(len(line.text.split()) for line in lines) >= _PAGE_WORDS
+            words = " ".join(line.text for line in lines).split() if is_page else []
+            text = " ".join(words[:_PAGE_WORDS_SHOWN]) if is_page else "\n".join(line.text for line in lines)
+            segment = Segment(
+                source.asset_id,
+                ordinal,
+                "image",
+                "picture",
+                view.locator,
+                text=text,
+                caption=caption,
+                title=source.title,
+                meta=view.meta,
+            )
+            yield Extracted(segment, for_segment(view.pixels))
+            ordinal += 1
+            for passage in _passages(source, view, lines, ordinal) if is_page else ():
+                yield Extracted(passage)
+                ordinal += 1
+
+
+def _views(image: ImageFile.ImageFile, settings: Settings) -> Iterator[_View]:
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format == "MPO":  # further pictures of an MPO are its previews
+        known = _full_size(image) | about(image)  # before decoding, which may scale a JPEG down
+        yield _View(upright_rgb(image), ImageRegion(), known)
+    elif image.format == "TIFF":
+        yield from _pages(image, frames, settings)
+    else:
+        yield from _frames(image, frames, settings)
+
+
+def _full_size(image: ImageFile.ImageFile) -> dict[str, Scalar]:
+    """Width and height of the picture when upright."""
+    width, height = image.size
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING:
+        width, height = height, width
+    return {"width_px": width, "height_px": height}
+
+
+def _pages(image: ImageFile.ImageFile, pages: int, settings: Settings) -> Iterator[_View]:
+    if pages > settings.max_pages:
+        raise MediaTooLarge(f"It has {pages:,} pages, more than the limit of {settings.max_pages:,}.")
+    for number in range(pages):
+        image.seek(number)
+        check_pixels(image.size, settings.max_pixels)
+        if int(image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED_COPY:  # type: ignore[attr-defined]
+            continue
+        pixels = upright_rgb(image)
+        yield _View(
+            pixels, PageBox(number + 1), {"page": number + 1, "width_px": pixels.width, "height_px": pixels.height}
+        )
+
+
+def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iterator[_View]:
+    """Frames of an animation that differ from the one before; evenly thinned where there are too many."""
+    kept: list[tuple[int, float]] = []
+    last: NDArray[np.float32] | None = None
+    at_s = 0.0
+    pixels_each = image.width * image.height
+    for number in range(min(frames, _MOST_FRAMES, max(_MOST_FRAMES_KEPT, _MOST_FRAME_PIXELS // pixels_each))):
+        image.seek(number)
+        check_pixels(image.size, settings.max_pixels)
+        look = _look(image)
+        if last is None or float(np.abs(look - last).mean()) >= _SAME_FRAME:
+            kept.append((number, at_s))
+            last = look
+        at_s += float(image.info.get("duration") or 100) / 1000  # browsers show 0 as 100 ms
+    step = -(-len(kept) // _MOST_FRAMES_KEPT)
+    for number, start_s in kept[::step]:
+        image.seek(number)
+        pixels = upright_rgb(image)
+        yield _View(
+            pixels,
+            FrameRegion(start_s),
+            {"start_s": round(start_s, 3), "width_px": pixels.width, "height_px": pixels.height},
+        )
+
+
+def _look(image: Image.Image) -> NDArray[np.float32]:
+    small = image.convert("RGBA").resize((16, 16), Image.Resampling.BOX)
+    paper = Image.new("RGBA", small.size, "white")
+    return np.asarray(Image.alpha_composite(paper, small).convert("L"), dtype=np.float32)
+
+
+def _read(pixels: Image.Image, ocr: Ocr) -> list[Line]:
+    lines = ocr.read(pixels)
+    if len(lines) >= _PAGE_LINES and max(pixels.size) > PAGE_PX * 0.8:
+        return ocr.read(pixels, longest_px=PAGE_PX)
+    return lines
+
+
+def _passages(source: Source, view: _View, lines: list[Line], ordinal: int) -> Iterator[Segment]:
+    printed = [TextLine(line.text, line.box, size=line.box.h) for line in lines]
+    for number, passage in enumerate(page_passages(printed)):
+        match view.locator:
+            case PageBox(page):
+                locator: Locator = PageBox(page, passage.box)
+            case FrameRegion(at_s):
+                locator = FrameRegion(at_s, passage.box)
+            case _:
+                locator = ImageRegion(passage.box)
+        meta: dict[str, Scalar] = {"heading": passage.heading} if passage.heading else {}
+        yield Segment(
+            source.asset_id,
+            ordinal + number,
+            "image",
+            "passage",
+            locator,
+            text=passage.text,
+            title=source.title,
+            meta=meta | {"ocr": True},
+        )

@@ -1,0 +1,163 @@
+"""PDF to segments: passages of each page, then its figures, page by page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.figures import Figure, figures, lines_in, repeated_pictures
+from ingest.load import Measure, Source
+from ingest.ocr import PICTURE_PX, Ocr
+from ingest.pages import TextLine, page_passages
+from ingest.pdfpage import (
+    opened,
+    page_count,
+    recognised_lines,
+    render,
+    running_titles,
+    text_lines,
+    without_running_titles,
+)
+from ingest.pixels import for_segment
+from rag.config import Settings
+from rag.errors import DamagedMedia
+from rag.types import Box, Extracted, PageBox, Scalar, Segment
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument, PdfPage
+
+_TRAILER_BYTES = 4096
+_SAMPLED_PAGES = 8
+_LABEL_WORDS = 60  # a figure with fewer has labels, which say little outside it; one with more has text of its own
+_SCAN_LETTERS = 20  # a page without text on which OCR reads less is a picture
+
+
+def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
+    """Yield the passages and figures of a PDF, page by page.
+
+    Raises:
+        ProtectedMedia: it needs a password.
+        DamagedMedia: truncated or malformed.
+        MediaTooLarge: more pages than the settings allow.
+    """
+    _check_trailer(source.path)
+    ordinal = 0
+    heading = ""
+    with opened(source.path) as document:
+        pages = page_count(document, settings.max_pages)
+        reader = _Reader(document, pages, ocr if settings.ocr != "off" else None)
+        for number in range(pages):
+            for item in reader.page(number, heading):
+                heading = str(item.segment.meta.get("heading", heading))
+                yield _numbered(item, source, ordinal)
+                ordinal += 1
+
+
+def measure(source: Source) -> Measure:
+    """Pages, and characters and pictures estimated from a few of them.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    _check_trailer(source.path)
+    with opened(source.path) as document:
+        pages = page_count(document, most=2**31)
+        numbers = range(0, pages, -(-pages // _SAMPLED_PAGES))
+        characters = pictures = 0
+        for number in numbers:
+            page = document[number]
+            lines = text_lines(page)
+            characters += sum(len(line.text) for line in lines)
+            pictures += len(figures(page, lines, frozenset())) if lines else 1
+            page.close()
+        return Measure(
+            pages, round(pictures * pages / len(numbers)), characters=round(characters * pages / len(numbers))
+        )
+
+
+class _Reader:
+    """Reads the pages of one document; knows what they share."""
+
+    def __init__(self, document: PdfDocument, pages: int, ocr: Ocr | None) -> None:
+        self._document, self._ocr = document, ocr
+        self._running = running_titles(document, pages)
+        self._repeated = repeated_pictures(document, pages)
+
+    def page(self, number: int, heading: str) -> Iterator[Extracted]:
+        """Yield the segments of a page, counted from 0; `heading` is the last one before it."""
+        page = self._document[number]
+        try:
+            lines = without_running_titles(text_lines(page), self._running)
+            if lines or text_lines(page):
+                found = figures(page, lines, self._repeated)
+                yield from _passages(_outside(found, lines), number, heading, {})
+                yield from (self._figure(page, figure, number) for figure in found)
+            else:
+                yield from self._scan(page, number, heading)
+        finally:
+            page.close()
+
+    def _scan(self, page: PdfPage, number: int, heading: str) -> Iterator[Extracted]:
+        """A page without printed text: what OCR reads on it, or else the page as a picture if it is not blank."""
+        lines = recognised_lines(page, self._ocr) if self._ocr else []
+        yield from _passages(lines, number, heading, {"ocr": True})
+        if sum(char.isalnum() for line in lines for char in line.text) >= _SCAN_LETTERS:
+            return
+        picture = render(page, PICTURE_PX)
+        darkest, brightest = picture.convert("L").getextrema()
+        if darkest != brightest:
+            segment = Segment("", 0, "image", "figure", PageBox(number + 1), meta={"page": number + 1})
+            yield Extracted(segment, for_segment(picture))
+
+    def _figure(self, page: PdfPage, figure: Figure, number: int) -> Extracted:
+        picture = render(page, PICTURE_PX, figure.box)
+        words = [line.text for line in figure.lines]
+        if not words and self._ocr:
+            words = [line.text for line in self._ocr.read(picture)]
+        locator = PageBox(number + 1, figure.box)
+        segment = Segment(
+            "",
+            0,
+            "image",
+            "figure",
+            locator,
+            text="\n".join(words),
+            caption=figure.caption,
+            meta={"page": number + 1, "width_px": picture.width, "height_px": picture.height},
+        )
+        return Extracted(segment, for_segment(picture))
+
+
+def _passages(lines: Sequence[TextLine], number: int, heading: str, meta: dict[str, Scalar]) -> Iterator[Extracted]:
+    for passage in page_passages(lines, heading):
+        known = meta | {"page": number + 1} | ({"heading": passage.heading} if passage.heading else {})
+        yield Extracted(
+            Segment("", 0, "text", "passage", PageBox(number + 1, passage.box), text=passage.text, meta=known)
+        )
+
+
+def _outside(found: Sequence[Figure], lines: Sequence[TextLine]) -> list[TextLine]:
+    """Lines that are no labels of a figure."""
+    labels: set[tuple[str, Box]] = set()
+    for figure in found:
+        inside = lines_in(figure.box, lines)
+        if sum(len(line.text.split()) for line in inside) < _LABEL_WORDS:
+            labels |= {(line.text, line.box) for line in inside}
+    return [line for line in lines if (line.text, line.box) not in labels]
+
+
+def _numbered(item: Extracted, source: Source, ordinal: int) -> Extracted:
+    heading = str(item.segment.meta.get("heading", ""))
+    title = f"{source.title} › {heading}" if heading else source.title
+    return replace(item, segment=replace(item.segment, asset_id=source.asset_id, ordinal=ordinal, title=title))
+
+
+def _check_trailer(path: Path) -> None:
+    """Refuse a file without its end: PDFium repairs what is left, and pages would be missing without a word."""
+    with path.open("rb") as file:
+        file.seek(-min(_TRAILER_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        if b"%%EOF" not in file.read():
+            raise DamagedMedia("Its end is missing; it is truncated, so copy it again from where it came from.")

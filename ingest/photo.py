@@ -1,0 +1,126 @@
+"""What a picture file says about itself: captions, when, where and with what it was taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from PIL import ExifTags, Image, IptcImagePlugin
+
+from ingest.markup import parse_xml
+from ingest.plain import decode
+from rag.errors import DamagedMedia
+from rag.types import Scalar
+
+_CAPTION_CHARS = 1000
+_XMP_BYTES = 200_000
+_PNG_KEYWORDS = ("Title", "Description")  # of the keywords that PNG, 11.3.4.2, registers
+_IPTC_TITLE, _IPTC_CAPTION = (2, 5), (2, 120)
+_XP_TAGS = (0x9C9B, 0x9C9C, 0x9C9F)  # Windows: title, comment, subject, in UTF-16
+# What cameras and programs write there by themselves.
+_BOILERPLATE = re.compile(
+    r"(?:OLYMPUS |MINOLTA |KODAK )?DIGITAL (?:STILL )?CAMERA|SONY DSC|SAMSUNG CAMERA PICTURES|Exif_JPEG_\w+|"
+    r"(?:DSC|IMG|DCIM|P)[\W_]?\d+(?:\.\w+)?|Screenshot|Created with \w+|Untitled[\W\d]*|default|[\W\d_]*",
+    re.I,
+)
+_DC = "{http://purl.org/dc/elements/1.1/}"
+
+
+def embedded_captions(image: Image.Image) -> list[str]:
+    """Captions that the file holds: EXIF, XMP (Dublin Core), IPTC and PNG text, without repetitions."""
+    found: dict[str, None] = {}
+    for words in (*_png_captions(image), *_exif_captions(image), *_xmp_captions(image), *_iptc_captions(image)):
+        caption = " ".join(words.replace("\x00", " ").split())[:_CAPTION_CHARS]
+        if caption and not _BOILERPLATE.fullmatch(caption):
+            found[caption] = None
+    return list(found)
+
+
+def about(image: Image.Image) -> dict[str, Scalar]:
+    """Fields that can be filtered on: ``taken`` (ISO 8601, local time), ``camera``, ``lat``, ``lon`` in degrees."""
+    exif = image.getexif()
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    known: dict[str, Scalar] = {}
+    taken = _time(details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime))
+    if taken:
+        known["taken"] = taken
+    maker, model = (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+    camera = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
+    if camera:
+        known["camera"] = camera
+    place = _place(exif.get_ifd(ExifTags.IFD.GPSInfo))
+    if place:
+        known["lat"], known["lon"] = place
+    return known
+
+
+def _exif_captions(image: Image.Image) -> Iterator[str]:
+    exif = image.getexif()
+    yield _text(exif.get(ExifTags.Base.ImageDescription))
+    for tag in _XP_TAGS:
+        value = exif.get(tag)
+        if isinstance(value, bytes):
+            yield value.decode("utf-16-le", errors="ignore")
+
+
+def _xmp_captions(image: Image.Image) -> Iterator[str]:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    if not packet or len(packet) > _XMP_BYTES:
+        return
+    try:
+        root = parse_xml(decode(packet.strip(b"\x00 \n")))
+    except DamagedMedia:
+        return  # a broken packet takes the caption, not the picture
+    for name in ("title", "description"):
+        for element in root.iter(f"{_DC}{name}"):
+            yield " ".join("".join(element.itertext()).split())
+
+
+def _iptc_captions(image: Image.Image) -> Iterator[str]:
+    fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
+    for key in (_IPTC_TITLE, _IPTC_CAPTION):
+        value: Any = fields.get(key)
+        for data in value if isinstance(value, list) else [value]:
+            if isinstance(data, bytes):
+                yield decode(data)
+
+
+def _png_captions(image: Image.Image) -> Iterator[str]:
+    texts = getattr(image, "text", {})
+    for keyword in _PNG_KEYWORDS:
+        if keyword in texts:
+            yield str(texts[keyword])
+
+
+def _text(value: Any) -> str:
+    words = decode(value) if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    return " ".join(words.replace("\x00", " ").split())[:_CAPTION_CHARS]
+
+
+def _time(value: Any) -> str:
+    try:
+        return datetime.strptime(_text(value)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
+        return ""
+
+
+def _place(gps: dict[int, Any]) -> tuple[float, float] | None:
+    lat = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), "S")
+    lon = _degrees(gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), "W")
+    if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0:
+        return None
+    return lat, lon
+
+
+def _degrees(parts: Any, side: Any, negative: str) -> float | None:
+    try:
+        degrees, minutes, seconds = (float(part) for part in parts)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    value = degrees + minutes / 60 + seconds / 3600
+    if value != value:
+        return None
+    return round(-value if _text(side).upper().startswith(negative) else value, 6)
