@@ -25,7 +25,6 @@ from rag import errors
 from rag.config import Settings
 
 _AHEAD = 64  # items read before the parent takes them: bounds memory to about 64 pictures of 768 px, 110 MB
-_MEMORY_BYTES = 6 * 2**30
 
 
 class Worker:
@@ -71,7 +70,7 @@ class Worker:
         if kind == "silent":
             self._stop()
             raise errors.DamagedMedia(
-                f"Its reader fell silent for {value} s and was stopped; raise EXHIBIT_FILE_TIMEOUT_S if the file is sound."
+                f"Its reader fell silent for {value} s and was stopped; raise EXHIBIT_FILE_TIMEOUT_S if it is sound."
             )
         if kind == "died":
             self._stop()
@@ -99,7 +98,11 @@ class _Process:
     def __init__(self, settings: Settings, started: Iterable[Any]) -> None:
         self.items: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ingest.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            # -P: a folder named `ingest` where the user happens to be is not this package.
+            [sys.executable, "-P", "-m", "ingest.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the parent, which then stops the worker
         )
         self._pump = threading.Thread(target=self._move, daemon=True)
         self._pump.start()
@@ -137,16 +140,14 @@ def main() -> None:
     """Serve operations until the parent closes the pipe."""
     requests, replies = sys.stdin.buffer, _private_stdout()
     settings = Settings(**pickle.load(requests))
-    _bound_memory()
+    _bound_memory(settings)
     from ingest.readers import Readers
 
     readers = Readers(settings)
-    while True:
-        try:
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has gone
+        while True:
             operation, arguments = pickle.load(requests)
-        except EOFError:
-            return
-        _serve(replies, getattr(readers, operation), arguments)
+            _serve(replies, getattr(readers, operation), arguments)
 
 
 def _serve(replies: IO[bytes], operation: Any, arguments: tuple[Any, ...]) -> None:
@@ -156,11 +157,8 @@ def _serve(replies: IO[bytes], operation: Any, arguments: tuple[Any, ...]) -> No
     except errors.ExhibitError as error:
         _reply(replies, "error", (type(error).__name__, str(error)))
     except MemoryError:
-        _reply(
-            replies,
-            "error",
-            ("MediaTooLarge", f"Reading it takes more than {_MEMORY_BYTES / 2**30:.0f} GiB of memory."),
-        )
+        advice = "Reading it takes too much memory; raise EXHIBIT_READER_MEMORY_GB to allow more."
+        _reply(replies, "error", ("MediaTooLarge", advice))
     except Exception as error:  # noqa: BLE001 - the edge of one file: an unforeseen fault in a reader must not end the run
         _reply(replies, "error", ("DamagedMedia", f"Its reader failed: {type(error).__name__}: {error}"[:500]))
     else:
@@ -179,12 +177,13 @@ def _private_stdout() -> IO[bytes]:
     return private
 
 
-def _bound_memory() -> None:
+def _bound_memory(settings: Settings) -> None:
     try:
         import resource
     except ImportError:  # not on Windows
         return
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    most = int(settings.reader_memory_gb * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 if __name__ == "__main__":
