@@ -1,0 +1,132 @@
+"""Videos to segments: frames worth looking at, the words in them, and what is said, all on one clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from PIL.Image import Image, Resampling, Transpose
+
+from ingest import audio
+from ingest.decode import Limits, description, opened, picture_stream, pictures, sound, sound_stream, stated_s
+from ingest.listen import transcripts
+from ingest.load import Measure, Source
+from ingest.ocr import PICTURE_PX, Ocr
+from ingest.passages import speech_segments
+from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
+from ingest.speech import Transcriber
+from rag.config import Settings
+from rag.errors import DamagedMedia
+from rag.types import Extracted, FrameRegion, Segment
+
+if TYPE_CHECKING:
+    from av import VideoFrame, VideoStream
+    from av.container import InputContainer
+
+_PICTURE_PX = 768
+# Up to here every frame is decoded, at 200 to 2,000 a second; in a longer video key frames do, where they are dense.
+_DECODE_ALL_S = 600.0
+_TURNS = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
+
+
+def measure(source: Source) -> Measure:
+    """Seconds of moving pictures and of sound, as the container's headers state them.
+
+    Raises:
+        MediaError: the headers cannot be read.
+    """
+    with opened(source.path) as container:
+        length_s = stated_s(container)
+        has_sound, has_pictures = sound_stream(container) is not None, picture_stream(container) is not None
+        return Measure(audio_s=length_s if has_sound else 0.0, video_s=length_s if has_pictures else 0.0)
+
+
+def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: Ocr) -> Iterator[Extracted]:
+    """Yield the kept frames with the words in them, then the passages of speech.
+
+    Raises:
+        MediaError: the file cannot be decoded to its end, or is over a limit.
+        ModelError: the transcriber's model is missing or damaged.
+        LLMError: a transcription service failed.
+    """
+    with opened(source.path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            yield from audio.segments(source, settings, transcriber)
+            return
+        caption = "\n".join(part for part in (description(container), *source.captions) if part)
+        count = 0
+        for shot in select(_looks(container, stream, settings), settings.frame_every_s):
+            picture = upright(shot.look.frame, stream.sample_aspect_ratio, PICTURE_PX)
+            lines = ocr.read(picture) if settings.ocr == "auto" else []
+            segment = _frame_segment(source, count, shot, "\n".join(line.text for line in lines))
+            segment = replace(segment, caption=caption if count == 0 else "")
+            picture.thumbnail((_PICTURE_PX, _PICTURE_PX), Resampling.BICUBIC)
+            yield Extracted(segment, picture)
+            count += 1
+    if not count:
+        raise DamagedMedia("No frame of it could be decoded; it is truncated or malformed.")
+    with opened(source.path) as container:
+        heard = transcripts(sound(container, _limits(settings)), transcriber)
+        for segment in speech_segments(heard, source, "video", first=count, caption=caption):
+            yield Extracted(segment)
+
+
+def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image:
+    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked.
+
+    Args:
+        frame: as decoded.
+        aspect: width of a pixel over its height; None for square ones.
+        longest_px: longest side of the result.
+    """
+    width, height = frame.width * float(aspect or 1), float(frame.height)
+    scale = min(1.0, longest_px / max(width, height))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    picture: Image = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation="BICUBIC").to_image()
+    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+    return picture.transpose(turn) if turn is not None else picture
+
+
+def _looks(container: InputContainer, stream: VideoStream, settings: Settings) -> Iterator[Look[VideoFrame]]:
+    """Frames at 8 a second, or key frames alone where a video is long and they are dense enough."""
+    few = stated_s(container) > _DECODE_ALL_S and _key_gap_s(container, stream) <= settings.frame_every_s / 2
+    next_s = 0.0
+    for picture in pictures(container, _limits(settings), keyframes_only=few):
+        if picture.at_s < next_s:
+            continue
+        # A little early, so that a rate that is a multiple of this one is not halved by rounding.
+        next_s = picture.at_s + 0.99 / LOOKS_PER_S
+        small = picture.frame.reformat(width=LOOK_PX[0], height=LOOK_PX[1], format="rgb24", interpolation="AREA")
+        yield look(picture.at_s, small.to_ndarray(), picture.frame)
+
+
+def _key_gap_s(container: InputContainer, stream: VideoStream) -> float:
+    """The longest stretch without a key frame, as far as the container has an index; all of it where it has none."""
+    scale = stream.time_base or Fraction(1)
+    start_s, end_s = (container.start_time or 0) / 1e6, (container.start_time or 0) / 1e6 + stated_s(container)
+    times = [start_s, *(float(entry.timestamp * scale) for entry in stream.index_entries if entry.is_keyframe), end_s]
+    return max(b - a for a, b in pairwise(sorted(times)))
+
+
+def _frame_segment(source: Source, ordinal: int, shot: Shot[VideoFrame], text: str) -> Segment:
+    # Rounded up, so that the frame is already shown at that time.
+    at_s = math.ceil(shot.look.at_s * 1000 - 0.01) / 1000
+    return Segment(
+        asset_id=source.asset_id,
+        ordinal=ordinal,
+        modality="video",
+        kind="frame",
+        locator=FrameRegion(at_s),
+        text=text,
+        title=source.title,
+        meta={"at_s": at_s, "start_s": round(shot.start_s, 3), "end_s": round(shot.end_s, 3)},
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_media_s, settings.max_pixels, settings.threads)
