@@ -1,1 +1,34 @@
 """Exhibit: answers from documents, images, audio and video in which every statement points at evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rag.config import Settings
+    from rag.errors import ExhibitError
+    from rag.knowledge_base import KnowledgeBase
+    from rag.types import Answer, Citation, Evidence, Hit, IngestReport, Locator
+
+__all__ = [
+    "Answer",
+    "Citation",
+    "Evidence",
+    "ExhibitError",
+    "Hit",
+    "IngestReport",
+    "KnowledgeBase",
+    "Locator",
+    "Settings",
+]
+
+_HOMES = {"KnowledgeBase": "rag.knowledge_base", "Settings": "rag.config", "ExhibitError": "rag.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `exhibit --help` does not pay for all of them."""
+    if name not in __all__:
+        raise AttributeError(f"module `rag` has no attribute `{name}`")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES.get(name, "rag.types")), name)
