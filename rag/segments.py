@@ -103,6 +103,27 @@ def from_fragment(fragment: str) -> Locator:
         raise QueryError(f"`#{fragment}` names no place in a medium; write it like #t=12.4,19.") from error
 
 
+def place(segment: Segment) -> str:
+    """The segment's place in words for people: ``page 3``, ``0:12–0:31``, ``frame at 0:14``, empty for a whole picture."""
+    match segment.locator:
+        case CharSpan(start, end):
+            return f"characters {start}–{end}"
+        case PageBox(page):
+            return f"page {page}"
+        case ImageRegion(box):
+            return "part of the picture" if box else ""
+        case TimeSpan(start_s, end_s):
+            return f"{_clock(start_s)}–{_clock(end_s)}"
+        case FrameRegion(at_s):
+            return f"frame at {_clock(at_s)}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def _xywh(box: Box) -> str:
     return "xywh=percent:" + ",".join(f"{100 * side:.2f}" for side in (box.x, box.y, box.w, box.h))
 
