@@ -104,7 +104,7 @@ def from_fragment(fragment: str) -> Locator:
 
 
 def place(segment: Segment) -> str:
-    """The segment's place in words for people: ``page 3``, ``0:12–0:31``, ``frame at 0:14``, empty for a whole picture."""
+    """Where the segment is, in words: ``page 3``, ``0:12–0:31``, ``frame at 0:14``; empty for a whole picture."""
     match segment.locator:
         case CharSpan(start, end):
             return f"characters {start}–{end}"
