@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ingest.figures import Figure, figures, lines_in, repeated_pictures
 from ingest.load import Measure, Source
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.pdfpage import (
+    is_scan,
     opened,
     page_count,
     recognised_lines,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 _TRAILER_BYTES = 4096
 _SAMPLED_PAGES = 8
 _LABEL_WORDS = 60  # a figure with fewer has labels, which say little outside it; one with more has text of its own
+_BLANK, _LEAST_INK = 245, 0.01  # a page on which fewer pixels are darker is blank
 _SCAN_LETTERS = 20  # a page without text on which OCR reads less is a picture
 
 
@@ -71,7 +75,7 @@ def measure(source: Source) -> Measure:
             page = document[number]
             lines = text_lines(page)
             characters += sum(len(line.text) for line in lines)
-            pictures += len(figures(page, lines, frozenset())) if lines else 1
+            pictures += 1 if is_scan(page, lines) else len(figures(page, lines, frozenset()))
             page.close()
         return Measure(
             pages, round(pictures * pages / len(numbers)), characters=round(characters * pages / len(numbers))
@@ -90,25 +94,26 @@ class _Reader:
         """Yield the segments of a page, counted from 0; `heading` is the last one before it."""
         page = self._document[number]
         try:
-            lines = without_running_titles(text_lines(page), self._running)
-            if lines or text_lines(page):
-                found = figures(page, lines, self._repeated)
-                yield from _passages(_outside(found, lines), number, heading, {})
-                yield from (self._figure(page, figure, number) for figure in found)
-            else:
+            printed = text_lines(page)
+            if is_scan(page, printed):
                 yield from self._scan(page, number, heading)
+                return
+            lines = without_running_titles(printed, self._running)
+            found = figures(page, lines, self._repeated)
+            yield from _passages(_outside(found, lines), number, heading, {})
+            yield from (self._figure(page, figure, number) for figure in found)
         finally:
             page.close()
 
     def _scan(self, page: PdfPage, number: int, heading: str) -> Iterator[Extracted]:
         """A page without printed text: what OCR reads on it, or else the page as a picture if it is not blank."""
         lines = recognised_lines(page, self._ocr) if self._ocr else []
+        lines = without_running_titles(lines, self._running)
         yield from _passages(lines, number, heading, {"ocr": True})
         if sum(char.isalnum() for line in lines for char in line.text) >= _SCAN_LETTERS:
             return
         picture = render(page, PICTURE_PX)
-        darkest, brightest = picture.convert("L").getextrema()
-        if darkest != brightest:
+        if (np.asarray(picture.convert("L")) < _BLANK).mean() >= _LEAST_INK:
             segment = Segment("", 0, "image", "figure", PageBox(number + 1), meta={"page": number + 1})
             yield Extracted(segment, for_segment(picture))
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,8 @@ _BOLD = re.compile(r"bold|black|heavy|semibold|demi|cmbx|-medi|\bbd\b", re.I)
 _WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]?[^\W\dA-Z_]+|\d+(?:[.,]\d+)?[a-z%]?)(?![^\W_])")
 _SAMPLED_PAGES = 12
 _MARGIN = 0.08  # of the page's height at its top and bottom, where running titles stand
-_LEAST_LETTERS = 20  # a page with fewer is read with OCR
+_LEAST_LETTERS = 20  # a page with fewer is read with OCR, unless it has no more than a few lines and frames
+_MOST_OBJECTS, _FEW_STROKES = 1000, 8
 _READABLE = 0.6  # of the characters must be letters, digits or spaces: fonts without a character map yield noise
 
 
@@ -111,14 +113,22 @@ def shown(page: PdfPage) -> Shown:
 
 
 def text_lines(page: PdfPage) -> list[TextLine]:
-    """The printed lines of a page in reading order; none where its characters have no meaning (a scan, a bad font)."""
+    """The printed lines of a page in reading order; none where its characters have no meaning, as in a bad font."""
     lines = _fragments(page)
     text = "".join(line.text for line in lines)
     readable = sum(char.isalnum() or char.isspace() or char in ".,;:-()" for char in text)
-    letters = sum(char.isalnum() for char in text)
-    if letters < _LEAST_LETTERS or readable < _READABLE * len(text):
-        return []
-    return in_reading_order(lines)
+    return in_reading_order(lines) if readable >= _READABLE * len(text) else []
+
+
+def is_scan(page: PdfPage, lines: Sequence[TextLine]) -> bool:
+    """Whether a page has hardly any printed letters, but pictures or strokes in which there may be some."""
+    import pypdfium2.raw as pdfium
+
+    if sum(char.isalnum() for line in lines for char in line.text) >= _LEAST_LETTERS:
+        return False
+    kinds = Counter(item.type for item in islice(page.get_objects(max_depth=5), _MOST_OBJECTS))
+    unread = kinds[pdfium.FPDF_PAGEOBJ_TEXT] if not lines else 0
+    return kinds[pdfium.FPDF_PAGEOBJ_IMAGE] > 0 or kinds[pdfium.FPDF_PAGEOBJ_PATH] + unread > _FEW_STROKES
 
 
 def recognised_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
