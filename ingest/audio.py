@@ -12,7 +12,7 @@ from ingest.load import Measure, Source
 from ingest.passages import speech_segments
 from ingest.speech import Transcriber
 from rag.config import Settings
-from rag.errors import UnsupportedMedia
+from rag.errors import DamagedMedia, UnsupportedMedia
 from rag.types import Extracted, Segment, TimeSpan
 
 # -60 dB of full scale; below, a recording is silent to the ear.
@@ -46,6 +46,8 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
         for segment in speech_segments(transcripts(heard, transcriber), source, "audio", first=0, caption=caption):
             empty = False
             yield Extracted(segment)
+        if heard.end_s == 0:
+            raise DamagedMedia("Its sound track is empty; it is truncated, or nothing was recorded.")
         if empty:
             yield Extracted(_sound_segment(source, heard, caption))
 

@@ -115,7 +115,8 @@ def stated_s(container: InputContainer) -> float:
 def description(container: InputContainer) -> str:
     """What the container's own tags say it is: title, artist, album, comment; empty without tags."""
     found: dict[str, None] = {}
-    for metadata in (container.metadata, *(s.metadata for s in container.streams)):
+    for track in (container, sound_stream(container)):  # Ogg keeps them in the stream
+        metadata = track.metadata if track is not None else {}
         lowered = {key.lower(): value.strip()[:_TAG_CHARACTERS] for key, value in metadata.items()}
         found |= {lowered[tag]: None for tag in _TAGS if lowered.get(tag)}
     return " · ".join(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _WINDOW_S = 240.0
 _OPEN_S = 1.0
 # A shorter hole in the sound is no end of a window.
 _SEAM_S = 0.01
+# 10 ms; a word is where it is louder than -26 dB of its peak, up to a pause.
+_FRAME, _AUDIBLE, _PAUSE_S = 160, 0.0025, 0.2
 _MIN_SPEECH_MS, _MIN_SILENCE_MS, _PAD_MS = 150, 2000, 400
 
 
@@ -71,7 +73,8 @@ def transcripts(pieces: Iterable[Sound], transcriber: Transcriber) -> Iterator[T
         heard = transcriber.transcribe(block.samples, hint=hint)
         if heard.words:
             spoken_s[heard.language] += heard.duration_s
-            yield Transcript(tuple(block.on_clock(word) for word in heard.words), heard.language, heard.duration_s)
+            words = tuple(block.on_clock(tightened(word, block.samples)) for word in heard.words)
+            yield Transcript(words, heard.language, heard.duration_s)
 
 
 def blocks(pieces: Iterable[Sound], block_s: float) -> Iterator[Block]:
@@ -89,6 +92,32 @@ def blocks(pieces: Iterable[Sound], block_s: float) -> Iterator[Block]:
             window = Sound(window.start_s + cut / SAMPLE_RATE, window.samples[cut:])
     if window is not None:
         yield from _packed(window, _speech(window, block_s), block_s)
+
+
+def tightened(word: Word, samples: NDArray[np.float32]) -> Word:
+    """A word without the pause that Whisper counts to it, which is up to 1.3 s long before it.
+
+    Args:
+        word: with times from the first of the samples.
+        samples: mono, 16 kHz.
+    """
+    first = int(word.start_s * SAMPLE_RATE)
+    heard = samples[first : int(word.end_s * SAMPLE_RATE)]
+    count = len(heard) // _FRAME
+    if count < 2:
+        return word
+    power = (heard[: count * _FRAME].reshape(count, _FRAME) ** 2).mean(axis=1)
+    loud = np.flatnonzero(power > _AUDIBLE * power.max())
+    if not len(loud):
+        return word
+    islands = np.split(loud, np.flatnonzero(np.diff(loud) * _FRAME > _PAUSE_S * SAMPLE_RATE) + 1)
+    island = max(islands, key=lambda frames: float(power[frames].sum()))
+    low, high = max(int(island[0]) - 2, 0), min(int(island[-1]) + 3, count)
+    return replace(
+        word,
+        start_s=(first + low * _FRAME) / SAMPLE_RATE,
+        end_s=word.end_s if high == count else (first + high * _FRAME) / SAMPLE_RATE,
+    )
 
 
 def _speech(window: Sound, longest_s: float) -> list[tuple[int, int]]:
