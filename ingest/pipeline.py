@@ -65,6 +65,7 @@ class Stores:
 class _Job:
     source: Source
     started: float
+    read_s: float = 0.0
     segments: list[IndexedSegment] = field(default_factory=list)
 
 
@@ -192,6 +193,7 @@ class _Writer:
 
     def finish(self, job: _Job) -> None:
         """All segments of this file have been added."""
+        job.read_s = time.monotonic() - job.started
         self._finished.append(job)
 
     def forget(self, job: _Job) -> None:

@@ -75,7 +75,7 @@ def ask(
         return base.ask(query, modality=modality, where=where)
     for piece in base.ask_stream(query, modality=modality, where=where):
         if isinstance(piece, str):
-            out.print(escape(piece), end="", highlight=False)
+            out.print(escape(piece), end="", highlight=False, soft_wrap=True)
     out.print("\n")
     exhibits(base, piece)
     return piece
@@ -87,10 +87,12 @@ def exhibits(base: KnowledgeBase, answer: Answer) -> None:
     if answer.declined and shown:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in shown:
-        out.print(f"  [bold cyan]E{exhibit.number}[/bold cyan] {escape(_name(exhibit.hit))}", highlight=False)
-        out.print(f"     [dim]{escape(_glimpse(exhibit.hit))}[/dim]", highlight=False)
+        out.print(
+            f"  [bold cyan]E{exhibit.number}[/bold cyan] {escape(_name(exhibit.hit))}", highlight=False, soft_wrap=True
+        )
+        out.print(f"     [dim]{escape(_glimpse(exhibit.hit))}[/dim]", highlight=False, soft_wrap=True)
     for warning in answer.warnings:
-        err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+        err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
 def hits(found: Sequence[Hit]) -> None:
@@ -104,8 +106,9 @@ def hits(found: Sequence[Hit]) -> None:
             f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {escape(_name(hit))}"
             f" [dim]{hit.score:.3f} ({lanes}){judged}[/dim]",
             highlight=False,
+            soft_wrap=True,
         )
-        out.print(f"   [dim]{escape(_glimpse(hit))}[/dim]", highlight=False)
+        out.print(f"   [dim]{escape(_glimpse(hit))}[/dim]", highlight=False, soft_wrap=True)
 
 
 def report(result: IngestReport) -> None:
@@ -114,9 +117,17 @@ def report(result: IngestReport) -> None:
         if file.state != "unchanged":
             color = _MARKS[file.state]
             detail = escape(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"
-            out.print(f"[{color}]{file.state:>9}[/{color}] {escape(file.path)} [dim]{detail}[/dim]", highlight=False)
+            out.print(
+                f"[{color}]{file.state:>9}[/{color}] {escape(_short(file.path))} [dim]{detail}[/dim]",
+                highlight=False,
+                soft_wrap=True,
+            )
     counts = ", ".join(f"{number} {state}" for state, number in result.counts.items()) or "nothing to do"
-    out.print(f"{counts} · {sum(f.segments for f in result)} segments · {result.seconds:.1f} s", highlight=False)
+    out.print(
+        f"{counts} · {sum(f.segments for f in result)} segments · {result.seconds:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def plan(planned: Plan) -> None:
@@ -142,12 +153,24 @@ def plan(planned: Plan) -> None:
 
 def status(state: Status) -> None:
     """Print what a knowledge base holds."""
-    out.print(f"[bold]{escape(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False)
-    out.print("assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False)
-    out.print("segments  " + ", ".join(f"{n} {name}" for name, n in state.segments.items()), highlight=False)
-    out.print("encoders  " + ", ".join(f"{role}: {name}" for role, name in state.encoders.items()), highlight=False)
+    out.print(f"[bold]{escape(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    out.print(
+        "assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False, soft_wrap=True
+    )
+    out.print(
+        "segments  " + ", ".join(f"{n} {name}" for name, n in state.segments.items()), highlight=False, soft_wrap=True
+    )
+    out.print(
+        "encoders  " + ", ".join(f"{role}: {name}" for role, name in state.encoders.items()),
+        highlight=False,
+        soft_wrap=True,
+    )
     for file in state.failed:
-        out.print(f"[red]failed[/red] {escape(file.path)} [dim]{escape(file.reason)}[/dim]", highlight=False)
+        out.print(
+            f"[red]failed[/red] {escape(_short(file.path))} [dim]{escape(file.reason)}[/dim]",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def models(states: Sequence[ModelState]) -> None:
@@ -173,7 +196,11 @@ def checks(found: Sequence[Check]) -> None:
     colors = {"good": "green", "weak": "yellow", "bad": "red"}
     for check in found:
         color = colors[check.state]
-        out.print(f"[{color}]{check.state:>4}[/{color}]  {escape(check.name)}: {escape(check.detail)}", highlight=False)
+        out.print(
+            f"[{color}]{check.state:>4}[/{color}]  {escape(check.name)}: {escape(check.detail)}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
@@ -202,6 +229,12 @@ def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
     """An answer for programs: text, citations and the exhibits they name."""
     exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
     return {**jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
+
+
+def _short(path: str) -> str:
+    """The path from here, where it lies below."""
+    here = Path(path)
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else path
 
 
 def _name(hit: Hit) -> str:
