@@ -19,20 +19,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rag.index.base import IndexedSegment
 
 from ingest.captions import gather
 from ingest.load import Source, Unreadable, walk
 from ingest.worker import Worker
 from rag.config import Settings
 from rag.errors import ExhibitError, QueryError
+from rag.index.base import IndexedSegment
 from rag.types import Extracted, FileResult
 
 if TYPE_CHECKING:
-    from rag.index.base import SegmentIndex
-
     from rag.catalog import Catalog
     from rag.encoders.base import DualEncoder, TextEncoder
+    from rag.index.base import SegmentIndex
 
 VERSION = 1  # raise when readers produce other segments from the same file, so that files are read again
 _BATCH = 32  # segments embedded together
@@ -221,10 +220,8 @@ class _Writer:
             count = len(job.segments)
             reason = "" if count else "nothing in it to read, see or hear"
             catalog.finish(job.source.asset_id, count)
-            seconds = time.monotonic() - job.started
-            yield FileResult(
-                str(job.source.path), _state(count, "indexed"), count, reason, seconds, job.source.asset_id
-            )
+            path, state = str(job.source.path), _state(count, "indexed")
+            yield FileResult(path, state, count, reason, job.read_s, job.source.asset_id)
         self._finished, self._written = [], time.monotonic()
 
     def _embed(self) -> None:

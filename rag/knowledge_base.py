@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
+    from rag.answer import GroundedAnswerer
     from rag.llms import Llm
     from rag.retrieve import Query, Retriever
 
@@ -278,12 +279,13 @@ class KnowledgeBase:
             QueryError: nothing was given, or nothing is said in the recording.
             MediaError: the picture or the recording cannot be read.
         """
-        from rag.media import open_picture
         from rag.retrieve import Query
-        from rag.types import ImageRegion
 
         spoken = self._transcript(Path(recording)) if recording is not None else None
         if isinstance(picture, (str, Path)):
+            from rag.media import open_picture
+            from rag.types import ImageRegion
+
             picture = open_picture(Path(picture), ImageRegion())
         return Query(words=" ".join(part.strip() for part in (words, spoken) if part), picture=picture)
 
@@ -400,7 +402,8 @@ class KnowledgeBase:
 
     @cached_property
     def _llm(self) -> Llm:
-        from rag.llms import Llm
+        from rag.answer import GroundedAnswerer
+    from rag.llms import Llm
 
         settings = self.settings
         return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL.Image import Image
 
@@ -27,6 +27,7 @@ from rag.segments import segment_id
 from rag.types import CharSpan, Filter, Hit, Kind, Lane, Segment, TimeSpan
 
 _PIXELS: dict[str, frozenset[Kind]] = {"image": frozenset({"picture", "figure"}), "video": frozenset({"frame"})}
+_WORDS: frozenset[Kind] = frozenset({"passage", "speech"})
 _DEPTH = 50  # candidates of each lane
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 10.0  # frames and speech this near belong together
@@ -59,8 +60,8 @@ class Retriever:
             QueryError: the query is empty or a filter malformed.
             IndexUnavailable: the store failed.
         """
-        lanes = self._lanes(query, depth=max(_DEPTH, 2 * top_k))
-        found = dict(zip(lanes, self._index.search(list(lanes.values()), admitted or Filter()), strict=True))
+        lanes = self._lanes(query, max(_DEPTH, 2 * top_k), admitted or Filter())
+        found = dict(zip(lanes, self._index.search(list(lanes.values())), strict=True))
         segments = {segment_id(s): s for ranking in found.values() for s, _ in ranking}
         rankings = {lane: [segment_id(s) for s, _ in ranking] for lane, ranking in found.items()}
         fused = fuse(rankings, sees=lambda lane, key: _sees(lane, segments[key]), weights=_WEIGHTS)
@@ -72,7 +73,7 @@ class Retriever:
         """Async twin of `retrieve`."""
         return await asyncio.to_thread(self.retrieve, query, top_k=top_k, admitted=admitted)
 
-    def _lanes(self, query: Query, *, depth: int) -> dict[str, LaneQuery]:
+    def _lanes(self, query: Query, depth: int, admitted: Filter) -> dict[str, LaneQuery]:
         """The question as one query for each lane; each encoder is asked once."""
         lanes: dict[str, LaneQuery] = {}
         joint: Vectors | None = None
@@ -80,15 +81,22 @@ class Retriever:
             words = self._text.embed_query(query.words)
             same_space = self._text.card.space == self._dual.card.space
             joint = words if same_space else self._dual.embed_query(query.words)
-            lanes["text"] = LaneQuery("text", words, depth)
-            lanes["bm25"] = LaneQuery("bm25", query.words, depth)
+            lanes["text"] = LaneQuery("text", words, depth, admitted)
+            lanes["bm25"] = LaneQuery("bm25", query.words, depth, admitted)
         if query.picture is not None:
             joint = self._dual.embed_images([query.picture])[0]
-            lanes["joint"] = LaneQuery("joint", joint, depth, kinds=frozenset({"passage", "speech"}))
+            lanes["joint"] = LaneQuery("joint", joint, depth, _only(admitted, _WORDS))
         if joint is not None:
             for lane, kinds in _PIXELS.items():
-                lanes[lane] = LaneQuery("joint", joint, depth, kinds=kinds)
+                lanes[lane] = LaneQuery("joint", joint, depth, _only(admitted, kinds))
         return lanes
+
+
+def _only(admitted: Filter, kinds: frozenset[Kind]) -> Filter:
+    """The filter, narrowed to these kinds of segments."""
+    asked = admitted.where.get("kind", sorted(kinds))
+    wanted = {str(kind) for kind in asked} if isinstance(asked, list) else {str(asked)}
+    return replace(admitted, where={**admitted.where, "kind": sorted(wanted & kinds) or ["none"]})
 
 
 def _sees(lane: str, segment: Segment) -> bool:
@@ -96,7 +104,7 @@ def _sees(lane: str, segment: Segment) -> bool:
     if lane in _PIXELS:
         return segment.kind in _PIXELS[lane]
     worded = bool(segment.searchable_text.strip())
-    return worded and segment.kind in ("passage", "speech") if lane == "joint" else worded
+    return worded and segment.kind in _WORDS if lane == "joint" else worded
 
 
 def _lanes_of(found: dict[str, list[tuple[Segment, float]]]) -> dict[str, list[Lane]]:
