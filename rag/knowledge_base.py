@@ -402,7 +402,7 @@ class KnowledgeBase:
 
     @cached_property
     def _llm(self) -> Llm:
-            from rag.llms import Llm
+        from rag.llms import Llm
 
         settings = self.settings
         return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
