@@ -1,0 +1,26 @@
+"""Shows the place that a locator names: page, picture, frame, playable seconds, waveform, marked text.
+
+Everything is made anew from the file where it lies, and bounded in pixels and seconds. Files are untrusted: whatever is
+wrong with one ends in a `MediaError`. Boxes are fractions of the page, picture or frame as it is shown, upright, from
+its top left; seconds count from the container's start time, as a player counts them.
+"""
+
+from rag.media.clips import Clip, clip, playable, waveform
+from rag.media.files import check_same
+from rag.media.pictures import crop, data_uri, highlighted, open_picture, thumbnail
+from rag.media.text import closest_sentence, excerpt
+
+__all__ = [
+    "Clip",
+    "check_same",
+    "clip",
+    "closest_sentence",
+    "crop",
+    "data_uri",
+    "excerpt",
+    "highlighted",
+    "open_picture",
+    "playable",
+    "thumbnail",
+    "waveform",
+]

@@ -1,0 +1,182 @@
+"""Seconds of recordings and videos to be played or seen at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rag.errors import UnsupportedMedia
+from rag.media.decode import Sound, check_within, frames, picture_stream, sound, upright
+from rag.media.files import opened_av
+from rag.types import TimeSpan
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+
+MAX_CLIP_S = 120.0
+CLIP_PX = 640  # longest side of a clip's pictures
+MAX_WAVEFORM_S = 1200.0
+_CLIP_FPS, _CLOCK = 30, 90_000
+_AAC_FRAME = 1024
+_WAVE_RATE = 8000
+_WAVE_PX = (1200, 120)
+_BAR_PX, _BAR_STEP_PX = 5, 8
+# Container, its pictures' and its sound's codecs (None for none), and what browsers call it.
+_PLAYED_EVERYWHERE = (
+    ("mov,mp4,m4a,3gp,3g2,mj2", {"h264"}, {"aac", "mp3", None}, "video/mp4"),
+    ("mov,mp4,m4a,3gp,3g2,mj2", {None}, {"aac", "mp3"}, "audio/mp4"),
+    ("matroska,webm", {"vp8", "vp9"}, {"opus", "vorbis", None}, "video/webm"),
+    ("mp3", {None}, {"mp3"}, "audio/mpeg"),
+    ("wav", {None}, {"pcm_s16le"}, "audio/wav"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Something to play: the bytes of a file, what it is, and which second of the original its first one is."""
+
+    data: bytes
+    media_type: str
+    start_s: float
+
+
+def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
+    """The whole file where it is small and plays in every browser, the seconds of the span otherwise.
+
+    Args:
+        path: a recording or video.
+        span: the seconds that must be in it.
+        whole_bytes: size up to which the whole is taken.
+
+    Raises:
+        MediaError: as `clip`.
+    """
+    with opened_av(path) as container:
+        media_type = _media_type(container)
+        late_start = abs(container.start_time or 0) > 100_000
+        has_pictures = picture_stream(container) is not None
+        check_within(path, container, span.start_s)
+    if media_type and not late_start and path.stat().st_size <= whole_bytes:
+        return Clip(path.read_bytes(), media_type, 0.0)
+    return Clip(clip(path, span), "video/mp4" if has_pictures else "audio/mp4", max(span.start_s, 0.0))
+
+
+def clip(path: Path, span: TimeSpan) -> bytes:
+    """The seconds of a span as MP4 (H.264 of at most `CLIP_PX`, AAC), which every browser plays.
+
+    The first picture is the one that is shown at the start of the span. Longer spans are cut to `MAX_CLIP_S`.
+
+    Raises:
+        UnsupportedMedia: it has neither sound nor pictures that can be decoded.
+        MediaError: the file has gone, is damaged, or ends before the span.
+    """
+    import av
+
+    start_s = max(span.start_s, 0.0)
+    span = TimeSpan(start_s, min(max(span.end_s, start_s + 0.1), start_s + MAX_CLIP_S))
+    buffer = BytesIO()
+    with opened_av(path) as container:
+        check_within(path, container, start_s)
+        pictures = _clip_pictures(container, span) if picture_stream(container) else iter(())
+        first = next(pictures, None)
+        heard = sound(path, span) if container.streams.best("audio") else None
+        if first is None and heard is None:
+            raise UnsupportedMedia(f"{path.name} has neither sound nor pictures that can be played.")
+        with av.open(buffer, "w", format="mp4") as out:
+            # Both tracks must be there before the first packet is written.
+            video = _video_track(out, first[1].size) if first else None
+            audio = out.add_stream("aac", rate=heard.rate, layout=heard.layout) if heard else None
+            if first is not None:
+                _encode_pictures(out, video, chain([first], pictures))
+            if heard is not None:
+                _encode_sound(out, audio, heard)
+    return buffer.getvalue()
+
+
+def waveform(path: Path, span: TimeSpan) -> Image.Image:
+    """Loudness over the span as bars, black on transparent, so that a page can colour it: RGBA, 1200 x 120.
+
+    Raises:
+        UnsupportedMedia: it has no sound.
+        MediaError: the file has gone, is damaged, or ends before the span.
+    """
+    end_s = min(max(span.end_s, span.start_s + 0.1), span.start_s + MAX_WAVEFORM_S)
+    heard = sound(path, TimeSpan(span.start_s, end_s), rate=_WAVE_RATE)
+    bars = _WAVE_PX[0] // _BAR_STEP_PX
+    pieces = np.array_split(np.abs(heard.samples).max(axis=0), bars)
+    peaks = np.array([float(np.percentile(piece, 95)) if piece.size else 0.0 for piece in pieces])
+    heights = peaks / max(float(peaks.max()), 0.02)
+    picture = Image.new("RGBA", _WAVE_PX, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    for index, height in enumerate(heights):
+        half = max(_BAR_PX / 2, height * (_WAVE_PX[1] / 2 - 2))
+        left, middle = index * _BAR_STEP_PX, _WAVE_PX[1] / 2
+        draw.rounded_rectangle((left, middle - half, left + _BAR_PX, middle + half), _BAR_PX / 2, fill="black")
+    return picture
+
+
+def _clip_pictures(container: InputContainer, span: TimeSpan) -> Iterator[tuple[float, Image.Image]]:
+    """Pictures of a clip with their seconds in it: upright, small, at most 30 a second."""
+    aspect = picture_stream(container).sample_aspect_ratio
+    next_s = 0.0
+    for at_s, frame in frames(container, span.start_s):
+        if at_s >= span.end_s:
+            return
+        clip_s = max(0.0, at_s - span.start_s)
+        if clip_s < next_s:
+            continue
+        next_s = clip_s + 0.9 / _CLIP_FPS
+        picture = upright(frame, aspect, CLIP_PX)
+        # H.264 wants even sides.
+        even = picture.width & ~1, picture.height & ~1
+        yield clip_s, picture if picture.size == even else picture.resize(even)
+
+
+def _video_track(out: OutputContainer, size: tuple[int, int]) -> Any:
+    stream: Any = out.add_stream("libx264", rate=_CLIP_FPS, options={"crf": "26", "preset": "veryfast"})
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = Fraction(1, _CLOCK)
+    return stream
+
+
+def _encode_pictures(out: OutputContainer, stream: Any, pictures: Iterator[tuple[float, Image.Image]]) -> None:
+    import av
+
+    for clip_s, picture in pictures:
+        if picture.size != (stream.width, stream.height):  # a stream may change its size in the middle
+            picture = picture.resize((stream.width, stream.height))
+        frame = av.VideoFrame.from_image(picture)
+        frame.pts, frame.time_base = round(clip_s * _CLOCK), Fraction(1, _CLOCK)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+
+
+def _encode_sound(out: OutputContainer, stream: Any, heard: Sound) -> None:
+    import av
+
+    for start in range(0, heard.samples.shape[1], _AAC_FRAME):
+        piece = np.ascontiguousarray(heard.samples[:, start : start + _AAC_FRAME])
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=heard.layout)
+        frame.sample_rate, frame.pts, frame.time_base = heard.rate, start, Fraction(1, heard.rate)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+
+
+def _media_type(container: InputContainer) -> str:
+    """What browsers call a file that all of them play; empty for others."""
+    stream = picture_stream(container)
+    sound_stream = container.streams.best("audio")
+    pictures, heard = (s.codec_context.codec.canonical_name if s and s.codec_context else None for s in (stream, sound_stream))
+    for form, picture_codecs, sound_codecs, media_type in _PLAYED_EVERYWHERE:
+        if container.format.name == form and pictures in picture_codecs and heard in sound_codecs:
+            return media_type
+    return ""

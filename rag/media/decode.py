@@ -1,0 +1,227 @@
+"""Pictures and sound of a place in a recording or video, decoded from the nearest point before it.
+
+Seconds are counted from the container's start time, as players and `ingest` count them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from rag.media.files import MAX_PIXELS, check_pixels, opened_av
+from rag.types import TimeSpan
+
+if TYPE_CHECKING:
+    from av import AudioFrame, VideoFrame
+    from av.container import InputContainer
+
+_MOST_FRAMES = 100_000  # decoded on the way to a place: more than an hour without a key frame
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_ROUNDING_S = 0.0006  # of times to milliseconds
+_PAST_END_S = 1.0  # lengths in headers are not exact
+_FRAME_PX = 4096
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
+def frame_at(path: Path, at_s: float) -> Image.Image:
+    """The frame that is shown at this second of a video: RGB, square pixels, upright.
+
+    Raises:
+        UnsupportedMedia: it has no moving pictures.
+        MediaError: the file has gone, is damaged, or ends before that.
+    """
+    with opened_av(path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise UnsupportedMedia(f"{path.name} has no pictures, only sound.")
+        check_within(path, container, at_s)
+        found = next(frames(container, at_s), None)
+        if found is None:
+            raise DamagedMedia(f"No picture of {path.name} could be decoded at second {at_s:.1f}.")
+        shown_s, frame = found
+        if not container.duration and at_s - shown_s > _PAST_END_S:
+            raise _beyond(path, shown_s, at_s)
+        return upright(frame, stream.sample_aspect_ratio, _FRAME_PX)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Sound of exactly the span: float32, channels x samples; silence where the file has none."""
+
+    samples: NDArray[np.float32]
+    rate: int
+
+    @property
+    def layout(self) -> str:
+        """FFmpeg's name for its channels."""
+        return "stereo" if len(self.samples) == 2 else "mono"
+
+
+def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
+    """Decode a span; every piece is put where its time says, so gaps and late starts stay true.
+
+    Args:
+        path: a recording or video.
+        span: the caller bounds its length.
+        rate: samples a second; those of the file where None, if AAC has them.
+
+    Raises:
+        UnsupportedMedia: it has no sound.
+        MediaError: the file has gone, is damaged, or ends before the span.
+    """
+    import av
+
+    with opened_av(path) as container:
+        stream: Any = container.streams.best("audio")
+        if stream is None or stream.codec_context is None:
+            raise UnsupportedMedia(f"{path.name} has no sound.")
+        check_within(path, container, span.start_s)
+        rate = rate or (stream.rate if stream.rate in _AAC_RATES else 48_000)
+        channels = min(stream.channels or 1, 2)
+        samples = np.zeros((channels, max(1, round((span.end_s - span.start_s) * rate))), np.float32)
+        resampler = av.AudioResampler("fltp", "stereo" if channels == 2 else "mono", rate)
+        for frame in _audio_frames(container, stream, span):
+            at_s = _time_s(frame, container) or 0.0
+            frame.pts = None
+            for part in resampler.resample(frame):
+                piece = part.to_ndarray()
+                _put(samples, piece, round((at_s - span.start_s) * rate))
+                at_s += piece.shape[1] / rate
+    return Sound(samples, rate)
+
+
+def frames(container: InputContainer, at_s: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames with their seconds, from the one that is shown at this second on."""
+    shown: tuple[float, VideoFrame] | None = None
+    for at, frame in _timed(container, at_s):
+        if at <= at_s + _ROUNDING_S:
+            shown = at, frame
+            continue
+        if shown is not None:
+            yield shown
+            shown = None
+        yield at, frame
+    if shown is not None:
+        yield shown
+
+
+def picture_stream(container: InputContainer) -> Any:
+    """The first moving-picture track, or None; cover art attached to a recording is none."""
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    found = (s for s in container.streams.video if not s.disposition & still and s.codec_context is not None)
+    return next(found, None)
+
+
+def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image.Image:
+    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked.
+
+    Args:
+        frame: as decoded.
+        aspect: width of a pixel over its height; None for square ones.
+        longest_px: longest side of the result.
+    """
+    check_pixels(frame.width, frame.height)
+    width, height = frame.width * float(aspect or 1), float(frame.height)
+    scale = min(1.0, longest_px / max(width, height))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    picture: Image.Image = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_image()
+    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+    return picture.transpose(turn) if turn is not None else picture
+
+
+def check_within(path: Path, container: InputContainer, at_s: float) -> None:
+    """Refuse a second that lies after the end, as far as the headers say where that is.
+
+    Raises:
+        MediaError: the file ends before it.
+    """
+    length_s = (container.duration or 0) / 1e6
+    if 0 < length_s < at_s - _PAST_END_S:
+        raise _beyond(path, length_s, at_s)
+
+
+def _beyond(path: Path, length_s: float, at_s: float) -> MediaError:
+    return MediaError(
+        f"{path.name} lasts {length_s:.1f} s, so there is no second {at_s:.1f}; "
+        "it was changed since, so ingest it again."
+    )
+
+
+def _put(samples: NDArray[np.float32], piece: NDArray[np.float32], at: int) -> None:
+    """Copy a piece to its place, as far as it lies within."""
+    skip = max(0, -at)
+    piece = piece[:, skip : skip + max(0, samples.shape[1] - max(at, 0))]
+    samples[:, max(at, 0) : max(at, 0) + piece.shape[1]] = piece
+
+
+def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Iterator[AudioFrame]:
+    # A second early: coders of sound need what came before.
+    _seek(container, span.start_s - 1.0)
+    for frame in _decoded(container, stream):
+        at_s = _time_s(frame, container)
+        if at_s is not None and at_s >= span.end_s:
+            return
+        yield frame
+
+
+def _timed(container: InputContainer, at_s: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames from the key frame before a second on; from the very first where the container cannot seek that well."""
+    stream = picture_stream(container)
+    context = stream.codec_context
+    check_pixels(context.width, context.height)
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    for from_s in (at_s, 0.0):
+        _seek(container, from_s)
+        landed = False
+        for frame in _decoded(container, stream):
+            at = _time_s(frame, container)
+            if not landed and from_s and (at is None or at > at_s + _ROUNDING_S):
+                break
+            landed = True
+            if at is not None:
+                yield at, frame
+        if landed:
+            return
+
+
+def _seek(container: InputContainer, at_s: float) -> None:
+    import av
+
+    target = round(max(at_s, 0.0) * 1e6) + (container.start_time or 0)
+    # Containers without an index refuse to seek, and are then read from where they are: the start.
+    with contextlib.suppress(av.FFmpegError):
+        container.seek(target, backward=True)
+
+
+def _decoded(container: InputContainer, stream: Any) -> Iterator[Any]:
+    """Frames of a stream from here on; broken packets are passed over, as players do."""
+    import av
+
+    count = 0
+    for packet in container.demux(stream):
+        try:
+            found = packet.decode()
+        except av.FFmpegError:
+            continue
+        for frame in found:
+            count += 1
+            if count > _MOST_FRAMES:
+                raise MediaTooLarge(f"More than {_MOST_FRAMES:,} frames would have to be decoded to get there.")
+            yield frame
+
+
+def _time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base) - (container.start_time or 0) / 1e6

@@ -1,0 +1,206 @@
+"""Pictures of a place: the page, picture or frame, whole, cut out or with the place marked."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFile, ImageOps
+
+from rag.errors import MediaError, UnsupportedMedia
+from rag.media.decode import frame_at
+from rag.media.files import check_pixels, head_of, opened_image, opened_pdf
+from rag.types import Box, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfPage
+
+PAGE_PX = 1800  # longest side of a rendered page or of a part of it
+SHOWN_PX = 1200  # width at which a marked place is shown
+_MAX_DPI = 300
+_DRAFT_PX = 2400  # a larger JPEG is decoded at a half, a quarter or an eighth, while it stays above this
+_WHOLE = Box(0, 0, 1, 1)
+_INK, _WASH = (201, 106, 18), (255, 242, 176)
+
+
+def open_picture(path: Path, locator: Locator) -> Image.Image:
+    """The whole page, picture or frame that a locator lies in: RGB, upright.
+
+    The locator's box is left aside. Of a `TimeSpan` in a video it is the frame shown at its start.
+
+    Raises:
+        UnsupportedMedia: the place has no picture, such as characters of a text or a slide.
+        MediaError: the file has gone, is damaged, or ends before the place.
+    """
+    match locator:
+        case PageBox(page):
+            return _page(path, page, _WHOLE)
+        case ImageRegion():
+            with opened_image(path) as image:
+                return _upright_rgb(image)
+        case FrameRegion(at_s):
+            return _animation_frame(path, at_s) if _is_animation(head_of(path)) else frame_at(path, at_s)
+        case TimeSpan(start_s):
+            return frame_at(path, start_s)
+    raise UnsupportedMedia(f"A place in the text of {path.name} has no picture; show its words.")
+
+
+def crop(path: Path, locator: Locator) -> Image.Image:
+    """What lies in the locator's box, rendered as sharply as the medium allows; the whole where there is no box.
+
+    Raises:
+        MediaError: as `open_picture`.
+    """
+    box = _box(locator)
+    if box is None:
+        return open_picture(path, locator)
+    if isinstance(locator, PageBox):
+        return _page(path, locator.page, box)
+    whole = open_picture(path, locator)
+    return whole.crop(_pixels(box, whole.size))
+
+
+def thumbnail(path: Path, locator: Locator, size: int) -> Image.Image:
+    """`crop`, its longest side at most `size` pixels.
+
+    Raises:
+        MediaError: as `open_picture`.
+    """
+    picture = crop(path, locator)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return picture
+
+
+def highlighted(path: Path, locator: Locator) -> Image.Image:
+    """The page, picture or frame, at most `SHOWN_PX` wide, with the locator's box marked.
+
+    Raises:
+        MediaError: as `open_picture`.
+    """
+    picture = open_picture(path, locator)
+    picture.thumbnail((SHOWN_PX, 2 * SHOWN_PX), Image.Resampling.LANCZOS)
+    box = _box(locator)
+    return picture if box is None else _marked(picture, box, as_paper=isinstance(locator, PageBox))
+
+
+def data_uri(content: Image.Image | bytes, media_type: str = "image/jpeg") -> str:
+    """A picture (JPEG; PNG where it is transparent) or the bytes of any medium as a ``data:`` URI."""
+    if isinstance(content, Image.Image):
+        media_type = "image/png" if content.mode in ("RGBA", "LA") else "image/jpeg"
+        buffer = BytesIO()
+        content.save(buffer, media_type.removeprefix("image/"), quality=82, optimize=True)
+        content = buffer.getvalue()
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _page(path: Path, number: int, box: Box) -> Image.Image:
+    head = head_of(path)
+    if b"%PDF-" in head:
+        with opened_pdf(path) as document:
+            if not 1 <= number <= len(document):
+                raise _beyond(path, f"{len(document)} pages", f"page {number}")
+            page = document[number - 1]
+            try:
+                return _rendered(page, box)
+            finally:
+                page.close()
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff_page(path, number, box)
+    raise UnsupportedMedia(f"Pages of {path.name} cannot be drawn here; show their words, or print it to PDF.")
+
+
+def _rendered(page: PdfPage, box: Box) -> Image.Image:
+    """A part of a page as it is shown: PDFium crops to the visible box and turns it, so fractions need no mapping."""
+    width, height = page.get_size()
+    longest = max(box.w * width, box.h * height) or 1.0
+    scale = min(_MAX_DPI / 72, PAGE_PX / longest)
+    margins = (box.x * width, (1 - box.y - box.h) * height, (1 - box.x - box.w) * width, box.y * height)
+    bitmap = page.render(scale=scale, crop=tuple(max(0.0, side) for side in margins), rev_byteorder=True)
+    picture: Image.Image = bitmap.to_pil().convert("RGB")
+    bitmap.close()
+    return picture
+
+
+def _tiff_page(path: Path, number: int, box: Box) -> Image.Image:
+    with opened_image(path) as image:
+        pages = getattr(image, "n_frames", 1)
+        if not 1 <= number <= pages:
+            raise _beyond(path, f"{pages} pages", f"page {number}")
+        image.seek(number - 1)
+        check_pixels(*image.size)
+        whole = _upright_rgb(image)
+    return whole if box == _WHOLE else whole.crop(_pixels(box, whole.size))
+
+
+def _is_animation(head: bytes) -> bool:
+    return head.startswith((b"GIF8", b"\x89PNG")) or head[8:12] == b"WEBP" or head[4:12] in (b"ftypavis", b"ftypavif")
+
+
+def _animation_frame(path: Path, at_s: float) -> Image.Image:
+    """The frame that is shown at this time; as browsers do, a frame without a duration is shown for 100 ms."""
+    with opened_image(path) as image:
+        end_s = 0.0
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            end_s += float(image.info.get("duration") or 100) / 1000
+            # A millisecond, to which times are rounded.
+            if at_s < end_s - 0.001:
+                return _upright_rgb(image)
+    raise _beyond(path, f"{end_s:.1f} s", f"second {at_s:.1f}")
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """A decoded copy: over white where it is transparent, turned as its EXIF orientation says."""
+    if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
+        image.draft(None, (_DRAFT_PX, _DRAFT_PX))
+    image.load()
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(turned, dtype=np.float64), posinf=0.0, neginf=0.0)
+        spread = float(np.ptp(values)) or 1.0
+        return Image.fromarray(((values - values.min()) * (255 / spread)).astype(np.uint8)).convert("RGB")
+    if "A" in turned.getbands() or "transparency" in turned.info:
+        coloured = turned.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+    return turned.convert("RGB") if turned.mode != "RGB" else turned.copy()
+
+
+def _box(locator: Locator) -> Box | None:
+    return locator.box if isinstance(locator, (PageBox, ImageRegion, FrameRegion)) else None
+
+
+def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box in pixels, at least one wide and high, within the picture."""
+    left, top = min(int(box.x * size[0]), size[0] - 1), min(int(box.y * size[1]), size[1] - 1)
+    right, bottom = round((box.x + box.w) * size[0]), round((box.y + box.h) * size[1])
+    return left, top, min(max(right, left + 1), size[0]), min(max(bottom, top + 1), size[1])
+
+
+def _marked(picture: Image.Image, box: Box, *, as_paper: bool) -> Image.Image:
+    """The box outlined; on paper also washed in yellow, which leaves the print black."""
+    margin = max(4, picture.width // 200)
+    left, top, right, bottom = _pixels(box, picture.size)
+    area = (
+        max(left - margin, 0),
+        max(top - margin, 0),
+        min(right + margin, picture.width),
+        min(bottom + margin, picture.height),
+    )
+    marked = picture.copy()
+    if as_paper:
+        part = marked.crop(area)
+        marked.paste(ImageChops.multiply(part, Image.new("RGB", part.size, _WASH)), area)
+    edge = (area[0], area[1], area[2] - 1, area[3] - 1)
+    draw = ImageDraw.Draw(marked)
+    stroke = max(2, picture.width // 400)
+    if not as_paper:
+        draw.rounded_rectangle(edge, radius=2 * stroke, outline="white", width=2 * stroke)
+    draw.rounded_rectangle(edge, radius=2 * stroke, outline=_INK, width=stroke)
+    return marked
+
+
+def _beyond(path: Path, length: str, place: str) -> MediaError:
+    return MediaError(f"{path.name} has {length}, so there is no {place}; it was changed since, so ingest it again.")
