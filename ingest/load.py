@@ -71,7 +71,7 @@ def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) 
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _readable_reason(error) from error
-    return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns)
+    return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns, captions)
 
 
 def medium_of(media_type: str) -> Medium:
@@ -97,7 +97,7 @@ def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
     entered: set[tuple[int, int]] = set()
     for path in paths:
         absolute = Path(os.path.abspath(path))
-        for found in _descend(absolute, entered) if absolute.is_dir() else (absolute,):
+        for found in _descend(absolute, entered) if os.path.isdir(absolute) else (absolute,):
             key = found.path if isinstance(found, Unreadable) else found
             if key not in seen:
                 seen.add(key)
@@ -143,15 +143,14 @@ def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
         entry = next(stack[-1], None)
         if entry is None:
             stack.pop()
-        elif isinstance(entry, Unreadable):
-            yield entry
-        elif entry.is_dir():
+        elif isinstance(entry, Path) and entry.is_dir():
             stack.append(_entries(entry, entered))
         else:
             yield entry
 
 
 def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
+    """Sorted entries of a folder; one that cannot even be looked at may be a folder, and counts as one."""
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
@@ -162,7 +161,18 @@ def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
     except OSError as error:
         yield Unreadable(folder, f"The folder could not be read: {error.strerror or error}.", is_folder=True)
         return
-    yield from (folder / name for name in names if not _is_junk(name))
+    for name in names:
+        if not _is_junk(name):
+            yield _looked_at(folder / name)
+
+
+def _looked_at(path: Path) -> Path | Unreadable:
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):  # links that lead nowhere are files that fail
+            return Unreadable(path, f"It could not be looked at: {error.strerror or error}.", is_folder=True)
+    return path
 
 
 def _is_junk(name: str) -> bool:

@@ -15,8 +15,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# C0 controls that no text holds; escape (terminal logs) and form feed (page breaks) are left out.
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
+# C0 controls that no text holds; those of page breaks, DOS file ends and terminal logs are left out.
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1a\x1b"))
 _DETECT_BYTES = 256 * 1024
 _HTML_ROOTS = re.compile(
     r"html|head|body|div|p|h[1-6]|table|ul|ol|section|article|main|header|nav|span|a|img|pre|style|script|meta|title|"
@@ -63,8 +63,9 @@ def is_text(head: bytes) -> bool:
         return True
     if 0 in head:
         return _is_utf16(head[:4096])
-    controls = len(head) - len(head.translate(None, _CONTROLS))
-    return controls == 0 if _is_utf8(head) else controls * 200 < len(head) and _is_legacy_text(head)
+    if len(head.translate(None, _CONTROLS)) < len(head):
+        return False
+    return _is_utf8(head) or _guessed_encoding(head[:4096].rpartition(b"\n")[0] or head[:4096]) is not None
 
 
 def text_media_type(head: bytes, suffix: str) -> str | None:
@@ -119,10 +120,14 @@ def _encoding(data: bytes) -> str:
     declared = _DECLARED.search(data[:2048])
     if declared and _is_codec(declared.group(1).decode()):
         return declared.group(1).decode()
+    return _guessed_encoding(data[:_DETECT_BYTES]) or "cp1252"
+
+
+def _guessed_encoding(data: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:_DETECT_BYTES]).best()
-    return best.encoding if best else "cp1252"
+    best = from_bytes(data).best()
+    return best.encoding if best else None
 
 
 def _is_codec(name: str) -> bool:
@@ -146,13 +151,6 @@ def _is_utf16(sample: bytes) -> bool:
     """Whether every second byte is mostly zero and the other hardly ever, as in UTF-16 of a Latin script."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     return max(even, odd) > 0.35 * len(sample) and min(even, odd) < 0.01 * len(sample)
-
-
-def _is_legacy_text(head: bytes) -> bool:
-    """Whether words outnumber noise: in an 8-bit encoding, printable ASCII or runs of letters above 0x7f prevail."""
-    printable = sum(32 <= byte < 127 or byte in b"\t\n\r" or byte >= 0xA0 for byte in head[:4096])
-    spaces = sum(byte in b" \n\t" for byte in head[:4096])
-    return printable > 0.9 * len(head[:4096]) and spaces * 50 > len(head[:4096])
 
 
 def _marked_up_media_type(text: str) -> str | None:
