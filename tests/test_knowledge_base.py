@@ -1,0 +1,269 @@
+"""The main path with the real models, store and media: the demo's collection, searched and asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import rag
+from rag import Answer, Hit, KnowledgeBase
+from rag.demo import questions
+from rag.errors import ExhibitError, KnowledgeBaseBusy, QueryError, SettingsError
+from rag.segments import segment_id
+from rag.types import FrameRegion, PageBox, TimeSpan
+
+ANSWERABLE = [question for question in questions() if question["expect"]]
+UNANSWERABLE = [question for question in questions() if not question["expect"]]
+
+
+def names(hits: list[Hit]) -> list[str]:
+    return [Path(hit.path).name for hit in hits]
+
+
+def shows(hit: Hit, expected: dict[str, object]) -> bool:
+    """Whether a hit is at the expected place."""
+    if Path(hit.path).name != expected["file"] or hit.segment.kind != expected["kind"]:
+        return False
+    match hit.segment.locator:
+        case PageBox(page):
+            return page == expected["page"]
+        case TimeSpan(start_s, end_s):
+            return start_s < expected["to_s"] and end_s > expected["from_s"]
+        case FrameRegion(at_s):
+            return expected["from_s"] <= at_s <= expected["to_s"]
+    return True
+
+
+def test_the_public_names_are_few_and_all_there():
+    assert len(rag.__all__) <= 12
+    assert all(getattr(rag, name) for name in rag.__all__)
+    with pytest.raises(AttributeError):
+        rag.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
+def test_search_finds_the_place(demo_base, question):
+    hits = demo_base.search(question["question"], top_k=8)
+    assert any(shows(hit, expected) for hit in hits for expected in question["expect"]), hits
+
+
+@pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
+def test_an_answer_says_it_and_cites_the_place(demo_base, question):
+    answer = demo_base.ask(question["question"])
+    assert not answer.declined, answer
+    assert question["phrase"].lower() in answer.text.lower()
+    assert any(shows(e.hit, expected) for e in answer.cited for expected in question["expect"]), answer
+    for citation in answer.citations:
+        assert 0 <= citation.start < citation.end <= len(answer.text)
+    assert {"retrieve", "rerank", "answer", "total"} <= {step.name for step in answer.trace}
+
+
+@pytest.mark.parametrize("question", UNANSWERABLE, ids=lambda q: q["needs"])
+def test_what_the_collection_does_not_say_is_declined(demo_base, question):
+    answer = demo_base.ask(question["question"])
+    assert answer.declined, answer
+    assert answer.citations == ()
+    assert answer.evidence  # the nearest misses
+
+
+def test_an_answer_arrives_in_pieces_that_add_up(demo_base):
+    *pieces, answer = demo_base.ask_stream(ANSWERABLE[0]["question"])
+    assert isinstance(answer, Answer)
+    assert "".join(pieces).strip() == answer.text
+
+
+def test_async_twins_give_the_same(demo_base):
+    async def both():
+        return await asyncio.gather(demo_base.asearch("orangutan"), demo_base.asearch("bee", modality="video"))
+
+    apes, bees = asyncio.run(both())
+    assert [segment_id(h.segment) for h in apes] == [segment_id(h.segment) for h in demo_base.search("orangutan")]
+    assert {h.segment.modality for h in bees} == {"video"}
+
+
+def test_modality_and_metadata_filters(demo_base):
+    assert {h.segment.modality for h in demo_base.search("an ape", modality=["image", "audio"])} == {"image", "audio"}
+    pages = demo_base.search("an ape", where={"page": {"gte": 2, "lt": 4}})
+    assert pages
+    assert {h.segment.meta["page"] for h in pages} <= {2, 3}
+    with pytest.raises(QueryError, match="Unknown modality"):
+        demo_base.search("an ape", modality="smell")
+    with pytest.raises(QueryError, match="empty"):
+        demo_base.search("  ")
+
+
+def test_a_picture_finds_itself_and_its_kind(demo_base, demo_folder):
+    hits = demo_base.search(demo_folder / "photo-04.jpg", top_k=3)
+    assert names(hits)[0] == "photo-04.jpg"
+    turned = Image.open(demo_folder / "photo-04.jpg").convert("L").resize((200, 150))
+    assert "photo-04.jpg" in names(demo_base.search(turned, modality="image", top_k=3))
+
+
+def test_a_recording_is_a_question(demo_base, demo_folder):
+    hits = demo_base.search(demo_folder / "audio-guide.m4a", top_k=3)
+    assert names(hits)[0] == "audio-guide.m4a"
+
+
+def test_a_document_is_no_question(demo_base, demo_folder):
+    with pytest.raises(QueryError, match="is a document"):
+        demo_base.search(demo_folder / "catalogue.pdf")
+
+
+def test_thumbnails_are_files_and_words_have_none(demo_base):
+    picture = demo_base.search("orangutan", modality="image")[0]
+    with Image.open(demo_base.thumbnail(picture)) as small:
+        assert max(small.size) <= 320
+    spoken = demo_base.search("Jane Goodall", modality="audio")[0]
+    assert demo_base.thumbnail(spoken) is None
+
+
+def test_the_page_of_an_answer_holds_its_evidence(demo_base):
+    answer = demo_base.ask(ANSWERABLE[0]["question"])
+    page = answer.render()
+    assert "data:image/" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_second_process_is_told_who_holds_it(demo_base):
+    with pytest.raises(KnowledgeBaseBusy, match=r"in use by process \d+"):
+        KnowledgeBase.open(demo_base.path)
+    command = [sys.executable, "-m", "rag.cli", "status", "--kb", str(demo_base.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "in use by process" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_settings_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match="colour"):
+        KnowledgeBase.open(tmp_path, colour="blue")
+    with pytest.raises(SettingsError, match="top_k"):
+        KnowledgeBase.open(tmp_path, top_k=0)
+
+
+@pytest.fixture
+def small(tmp_path):
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
+    (folder / "gate.md").write_text("# The gate\n\nThe gate of the harbour closes at nine.\n")
+    Image.new("RGB", (64, 64), "teal").save(folder / "teal.png")
+    with KnowledgeBase.open(tmp_path / "base") as base:
+        yield base, folder
+
+
+def states(report) -> dict[str, str]:
+    return {Path(result.path).name: result.state for result in report}
+
+
+def test_the_same_folder_again_does_nothing(small):
+    base, folder = small
+    assert states(base.ingest(folder)) == {"lamp.md": "indexed", "gate.md": "indexed", "teal.png": "indexed"}
+    before = base.status()
+    assert set(states(base.ingest(folder)).values()) == {"unchanged"}
+    assert base.status().segments == before.segments
+
+
+def test_a_changed_file_replaces_its_segments_and_a_removed_one_goes(small):
+    base, folder = small
+    base.ingest(folder)
+    (folder / "lamp.md").write_text("The lamp was moved to the south tower and burns gas.\n")
+    (folder / "gate.md").unlink()
+    assert states(base.ingest(folder)) == {"lamp.md": "indexed", "teal.png": "unchanged", "gate.md": "removed"}
+    texts = [hit.segment.text for hit in base.search("lamp or gate", modality="text")]
+    assert len(texts) == 1
+    assert "south tower" in texts[0]
+
+
+def test_the_same_content_under_two_names_is_one_asset(small):
+    base, folder = small
+    shutil.copy(folder / "lamp.md", folder / "copy of lamp.md")
+    report = base.ingest(folder)
+    assert states(report)["lamp.md"] == "unchanged"  # the copy sorts first
+    assert base.status().segments["text"] == 2
+    (folder / "copy of lamp.md").unlink()
+    base.ingest(folder)
+    assert names(base.search("whale oil", modality="text"))[0] == "lamp.md"
+
+
+def test_a_moved_file_is_found_at_its_new_place(small):
+    base, folder = small
+    base.ingest(folder)
+    (folder / "old").mkdir()
+    (folder / "lamp.md").rename(folder / "old" / "beacon.md")
+    assert states(base.ingest(folder))["beacon.md"] == "unchanged"
+    assert names(base.search("whale oil", modality="text"))[0] == "beacon.md"
+
+
+def test_remove_forgets_and_leaves_the_file(small):
+    base, folder = small
+    base.ingest(folder)
+    thumbnail = Path(base.thumbnail(base.search("teal", modality="image")[0]))
+    assert states(base.remove(folder / "teal.png")) == {"teal.png": "removed"}
+    assert (folder / "teal.png").exists()
+    assert not thumbnail.exists()
+    assert base.search("teal", modality="image") == []
+    with pytest.raises(QueryError, match="not in this knowledge base"):
+        base.remove(folder / "teal.png")
+
+
+def test_broken_files_are_listed_and_never_stop_the_run(small):
+    base, folder = small
+    (folder / "empty.txt").touch()
+    (folder / "blank.txt").write_text("  \n\n ")
+    (folder / "truncated.png").write_bytes((folder / "teal.png").read_bytes()[:60])
+    (folder / "mislabelled.pdf").write_bytes((folder / "teal.png").read_bytes())
+    (folder / "noise.bin").write_bytes(bytes(range(256)) * 40)
+    report = base.ingest(folder)
+    found = states(report)
+    assert found["lamp.md"] == found["gate.md"] == found["teal.png"] == "indexed"
+    assert found["empty.txt"] == found["truncated.png"] == found["noise.bin"] == "failed"
+    assert found["blank.txt"] == "empty"
+    assert found["mislabelled.pdf"] == "unchanged"  # the same picture under another name
+    assert all(result.reason for result in report if result.state in ("failed", "empty"))
+    assert {Path(f.path).name for f in base.status().failed} == {"empty.txt", "truncated.png", "noise.bin"}
+    (folder / "empty.txt").write_text("no longer empty\n")
+    assert states(base.ingest(folder))["empty.txt"] == "indexed"
+
+
+def test_a_caption_beside_a_picture_is_found_and_a_new_one_is_noticed(small):
+    base, folder = small
+    base.ingest(folder)
+    (folder / "page.md").write_text("![The colour of the old harbour office](teal.png)\n")
+    assert states(base.ingest(folder))["teal.png"] == "indexed"
+    hit = base.search("harbour office colour", modality="image")[0]
+    assert hit.segment.caption == "The colour of the old harbour office"
+    assert "unchanged" in states(base.ingest(folder))["teal.png"]
+
+
+def test_a_plan_does_nothing_and_says_what_would_be_done(small):
+    base, folder = small
+    plan = base.plan(folder)
+    assert {Path(file.path).name: file.action for file in plan.files} == {
+        "gate.md": "index",
+        "lamp.md": "index",
+        "teal.png": "index",
+    }
+    assert plan.segments >= 3
+    assert plan.model_calls > 0
+    assert base.status().assets["indexed"] == 0
+    base.ingest(folder)
+    assert {file.action for file in base.plan(folder).files} == {"unchanged"}
+
+
+def test_a_collection_of_another_encoder_is_refused(small):
+    base, folder = small
+    base.ingest(folder)
+    base.close()
+    (cards,) = base.path.rglob("cards.json")
+    stored = json.loads(cards.read_text())
+    cards.write_text(json.dumps(stored).replace("minilm", "other-encoder"))
+    with pytest.raises(ExhibitError, match="other-encoder"):
+        KnowledgeBase.open(base.path)
