@@ -1,0 +1,292 @@
+"""From what a language model wrote to statements with checked citations; pure functions over text.
+
+Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E3]``, ``(E1)``, ``[1]``,
+``[Exhibit 1]``, ``[E1, page 3]``. All become ``[E1]``. A marker that names no exhibit is removed and reported.
+`MarkerStream` does this on a text that is still being written, and `cite` on a whole one, through the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rag.types import Citation, Evidence, Hit
+
+# Longest text between the brackets of a marker; more is prose in brackets.
+_LONGEST_MARKER = 60
+_OPENERS, _CLOSERS = "[(【", "])】"
+_LONGEST_RANGE = 20
+_NAME = r"(?:exhibits?|e)"
+_UNFINISHED = r"e(?:x(?:h(?:i(?:b(?:i(?:t?)?)?)?)?)?)?"
+_SINGLE = rf"{_NAME}?\s*#?\s*\d{{1,3}}"
+_LIST = rf"\s*{_SINGLE}(?:\s*(?:,|;|&|and|to|[-–])\s*{_SINGLE})*"
+_IN_BRACKETS = re.compile(rf"(?P<list>{_LIST})\s*(?:[,:;|][^\n]*)?", re.I)
+_IN_PARENTHESES = re.compile(rf"(?=\s*e)(?P<list>{_LIST})\s*", re.I)
+_OPEN_BRACKET = re.compile(rf"\s*(?:(?:{_NAME})?\s*#?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
+_OPEN_PARENTHESIS = re.compile(rf"\s*(?:$|{_NAME}\s*#?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
+_STOP = re.compile(r"[\[\](){}【】\n]")
+_START = re.compile(r"\s|[\[(【]")
+_MARKER = re.compile(r"\[E(\d{1,3})\]")
+_RUN = re.compile(r"(?:\s*\[E\d{1,3}\])+")
+# What may stand between a marker and the next part of the sentence.
+_JOINTS = ",;:.–-•*"
+_WORD = re.compile(r"\w")
+_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』]*)(?:[ \t]*\[E\d{1,3}\])*")
+# Words before a full stop that ends no sentence; single capitals (initials, as in "J. Goodall") are another such case.
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:dr|mr|mrs|ms|prof|st|vs|approx|ca|cf|fig|figs|no|vol|pp|ed|eds|al|inc|e\.g|i\.e)|\b[A-Z])\.$", re.I
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A text whose markers are all of the form ``[E1]`` and name an exhibit.
+
+    Attributes:
+        text: the text.
+        citations: the statements, or parts of statements, that markers cover; never the markers themselves.
+        unknown: markers that named no exhibit, as they were written.
+        uncited: statements without a marker, as ``[start, end)`` of the text.
+    """
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    unknown: tuple[str, ...] = ()
+    uncited: tuple[tuple[int, int], ...] = ()
+
+
+def number(hits: Sequence[Hit]) -> tuple[Evidence, ...]:
+    """The hits as exhibits, numbered from 1 in their order."""
+    return tuple(Evidence(n, hit) for n, hit in enumerate(hits, 1))
+
+
+def cite(text: str, exhibits: int) -> Cited:
+    """Checks the markers of a whole text against the number of exhibits that its writer was shown."""
+    stream = MarkerStream(exhibits)
+    clean = (stream.feed(text) + stream.end()).rstrip()
+    citations, uncited = _covered(clean)
+    return Cited(clean, citations, tuple(stream.unknown), uncited)
+
+
+def without_uncited(cited: Cited, exhibits: int) -> Cited:
+    """The same text without its uncited statements."""
+    keep, position = [], 0
+    for start, end in cited.uncited:
+        keep.append(cited.text[position:start])
+        position = end
+    rest = cite("".join([*keep, cited.text[position:]]).strip(), exhibits)
+    return Cited(rest.text, rest.citations, cited.unknown, rest.uncited)
+
+
+def sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Sentences as ``[start, end)``, each with the markers behind it; a line break ends one."""
+    for line in re.finditer(r"[^\n]+", text):
+        start = line.start()
+        for end in [*_sentence_ends(text, *line.span()), line.end()]:
+            span = _trimmed(text, start, end)
+            if span[0] < span[1]:
+                yield span
+            start = end
+
+
+def neutralised(text: str) -> str:
+    """Text from evidence that can pass for neither a marker nor a token of a chat template.
+
+    ``[E7]`` becomes ``E7``, ``[12]`` becomes ``(12)``, ``<|im_start|>`` loses its bars.
+    """
+    text = re.sub(r"<\s*\|+|\|+\s*>", " ", text)
+    text = re.sub(r"[\[【](\s*#?\s*\d[^\[\]【】]{0,60})[\]】]", r"(\1)", text)
+    return re.sub(r"[\[(【]\s*((?:exhibits?|e)\s*#?\s*\d[^\[\]()【】]{0,60})[\])】]", r"\1", text, flags=re.I)
+
+
+@dataclass
+class MarkerStream:
+    """Rewrites the markers of a text that arrives in pieces; what it returns does not depend on where they were cut.
+
+    A piece of text that may be the beginning of a marker is held back until that is decided.
+
+    Attributes:
+        exhibits: how many exhibits there are.
+        unknown: markers so far that named none of them, as they were written.
+    """
+
+    exhibits: int
+    unknown: list[str] = field(default_factory=list)
+    _held: str = ""
+    # The last characters returned: they decide whether a space goes before a marker.
+    _tail: str = ""
+
+    def feed(self, piece: str) -> str:
+        """The text that is certain after this piece."""
+        return self._advance(self._held + piece, final=False)
+
+    def end(self) -> str:
+        """The rest of the text; a marker that was never closed is dropped."""
+        return self._advance(self._held, final=True)
+
+    def _advance(self, text: str, *, final: bool) -> str:
+        out: list[str] = []
+        position = 0
+        while start := _START.search(text, position):
+            out.append(self._emit(text[position : start.start()]))
+            position = start.start()
+            step = self._settle(text, position, final=final)
+            if step is None:
+                break
+            settled, position = step
+            out.append(self._emit(settled))
+        else:
+            out.append(self._emit(text[position:]))
+            position = len(text)
+        self._held = text[position:]
+        return "".join(out)
+
+    def _emit(self, text: str) -> str:
+        text = text if self._tail else text.lstrip()
+        self._tail = (self._tail + text)[-_LONGEST_MARKER - 2 :]
+        return text
+
+    def _settle(self, text: str, start: int, *, final: bool) -> tuple[str, int] | None:
+        """What stands for the space and the markers at `start`, and where they end; None while that is open."""
+        numbers: list[int] = []
+        unknown: list[str] = []
+        first = end = _skip_space(text, start)
+        while True:
+            after = _skip_space(text, end)
+            if after == len(text):
+                if not final:
+                    return None
+                break
+            found = _marker(text, after, final=final) if text[after] in _OPENERS else "prose"
+            if found == "open":
+                return None
+            if isinstance(found, str):
+                break
+            known = [n for n in found.numbers if 1 <= n <= self.exhibits]
+            unknown += [text[after : found.end]] if len(known) < len(found.numbers) else []
+            numbers += known
+            end = found.end
+        if end == first:  # no marker here
+            after += after < len(text) and text[after] in _OPENERS
+            return text[start:after], after
+        self.unknown += unknown
+        seam = "" if numbers else self._seam(text[end : end + 1])
+        return self._written(text[start:first], numbers) + seam, end
+
+    def _written(self, space: str, numbers: list[int]) -> str:
+        """The space before markers and the markers, as they shall stand in the text."""
+        marks = "".join(f"[E{n}]" for n in dict.fromkeys(numbers))
+        if "\n" in space:
+            return space + marks
+        touching = not self._tail or self._tail[-1] in _OPENERS
+        return marks if touching or not marks else " " + marks
+
+    def _seam(self, following: str) -> str:
+        """What stands for a removed marker, so that the text on its sides grows together to no word and no marker."""
+        opener = max(map(self._tail.rfind, _OPENERS))
+        if opener >= 0 and _marker(self._tail, opener, final=False) == "open":
+            return "…"
+        return " " if self._tail and following.isalnum() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    numbers: tuple[int, ...]
+    end: int
+
+
+def _marker(text: str, at: int, *, final: bool) -> _Found | Literal["open", "prose"]:
+    """The marker in the brackets that open at `at`; ``open`` while it may still become one.
+
+    One that is never closed counts as a marker without numbers, up to what breaks it.
+    """
+    inside = text[at + 1 : at + _LONGEST_MARKER + 2]
+    stop = _STOP.search(inside)
+    if stop and stop.group() in _CLOSERS:
+        content = inside[: stop.start()]
+        found = (_IN_PARENTHESES if text[at] == "(" else _IN_BRACKETS).fullmatch(content)
+        return _Found(tuple(_numbers(found["list"])), at + stop.end() + 1) if found else "prose"
+    content = inside[: stop.start()] if stop else inside
+    if len(content) > _LONGEST_MARKER or not _may_become_marker(text[at], content):
+        return "prose"
+    if stop or final:
+        return _Found((), at + 1 + len(content)) if content.strip() or final else "prose"
+    return "open"
+
+
+def _may_become_marker(opener: str, content: str) -> bool:
+    return (_OPEN_PARENTHESIS if opener == "(" else _OPEN_BRACKET).match(content) is not None
+
+
+def _numbers(marks: str) -> Iterator[int]:
+    """Numbers of a list such as ``E1, E3-E5``."""
+    for item in re.split(r"[,;&]|and", marks, flags=re.I):
+        ends = [int(n) for n in re.findall(r"\d+", item)]
+        yield from ends if ends[0] >= ends[-1] else range(ends[0], min(ends[-1], ends[0] + _LONGEST_RANGE) + 1)
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _covered(text: str) -> tuple[tuple[Citation, ...], tuple[tuple[int, int], ...]]:
+    """What each marker covers, and the statements that none covers."""
+    citations: list[Citation] = []
+    uncited: list[tuple[int, int]] = []
+    before: tuple[int, int] | None = None
+    for start, end in sentences(text):
+        covers, leading = _parts(text, start, end)
+        if leading and before and before in uncited:  # markers alone on a line belong to the line above
+            uncited.remove(before)
+            covers = [(before, leading)]
+        elif not covers and _WORD.search(_MARKER.sub("", text[start:end])) and text[end - 1] != ":":
+            uncited.append((start, end))
+            before = (start, end)
+            continue
+        before = None
+        citations += [Citation(n, *span) for span, numbers in covers for n in numbers]
+    return tuple(citations), tuple(uncited)
+
+
+def _parts(text: str, start: int, end: int) -> tuple[list[tuple[tuple[int, int], list[int]]], list[int]]:
+    """Parts of a sentence with the numbers of their markers; and the numbers, where it is markers alone.
+
+    A marker covers its sentence as far back as the marker before it. Markers that begin a sentence cover what follows.
+    """
+    covers: list[tuple[tuple[int, int], list[int]]] = []
+    leading: list[int] = []
+    position = start
+    for run in _RUN.finditer(text, start, end):
+        numbers = [int(n) for n in _MARKER.findall(run.group())]
+        part = _trimmed(text, position, run.start(), lead=_JOINTS)
+        if _WORD.search(text, *part):
+            covers.append((part, numbers))
+        else:
+            leading += numbers
+        position = run.end()
+    tail = _trimmed(text, position, end, lead=_JOINTS)
+    if _WORD.search(text, *tail):
+        if leading and not covers:
+            return [(tail, leading)], []
+        if covers:
+            (first, _), numbers = covers.pop()
+            covers.append(((first, tail[1]), numbers))
+    return covers, [] if covers else leading
+
+
+def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
+    for stop in _END.finditer(text, start, end):
+        if not _ABBREVIATION.search(text[max(start, stop.start() - 8) : stop.start() + 1]):
+            yield stop.end()
+
+
+def _trimmed(text: str, start: int, end: int, lead: str = "") -> tuple[int, int]:
+    while start < end and (text[start].isspace() or text[start] in lead):
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
