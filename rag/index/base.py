@@ -1,28 +1,45 @@
-"""What a segment index is: one collection for all modalities, with three named vectors and filters in the store.
+"""What a vector store of segments does, and the rules that both stores share.
 
-``joint`` holds pixels, or words where there are none, in the image-text encoder's space; ``text`` holds words in the
-text encoder's space; ``bm25`` is sparse. A segment without words has no ``text`` and no ``bm25``, and the lanes over
-those do not return it.
+A segment is a point with up to three named vectors: ``joint`` (words and pictures in one space), ``text`` (words) and
+``bm25`` (sparse, from its searchable text). One that lacks a vector is not found by that lane. Its payload is
+`rag.segments.to_payload`, so the media themselves are never in the store, and its words lie under ``text``, where
+llama-index's `QdrantVectorStore` reads them.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
 from rag.encoders.base import ModelCard, Vectors
-from rag.errors import EncoderMismatch, ModelError
-from rag.types import Filter, Kind, Segment
+from rag.errors import EncoderMismatch, IndexUnavailable, ModelError, QueryError
+from rag.index import bm25
+from rag.index.bm25 import Sparse
+from rag.segments import from_payload, segment_id, to_payload
+from rag.types import Condition, Filter, Segment
 
-DENSE: tuple[Literal["joint", "text"], ...] = ("joint", "text")
+Dense = Literal["joint", "text"]
+DENSE: tuple[Dense, ...] = ("joint", "text")
+# Fields that most filters name: looked up instead of read from every payload.
+KEYWORDS = ("asset_id", "modality", "kind")
+# Spoken words are half of the payload of speech, and a search of three lanes takes twice as long with them.
+LEFT_OUT = "words"
+# Raise when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
+FORMAT = 1
+_UNIT = 1e-3  # float32 and float16 encoders stay well within; half a per mille in length moves no ranking
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedSegment:
-    """A segment with its unit vectors; None where it has no such vector."""
+    """A segment with its vectors, each float32 (dimensions,) at unit length, or None where it has none."""
 
     segment: Segment
     joint: Vectors | None = None
@@ -31,79 +48,229 @@ class IndexedSegment:
 
 @dataclass(frozen=True, slots=True)
 class LaneQuery:
-    """One ranking to make: by a dense vector, or by words for ``bm25``.
+    """One ranking that is asked for.
 
     Attributes:
-        vector: the named vector to compare with.
-        value: unit vector (dimensions,), or words for ``bm25``.
-        depth: number of candidates.
-        kinds: kinds of segments to rank, empty for all that have the vector.
+        vector: which named vectors to compare with.
+        query: a unit vector (dimensions,) for ``joint`` and ``text``; words for ``bm25``.
+        limit: how many segments at most.
+        filter: which segments may be returned.
     """
 
-    vector: Literal["joint", "text", "bm25"]
-    value: Vectors | str
-    depth: int
-    kinds: frozenset[Kind] = frozenset()
+    vector: Dense | Literal["bm25"]
+    query: Vectors | str
+    limit: int
+    filter: Filter = field(default_factory=Filter)
+
+
+Found = list[tuple[Segment, float]]
 
 
 class SegmentIndex(Protocol):
-    """Segments with their vectors; threads may share it.
+    """Segments that can be found by their vectors; threads may share it.
 
-    Every method raises IndexUnavailable when the store cannot be reached or is damaged: an outage is never an empty
-    result.
+    Every method raises IndexUnavailable where the store cannot do its work; that is never an empty result.
     """
 
-    def upsert(self, segments: Sequence[IndexedSegment]) -> None:
-        """Write segments; raises ModelError, before anything is written, where a vector cannot be right."""
+    def upsert(self, batch: Sequence[IndexedSegment]) -> None:
+        """Write segments; one that is there already is replaced with all its vectors.
 
-    def search(self, lanes: Sequence[LaneQuery], admitted: Filter) -> list[list[tuple[Segment, float]]]:
-        """The ranking of each lane, best first, of the segments that the filter admits."""
+        Raises:
+            ModelError: a vector is not finite, not of unit length or of the wrong length. Nothing is written then.
+        """
+
+    def search(self, queries: Sequence[LaneQuery]) -> list[Found]:
+        """Find segments and scores for each query, best first: cosine in [-1, 1], or BM25 above 0.
+
+        The segments come without their spoken words; `read` gives them.
+
+        Raises:
+            QueryError: a filter is malformed.
+            ModelError: a query vector is not finite, not of unit length or of the wrong length.
+        """
+
+    def read(self, segment_ids: Sequence[str]) -> list[Segment]:
+        """Whole segments by `rag.segments.segment_id`, in this order; those that have gone are left out."""
 
     def segments_of(self, asset_id: str) -> list[Segment]:
-        """All segments of an asset, in order."""
+        """All segments of an asset, by ordinal."""
 
-    def count(self, admitted: Filter) -> int:
-        """Number of segments that the filter admits."""
+    def count(self, admitted: Filter | None = None) -> int:
+        """Number of segments that a filter admits. Raises QueryError where it is malformed."""
 
     def delete_assets(self, asset_ids: Sequence[str]) -> None:
-        """Delete all segments of these assets."""
+        """Delete all segments of some assets; unknown assets are no error."""
 
     def flush(self) -> None:
-        """Return once all that was written is safe on disk."""
+        """Return once all that was written is on disk."""
 
     def close(self) -> None:
-        """Flush, and let go of the store."""
+        """Let go of the store. Closing twice is no error."""
+
+    def __enter__(self) -> Self:
+        """The index itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
 
 
-def check_cards(stored: Mapping[str, ModelCard], given: Mapping[str, ModelCard]) -> None:
-    """Refuse to open a collection with other encoders than it was built with.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A segment as both stores take it."""
+
+    id: str
+    vectors: dict[str, Vectors | Sparse]
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A field that must have one of these values or lie in one of these ranges."""
+
+    key: str
+    texts: tuple[str, ...] = ()
+    flags: tuple[bool, ...] = ()
+    ranges: tuple[Mapping[str, float], ...] = ()
+
+
+def points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) -> list[Point]:
+    """The points to write for some segments.
 
     Raises:
-        EncoderMismatch: a card differs; says which, and what to do.
+        ModelError: a vector is not finite, not of unit length or of the wrong length.
     """
-    for vector, built in stored.items():
-        card = given[vector]
-        if (card.name, card.revision, card.dimensions) != (built.name, built.revision, built.dimensions):
-            raise EncoderMismatch(
-                f"The `{vector}` vectors of this collection were made by `{built.name}` ({built.dimensions}-d, revision "
-                f"{built.revision[:12]}), not by `{card.name}` ({card.dimensions}-d, revision {card.revision[:12]}). "
-                f"Open it with `{built.name}`, or ingest into a new folder."
-            )
+    return [_point(item, cards) for item in batch]
 
 
-def check_vectors(segments: Sequence[IndexedSegment], cards: Mapping[str, ModelCard]) -> None:
-    """Refuse vectors that the store would take without a word and never find.
+def checked(vector: Vectors, card: ModelCard) -> Vectors:
+    """The vector as it is. Qdrant would take NaN and any length without a word.
 
     Raises:
-        ModelError: a vector is not finite, not of unit length (within 1e-3), or of another length than its card says.
+        ModelError: it is not finite, not of unit length, or not of the card's length.
     """
-    for indexed in segments:
-        for name in DENSE:
-            vector = getattr(indexed, name)
-            if vector is None:
-                continue
-            if vector.shape != (cards[name].dimensions,):
-                raise ModelError(f"A `{name}` vector has shape {vector.shape}, not ({cards[name].dimensions},).")
-            length = float(np.linalg.norm(vector.astype(np.float64)))
-            if not abs(length - 1) <= 1e-3:  # also false for NaN
-                raise ModelError(f"A `{name}` vector has length {length:.4g}, not 1; the encoder must normalise.")
+    if vector.shape != (card.dimensions,):
+        raise ModelError(f"Encoder `{card.name}` gave a vector of shape {vector.shape}, not ({card.dimensions},).")
+    length = float(np.linalg.norm(vector))
+    if not math.isfinite(length) or abs(length - 1) > _UNIT:
+        raise ModelError(f"Encoder `{card.name}` gave a vector of length {length:.4g}, not 1.")
+    return vector
+
+
+def asked(query: LaneQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
+    """The vector to search with.
+
+    Raises:
+        ModelError: a dense one is not finite, not of unit length or of the wrong length.
+    """
+    if isinstance(query.query, str):
+        return bm25.query(query.query)
+    return checked(query.query, cards["joint" if query.vector == "joint" else "text"])
+
+
+def clauses(admitted: Filter) -> list[Clause]:
+    """The conditions of a filter, all of which must hold.
+
+    Raises:
+        QueryError: a field's name or value cannot be filtered on.
+    """
+    found = [_clause(key, condition) for key, condition in admitted.where.items()]
+    if admitted.modalities:
+        found.append(Clause("modality", texts=tuple(sorted(admitted.modalities))))
+    if admitted.asset_ids:
+        found.append(Clause("asset_id", texts=tuple(sorted(admitted.asset_ids))))
+    return found
+
+
+def segment(payload: Mapping[str, Any] | None) -> Segment:
+    """The segment of a stored payload.
+
+    Raises:
+        IndexUnavailable: something else has written this point.
+    """
+    try:
+        return from_payload(payload or {})
+    except (KeyError, TypeError, ValueError, QueryError) as error:
+        raise IndexUnavailable(
+            f"The collection holds a point that is no segment of Exhibit's ({error!r}). Give Exhibit a collection of "
+            "its own: EXHIBIT_QDRANT_URL=http://host:6333?collection=NAME."
+        ) from error
+
+
+def to_stored(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:
+    """What a collection remembers of its encoders, as JSON values."""
+    return {"format": FORMAT, "encoders": {name: json.loads(cards[name].to_json()) for name in DENSE}}
+
+
+def compare(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: str) -> None:
+    """Check that a collection was built with these encoders.
+
+    Raises:
+        EncoderMismatch: it was built with others.
+        IndexUnavailable: it was written by a newer version, or what it remembers is damaged.
+    """
+    try:
+        version = int(stored["format"])
+        built = {name: ModelCard.from_json(json.dumps(stored["encoders"][name])) for name in DENSE}
+    except (KeyError, TypeError, ValueError, ModelError) as error:
+        raise IndexUnavailable(f"{place} does not say which encoders built it; it is damaged: {error!r}.") from error
+    if version > FORMAT:
+        raise IndexUnavailable(f"{place} was written by a newer Exhibit. Upgrade: pip install -U exhibit-rag.")
+    for name in DENSE:
+        _same(built[name], cards[name], name, place)
+
+
+def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
+    if (built.space, built.dimensions, built.revision) == (given.space, given.dimensions, given.revision):
+        return
+    setting = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER"}[name]
+    raise EncoderMismatch(
+        f"{place} was built with `{built.name}` ({built.dimensions}-d, revision {built.revision}) for its {name} "
+        f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. Open it with "
+        f"{setting}={built.name} and the version of Exhibit that built it, or ingest into a new knowledge base."
+    )
+
+
+def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> Point:
+    given = {"joint": item.joint, "text": item.text}
+    vectors: dict[str, Vectors | Sparse] = {
+        name: checked(vector, cards[name]) for name in DENSE if (vector := given[name]) is not None
+    }
+    words = bm25.document(item.segment.searchable_text)
+    if words[0]:
+        vectors["bm25"] = words
+    payload = {key: _storable(key, value) for key, value in to_payload(item.segment).items()}
+    return Point(segment_id(item.segment), vectors, payload)
+
+
+def _storable(key: str, value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ModelError(f"Segment field `{key}` is {value}; only finite numbers can be stored.")
+    if isinstance(value, str):  # names of files that are not UTF-8 carry lone surrogates
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def _clause(key: str, condition: Condition) -> Clause:
+    if not _KEY.fullmatch(key):
+        raise QueryError(f"`{key}` is no field to filter on; fields are plain names such as page, title or start_s.")
+    if isinstance(condition, Mapping):
+        if not condition or not all(_is_number(bound) for bound in condition.values()):
+            raise QueryError(f"Filter on `{key}` needs numbers as bounds of its range, as in {{'gte': 1, 'lt': 5}}.")
+        return Clause(key, ranges=(condition,))
+    values = list(condition) if isinstance(condition, (list, tuple)) else [condition]
+    if not values or not all(isinstance(value, (str, bool)) or _is_number(value) for value in values):
+        raise QueryError(f"Filter on `{key}` takes a text, number or truth value, a list of those, or a range.")
+    # A number is looked for as a range, so that 3 finds 3.0 and the other way round.
+    numbers = [float(value) for value in values if _is_number(value)]
+    return Clause(
+        key,
+        texts=tuple(value for value in values if isinstance(value, str)),
+        flags=tuple(value for value in values if isinstance(value, bool)),
+        ranges=tuple({"gte": number, "lte": number} for number in numbers),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,225 @@
+"""The same store on a Qdrant server or cluster, which many processes may share.
+
+The server decides between exact search and its graph index, which it builds with the payload indexes made here in mind.
+qdrant-client's local mode stands in for the server in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from rag.encoders.base import ModelCard, Vectors
+from rag.errors import IndexUnavailable, SettingsError
+from rag.index.base import (
+    DENSE,
+    KEYWORDS,
+    LEFT_OUT,
+    Clause,
+    Dense,
+    Found,
+    IndexedSegment,
+    LaneQuery,
+    Point,
+    asked,
+    clauses,
+    compare,
+    points,
+    segment,
+    to_stored,
+)
+from rag.index.bm25 import Sparse
+from rag.types import Filter, Segment
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+COLLECTION = "exhibit"
+_TIMEOUT_S = 30
+# A point of two 384-d vectors is about 20 kB of JSON, and a server refuses requests above 32 MB.
+_POINTS_PER_REQUEST = 256
+_PAGE = 1000
+
+
+def connect(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
+    """A client for a server, and the name of the collection there.
+
+    Args:
+        url: such as ``https://host:6333`` or ``https://host:6333?collection=media``; ``exhibit`` where it names none.
+        api_key: of that server.
+
+    Raises:
+        SettingsError: the URL is malformed.
+    """
+    from qdrant_client import QdrantClient
+
+    try:
+        parts = urlsplit(url)
+        collection = parse_qs(parts.query).get("collection", [COLLECTION])[0]
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(url)
+        bare = urlunsplit(parts._replace(query="", fragment=""))
+        client = QdrantClient(url=bare, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False)
+    except ValueError as error:
+        raise SettingsError(f"EXHIBIT_QDRANT_URL={url} is no URL such as http://localhost:6333.") from error
+    return client, collection
+
+
+class ServerIndex:
+    """Segments in one collection of a server; its metadata hold the encoders' cards."""
+
+    def __init__(self, client: QdrantClient, collection: str, cards: Mapping[Dense, ModelCard]) -> None:
+        """Open the collection, or make it.
+
+        Raises:
+            EncoderMismatch: it was built with other encoders.
+            IndexUnavailable: the server cannot be reached or refuses.
+        """
+        self._client, self._collection, self._cards = client, collection, cards
+        with self._mapped():
+            if not client.collection_exists(collection):
+                self._make()
+            stored = client.get_collection(collection).config.metadata
+        compare(stored or {}, cards, f"Collection `{collection}`")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def upsert(self, batch: Sequence[IndexedSegment]) -> None:
+        """Write segments; see `SegmentIndex.upsert`."""
+        ready = [_to_point(point) for point in points(batch, self._cards)]
+        for start in range(0, len(ready), _POINTS_PER_REQUEST):
+            with self._mapped():
+                self._client.upsert(self._collection, ready[start : start + _POINTS_PER_REQUEST], wait=True)
+
+    def search(self, queries: Sequence[LaneQuery]) -> list[Found]:
+        """Find segments; see `SegmentIndex.search`. All queries go in one request."""
+        requests = [self._request(query) for query in queries]
+        if not requests:
+            return []
+        with self._mapped():
+            answers = self._client.query_batch_points(self._collection, requests)
+        return [[(segment(hit.payload), hit.score) for hit in answer.points] for answer in answers]
+
+    def read(self, segment_ids: Sequence[str]) -> list[Segment]:
+        """Whole segments by id; see `SegmentIndex.read`."""
+        with self._mapped():
+            records = self._client.retrieve(self._collection, list(segment_ids), with_payload=True)
+        found = {str(record.id): segment(record.payload) for record in records}
+        return [found[name] for name in segment_ids if name in found]
+
+    def segments_of(self, asset_id: str) -> list[Segment]:
+        """All segments of an asset, by ordinal."""
+        admitted = _filter(Filter(asset_ids=frozenset({asset_id})))
+        found: list[Segment] = []
+        offset: Any = None
+        while True:
+            with self._mapped():
+                records, offset = self._client.scroll(
+                    self._collection, scroll_filter=admitted, limit=_PAGE, offset=offset, with_payload=True
+                )
+            found += [segment(record.payload) for record in records]
+            if offset is None:
+                return sorted(found, key=lambda one: one.ordinal)
+
+    def count(self, admitted: Filter | None = None) -> int:
+        """Number of segments that a filter admits."""
+        condition = _filter(admitted or Filter())
+        with self._mapped():
+            return self._client.count(self._collection, count_filter=condition, exact=True).count
+
+    def delete_assets(self, asset_ids: Sequence[str]) -> None:
+        """Delete all segments of some assets."""
+        from qdrant_client import models
+
+        if asset_ids:
+            selector = models.FilterSelector(filter=_filter(Filter(asset_ids=frozenset(asset_ids))))
+            with self._mapped():
+                self._client.delete(self._collection, selector, wait=True)
+
+    def flush(self) -> None:
+        """Do nothing: each write waited until the server had it in its log."""
+
+    def _make(self) -> None:
+        from qdrant_client import models
+
+        self._client.create_collection(
+            self._collection,
+            vectors_config={
+                name: models.VectorParams(size=self._cards[name].dimensions, distance=models.Distance.COSINE)
+                for name in DENSE
+            },
+            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            metadata=to_stored(self._cards),
+        )
+        for key in KEYWORDS:
+            self._client.create_payload_index(self._collection, key, models.PayloadSchemaType.KEYWORD)
+
+    def _request(self, query: LaneQuery) -> models.QueryRequest:
+        from qdrant_client import models
+
+        return models.QueryRequest(
+            query=_to_vector(asked(query, self._cards)),
+            using=query.vector,
+            filter=_filter(query.filter),
+            limit=query.limit,
+            with_payload=models.PayloadSelectorExclude(exclude=[LEFT_OUT]),
+        )
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Raise what qdrant-client raises as an error of this project."""
+        from qdrant_client.common.client_exceptions import QdrantException
+        from qdrant_client.http.exceptions import ApiException
+
+        try:
+            yield
+        except (ApiException, QdrantException) as error:
+            raise IndexUnavailable(
+                f"The Qdrant server failed on collection `{self._collection}` ({error}). Check that it runs, that "
+                "EXHIBIT_QDRANT_URL and EXHIBIT_QDRANT_API_KEY are right, and try again."
+            ) from error
+
+
+def _to_point(point: Point) -> models.PointStruct:
+    from qdrant_client import models
+
+    vectors: Any = {name: _to_vector(vector) for name, vector in point.vectors.items()}
+    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _to_vector(vector: Vectors | Sparse) -> list[float] | models.SparseVector:
+    from qdrant_client import models
+
+    if isinstance(vector, tuple):
+        return models.SparseVector(indices=vector[0], values=vector[1])
+    numbers: list[float] = vector.tolist()
+    return numbers
+
+
+def _filter(admitted: Filter) -> models.Filter:
+    from qdrant_client import models
+
+    return models.Filter(must=[_condition(clause) for clause in clauses(admitted)])
+
+
+def _condition(clause: Clause) -> models.Filter:
+    from qdrant_client import models
+
+    matches: list[Any] = [models.MatchAny(any=list(clause.texts))] if clause.texts else []
+    matches += [models.MatchValue(value=flag) for flag in clause.flags]
+    conditions: list[Any] = [models.FieldCondition(key=clause.key, match=match) for match in matches]
+    conditions += [models.FieldCondition(key=clause.key, range=models.Range(**bounds)) for bounds in clause.ranges]
+    return models.Filter(should=conditions)

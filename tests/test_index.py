@@ -1,0 +1,530 @@
+"""The contract of a segment index on both stores, and what is particular to each.
+
+`EdgeIndex` is the embedded store. `ServerIndex` runs on qdrant-client's local mode always, and on a real server where
+EXHIBIT_TEST_QDRANT_URL names one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rag.config import Settings
+from rag.encoders.base import ModelCard
+from rag.errors import EncoderMismatch, IndexUnavailable, KnowledgeBaseBusy, ModelError, QueryError, SettingsError
+from rag.index import IndexedSegment, LaneQuery, SegmentIndex, bm25, open_index
+from rag.index.edge import EdgeIndex
+from rag.index.server import ServerIndex, connect
+from rag.segments import segment_id
+from rag.types import CharSpan, Filter, FrameRegion, ImageRegion, PageBox, Segment, TimeSpan, Word
+
+DIMENSIONS = 8
+CARDS = {
+    "joint": ModelCard(name="dual", space="one", dimensions=DIMENSIONS, revision="r1", licence="CC0-1.0"),
+    "text": ModelCard(name="words", space="one", dimensions=DIMENSIONS, revision="r1", licence="CC0-1.0"),
+}
+A, B = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+ROOT = Path(__file__).parent.parent
+_SERVER = os.environ.get("EXHIBIT_TEST_QDRANT_URL")
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
+
+
+def axis(number: int) -> NDArray[np.float32]:
+    return np.eye(DIMENSIONS, dtype=np.float32)[number]
+
+
+def towards(first: int, second: int, cosine: float) -> NDArray[np.float32]:
+    return (cosine * axis(first) + math.sqrt(1 - cosine**2) * axis(second)).astype(np.float32)
+
+
+def passage(ordinal: int, text: str, asset_id: str = A, **meta: str | int | float | bool) -> Segment:
+    return Segment(asset_id, ordinal, "text", "passage", PageBox(ordinal + 1), text=text, meta={"page": 1, **meta})
+
+
+def picture(ordinal: int, caption: str = "", asset_id: str = B) -> Segment:
+    return Segment(asset_id, ordinal, "image", "picture", ImageRegion(), caption=caption, tags=("dog",), title="p.jpg")
+
+
+def speech(ordinal: int, text: str) -> Segment:
+    words = tuple(Word(word, float(n), n + 0.5, 0.9) for n, word in enumerate(text.split()))
+    return Segment(A, ordinal, "audio", "speech", TimeSpan(0, 9.5), text=text, words=words)
+
+
+def ids(found: list[tuple[Segment, float]]) -> list[tuple[str, int]]:
+    return [(segment.asset_id, segment.ordinal) for segment, _ in found]
+
+
+class Contract:
+    """What every index does."""
+
+    @pytest.fixture
+    def index(self) -> Iterator[SegmentIndex]:
+        raise NotImplementedError
+
+    def one(self, index: SegmentIndex, query: LaneQuery) -> list[tuple[Segment, float]]:
+        (found,) = index.search([query])
+        return found
+
+    def test_a_lane_returns_cosines_best_first_up_to_its_limit(self, index: SegmentIndex) -> None:
+        batch = [IndexedSegment(passage(n, f"p{n}"), text=towards(0, 1, c)) for n, c in enumerate((0.2, 0.9, -0.5))]
+        index.upsert(batch)
+        found = self.one(index, LaneQuery("text", axis(0), 10))
+        assert ids(found) == [(A, 1), (A, 0), (A, 2)]
+        assert [score for _, score in found] == pytest.approx([0.9, 0.2, -0.5], abs=1e-5)
+        assert ids(self.one(index, LaneQuery("text", axis(0), 2))) == [(A, 1), (A, 0)]
+
+    def test_a_segment_without_a_vector_is_not_in_that_lane(self, index: SegmentIndex) -> None:
+        index.upsert(
+            [
+                IndexedSegment(passage(0, "a dog"), text=axis(0)),
+                IndexedSegment(picture(0), joint=axis(0)),
+                IndexedSegment(picture(1, "a dog"), joint=axis(1), text=axis(1)),
+                IndexedSegment(picture(2)),
+            ]
+        )
+        lanes = [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(0), 9), LaneQuery("bm25", "dogs", 9)]
+        joint, text, words = index.search(lanes)
+        assert ids(joint) == [(B, 0), (B, 1)]
+        assert ids(text) == [(A, 0), (B, 1)]
+        assert sorted(ids(words)) == [(A, 0), (B, 1)]
+        assert index.count() == 4
+
+    def test_no_queries_no_answers(self, index: SegmentIndex) -> None:
+        assert index.search([]) == []
+        assert index.search([LaneQuery("text", axis(0), 5), LaneQuery("bm25", "dog", 5)]) == [[], []]
+
+    def test_bm25_ranks_as_computed_by_hand(self, index: SegmentIndex) -> None:
+        texts = [
+            "the dog chased the red ball",
+            "a dog and another dog and one more dog slept all day long in the warm kitchen of the farm",
+            "cats sleep",
+            "red wine, red meat",
+            "nothing of the kind",
+        ]
+        index.upsert([IndexedSegment(passage(n, text), text=axis(0)) for n, text in enumerate(texts)])
+        found = self.one(index, LaneQuery("bm25", "Where do red dogs sleep?", 9))
+        scores = {segment.ordinal: score for segment, score in found}
+        assert scores == pytest.approx(by_hand(texts, ["red", "dog", "sleep"]), rel=1e-5)
+        assert [segment.ordinal for segment, _ in found] == sorted(scores, key=lambda n: -scores[n])
+
+    def test_bm25_of_stop_words_and_unknown_words_finds_nothing(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(passage(0, "what is the dog"), text=axis(0))])
+        for words in ("what is the", "zebra", "?!", "", "caf\udce9"):
+            assert self.one(index, LaneQuery("bm25", words, 9)) == []
+
+    def test_bm25_folds_case_endings_and_accents_and_parts_chinese(self, index: SegmentIndex) -> None:
+        for n, text in enumerate(("Running to the CAFÉ", "我们在公园里看到一只狗")):
+            index.upsert([IndexedSegment(passage(n, text), text=axis(0))])
+        for words, ordinal in (("runs", 0), ("cafe", 0), ("公园", 1)):
+            assert ids(self.one(index, LaneQuery("bm25", words, 9))) == [(A, ordinal)]
+
+    def test_the_caption_can_be_found_too(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(picture(0, "A kiln in Jingdezhen"), joint=axis(0))])
+        assert ids(self.one(index, LaneQuery("bm25", "jingdezhen", 9))) == [(B, 0)]
+
+    @pytest.mark.parametrize(
+        ("admitted", "expected"),
+        [
+            (Filter(), [0, 1, 2, 3]),
+            (Filter(modalities=frozenset({"image"})), [3]),
+            (Filter(modalities=frozenset({"image", "text"})), [0, 1, 2, 3]),
+            (Filter(modalities=frozenset({"video"})), []),
+            (Filter(asset_ids=frozenset({A})), [0, 1, 2]),
+            (Filter(asset_ids=frozenset({A}), where={"asset_id": B}), []),
+            (Filter(where={"language": "en"}), [0, 1]),
+            (Filter(where={"language": ["en", "de"]}), [0, 1, 2]),
+            (Filter(where={"page": 2}), [1]),
+            (Filter(where={"page": 2.0}), [1]),
+            (Filter(where={"page": [1, 3]}), [0, 2]),
+            (Filter(where={"page": {"gt": 1}}), [1, 2]),
+            (Filter(where={"page": {"gte": 1, "lt": 3}}), [0, 1]),
+            (Filter(where={"confidence": 0.5}), [1]),
+            (Filter(where={"confidence": {"lte": 0.5}}), [1]),
+            (Filter(where={"checked": True}), [2]),
+            (Filter(where={"checked": [False, "en"]}), [1]),
+            (Filter(where={"tags": "dog"}), [3]),
+            (Filter(where={"title": "p.jpg", "kind": ["picture", "frame"]}), [3]),
+            (Filter(where={"page": {"gt": 1}, "language": "en"}), [1]),
+            (Filter(where={"unknown": 1}), []),
+        ],
+    )
+    def test_filters_hold_in_every_lane_and_in_counts(
+        self, index: SegmentIndex, admitted: Filter, expected: list[int]
+    ) -> None:
+        index.upsert(
+            [
+                IndexedSegment(passage(0, "dog", page=1, language="en"), axis(0), axis(0)),
+                IndexedSegment(
+                    passage(1, "dog", page=2, language="en", confidence=0.5, checked=False), axis(0), axis(0)
+                ),
+                IndexedSegment(
+                    passage(2, "dog", page=3, language="de", confidence=0.8, checked=True), axis(0), axis(0)
+                ),
+                IndexedSegment(picture(3, "dog"), axis(0), axis(0)),
+            ]
+        )
+        queries = [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(0), 9), LaneQuery("bm25", "dog", 9)]
+        for found in index.search([replace(query, filter=admitted) for query in queries]):
+            assert sorted(segment.ordinal for segment, _ in found) == expected
+        assert index.count(admitted) == len(expected)
+
+    @pytest.mark.parametrize(
+        "where",
+        [{"a.b": 1}, {"": 1}, {"page[0]": 1}, {"page": []}, {"page": {}}, {"page": {"gt": "x"}}, {"page": math.nan}],
+    )
+    def test_a_malformed_filter_is_a_query_error(self, index: SegmentIndex, where: dict[str, object]) -> None:
+        admitted = Filter(where=where)  # type: ignore[arg-type]
+        with pytest.raises(QueryError):
+            index.count(admitted)
+        with pytest.raises(QueryError):
+            index.search([LaneQuery("text", axis(0), 1, admitted)])
+
+    def test_lanes_of_one_call_have_their_own_filters(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(passage(0, "x"), axis(0), axis(0)), IndexedSegment(picture(1), joint=axis(0))])
+        images, texts = (Filter(modalities=frozenset({m})) for m in ("image", "text"))  # type: ignore[arg-type]
+        first, second = index.search([LaneQuery("joint", axis(0), 9, images), LaneQuery("joint", axis(0), 9, texts)])
+        assert (ids(first), ids(second)) == ([(B, 1)], [(A, 0)])
+
+    def test_writing_again_replaces_the_segment_and_all_its_vectors(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(passage(0, "old words"), axis(0), axis(0))])
+        index.upsert([IndexedSegment(passage(0, "new words"), text=axis(1))])
+        assert index.count() == 1
+        joint, text, old = index.search(
+            [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(1), 9), LaneQuery("bm25", "old", 9)]
+        )
+        assert (joint, old) == ([], [])
+        assert text[0][0].text == "new words"
+        assert text[0][1] == pytest.approx(1, abs=1e-5)
+
+    @pytest.mark.parametrize("bad", ["nan", "inf", "zero", "long", "length", "matrix"])
+    @pytest.mark.parametrize("name", ["joint", "text"])
+    def test_a_bad_vector_is_refused_before_anything_is_written(self, index: SegmentIndex, bad: str, name: str) -> None:
+        vectors = {
+            "nan": np.full(DIMENSIONS, np.nan, np.float32),
+            "inf": np.full(DIMENSIONS, np.inf, np.float32),
+            "zero": np.zeros(DIMENSIONS, np.float32),
+            "long": axis(0) * 1.002,
+            "length": np.eye(DIMENSIONS + 1, dtype=np.float32)[0],
+            "matrix": axis(0)[None],
+        }
+        broken = replace(IndexedSegment(passage(1, "bad")), **{name: vectors[bad]})
+        with pytest.raises(ModelError, match="dual" if name == "joint" else "words"):
+            index.upsert([IndexedSegment(passage(0, "good"), text=axis(0)), broken])
+        with pytest.raises(ModelError):
+            index.search([LaneQuery(name, vectors[bad], 1)])  # type: ignore[arg-type]
+        assert index.count() == 0
+
+    def test_metadata_that_cannot_be_stored_are_refused(self, index: SegmentIndex) -> None:
+        with pytest.raises(ModelError, match="confidence"):
+            index.upsert([IndexedSegment(passage(0, "x", confidence=math.nan))])
+
+    def test_every_segment_comes_back_as_it_was(self, index: SegmentIndex) -> None:
+        segments = [
+            Segment(A, 0, "text", "passage", CharSpan(0, 12), text="naïve 中文 \U0001f600\n", title="a.md"),
+            passage(1, "x", page=3, confidence=0.25, checked=True, language="en"),
+            speech(2, "and so my fellow americans"),
+            Segment(A, 3, "video", "frame", FrameRegion(1.5), text="slide", tags=("a", "b"), caption="c"),
+            Segment(A, 4, "audio", "sound", TimeSpan(0, 3)),
+        ]
+        index.upsert([IndexedSegment(segment) for segment in reversed(segments)])
+        assert index.segments_of(A) == segments
+        assert index.segments_of(B) == []
+        names = [segment_id(segment) for segment in segments]
+        assert index.read([names[2], str(uuid.uuid4()), names[0]]) == [segments[2], segments[0]]
+        assert index.read([]) == []
+
+    def test_search_leaves_out_spoken_words_only(self, index: SegmentIndex) -> None:
+        spoken = speech(0, "ask not what your country")
+        index.upsert([IndexedSegment(spoken, text=axis(0))])
+        ((found, _),) = self.one(index, LaneQuery("bm25", "country", 1))
+        assert found == replace(spoken, words=())
+        assert index.read([segment_id(found)]) == [spoken]
+
+    def test_text_that_is_not_utf8_is_kept_readable(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(replace(passage(0, "caf\udce9 noir"), title="\udce9.txt"), text=axis(0))])
+        (found,) = index.segments_of(A)
+        assert found.title == "\\udce9.txt"
+        assert ids(self.one(index, LaneQuery("bm25", "noir", 1))) == [(A, 0)]
+
+    def test_more_segments_than_a_page(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(passage(n, "x"), text=axis(n % 8)) for n in range(1100)])
+        assert [segment.ordinal for segment in index.segments_of(A)] == list(range(1100))
+
+    def test_deleting_assets(self, index: SegmentIndex) -> None:
+        batch = [IndexedSegment(passage(n, "dog"), text=axis(0)) for n in range(3)]
+        index.upsert([*batch, IndexedSegment(picture(0, "dog"), joint=axis(0))])
+        index.delete_assets([])
+        index.delete_assets([str(uuid.uuid4())])
+        assert index.count() == 4
+        index.delete_assets([A])
+        assert ids(self.one(index, LaneQuery("bm25", "dog", 9))) == [(B, 0)]
+        index.delete_assets([A, B])
+        assert index.count() == 0
+
+    def test_threads_share_it(self, index: SegmentIndex) -> None:
+        found: list[int] = []
+
+        def work(worker: int) -> None:
+            for number in range(5):
+                index.upsert([IndexedSegment(passage(worker * 10 + number, "dog"), text=axis(worker))])
+                found.append(len(self.one(index, LaneQuery("text", axis(worker), 99))))
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert index.count() == 20
+        assert len(found) == 20
+
+    def test_flushing_and_closing_twice_is_no_error(self, index: SegmentIndex) -> None:
+        index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
+        index.flush()
+        index.flush()
+        index.close()
+        index.close()
+
+
+def by_hand(texts: list[str], words: list[str]) -> dict[int, float]:
+    """Okapi BM25 with k 1.2, b 0.75 and mean length 50, over stems typed in by hand."""
+    stems = [
+        ["dog", "chase", "red", "ball"],
+        ["dog", "anoth", "dog", "one", "dog", "slept", "day", "long", "warm", "kitchen", "farm"],
+        ["cat", "sleep"],
+        ["red", "wine", "red", "meat"],
+        ["noth", "kind"],
+    ]
+    assert len(stems) == len(texts)
+    scores = dict.fromkeys(range(len(texts)), 0.0)
+    for word in words:
+        holders = sum(word in document for document in stems)
+        idf = math.log(1 + (len(stems) - holders + 0.5) / (holders + 0.5))
+        for number, document in enumerate(stems):
+            tf = document.count(word)
+            scores[number] += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(document) / 50))
+    return {number: score for number, score in scores.items() if score > 0}
+
+
+class TestEdge(Contract):
+    @pytest.fixture
+    def index(self, tmp_path: Path) -> Iterator[SegmentIndex]:  # type: ignore[override]
+        with EdgeIndex(tmp_path / "index", CARDS) as opened:
+            yield opened
+
+    def test_it_keeps_what_it_was_given(self, tmp_path: Path) -> None:
+        with open_index(tmp_path, Settings(), CARDS) as index:
+            index.upsert([IndexedSegment(passage(0, "a dog"), text=axis(0))])
+        with open_index(tmp_path, Settings(), CARDS) as index:
+            assert ids(self.one(index, LaneQuery("bm25", "dog", 9))) == [(A, 0)]
+
+    def test_what_was_acknowledged_survives_a_kill(self, tmp_path: Path) -> None:
+        code = (
+            "import os, signal, sys; from pathlib import Path\n"
+            "from tests.test_index import CARDS, EdgeIndex, IndexedSegment, axis, passage\n"
+            "index = EdgeIndex(Path(sys.argv[1]), CARDS)\n"
+            "for n in range(50): index.upsert([IndexedSegment(passage(n, 'dog'), text=axis(0))])\n"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+        with EdgeIndex(tmp_path, CARDS) as index:
+            assert [segment.ordinal for segment in index.segments_of(A)] == list(range(50))
+
+    def test_a_half_made_collection_is_made_again(self, tmp_path: Path) -> None:
+        (tmp_path / "collection.new" / "shard").mkdir(parents=True)
+        (tmp_path / "collection.new" / "shard" / "edge_config.json").write_text("{")
+        with EdgeIndex(tmp_path, CARDS) as index:
+            assert index.count() == 0
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name != "lock") == ["collection"]
+
+    def test_deleted_points_are_taken_out(self, tmp_path: Path) -> None:
+        with EdgeIndex(tmp_path, CARDS) as index:
+            for asset in (A, B):
+                index.upsert([IndexedSegment(passage(n, f"dog {asset}", asset), text=axis(n % 8)) for n in range(1200)])
+            index.delete_assets([A])
+            index.flush()
+            index.upsert([IndexedSegment(passage(9999, "cat", B), text=axis(0))])
+        with EdgeIndex(tmp_path, CARDS) as index:
+            assert index.count() == 1201
+            assert ids(self.one(index, LaneQuery("bm25", "cats", 9))) == [(B, 9999)]
+
+    def test_a_second_opening_is_told_who_holds_it(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from pathlib import Path; from tests.test_index import CARDS, EdgeIndex\n"
+            "index = EdgeIndex(Path(sys.argv[1]), CARDS); print('open', flush=True); sys.stdin.read()"
+        )
+        holder = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with holder:
+            assert holder.stdout is not None
+            assert holder.stdin is not None
+            assert holder.stdout.readline() == b"open\n"
+            with pytest.raises(KnowledgeBaseBusy, match=rf"process {holder.pid} .* since .*EXHIBIT_QDRANT_URL"):
+                EdgeIndex(tmp_path, CARDS)
+            holder.kill()
+        EdgeIndex(tmp_path, CARDS).close()  # a lock dies with its holder
+
+    @pytest.mark.parametrize("note", ["", "[]", '{"pid": 1}', '{"pid": %d, "command": "x", "host": "%s", "since": ""}'])
+    def test_a_note_that_names_no_living_process_is_not_believed(self, tmp_path: Path, note: str) -> None:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        with EdgeIndex(tmp_path, CARDS):
+            (tmp_path / "owner.json").write_text(note % (gone.pid, os.uname().nodename) if "%" in note else note)
+            with pytest.raises(KnowledgeBaseBusy, match="in use by another process"):
+                EdgeIndex(tmp_path, CARDS)
+
+    def test_another_encoder_is_refused_with_both_names_and_advice(self, tmp_path: Path) -> None:
+        EdgeIndex(tmp_path, CARDS).close()
+        other = CARDS | {"joint": replace(CARDS["joint"], name="siglip", dimensions=768)}
+        with pytest.raises(EncoderMismatch, match=r"`dual` \(8-d.*`siglip` \(768-d.*EXHIBIT_ENCODER=dual"):
+            EdgeIndex(tmp_path, other)
+        retrained = CARDS | {"text": replace(CARDS["text"], revision="r2")}
+        with pytest.raises(EncoderMismatch, match=r"revision r1.*revision r2.*EXHIBIT_TEXT_ENCODER=words"):
+            EdgeIndex(tmp_path, retrained)
+        relicensed = CARDS | {"text": replace(CARDS["text"], licence="MIT")}
+        EdgeIndex(tmp_path, relicensed).close()  # it gives the same vectors
+
+    @pytest.mark.parametrize(
+        ("file", "content"),
+        [
+            ("encoders.json", "{"),
+            ("encoders.json", "{}"),
+            ("encoders.json", '{"format": 1, "encoders": {"joint": {}, "text": {}}}'),
+            ("shard/edge_config.json", "damaged"),
+            ("shard/wal/first-index", "damaged"),
+        ],
+    )
+    def test_a_damaged_collection_is_an_outage_with_advice(self, tmp_path: Path, file: str, content: str) -> None:
+        with EdgeIndex(tmp_path, CARDS) as index:
+            index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
+        (tmp_path / "collection" / file).write_text(content)
+        for _ in range(2):  # the lock is let go of each time
+            with pytest.raises(IndexUnavailable, match="damaged"):
+                EdgeIndex(tmp_path, CARDS)
+
+    def test_a_panic_of_the_shard_is_an_outage_too(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        with EdgeIndex(tmp_path, CARDS) as index:
+            index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
+            index.flush()
+        (status,) = (tmp_path / "collection" / "shard").glob("segments/*/vector_storage-text/deleted/status.dat")
+        status.write_bytes(b"")
+        with pytest.raises(IndexUnavailable, match="move the folder"):
+            EdgeIndex(tmp_path, CARDS)
+
+    def test_a_newer_collection_asks_for_an_upgrade(self, tmp_path: Path) -> None:
+        EdgeIndex(tmp_path, CARDS).close()
+        cards = tmp_path / "collection" / "encoders.json"
+        cards.write_text(json.dumps(json.loads(cards.read_text()) | {"format": 99}))
+        with pytest.raises(IndexUnavailable, match="newer Exhibit"):
+            EdgeIndex(tmp_path, CARDS)
+
+    def test_a_closed_index_is_an_outage_and_not_an_empty_result(self, tmp_path: Path) -> None:
+        index = EdgeIndex(tmp_path, CARDS)
+        index.close()
+        for work in (lambda: index.search([LaneQuery("bm25", "dog", 1)]), index.count, index.flush):
+            with pytest.raises(IndexUnavailable):
+                work()
+        with pytest.raises(IndexUnavailable):
+            index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
+
+    def test_a_place_that_cannot_be_written_is_an_outage(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(IndexUnavailable, match="permissions"):
+            EdgeIndex(tmp_path / "file", CARDS)
+
+    def test_media_are_not_in_it(self, tmp_path: Path) -> None:
+        with EdgeIndex(tmp_path, CARDS) as index:
+            index.upsert([IndexedSegment(picture(0), joint=axis(0))])
+            (found,) = index.segments_of(B)
+        assert found == picture(0)
+        shutil.rmtree(tmp_path)
+
+
+class TestLocalMode(Contract):
+    @pytest.fixture
+    def index(self) -> Iterator[SegmentIndex]:  # type: ignore[override]
+        from qdrant_client import QdrantClient
+
+        with closing(ServerIndex(QdrantClient(":memory:"), "test", CARDS)) as opened:
+            yield opened
+
+    def test_the_cards_are_kept_with_the_collection(self, tmp_path: Path) -> None:
+        from qdrant_client import QdrantClient
+
+        client = QdrantClient(":memory:")
+        ServerIndex(client, "test", CARDS)
+        ServerIndex(client, "test", CARDS)
+        other = CARDS | {"joint": replace(CARDS["joint"], name="siglip", dimensions=768)}
+        with pytest.raises(EncoderMismatch, match="siglip"):
+            ServerIndex(client, "test", other)
+        client.close()
+
+    def test_a_collection_of_something_else_is_refused(self) -> None:
+        from qdrant_client import QdrantClient, models
+
+        client = QdrantClient(":memory:")
+        client.create_collection("test", models.VectorParams(size=3, distance=models.Distance.DOT))
+        with pytest.raises(IndexUnavailable, match="which encoders"):
+            ServerIndex(client, "test", CARDS)
+        client.close()
+
+    def test_a_point_of_something_else_is_an_outage(self) -> None:
+        from qdrant_client import QdrantClient, models
+
+        client = QdrantClient(":memory:")
+        index = ServerIndex(client, "test", CARDS)
+        client.upsert("test", [models.PointStruct(id=1, vector={"text": axis(0).tolist()}, payload={"a": 1})])
+        with pytest.raises(IndexUnavailable, match="no segment of Exhibit's"):
+            index.search([LaneQuery("text", axis(0), 1)])
+        index.close()
+
+
+@pytest.mark.skipif(_SERVER is None, reason="EXHIBIT_TEST_QDRANT_URL is not set")
+@pytest.mark.enable_socket
+class TestServer(Contract):
+    @pytest.fixture
+    def index(self) -> Iterator[SegmentIndex]:  # type: ignore[override]
+        client, _ = connect(str(_SERVER), None)
+        name = f"exhibit-test-{uuid.uuid4()}"
+        opened = ServerIndex(client, name, CARDS)
+        yield opened
+        client, _ = connect(str(_SERVER), None)
+        client.delete_collection(name)
+        client.close()
+        opened.close()
+
+
+@pytest.mark.enable_socket
+def test_a_server_that_is_not_there_is_an_outage() -> None:
+    with pytest.raises(IndexUnavailable, match="EXHIBIT_QDRANT_URL"):
+        open_index(Path(), Settings(qdrant_url="http://127.0.0.1:9?collection=media"), CARDS)
+
+
+def test_the_url_names_the_collection() -> None:
+    for url, expected in (("http://127.0.0.1:9", "exhibit"), ("http://127.0.0.1:9/?collection=media", "media")):
+        client, collection = connect(url, None)
+        client.close()
+        assert collection == expected
+    for url in ("localhost:6333", "http://", "http://host:port", ":memory:"):
+        with pytest.raises(SettingsError, match="EXHIBIT_QDRANT_URL"):
+            connect(url, None)
+
+
+def test_bm25_weights_are_those_of_the_formula() -> None:
+    _, (weight,) = bm25.document("dog dogs")
+    assert weight == pytest.approx(2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 2 / 50)))
+    assert bm25.query("dog Dogs DOG")[1] == [1.0]
