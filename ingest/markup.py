@@ -121,17 +121,11 @@ def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Itera
 
 def table_rows(table: Sequence[Sequence[str]]) -> Iterator[str]:
     """Write the rows of a table, each with the names of its columns when the first row holds such names."""
-    if not table:
-        return
-    header = table[0] if is_header(table[0]) and len(table) > 1 else ()
-    for row in table[1 if header else 0 :]:
-        named = [
-            f"{header[n]}: {cell}" if n < len(header) and header[n] else cell
-            for n, cell in enumerate(row)
-            if cell.strip()
-        ]
-        if named:
-            yield "; ".join(named)
+    rows = [row for row in table if any(cell.strip() for cell in row)]
+    header = rows[0] if len(rows) > 1 and is_header(rows[0]) else ()
+    for row in rows[1 if header else 0 :]:
+        cells = [(header[n] if n < len(header) else "", cell) for n, cell in enumerate(row) if cell.strip()]
+        yield "; ".join(f"{name}: {cell}" if name else cell for name, cell in cells)
 
 
 def is_header(cells: Sequence[str]) -> bool:

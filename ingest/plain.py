@@ -33,6 +33,7 @@ _BY_SUFFIX = {
     ".tsv": "text/tab-separated-values",
     ".srt": "application/x-subrip",
 }
+_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".geojson", ".ipynb")
 _OPENING = re.compile(
     r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+[^>\[]*(?:\[.*?\]\s*)?>|\s)*<(?:\w+:)?(\w+)", re.S | re.I
 )
@@ -79,10 +80,10 @@ def text_media_type(head: bytes, suffix: str) -> str | None:
         return None
     text = decode(head)
     if suffix not in (".md", ".markdown"):
-        marked_up = _marked_up_media_type(text)
+        marked_up = _marked_up_media_type(text, suffix)
         if marked_up:
             return marked_up
-    if _is_json(text):
+    if _is_json(text, suffix):
         return "application/json"
     if text.startswith("WEBVTT"):
         return "text/vtt"
@@ -153,7 +154,7 @@ def _is_utf16(sample: bytes) -> bool:
     return max(even, odd) > 0.35 * len(sample) and min(even, odd) < 0.01 * len(sample)
 
 
-def _marked_up_media_type(text: str) -> str | None:
+def _marked_up_media_type(text: str, suffix: str) -> str | None:
     opening = _OPENING.match(text[:20_000])
     if not opening:
         return None
@@ -162,15 +163,17 @@ def _marked_up_media_type(text: str) -> str | None:
         return "text/html"
     if root == "svg":
         return "image/svg+xml"
-    if text.lstrip().startswith("<?xml") or not _HTML_ROOTS.fullmatch(root):
+    if suffix == ".xml" or text.lstrip().startswith("<?xml") or not _HTML_ROOTS.fullmatch(root):
         return "application/xml"
     return "text/html"
 
 
-def _is_json(text: str) -> bool:
+def _is_json(text: str, suffix: str) -> bool:
     start = text.lstrip()[:1]
     if not start or start not in "{[":
         return False
+    if suffix in _JSON_SUFFIXES:
+        return True
     try:
         _, end = json.JSONDecoder().raw_decode(text.lstrip())
     except json.JSONDecodeError as error:
