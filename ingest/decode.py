@@ -33,7 +33,7 @@ _FORMATS = (
     "mpeg,mpegts,mpegvideo,ogg,rm,swf,tta,w64,wav,wv"
 )
 # Those whose header states the length of the whole; the others estimate it from bytes or from the last page.
-_STATED_LENGTH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "avi"})
+_STATED_LENGTH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac"})
 _UNKNOWN = "Its container or codec is none that is read here; convert it to MP4 (H.264, AAC), WebM or WAV."
 _TAGS = ("title", "artist", "album", "composer", "genre", "description", "comment")
 _TAG_CHARACTERS = 400

@@ -8,6 +8,7 @@ thinks little, is dropped.
 from __future__ import annotations
 
 import io
+import os
 import re
 import wave
 from collections.abc import Iterable, Sequence
@@ -241,9 +242,12 @@ class ApiTranscriber:
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
         answer = self._ask(samples)
-        words = tuple(
-            Word(str(w["word"]).strip(), float(w["start"]), float(w["end"])) for w in answer.get("words") or ()
-        )
+        try:
+            words = tuple(
+                Word(str(w["word"]).strip(), float(w["start"]), float(w["end"])) for w in answer.get("words") or ()
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise LLMError(f"`{self._name}` gave a malformed answer ({error!r}); try again or use another.") from error
         if not words and (answer.get("text") or "").strip():
             raise LLMError(
                 f"`{self._name}` gives a text without the times of its words, so that nothing could be cited; "
@@ -253,7 +257,10 @@ class ApiTranscriber:
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
 
     def _ask(self, samples: NDArray[np.float32]) -> Any:
+        # Else litellm fetches a price list while it is imported.
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         import litellm
+        import openai
 
         try:
             return litellm.transcription(
@@ -264,10 +271,13 @@ class ApiTranscriber:
                 timestamp_granularities=["word"],
                 timeout=self._settings.llm_timeout_s,
             )
-        except litellm.exceptions.BadRequestError as error:
+        # litellm's own exceptions derive from OpenAI's, and some of OpenAI's come through as they are.
+        except openai.BadRequestError as error:
             raise LLMError(f"`{self._name}` refused the recording: {error}") from error
-        except litellm.exceptions.OpenAIError as error:
-            raise LLMUnavailable(f"`{self._name}` could not be reached or refused the request: {error}") from error
+        except openai.OpenAIError as error:
+            raise LLMUnavailable(
+                f"`{self._name}` could not be reached or refused the request: {error}. Check the network and the key."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,234 @@
+"""Transcribers: one contract for the real ones and the fake, then what is particular to each."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import litellm
+import numpy as np
+import pytest
+from fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
+from fakes.speech import ScriptedTranscriber
+from numpy.typing import NDArray
+
+from ingest.speech import (
+    ApiTranscriber,
+    FasterWhisper,
+    OpenAIWhisper,
+    Transcriber,
+    Transcript,
+    _Attempt,
+    _best,
+    _Run,
+    load_transcriber,
+)
+from rag.config import Settings
+from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
+from rag.types import Word
+
+NO_RETRY = {"x-should-retry": "false"}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def whisper(home: Path) -> FasterWhisper:
+    return FasterWhisper("base", Settings(home=home, threads=2))
+
+
+@pytest.fixture(scope="module")
+def jfk() -> NDArray[np.float32]:
+    return samples_of(JFK)
+
+
+@pytest.fixture
+def service() -> Iterator[list[Handler]]:
+    """A transcription service in this process: the last handler of the list answers litellm's requests."""
+    handlers: list[Handler] = [hears_jfk]
+    litellm.client_session = httpx.Client(transport=httpx.MockTransport(lambda request: handlers[-1](request)))
+    yield handlers
+    litellm.client_session.close()
+    litellm.client_session = None
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+@pytest.fixture
+def api(service: list[Handler], monkeypatch: pytest.MonkeyPatch) -> ApiTranscriber:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    return ApiTranscriber("openai/whisper-1", Settings(llm_timeout_s=5))
+
+
+def hears_jfk(request: httpx.Request) -> httpx.Response:
+    seconds = seconds_of(request)
+    if seconds < 5:
+        return httpx.Response(200, json={"text": "", "language": "english", "duration": seconds, "words": []})
+    words = JFK_TEXT.split()
+    times = np.linspace(0.3, 10.4, len(words) + 1)
+    found = [{"word": w, "start": a, "end": b} for w, a, b in zip(words, times[:-1], times[1:], strict=True)]
+    return httpx.Response(200, json={"text": JFK_TEXT, "language": "english", "duration": seconds, "words": found})
+
+
+def seconds_of(request: httpx.Request) -> float:
+    body = request.read()
+    start = body.index(b"RIFF")
+    with wave.open(io.BytesIO(body[start:])) as reader:
+        return reader.getnframes() / reader.getframerate()
+
+
+def spoken(transcript: Transcript) -> str:
+    return re.sub(r"[^a-z ]", "", " ".join(word.text for word in transcript.words).lower())
+
+
+class TranscriberContract:
+    @pytest.fixture
+    def transcriber(self) -> Transcriber:
+        raise NotImplementedError
+
+    def test_hears_what_is_said_and_when(self, transcriber: Transcriber, jfk: NDArray[np.float32]) -> None:
+        heard = transcriber.transcribe(jfk)
+        assert spoken(heard) == JFK_TEXT
+        assert heard.language == "en"
+        assert heard.duration_s == pytest.approx(11.0, abs=0.05)
+        assert all(0 <= w.start_s <= w.end_s <= heard.duration_s + 0.01 for w in heard.words)
+        assert all(a.start_s <= b.start_s for a, b in pairwise(heard.words))
+        assert all(0 <= w.probability <= 1 and w.text == w.text.strip() for w in heard.words)
+        assert all(type(w.start_s) is float and type(w.probability) is float for w in heard.words)
+
+    def test_hears_nothing_in_silence(self, transcriber: Transcriber) -> None:
+        assert transcriber.transcribe(silence(2)) == Transcript((), "", 2.0)
+
+    def test_says_how_much_it_takes_at_once(self, transcriber: Transcriber) -> None:
+        assert transcriber.block_s >= 30
+
+
+class TestFasterWhisper(TranscriberContract):
+    @pytest.fixture
+    def transcriber(self, whisper: FasterWhisper) -> Transcriber:
+        return whisper
+
+    def test_the_language_can_be_set(self, home: Path, jfk: NDArray[np.float32]) -> None:
+        tiny = FasterWhisper("tiny.en", Settings(home=home, threads=2, language="en"))
+        assert spoken(tiny.transcribe(jfk)) == JFK_TEXT
+
+    @pytest.mark.parametrize("sound", [noise(3), tone(3), tone(3, 3000)], ids=["noise", "tone", "whistle"])
+    def test_invents_nothing(self, whisper: FasterWhisper, sound: NDArray[np.float32]) -> None:
+        assert whisper.transcribe(sound).words == ()
+
+    def test_a_folder_that_is_no_model(self, tmp_path: Path) -> None:
+        (tmp_path / "model.bin").write_bytes(b"nothing")
+        broken = load_transcriber(Settings(transcriber=str(tmp_path)))
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            broken.transcribe(silence(1))
+
+    def test_a_model_that_cannot_be_fetched_says_so(self) -> None:
+        # In a process of its own, because huggingface_hub reads its variables when it is imported.
+        code = (
+            "from ingest.speech import load_transcriber; from rag.config import Settings; import numpy as np\n"
+            "load_transcriber(Settings(transcriber='no-such-owner/none')).transcribe(np.zeros(16000, np.float32))"
+        )
+        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert "rag.errors.ModelError: The Whisper model `no-such-owner/none` cannot be loaded" in done.stderr
+
+
+class TestScripted(TranscriberContract):
+    @pytest.fixture
+    def transcriber(self) -> Transcriber:
+        return ScriptedTranscriber(JFK_TEXT)
+
+
+class TestApi(TranscriberContract):
+    @pytest.fixture
+    def transcriber(self, api: ApiTranscriber) -> Transcriber:
+        return api
+
+    def test_asks_for_word_times(self, api: ApiTranscriber, service: list[Handler], jfk: NDArray[np.float32]) -> None:
+        bodies: list[bytes] = []
+
+        def record(request: httpx.Request) -> httpx.Response:
+            bodies.append(request.read())
+            return hears_jfk(request)
+
+        service.append(record)
+        api.transcribe(jfk)
+        assert b"timestamp_granularities" in bodies[0]
+        assert b"verbose_json" in bodies[0]
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [(401, LLMUnavailable), (429, LLMUnavailable), (500, LLMUnavailable), (503, LLMUnavailable), (400, LLMError)],
+    )
+    def test_errors_are_ours(
+        self, api: ApiTranscriber, service: list[Handler], status: int, error: type[LLMError]
+    ) -> None:
+        service.append(lambda request: httpx.Response(status, headers=NO_RETRY, json={"error": {"message": "no"}}))
+        with pytest.raises(error, match="openai/whisper-1") as caught:
+            api.transcribe(silence(1))
+        assert type(caught.value) is error
+
+    def test_no_connection(self, api: ApiTranscriber, service: list[Handler]) -> None:
+        def refuse(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("refused")
+
+        service.append(refuse)
+        with pytest.raises(LLMUnavailable):
+            api.transcribe(silence(1))
+
+    def test_a_text_without_times_cannot_be_cited(self, api: ApiTranscriber, service: list[Handler]) -> None:
+        service.append(lambda request: httpx.Response(200, json={"text": "Hello there."}))
+        with pytest.raises(LLMError, match="times of its words"):
+            api.transcribe(silence(1))
+
+    def test_an_answer_that_is_none(self, api: ApiTranscriber, service: list[Handler]) -> None:
+        service.append(lambda request: httpx.Response(200, json={"text": "hello", "words": [{"word": "hello"}]}))
+        with pytest.raises(LLMError, match="malformed"):
+            api.transcribe(silence(1))
+
+
+class TestOpenAIWhisper:
+    def test_says_what_to_install(self) -> None:
+        transcriber = load_transcriber(Settings(transcriber="openai-whisper:small"))
+        assert isinstance(transcriber, OpenAIWhisper)
+        with pytest.raises(ModelError, match=r"exhibit-rag\[openai-whisper\]"):
+            transcriber.transcribe(silence(1))
+
+
+class TestBelief:
+    def run(self, text: str = "hello", log_probability: float = -0.3, compression: float = 1.0) -> _Run:
+        return _Run((Word(text, 0, 1, 0.9),), log_probability, compression)
+
+    def test_loops_and_guesses_are_dropped(self) -> None:
+        runs = [self.run(compression=9.0), self.run("kept"), self.run(log_probability=-1.4)]
+        assert spoken(_best([_Attempt("en", runs)], 3.0)) == "kept"
+
+    def test_the_likelier_language_wins(self) -> None:
+        italian = _Attempt("it", [self.run("alla", -0.8)])
+        english = _Attempt("en", [self.run("hello", -0.6)])
+        assert _best([italian, english], 3.0).language == "en"
+
+
+class TestLoading:
+    @pytest.mark.parametrize("name", ["base", "tiny.en", "large-v3", "owner/model"])
+    def test_nothing_is_loaded_before_it_is_used(self, name: str) -> None:
+        assert isinstance(load_transcriber(Settings(transcriber=name)), FasterWhisper)
+
+    def test_a_service(self) -> None:
+        assert isinstance(load_transcriber(Settings(transcriber="api:openai/whisper-1")), ApiTranscriber)
+
+    @pytest.mark.parametrize("name", ["bass", "api:", "openai-whisper:", "", "/no/such/folder"])
+    def test_an_unknown_name_teaches(self, name: str) -> None:
+        with pytest.raises(SettingsError, match=r"EXHIBIT_TRANSCRIBER.*tiny\.en.*api:openai/whisper-1"):
+            load_transcriber(Settings(transcriber=name))
