@@ -1,0 +1,288 @@
+"""Measures the main job: ingest the media of `EXHIBIT_DATA`, find the right asset, answer, cite, decline.
+
+Run it as ``python -m tests.measure.run --data ../shared/data --out report.json``. The knowledge base is kept, so that a
+second run only asks; the report is written after every question, and ``--resume`` goes on from it. Whatever a run
+reports about seconds holds for the machine it prints, and for that machine doing nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mimetypes
+import os
+import platform
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from rag import KnowledgeBase
+from rag.types import MODALITIES, Answer, FileResult, Hit
+
+from .metrics import Outcome, Question, Record, hit_at, once, outcome, percentile, read_questions, step_seconds
+
+QUESTIONS = Path(__file__).with_name("questions.jsonl")
+# What is taken in; `anthropology/figures.json` repeats the captions of the book and is left out.
+COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")
+_DEPTH = 20  # hits of a search; several may be of one asset
+_STAGES = ("retrieve", "rerank", "answer", "total")
+
+
+@dataclass
+class Report:
+    """All that was measured; written to disk again and again, so that nothing is lost when a run is cut off."""
+
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ingest_wall_s: float = 0.0
+    records: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """The report in a file; an empty one where there is none."""
+        if not path.exists():
+            return cls()
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        records = {key: Record.from_json(value) for key, value in kept["records"].items()}
+        return cls(kept["files"], kept["ingest_wall_s"], records)
+
+    def save(self, path: Path, questions: Sequence[Question]) -> None:
+        """Write the report with what it adds up to."""
+        kept = {
+            "machine": machine(),
+            "peak_memory_mb": peak_memory_mb(),
+            "ingest_wall_s": self.ingest_wall_s,
+            "summary": [[title, header, rows] for title, header, rows in tables(self, questions)],
+            "records": {key: record.to_json() for key, record in self.records.items()},
+            "files": self.files,
+        }
+        path.write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+
+
+def main() -> None:
+    """Ingest, ask, print."""
+    options = _options()
+    if not (options.data / COLLECTION[0]).is_dir():
+        sys.exit(f"{options.data} does not hold the data; name its folder with --data or EXHIBIT_DATA.")
+    questions = _some(read_questions(QUESTIONS), options.limit)
+    report = Report.load(options.out)
+    if not options.resume:
+        report.records = {}
+    with KnowledgeBase.open(options.kb) as base:
+        _ingest(base, options.data, report)
+        report.save(options.out, questions)
+        _ask_all(base, questions, report, options)
+    report.save(options.out, questions)
+    for table in tables(report, questions):
+        _print(*table)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = os.environ.get("EXHIBIT_DATA", "../shared/data")
+    parser.add_argument("--data", type=_absolute, default=_absolute(data), help="folder of the media")
+    parser.add_argument("--kb", type=_absolute, default=_absolute(".measure"), help="folder of the knowledge base")
+    parser.add_argument("--out", type=_absolute, default=_absolute("measure.json"), help="report to write")
+    parser.add_argument("--limit", type=int, help="ask N questions of all kinds alone")
+    parser.add_argument("--resume", action="store_true", help="keep the answers that the report holds already")
+    return parser.parse_args()
+
+
+def _some(questions: Sequence[Question], limit: int | None) -> Sequence[Question]:
+    """At most `limit` questions, evenly from all: they are sorted by modality."""
+    if limit is None or limit >= len(questions):
+        return questions
+    return [questions[n * len(questions) // limit] for n in range(limit)]
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _ingest(base: KnowledgeBase, data: Path, report: Report) -> None:
+    started, states = time.monotonic(), set()
+    for result in base.ingest_each([data / part for part in COLLECTION]):
+        states.add(result.state)
+        name = os.path.relpath(result.path, data)
+        if result.state != "unchanged" or name not in report.files:
+            report.files[name] = asdict(result) | {"path": name} | amount(Path(result.path), result)
+            print(f"{result.state:10} {result.seconds:7.1f} s {result.segments:5}  {name}  {result.reason}", flush=True)
+    if "indexed" in states:  # a run that goes on from another adds to its time
+        before = report.ingest_wall_s if "unchanged" in states else 0.0
+        report.ingest_wall_s = before + time.monotonic() - started
+
+
+def _ask_all(base: KnowledgeBase, questions: Sequence[Question], report: Report, options: argparse.Namespace) -> None:
+    """Search for all, then ask all: a question that was reranked a moment ago would find its prompt in a cache."""
+    waiting = [question for question in questions if question.question not in report.records]
+    if waiting:
+        base.ask("What is this collection about?")  # loads the models
+    rankings = {}
+    for question in waiting:
+        found = [base.search(question.question, top_k=_DEPTH, rerank=rerank) for rerank in (False, True)]
+        before, after = (_assets(hits, options.data) for hits in found)
+        rankings[question.question] = before, after
+        print(f"search {_first(before, question):>3} {_first(after, question):>3}  {question.question}", flush=True)
+    for question in waiting:
+        answer = base.ask(question.question)
+        record = _record(answer, *rankings[question.question], data=options.data)
+        report.records[question.question] = record
+        report.save(options.out, questions)
+        print(f"{outcome(question, record):24} {record.seconds['total']:5.1f} s  {question.question}", flush=True)
+
+
+def _record(answer: Answer, before: tuple[str, ...], after: tuple[str, ...], *, data: Path) -> Record:
+    judged = [e.hit.relevance for e in answer.evidence if e.hit.relevance is not None]
+    return Record(
+        question=answer.question,
+        before=before,
+        after=after,
+        text=answer.text,
+        cited=_assets([e.hit for e in answer.cited], data),
+        shown=_assets([e.hit for e in answer.evidence], data),
+        declined=answer.declined,
+        relevance=max(judged, default=None),
+        seconds=step_seconds((step.name, step.seconds) for step in answer.trace),
+        warnings=answer.warnings,
+    )
+
+
+def _assets(hits: Iterable[Hit], data: Path) -> tuple[str, ...]:
+    return once(os.path.relpath(hit.path, data) if hit.path else hit.segment.asset_id for hit in hits)
+
+
+def _first(ranking: Sequence[str], question: Question) -> str:
+    """Rank of the first expected asset, for people."""
+    return next((str(rank) for rank, asset in enumerate(ranking, 1) if asset in question.assets), "-")
+
+
+def amount(path: Path, result: FileResult) -> dict[str, Any]:
+    """Which kind of work a file is, and how much of it: pages, pictures, or minutes."""
+    if result.state not in ("indexed", "empty"):
+        return {"unit": "", "amount": 0.0}
+    kind = (mimetypes.guess_type(path.name)[0] or "text/xml").split("/")
+    if kind == ["application", "pdf"]:
+        from pypdfium2 import PdfDocument
+
+        return {"unit": "PDF page", "amount": float(len(PdfDocument(path)))}
+    if kind[0] in ("audio", "video"):
+        return {"unit": f"{kind[0]} minute", "amount": _minutes(path)}
+    return {"unit": "image" if kind[0] == "image" else "other document", "amount": 1.0}
+
+
+def _minutes(path: Path) -> float:
+    import av
+
+    with av.open(str(path)) as container:
+        return float(container.duration or 0) / av.time_base / 60
+
+
+def tables(report: Report, questions: Sequence[Question]) -> list[Table]:
+    """The report as tables: title, header, rows."""
+    asked = [(q, report.records[q.question]) for q in questions if q.question in report.records]
+    made = [_files_table(report), _rates_table(report), _machine_table()]
+    if asked:
+        made += [_hits_table(asked), _outcomes_table(asked), _seconds_table(asked)]
+    return made
+
+
+def _files_table(report: Report) -> Table:
+    states = Counter(held["state"] for held in report.files.values())
+    segments = sum(held["segments"] for held in report.files.values())
+    rows = [[state, str(count)] for state, count in states.items()]
+    rows += [["segments", str(segments)], ["ingest, wall", f"{report.ingest_wall_s:.0f} s"]]
+    return "Files", ("state", "n"), rows
+
+
+def _rates_table(report: Report) -> Table:
+    units = sorted({held["unit"] for held in report.files.values()} - {""})
+    rows = []
+    for unit in units:
+        held = [file for file in report.files.values() if file["unit"] == unit and file["seconds"]]
+        seconds, units_held = (sum(file[key] for file in held) for key in ("seconds", "amount"))
+        if units_held:
+            each = f"{seconds / units_held:.2f}"
+            rows.append([unit, str(len(held)), f"{units_held:.1f}", f"{seconds:.1f}", each])
+    return "Ingest", ("unit", "files", "units", "seconds", "seconds per unit"), rows
+
+
+def _hits_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+    answerable = [pair for pair in asked if pair[0].answerable]
+    rows = []
+    for name, chosen in _by_modality(answerable):
+        row = [name, str(len(chosen))]
+        row += [str(sum(hit_at(r.before, q.assets, k) for q, r in chosen)) for k in (1, 5)]
+        row += [str(sum(hit_at(r.after, q.assets, k) for q, r in chosen)) for k in (1, 5)]
+        rows.append(row)
+    header = ("modality", "n", "hits at 1", "hits at 5", "reranked: at 1", "reranked: at 5")
+    return "The right asset is found", header, rows
+
+
+def _outcomes_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+    outcomes = get_args(Outcome)
+    rows = []
+    for name, chosen in _by_modality(asked):
+        counts = Counter(outcome(q, r) for q, r in chosen)
+        rows.append([name, str(len(chosen)), *(str(counts[key]) for key in outcomes)])
+    return "Answers", ("modality", "n", *outcomes), rows
+
+
+def _by_modality(
+    asked: Sequence[tuple[Question, Record]],
+) -> Iterable[tuple[str, Sequence[tuple[Question, Record]]]]:
+    for modality in MODALITIES:
+        if chosen := [pair for pair in asked if pair[0].modality == modality]:
+            yield modality, chosen
+    yield "all", asked
+
+
+def _seconds_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+    rows = []
+    for stage in _STAGES:
+        taken = [r.seconds[stage] for _, r in asked if stage in r.seconds]
+        if taken:
+            rows.append([stage, str(len(taken)), f"{percentile(taken, 50):.2f}", f"{percentile(taken, 95):.2f}"])
+    return "Seconds of a question", ("stage", "n", "p50", "p95"), rows
+
+
+def _machine_table() -> Table:
+    rows = [[key, str(value)] for key, value in (machine() | peak_memory_mb()).items()]
+    return "Machine", ("", ""), rows
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory / 2**30:.0f} GB",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory_mb() -> dict[str, int]:
+    """Most resident memory of this process and of its largest child so far; Linux counts in kilobytes."""
+    who = {"peak memory, MB": resource.RUSAGE_SELF, "peak memory of a reader, MB": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(whose).ru_maxrss // 1024 for name, whose in who.items()}
+
+
+def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table as Drawn
+
+    drawn = Drawn(*header, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*row)
+    Console(width=140).print(drawn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What the measurement of the main job counts, and that its questions are well-formed."""
+
+import os
+from pathlib import Path
+
+import pytest
+from measure.metrics import (
+    Question,
+    Record,
+    hit_at,
+    holds,
+    normalised,
+    once,
+    outcome,
+    percentile,
+    read_questions,
+    step_seconds,
+)
+from measure.run import QUESTIONS, Report, tables
+
+DATA = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ALL = read_questions(QUESTIONS)
+
+ANSWERABLE = Question("Who sings?", ("a.mp3", "b.mp3"), "audio", ("a wren",), True)
+UNANSWERABLE = Question("Who danced?", (), "text", (), False)
+
+
+def record(text: str = "", cited: tuple[str, ...] = (), *, declined: bool = False) -> Record:
+    seconds = {"retrieve": 0.1, "total": 2.0}
+    return Record("Who sings?", ("c.txt", "b.mp3"), ("b.mp3", "c.txt"), text, cited, cited, declined, 1.5, seconds)
+
+
+def test_an_asset_counts_once_in_a_ranking() -> None:
+    ranking = ["x", "x", "y", "x", "z", "y"]
+    assert once(ranking) == ("x", "y", "z")
+    assert hit_at(ranking, {"y"}, 2)
+    assert not hit_at(ranking, {"z"}, 2)
+    assert hit_at(ranking, {"z"}, 3)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_nothing_found_is_no_hit(k: int) -> None:
+    assert not hit_at([], {"y"}, k)
+
+
+def test_any_expected_asset_is_a_hit() -> None:
+    assert hit_at(["q", "b"], ("a", "b"), 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("It was a Wren [E1].", True),
+        ("A  wren’s\nsong", True),
+        ("a wrench", False),
+        ("extra wren", False),
+        ("", False),
+    ],
+)
+def test_phrases_are_held_as_whole_words(text: str, held: bool) -> None:
+    assert holds(text, ["a wren", "a wren's"]) is held
+
+
+def test_the_number_of_a_marker_is_no_answer() -> None:
+    assert not holds("I cannot say [E32].", ["32"])
+    assert holds("It costs 32 cents [E1].", ["32"])
+
+
+def test_a_part_of_a_number_is_no_answer() -> None:
+    for text in ("It has 1,300 keepers.", "2.300", "300.5", "1300"):
+        assert not holds(text, ["300"])
+    assert holds("There were 300, all told; 300.", ["300"])
+
+
+def test_quotes_and_spaces_are_made_plain() -> None:
+    assert normalised("  The\u00a0KEEPER’s  ") == "the keeper's"
+
+
+def test_outcomes_of_an_answerable_question() -> None:
+    assert outcome(ANSWERABLE, record("A wren sings [E1].", ("b.mp3",))) == "correct and cited"
+    assert outcome(ANSWERABLE, record("A wren sings [E1].", ("c.txt",))) == "correct, cited elsewhere"
+    assert outcome(ANSWERABLE, record("A wren sings.")) == "correct, cited elsewhere"
+    assert outcome(ANSWERABLE, record("A robin sings [E1].", ("b.mp3",))) == "wrong"
+    assert outcome(ANSWERABLE, record("A wren? Not found.", declined=True)) == "declined wrongly"
+
+
+def test_outcomes_of_an_unanswerable_question() -> None:
+    assert outcome(UNANSWERABLE, record(declined=True)) == "declined correctly"
+    assert outcome(UNANSWERABLE, record("A wren danced [E1].", ("b.mp3",))) == "made up"
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    values = [float(n) for n in range(1, 21)]
+    assert (percentile(values, 50), percentile(values, 95), percentile(values, 100)) == (10.0, 19.0, 20.0)
+    assert percentile([7.0], 50) == percentile([7.0], 95) == 7.0
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+def test_steps_of_one_name_are_added_up() -> None:
+    assert step_seconds([("rerank", 1.0), ("answer", 2.0), ("rerank", 0.5)]) == {"rerank": 1.5, "answer": 2.0}
+
+
+def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    report = Report(records={ANSWERABLE.question: record("A wren [E1].", ("b.mp3",))}, ingest_wall_s=3.0)
+    report.save(tmp_path / "report.json", [ANSWERABLE])
+    assert Report.load(tmp_path / "report.json") == report
+    assert Report.load(tmp_path / "none.json") == Report()
+
+
+def test_tables_count_before_and_after_reranking() -> None:
+    made = {title: rows for title, _, rows in tables(Report(records={"Who sings?": record()}), [ANSWERABLE])}
+    assert made["The right asset is found"] == [["audio", "1", "0", "1", "1", "1"], ["all", "1", "0", "1", "1", "1"]]
+    assert made["Seconds of a question"] == [["retrieve", "1", "0.10", "0.10"], ["total", "1", "2.00", "2.00"]]
+
+
+def test_a_malformed_question_is_refused() -> None:
+    with pytest.raises(ValueError, match="exactly if it is answerable"):
+        Question("Who?", ("a.txt",), "text", (), True)
+    with pytest.raises(ValueError, match="lower-case"):
+        Question("Who?", ("a.txt",), "text", ("A Wren",), True)
+    with pytest.raises(ValueError, match="modality"):
+        Question("Who?", ("a.txt",), "smell", ("wren",), True)
+
+
+def test_there_are_enough_questions_of_each_kind() -> None:
+    assert len({q.question for q in ALL}) == len(ALL) >= 56
+    counts = {m: sum(q.modality == m and q.answerable for q in ALL) for m in ("text", "image", "audio", "video")}
+    assert counts["text"] >= 20
+    assert counts["image"] >= 14
+    assert counts["audio"] >= 10
+    assert counts["video"] >= 6
+    assert sum(not q.answerable for q in ALL) >= 10
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="EXHIBIT_DATA's folder is not there")
+def test_the_assets_of_the_questions_exist() -> None:
+    assert [asset for q in ALL for asset in q.assets if not (DATA / asset).is_file()] == []
