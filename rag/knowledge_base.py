@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError
+from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
 if TYPE_CHECKING:
@@ -302,7 +303,6 @@ class KnowledgeBase:
             MediaError: the hit's file has gone or was changed since.
         """
         from rag.media import thumbnail
-        from rag.segments import segment_id
 
         if hit.segment.kind not in PIXELS and not isinstance(hit.segment.locator, PageBox):
             return None
@@ -362,8 +362,18 @@ class KnowledgeBase:
         return list(judged.hits), tuple(judged.warnings)
 
     def _located(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits with their files, and with the spoken words that rankings leave out."""
         paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
-        return [replace(hit, path=next(iter(paths.get(hit.segment.asset_id, ())), "")) for hit in hits]
+        whole = self._index.read([segment_id(hit.segment) for hit in hits])
+        found = {segment_id(segment): segment for segment in whole}
+        return [
+            replace(
+                hit,
+                segment=found.get(segment_id(hit.segment), hit.segment),
+                path=next(iter(paths.get(hit.segment.asset_id, ())), ""),
+            )
+            for hit in hits
+        ]
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
@@ -376,13 +386,13 @@ class KnowledgeBase:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the knowledge base for writing; the lock goes with the process, however that ends."""
-        from filelock import FileLock, Timeout
+        from rag.index.lock import FolderLock
 
+        lock = FolderLock(self.path / "writing")
         try:
-            with FileLock(self.path / "writing.lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise KnowledgeBaseBusy(f"Another process is writing to {self.path}; wait until it is done.") from error
+            yield
+        finally:
+            lock.release()
 
     @cached_property
     def _stores(self) -> Stores:

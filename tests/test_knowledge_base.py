@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import subprocess
 import sys
@@ -89,7 +88,8 @@ def test_async_twins_give_the_same(demo_base):
 
 
 def test_modality_and_metadata_filters(demo_base):
-    assert {h.segment.modality for h in demo_base.search("an ape", modality=["image", "audio"])} == {"image", "audio"}
+    seen_or_heard = demo_base.search("an ape", modality=["image", "audio"], top_k=20)
+    assert {h.segment.modality for h in seen_or_heard} == {"image", "audio"}
     pages = demo_base.search("an ape", where={"page": {"gte": 2, "lt": 4}})
     assert pages
     assert {h.segment.meta["page"] for h in pages} <= {2, 3}
@@ -223,10 +223,10 @@ def test_broken_files_are_listed_and_never_stop_the_run(small):
     (folder / "noise.bin").write_bytes(bytes(range(256)) * 40)
     report = base.ingest(folder)
     found = states(report)
-    assert found["lamp.md"] == found["gate.md"] == found["teal.png"] == "indexed"
+    assert found["lamp.md"] == found["gate.md"] == found["mislabelled.pdf"] == "indexed"  # a picture is a picture
+    assert found["teal.png"] == "unchanged"  # the same one
     assert found["empty.txt"] == found["truncated.png"] == found["noise.bin"] == "failed"
     assert found["blank.txt"] == "empty"
-    assert found["mislabelled.pdf"] == "unchanged"  # the same picture under another name
     assert all(result.reason for result in report if result.state in ("failed", "empty"))
     assert {Path(f.path).name for f in base.status().failed} == {"empty.txt", "truncated.png", "noise.bin"}
     (folder / "empty.txt").write_text("no longer empty\n")
@@ -262,8 +262,7 @@ def test_a_collection_of_another_encoder_is_refused(small):
     base, folder = small
     base.ingest(folder)
     base.close()
-    (cards,) = base.path.rglob("cards.json")
-    stored = json.loads(cards.read_text())
-    cards.write_text(json.dumps(stored).replace("minilm", "other-encoder"))
+    (cards,) = [path for path in base.path.rglob("*.json") if "minilm" in path.read_text()]
+    cards.write_text(cards.read_text().replace("minilm", "other-encoder"))
     with pytest.raises(ExhibitError, match="other-encoder"):
         KnowledgeBase.open(base.path)
