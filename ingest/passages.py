@@ -92,16 +92,18 @@ def _first_cut(words: Sequence[Word]) -> int:
     for end in range(1, len(words)):
         last, following = words[end - 1], words[end]
         if last.end_s - start_s > LONGEST_S:
-            return -max(possible)[-1] if possible else max(end - 1, 1)
+            break
         pause_s = following.start_s - last.end_s
         if pause_s >= _BREAK_S:
             return end
         if last.end_s - start_s >= SHORTEST_S:
             leaves_enough = left_s - following.start_s >= SHORTEST_S
             possible.append((_ends_sentence(last.text), leaves_enough, pause_s, -end))
-    if left_s - start_s > LONGEST_S and possible:
-        return -max(possible)[-1]
-    return len(words)
+    else:
+        end = len(words)
+    if words[end - 1].end_s - start_s <= LONGEST_S:
+        return end
+    return -max(possible)[-1] if possible else max(end - 1, 1)
 
 
 def _ends_sentence(word: str) -> bool:
