@@ -60,6 +60,7 @@ class Report:
             "records": {key: record.to_json() for key, record in self.records.items()},
             "files": self.files,
         }
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
@@ -88,8 +89,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = os.environ.get("EXHIBIT_DATA", "../shared/data")
     parser.add_argument("--data", type=_absolute, default=_absolute(data), help="folder of the media")
-    parser.add_argument("--kb", type=_absolute, default=_absolute(".measure"), help="folder of the knowledge base")
-    parser.add_argument("--out", type=_absolute, default=_absolute("measure.json"), help="report to write")
+    parser.add_argument(
+        "--kb", type=_absolute, default=_absolute("build/measure/kb"), help="folder of the knowledge base"
+    )
+    parser.add_argument("--out", type=_absolute, default=_absolute("build/measure/report.json"), help="report to write")
     parser.add_argument("--limit", type=int, help="ask N questions of all kinds alone")
     parser.add_argument("--resume", action="store_true", help="keep the answers that the report holds already")
     return parser.parse_args()
