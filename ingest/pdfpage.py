@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ def opened(path: Path) -> Iterator[PdfDocument]:
         with pypdfium2.PdfDocument(path) as document:
             yield document
     except pypdfium2.PdfiumError as error:
-        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+        # PDFium keeps its last error: one about a password may belong to the file before.
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD and _is_encrypted(path):
             raise ProtectedMedia("It needs a password; save a copy without one.") from error
         if error.err_code == pdfium.FPDF_ERR_SECURITY:
             raise UnsupportedMedia(
@@ -168,6 +170,11 @@ def without_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) ->
     return [
         line for line in lines if not (_is_marginal(line) and (_masked(line.text) in titles or line.text.isdigit()))
     ]
+
+
+def _is_encrypted(path: Path) -> bool:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(b"/Encrypt") >= 0
 
 
 def _is_marginal(line: TextLine) -> bool:
