@@ -264,5 +264,5 @@ def test_a_collection_of_another_encoder_is_refused(small):
     base.close()
     (cards,) = [path for path in base.path.rglob("*.json") if "minilm" in path.read_text()]
     cards.write_text(cards.read_text().replace("minilm", "other-encoder"))
-    with pytest.raises(ExhibitError, match="other-encoder"):
+    with pytest.raises(ExhibitError, match="was built with"):
         KnowledgeBase.open(base.path)
