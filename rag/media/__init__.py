@@ -5,7 +5,7 @@ wrong with one ends in a `MediaError`. Boxes are fractions of the page, picture 
 its top left; seconds count from the container's start time, as a player counts them.
 """
 
-from rag.media.clips import Clip, clip, playable, waveform
+from rag.media.clips import Clip, clip, length_s, playable, waveform
 from rag.media.files import check_same
 from rag.media.pictures import crop, data_uri, highlighted, open_picture, thumbnail
 from rag.media.text import closest_sentence, excerpt
@@ -19,6 +19,7 @@ __all__ = [
     "data_uri",
     "excerpt",
     "highlighted",
+    "length_s",
     "open_picture",
     "playable",
     "thumbnail",

@@ -41,11 +41,19 @@ _PLAYED_EVERYWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Something to play: the bytes of a file, what it is, and which second of the original its first one is."""
+    """Something to play.
+
+    Attributes:
+        data: the bytes of a file.
+        media_type: its IANA media type.
+        start_s: which second of the original its first one is.
+        is_whole: whether it is the original.
+    """
 
     data: bytes
     media_type: str
     start_s: float
+    is_whole: bool
 
 
 def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
@@ -65,8 +73,8 @@ def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
         has_pictures = picture_stream(container) is not None
         check_within(path, container, span.start_s)
     if media_type and not late_start and path.stat().st_size <= whole_bytes:
-        return Clip(path.read_bytes(), media_type, 0.0)
-    return Clip(clip(path, span), "video/mp4" if has_pictures else "audio/mp4", max(span.start_s, 0.0))
+        return Clip(path.read_bytes(), media_type, 0.0, True)
+    return Clip(clip(path, span), "video/mp4" if has_pictures else "audio/mp4", max(span.start_s, 0.0), False)
 
 
 def clip(path: Path, span: TimeSpan) -> bytes:
@@ -99,6 +107,16 @@ def clip(path: Path, span: TimeSpan) -> bytes:
             if heard is not None:
                 _encode_sound(out, audio, heard)
     return buffer.getvalue()
+
+
+def length_s(path: Path) -> float:
+    """Length in seconds as the headers state it; 0 where they do not.
+
+    Raises:
+        MediaError: the file has gone or is damaged.
+    """
+    with opened_av(path) as container:
+        return max(container.duration or 0, 0) / 1e6
 
 
 def waveform(path: Path, span: TimeSpan) -> Image.Image:
@@ -175,7 +193,9 @@ def _media_type(container: InputContainer) -> str:
     """What browsers call a file that all of them play; empty for others."""
     stream = picture_stream(container)
     sound_stream = container.streams.best("audio")
-    pictures, heard = (s.codec_context.codec.canonical_name if s and s.codec_context else None for s in (stream, sound_stream))
+    pictures, heard = (
+        s.codec_context.codec.canonical_name if s and s.codec_context else None for s in (stream, sound_stream)
+    )
     for form, picture_codecs, sound_codecs, media_type in _PLAYED_EVERYWHERE:
         if container.format.name == form and pictures in picture_codecs and heard in sound_codecs:
             return media_type

@@ -6,10 +6,10 @@ import re
 
 from markupsafe import Markup, escape
 
+from rag.citations import sentences
 from rag.types import CharSpan
 
 _CONTEXT_CHARS = 400
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*[\"'”’)\]]*")
 _WORD = re.compile(r"\w{2,}")
 
 
@@ -36,13 +36,12 @@ def closest_sentence(text: str, statement: str) -> CharSpan:
     """
     wanted = _words(statement)
     best, best_score = CharSpan(0, 0), 0.0
-    for match in _SENTENCE.finditer(text):
-        found = _words(match.group())
+    for start, end in sentences(text):
+        found = _words(text[start:end])
         shared = len(wanted & found)
         score = 2 * shared / (len(wanted) + len(found)) if shared else 0.0
         if score > best_score:
-            lead = len(match.group()) - len(match.group().lstrip())
-            best, best_score = CharSpan(match.start() + lead, match.end()), score
+            best, best_score = CharSpan(start, end), score
     return best
 
 

@@ -1,0 +1,61 @@
+"""One self-contained HTML page with answers and their evidence, each exhibit shown as what it is.
+
+Pictures, sound and film are in the page itself, within a budget of bytes; nothing is fetched. Whatever a document says
+is untrusted: the template escapes all of it, and the page's security policy runs only the page's own script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from rag.report.exhibits import Album
+from rag.report.view import AnswerView, answer_view
+from rag.types import Answer
+
+_HERE = Path(__file__).parent
+MEDIA_BYTES = 24_000_000  # of sound and film in one page; what would go over it is named instead of shown
+
+
+def page(answers: Sequence[Answer], *, title: str, media_bytes: int = MEDIA_BYTES) -> str:
+    """Show answers with their evidence on one page of HTML that needs nothing else.
+
+    A file that has gone or was changed since it was indexed is shown by its words alone, with a note that says so.
+
+    Args:
+        answers: in the order in which they shall stand.
+        title: of the page.
+        media_bytes: budget of sound and film.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    album = Album(media_bytes)
+    views = [answer_view(answer, number, album) for number, answer in enumerate(answers, 1)]
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        title=title,
+        summary=_summary(views),
+        answers=views,
+        media=album.media,
+        style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+
+
+def _summary(views: Sequence[AnswerView]) -> str:
+    declined = sum(view.declined for view in views)
+    exhibits = sum(len(view.cited) for view in views)
+    parts = [_count(len(views), "question"), _count(exhibits, "cited exhibit")]
+    if declined:
+        parts.append(f"{declined} declined")
+    return " · ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
