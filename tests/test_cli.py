@@ -1,0 +1,116 @@
+"""The command as people and programs run it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def exhibit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rag.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with media and a knowledge base made of it."""
+    desk = tmp_path_factory.mktemp("desk")
+    media = desk / "media"
+    media.mkdir()
+    (media / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
+    (media / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    Image.new("RGB", (64, 64), "teal").save(media / "teal.png")
+    done = exhibit("ingest", "media", cwd=desk)
+    assert done.returncode == 3, done.stderr  # some files could not be indexed
+    assert "broken.png" in done.stdout
+    assert "2 indexed" in done.stdout
+    return desk
+
+
+@pytest.mark.parametrize(
+    "command", ["", "ingest", "plan", "search", "ask", "status", "remove", "models", "doctor", "demo"]
+)
+def test_help_teaches(command, tmp_path):
+    done = exhibit(*command.split(), "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys; sys.argv = ['exhibit', '--help']\ntry:\n import rag.cli; rag.cli.main()\nexcept SystemExit: pass\n"
+    )
+    heavy = (
+        "print([m for m in ('numpy', 'PIL', 'litellm', 'llama_index', 'pydantic', 'sqlalchemy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code + heavy], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_search_as_json_has_thumbnails_as_paths(desk):
+    done = exhibit("search", "something teal", "--modality", "image", "--json", cwd=desk)
+    assert done.returncode == 0, done.stderr
+    (hit,) = json.loads(done.stdout)
+    assert Path(hit["path"]) == desk / "media" / "teal.png"
+    assert Path(hit["thumbnail"]).exists()
+    assert hit["locator"] == "#"
+
+
+def test_search_for_people(desk):
+    done = exhibit("search", "what does the lamp burn", "-m", "text", cwd=desk)
+    assert done.returncode == 0
+    assert "lamp.md" in done.stdout
+    assert "whale oil" in done.stdout
+
+
+def test_nothing_found_is_an_exit_code(desk):
+    assert exhibit("search", "lamp", "--where", "page>=7", cwd=desk).returncode == 4
+    assert exhibit("search", "lamp", "--where", "nonsense", cwd=desk).returncode == 2
+
+
+def test_status_and_plan_as_json(desk):
+    status = json.loads(exhibit("status", "--json", cwd=desk).stdout)
+    assert status["assets"] == {"indexed": 2, "empty": 0, "failed": 1}
+    assert [Path(file["path"]).name for file in status["failed"]] == ["broken.png"]
+    plan = json.loads(exhibit("plan", "media", "--json", cwd=desk).stdout)
+    assert {file["action"] for file in plan["files"]} == {"unchanged", "fail"}
+
+
+def test_a_wrong_setting_is_one_line(desk):
+    import os
+
+    environment = {**os.environ, "EXHIBIT_COLOUR": "blue"}
+    command = [sys.executable, "-m", "rag.cli", "status"]
+    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("exhibit: Unknown setting EXHIBIT_COLOUR.")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_knowledge_base_yet(tmp_path):
+    done = exhibit("status", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "exhibit ingest" in done.stderr
+    assert not (tmp_path / ".exhibit").exists()
+
+
+def test_doctor_and_models(desk):
+    checks = json.loads(exhibit("doctor", "--json", cwd=desk).stdout)
+    assert {check["state"] for check in checks} <= {"good", "weak"}
+    models = json.loads(exhibit("models", "--json", cwd=desk).stdout)
+    assert {"minilm", "whisper-base", "qwen2.5-coder-1.5b-instruct"} <= {model["name"] for model in models}
+
+
+def test_remove(desk):
+    done = exhibit("remove", "media/teal.png", "--json", cwd=desk)
+    assert [row["state"] for row in json.loads(done.stdout)["results"]] == ["removed"]
+    assert exhibit("remove", "media/teal.png", cwd=desk).returncode == 1
+    assert exhibit("ingest", "media/teal.png", cwd=desk).returncode == 0

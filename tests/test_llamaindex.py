@@ -1,0 +1,51 @@
+"""The llama-index objects are ordinary ones: they work with llama-index's own parts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from rag.errors import QueryError
+from rag.llamaindex import to_hit, to_node
+
+
+def test_retriever_and_back(demo_base):
+    retriever = demo_base.as_retriever(top_k=4)
+    nodes = retriever.retrieve("orangutan")
+    assert [to_hit(node) for node in nodes] == [to_hit(to_node(hit)) for hit in demo_base.search("orangutan", top_k=4)]
+    again = asyncio.run(retriever.aretrieve("orangutan"))
+    assert [node.node_id for node in again] == [node.node_id for node in nodes]
+
+
+def test_a_node_keeps_its_segment_and_shows_no_metadata_to_models(demo_base):
+    hit = demo_base.search("Jane Goodall", modality="audio")[0]
+    node = to_node(hit)
+    assert to_hit(node).segment == hit.segment
+    assert "asset_id" not in node.node.get_content(metadata_mode="llm")
+    assert to_hit(NodeWithScore.from_dict(node.to_dict())).segment == hit.segment
+
+
+def test_postprocessor_keeps_the_best(demo_base):
+    nodes = demo_base.as_retriever(top_k=4).retrieve("What do the chimpanzees at Fongoli hunt with?")
+    bundle = QueryBundle("What do the chimpanzees at Fongoli hunt with?")
+    kept = demo_base.as_postprocessor(top_n=2).postprocess_nodes(nodes, query_bundle=bundle)
+    assert len(kept) == 2
+    assert {node.node_id for node in kept} <= {node.node_id for node in nodes}
+    assert to_hit(kept[0]).relevance >= to_hit(kept[1]).relevance
+    with pytest.raises(QueryError, match="needs the question"):
+        demo_base.as_postprocessor().postprocess_nodes(nodes)
+
+
+def test_query_engine_answers_with_exhibits(demo_base):
+    response = demo_base.as_query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
+    assert "spear" in str(response)
+    assert "[E" in str(response)
+    assert response.source_nodes
+    assert response.metadata["answer"].cited
+
+
+def test_a_foreign_node_is_refused():
+    with pytest.raises(QueryError, match="was not retrieved by Exhibit"):
+        to_hit(NodeWithScore(node=TextNode(text="from elsewhere"), score=1.0))
