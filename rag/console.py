@@ -238,8 +238,10 @@ def _short(path: str) -> str:
 
 
 def _name(hit: Hit) -> str:
-    where = place(hit.segment)
-    return f"{Path(hit.path).name or hit.segment.title}{', ' + where if where else ''}"
+    """File, place and heading: many files of a folder have the same name."""
+    heading = hit.segment.meta.get("heading", "")
+    parts = (Path(hit.path).name or hit.segment.title, place(hit.segment), f"“{heading}”" if heading else "")
+    return ", ".join(part for part in parts if part)
 
 
 def _glimpse(hit: Hit, width: int = 160) -> str:

@@ -222,7 +222,7 @@ class KnowledgeBase:
             segments={m: self._index.count(Filter(modalities=frozenset({m}))) for m in MODALITIES},
             failed=self._catalog.failures(),
             encoders={"text": self._text.card.name, "joint": self._dual.card.name},
-            disk_bytes=sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file()),
+            disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
 
     async def aingest(
@@ -432,6 +432,12 @@ def _picture(hit: Hit) -> Image | None:
     from rag.media import open_picture
 
     return open_picture(Path(hit.path), hit.segment.locator) if hit.segment.kind in PIXELS else None
+
+
+def _disk_bytes(file: Path) -> int:
+    """What a file takes on disk: the store reserves room in sparse files that it has not written yet."""
+    stat = file.stat()
+    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
 
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
