@@ -1,0 +1,326 @@
+"""Every language model behind one class: a litellm model string, of a cloud, a local server or the bundled model.
+
+``bundled/qwen2.5-coder-1.5b-instruct``, ``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call
+is one litellm call, and this is the only place where its errors become Exhibit's. Keys of cloud services are read by
+litellm from their usual variables (``OPENAI_API_KEY``…).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rag.errors import ContextOverflow, LLMError, LLMUnavailable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from rag.bundled_llm import BundledProvider, Engine
+
+Message = Mapping[str, Any]
+Schema = Mapping[str, Any]
+
+# Seconds before the second and the third attempt.
+RETRY_WAITS_S = (0.5, 2.0)
+# What is assumed of a model that litellm does not know: the least that current servers give.
+_UNKNOWN_CONTEXT_TOKENS = 4096
+# The most that OpenAI allows.
+_TOP_LOGPROBS = 20
+_PICTURE_SIDE_PX = 1024
+_YES, _NO = "yes", "no"
+_PROVIDER_LOCK = threading.Lock()
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a language model wrote, and what it took."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Llm:
+    """A language model.
+
+    Args:
+        model: a litellm model string.
+        home: folder for Exhibit's own files, where the bundled model is kept.
+        threads: threads of the bundled model.
+        timeout_s: longest wait for one answer.
+        api_base: address of an own server, such as ``http://localhost:8000/v1``.
+
+    Every method raises `LLMUnavailable` when the model cannot be reached (passing failures are tried three times),
+    `ContextOverflow` when the prompt is too long, `ModelError` when the bundled model is missing, and `LLMError` when
+    the request is refused.
+    """
+
+    def __init__(
+        self, model: str, *, home: Path, threads: int = 1, timeout_s: float = 120.0, api_base: str | None = None
+    ) -> None:
+        self.model = model
+        self._home = home
+        self._threads = threads
+        self._timeout_s = timeout_s
+        self._api_base = api_base
+        self._logprobs_refused = False
+
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
+        """The model's answer; with a JSON schema, JSON that follows it where the model can be held to one."""
+        options = self._options(max_tokens, schema)
+        return _completion(self._retried(lambda: _litellm().completion(messages=list(messages), **options)))
+
+    async def acomplete(
+        self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
+    ) -> Completion:
+        """`complete` without blocking."""
+        options = await asyncio.to_thread(self._options, max_tokens, schema)
+        return _completion(await self._aretried(lambda: _litellm().acompletion(messages=list(messages), **options)))
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
+        """The answer in pieces, none of them empty."""
+        options = self._options(max_tokens) | {"stream": True}
+
+        def opened() -> tuple[Iterator[Any], Any]:
+            chunks = iter(_litellm().completion(messages=list(messages), **options))
+            return chunks, next(chunks, None)
+
+        chunks, first = self._retried(opened)
+        yield from _text(first)
+        with self._errors():
+            for chunk in chunks:
+                yield from _text(chunk)
+
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+        """`stream` without blocking."""
+        options = await asyncio.to_thread(self._options, max_tokens) | {"stream": True}
+
+        async def opened() -> tuple[AsyncIterator[Any], Any]:
+            chunks = aiter(await _litellm().acompletion(messages=list(messages), **options))
+            return chunks, await anext(chunks, None)
+
+        chunks, first = await self._aretried(opened)
+        for text in _text(first):
+            yield text
+        with self._errors():
+            async for chunk in chunks:
+                for text in _text(chunk):
+                    yield text
+
+    def yes_no(self, messages: Sequence[Message]) -> float:
+        """Logit of Yes minus logit of No for the next word; 0 means that both are as likely.
+
+        Raises:
+            LLMError: the model gives no log-probabilities; from then on `gives_logprobs` is False.
+        """
+        options = self._options(1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
+        return self._preference(self._retried(lambda: _litellm().completion(messages=list(messages), **options)))
+
+    async def ayes_no(self, messages: Sequence[Message]) -> float:
+        """`yes_no` without blocking."""
+        options = await asyncio.to_thread(self._options, 1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
+        response = await self._aretried(lambda: _litellm().acompletion(messages=list(messages), **options))
+        return self._preference(response)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text: the bundled model's own count, for others that of the nearest tokenizer litellm has."""
+        if self._engine:
+            return len(self._engine.tokenizer.encode(text).ids)
+        return int(_litellm().token_counter(model=self.model, text=text))
+
+    @cached_property
+    def context_tokens(self) -> int:
+        """Most tokens of a prompt and its answer together."""
+        if self._engine:
+            from rag.bundled_llm import CONTEXT_TOKENS
+
+            return CONTEXT_TOKENS
+        known = _litellm().model_cost.get(self.model) or _litellm().model_cost.get(self.model.partition("/")[2]) or {}
+        return int(known.get("max_input_tokens") or _UNKNOWN_CONTEXT_TOKENS)
+
+    @cached_property
+    def sees_images(self) -> bool:
+        """Whether messages may hold pictures, as far as litellm knows the model."""
+        return not self._engine and bool(_litellm().supports_vision(self.model))
+
+    @property
+    def gives_logprobs(self) -> bool:
+        """Whether `yes_no` can be asked."""
+        return not self._logprobs_refused and (bool(self._engine) or self._takes_logprobs)
+
+    @cached_property
+    def _takes_logprobs(self) -> bool:
+        return "top_logprobs" in (_litellm().get_supported_openai_params(self.model) or ())
+
+    @cached_property
+    def _engine(self) -> Engine | None:
+        """The engine of the bundled model; None for every other model."""
+        from rag.bundled_llm import NAME, PROVIDER
+
+        if not self.model.startswith(f"{PROVIDER}/"):
+            return None
+        if self.model != f"{PROVIDER}/{NAME}":
+            raise LLMError(f"No bundled language model is called `{self.model}`; there is `{PROVIDER}/{NAME}`.")
+        return _provider().engine(self._home, self._threads)
+
+    def _options(self, max_tokens: int, schema: Schema | None = None) -> dict[str, Any]:
+        if self._engine:
+            self._engine.load()
+        options: dict[str, Any] = {
+            "model": self.model,
+            "api_base": str(self._home) if self._engine else self._api_base,
+            "max_tokens": max_tokens,
+            "temperature": 0.0,
+            "timeout": self._timeout_s,
+            "max_retries": 0,  # ours count
+            "drop_params": True,  # reasoning models refuse a temperature
+        }
+        if schema is not None:
+            named = {"name": "reply", "schema": dict(schema), "strict": True}
+            options["response_format"] = {"type": "json_schema", "json_schema": named}
+        return options
+
+    def _preference(self, response: Any) -> float:
+        content = getattr(response.choices[0].logprobs, "content", None)
+        if not content:
+            self._logprobs_refused = True
+            raise LLMError(f"`{self.model}` gives no log-probabilities.")
+        return _preference({item.token: item.logprob for item in content[0].top_logprobs})
+
+    def _retried(self, call: Callable[[], _T]) -> _T:
+        for wait_s in RETRY_WAITS_S:
+            try:
+                with self._errors():
+                    return call()
+            except LLMUnavailable as error:
+                if not _passes(error):
+                    raise
+            time.sleep(wait_s)
+        with self._errors():
+            return call()
+
+    async def _aretried(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        for wait_s in RETRY_WAITS_S:
+            try:
+                with self._errors():
+                    return await call()
+            except LLMUnavailable as error:
+                if not _passes(error):
+                    raise
+            await asyncio.sleep(wait_s)
+        with self._errors():
+            return await call()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns litellm's errors into Exhibit's; nothing else in the project does."""
+        import openai
+
+        try:
+            yield
+        except openai.OpenAIError as error:  # the base of litellm's
+            raise _mapped(error, self.model) from error
+
+
+def picture_part(picture: Image) -> dict[str, Any]:
+    """A picture as a part of a message, as JPEG of at most 1024 px a side."""
+    small = picture.convert("RGB")
+    small.thumbnail((_PICTURE_SIDE_PX, _PICTURE_SIDE_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90)
+    url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _mapped(error: Exception, model: str) -> LLMError:
+    from litellm import exceptions as known
+
+    said = str(getattr(error, "message", error)).strip()
+    match error:
+        case known.ContextWindowExceededError():
+            return ContextOverflow(f"The prompt is too long for `{model}`: {said}")
+        case known.Timeout():
+            return LLMUnavailable(f"`{model}` did not answer in time; raise EXHIBIT_LLM_TIMEOUT_S. {said}")
+        case known.RateLimitError():
+            return LLMUnavailable(f"`{model}` allows no more requests for now; wait, or use another model. {said}")
+        case (
+            known.APIConnectionError()
+            | known.ServiceUnavailableError()
+            | known.BadGatewayError()
+            | known.InternalServerError()
+        ):
+            return LLMUnavailable(f"`{model}` cannot be reached or failed; is its server up? {said}")
+        case known.AuthenticationError() | known.PermissionDeniedError():
+            return LLMError(f"`{model}` refused the key; set the provider's variable, such as OPENAI_API_KEY. {said}")
+        case known.NotFoundError():
+            return LLMError(f"There is no model `{model}`; check EXHIBIT_LLM and EXHIBIT_LLM_API_BASE. {said}")
+    return LLMError(f"`{model}` refused the request: {said}")
+
+
+def _passes(error: LLMUnavailable) -> bool:
+    """Whether another attempt may succeed soon; a call that has waited its full time is not made again."""
+    from litellm import exceptions
+
+    return not isinstance(error.__cause__, exceptions.Timeout)
+
+
+def _completion(response: Any) -> Completion:
+    return Completion(
+        response.choices[0].message.content or "", response.usage.prompt_tokens, response.usage.completion_tokens
+    )
+
+
+def _text(chunk: Any) -> Iterator[str]:
+    if chunk is not None and chunk.choices and chunk.choices[0].delta.content:
+        yield chunk.choices[0].delta.content
+
+
+def _preference(logprobs: Mapping[str, float]) -> float:
+    """Log-odds of all spellings of Yes against all of No; a word below the listed ones counts as the least of them."""
+    floor = min(logprobs.values())
+
+    def total(word: str) -> float:
+        found = [value for token, value in logprobs.items() if token.strip().lower() == word]
+        return math.log(sum(math.exp(value) for value in found)) if found else floor
+
+    return total(_YES) - total(_NO)
+
+
+def _litellm() -> Any:
+    """The litellm module, offline and quiet; imported here alone because its import takes 2 s and reads variables."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or it fetches a price list
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    return litellm
+
+
+def _provider() -> BundledProvider:
+    """The bundled provider, known to litellm."""
+    from rag.bundled_llm import PROVIDER, BundledProvider
+
+    litellm = _litellm()
+    with _PROVIDER_LOCK:
+        for item in litellm.custom_provider_map:
+            if item["provider"] == PROVIDER:
+                provider: BundledProvider = item["custom_handler"]
+                return provider
+        provider = BundledProvider()
+        litellm.custom_provider_map.append({"provider": PROVIDER, "custom_handler": provider})
+        return provider
