@@ -32,8 +32,9 @@ _CUT = 0.3
 _LEAST_CHANGE = 0.003
 _STANDS_OUT = 4.0
 _LEAST_LOOKS, _MOTION_LOOKS = 4, 16
-# A dissolve is over when the picture has drifted this far from where the shot began.
-_DRIFT = 0.45
+# So far a picture has drifted from the one looked at last when another shot has begun without a cut; while it still
+# moves on by the second number, the dissolve or pan is not over.
+_DRIFT, _MOVES_ON = 0.45, 0.1
 # Of the cells: what a person who talks changes within seconds.
 _SIMILAR = 0.05
 _REMEMBERED_S = 120.0
@@ -81,8 +82,10 @@ class Shot(Generic[T]):
 def look(at_s: float, rgb: NDArray[np.uint8], frame: T) -> Look[T]:
     """See a frame that was scaled to `LOOK_PX`: shape (144, 256, 3), uint8."""
     rows, columns = GRID
-    cells = rgb.reshape(rows, _BLOCK, columns, _BLOCK, 3).mean(axis=(1, 3)).astype(np.uint8)
-    grey = rgb.mean(axis=2, dtype=np.float32) / 255
+    # In two steps and as a product, which is four times as fast as means over axes.
+    bands = rgb.reshape(rows, _BLOCK, -1).sum(axis=1, dtype=np.uint16)
+    cells = (bands.reshape(rows, columns, _BLOCK, 3).sum(axis=2) // _BLOCK**2).astype(np.uint8)
+    grey = rgb @ np.full(3, 1 / 765, np.float32)
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     return Look(at_s, cells, float(edges.var()), float(grey.std()), frame)
 
@@ -121,15 +124,19 @@ class _Candidate(Generic[T]):
         start_s: where it last changed.
         best: the sharpest look since then.
         is_shot: False for a frame of the steady rate.
+        is_gradual: begun by a dissolve or a pan, which goes on.
     """
 
     first_s: float
     start_s: float
     best: Look[T]
     is_shot: bool
+    is_gradual: bool = False
 
     def add(self, seen: Look[T]) -> None:
-        if seen.sharpness > self.best.sharpness:
+        if self.is_gradual and difference(self.best.cells, seen.cells) >= _MOVES_ON:
+            self.restart(seen)
+        elif seen.sharpness > self.best.sharpness:
             self.best = seen
 
     def restart(self, seen: Look[T]) -> None:
@@ -159,11 +166,12 @@ class _Selection(Generic[T]):
         candidate = self._candidate
         if candidate and candidate.is_settled(seen.at_s) and seen.at_s >= self._gap_until_s:
             yield from self._decide(candidate)
-        begins = self._begins_shot(seen)
+        jumped = self._has_jumped(seen)
         if self._candidate is None:
-            if begins or seen.at_s >= self._due_s:
-                self._candidate = _Candidate(seen.at_s, seen.at_s, seen, begins)
-        elif begins:
+            drifted = self._anchor is not None and difference(self._anchor, seen.cells) >= _DRIFT
+            if jumped or drifted or seen.at_s >= self._due_s:
+                self._candidate = _Candidate(seen.at_s, seen.at_s, seen, jumped or drifted, drifted and not jumped)
+        elif jumped:
             self._candidate.restart(seen)
         else:
             self._candidate.add(seen)
@@ -178,7 +186,7 @@ class _Selection(Generic[T]):
         elif self._spare and not self._count:
             yield Shot(self._spare, self._spare.at_s, end_s)
 
-    def _begins_shot(self, seen: Look[T]) -> bool:
+    def _has_jumped(self, seen: Look[T]) -> bool:
         if self._previous is None:
             return True
         if difference(self._previous.cells, seen.cells) >= _CUT:
@@ -187,16 +195,14 @@ class _Selection(Generic[T]):
         share = changed(self._previous.cells, seen.cells)
         usual = median(self._motion) if len(self._motion) >= _LEAST_LOOKS else 1.0
         self._motion.append(share)
-        if share >= max(_LEAST_CHANGE, _STANDS_OUT * usual):
-            return True
-        return self._candidate is None and self._anchor is not None and difference(self._anchor, seen.cells) >= _DRIFT
+        return share >= max(_LEAST_CHANGE, _STANDS_OUT * usual)
 
     def _decide(self, candidate: _Candidate[T]) -> Iterator[Shot[T]]:
         best, self._candidate = candidate.best, None
         self._anchor = best.cells
         self._spare = self._spare or best
         widening = 2 ** (self._count // _FRAMES)
-        self._due_s = best.at_s + self._every_s * widening
+        self._due_s = candidate.start_s + self._every_s * widening
         twin_s = self._twin(candidate)
         if self._open and twin_s == self._open.look.at_s:
             return
