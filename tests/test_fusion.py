@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.fusion import Calibration, Ranking, calibrate, collapse, fuse
+
+KEYS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
+SCORES = st.floats(-1, 1, allow_nan=False).map(lambda score: round(score, 3))
+CALIBRATIONS = st.none() | st.builds(Calibration, SCORES, st.floats(0.01, 1))
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> Ranking:
+    found = draw(KEYS)
+    scores = sorted((draw(SCORES) for _ in found), reverse=True)
+    return Ranking(
+        draw(st.sampled_from(["words", "looks"])),
+        list(zip(found, scores, strict=True)),
+        draw(st.floats(0.1, 2)),
+        draw(CALIBRATIONS),
+        draw(st.floats(0.1, 1)),
+    )
+
+
+LANES = st.dictionaries(st.sampled_from(["text", "bm25", "image", "video"]), rankings(), max_size=4)
+
+
+def sighted(lane: str, key: str) -> bool:
+    return True
+
+
+def in_own_lanes(lane: str, key: str) -> bool:
+    return False  # beside those that found it, which `fuse` knows by itself
+
+
+@given(LANES)
+def test_every_candidate_is_ranked_once_with_a_score_between_0_and_1(lanes: dict[str, Ranking]) -> None:
+    fused = fuse(lanes, sees=sighted)
+    assert sorted(key for key, _ in fused) == sorted({key for lane in lanes.values() for key, _ in lane.found})
+    assert all(0 <= score <= 1 for _, score in fused)
+    assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
+
+
+@given(LANES, st.randoms())
+def test_the_order_of_the_lanes_does_not_matter(lanes: dict[str, Ranking], random: object) -> None:
+    shuffled = list(lanes.items())
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert fuse(dict(shuffled), sees=sighted) == fuse(lanes, sees=sighted)
+
+
+@given(LANES)
+def test_names_do_not_matter(lanes: dict[str, Ranking]) -> None:
+    def renamed(ranking: Ranking) -> Ranking:
+        found = [(f"z{key}", score) for key, score in ranking.found]
+        return Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
+
+    again = fuse({name: renamed(ranking) for name, ranking in lanes.items()}, sees=sighted)
+    assert again == [(f"z{key}", score) for key, score in fuse(lanes, sees=sighted)]
+
+
+@given(LANES, rankings())
+def test_a_lane_that_sees_none_of_the_candidates_changes_nothing(lanes: dict[str, Ranking], blind: Ranking) -> None:
+    others = Ranking(blind.view, [(f"other {key}", score) for key, score in blind.found], blind.weight)
+    fused = fuse(lanes | {"blind": others}, sees=lambda lane, key: lane != "blind")
+    assert [pair for pair in fused if not pair[0].startswith("other")] == fuse(lanes, sees=sighted)
+
+
+@given(LANES, st.sampled_from(["text", "bm25", "image", "video"]), st.integers(0, 7))
+def test_a_better_place_in_a_lane_never_costs_score(lanes: dict[str, Ranking], lane: str, place: int) -> None:
+    if lane not in lanes or place + 1 >= len(lanes[lane].found):
+        return
+    before = dict(fuse(lanes, sees=sighted))
+    ranking = lanes[lane]
+    found = list(ranking.found)
+    (first, high), (second, low) = found[place], found[place + 1]
+    found[place], found[place + 1] = (second, high), (first, low)
+    swapped = Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
+    after = dict(fuse(lanes | {lane: swapped}, sees=sighted))
+    assert after[second] >= before[second] - 1e-12
+    assert after[first] <= before[first] + 1e-12
+
+
+@given(LANES)
+def test_being_found_by_one_more_view_never_costs_score(lanes: dict[str, Ranking]) -> None:
+    before = dict(fuse(lanes, sees=in_own_lanes))
+    after = dict(fuse(lanes | {"more": Ranking("another", [("a", 0.5)])}, sees=in_own_lanes))
+    assert all(after[key] >= score - 1e-12 for key, score in before.items())
+
+
+def test_one_lane_keeps_its_order() -> None:
+    found = [("b", 0.9), ("a", 0.5), ("c", 0.1)]
+    assert [key for key, _ in fuse({"text": Ranking("words", found)}, sees=sighted)] == ["b", "a", "c"]
+    assert fuse({}, sees=sighted) == []
+    assert fuse({"text": Ranking("words", [])}, sees=sighted) == []
+
+
+def test_the_score_is_that_of_the_formula() -> None:
+    half = Calibration(0.5, 0.1)
+    lanes = {
+        "text": Ranking("words", [("a", 0.5), ("b", 0.1)], 1.0, half),
+        "bm25": Ranking("words", [("b", 9.0)], 0.5),
+        "image": Ranking("looks", [("b", 0.4)], trust=0.8),
+    }
+    scores = dict(fuse(lanes, sees=lambda lane, key: lane != "image"))
+    assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
+    words = (0.9 * half.trust(0.1) * 61 / 62 + 0.5 * 0.9) / 1.5
+    assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4))
+
+
+def test_a_transcript_at_the_top_of_its_only_lane_beats_a_mediocre_frame_in_two() -> None:
+    lanes = {
+        "text": Ranking("words", [("transcript", 0.99), ("frame", 0.4)], calibration=Calibration(0.3, 0.08)),
+        "video": Ranking("looks", [("other", 0.6), ("frame", 0.4)], calibration=Calibration(0.32, 0.1)),
+    }
+    fused = fuse(lanes, sees=lambda lane, key: key == "frame" or lane == "text")
+    assert fused[0][0] == "transcript"
+
+
+def test_equal_ranks_are_told_apart_by_what_the_lane_gives_for_nothing() -> None:
+    question = {
+        "text": Ranking("words", [("passage", 0.6)], calibration=Calibration(0.3, 0.08)),
+        "image": Ranking("looks", [("photo", 0.25)], calibration=Calibration(0.32, 0.1)),
+    }
+    assert [key for key, _ in fuse(question, sees=in_own_lanes)] == ["passage", "photo"]
+    scene = {
+        "text": Ranking("words", [("passage", 0.28)], calibration=Calibration(0.3, 0.08)),
+        "image": Ranking("looks", [("photo", 0.45)], calibration=Calibration(0.32, 0.1)),
+    }
+    assert [key for key, _ in fuse(scene, sees=in_own_lanes)] == ["photo", "passage"]
+
+
+@given(SCORES, SCORES, st.floats(0.001, 10))
+def test_trust_grows_with_the_score(low: float, high: float, deviation: float) -> None:
+    calibration = Calibration(0.1, deviation)
+    low, high = sorted((low, high))
+    assert 0 <= calibration.trust(low) <= calibration.trust(high) <= 1
+    assert calibration.trust(0.1) == 0.5
+
+
+def test_calibration_is_robust_to_answerable_questions_and_to_tiny_collections() -> None:
+    scores = [0.2 + 0.01 * n for n in range(21)]
+    plain = calibrate(scores, 0.01)
+    assert plain.middle == pytest.approx(0.3)
+    assert plain.deviation == pytest.approx(0.08, abs=0.01)
+    assert calibrate([*scores[:-1], 0.99], 0.01) == plain
+    assert calibrate([0.0] * 32, 0.03) == Calibration(0.0, 0.03)
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 4))
+def test_collapsing_loses_nothing_and_keeps_order_within_a_place(items: list[int], most: int) -> None:
+    def place(item: int) -> int:
+        return item % 3
+
+    collapsed = collapse(items, place, most=most)
+    assert sorted(collapsed) == sorted(items)
+    for group in range(3):
+        assert [i for i in collapsed if place(i) == group] == [i for i in items if place(i) == group]
+    head = collapsed[: sum(min(most, sum(place(i) == group for i in items)) for group in range(3))]
+    assert all(sum(place(i) == group for i in head) <= most for group in range(3))
+
+
+def test_ten_frames_of_a_scene_do_not_fill_the_list() -> None:
+    hits = [*(f"scene-{n}" for n in range(10)), "page-0", "page-1"]
+    collapsed = collapse(hits, lambda hit: hit.split("-")[0], most=2)
+    assert collapsed[:4] == ["scene-0", "scene-1", "page-0", "page-1"]

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.encoders import HashingEncoder, HashingTextEncoder
+from PIL import Image
+
+from rag.encoders.base import Vectors
+from rag.errors import QueryError
+from rag.index import IndexedSegment, LaneQuery, SegmentIndex
+from rag.index.edge import EdgeIndex
+from rag.retrieve import Query, Retriever
+from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
+
+TEXT = HashingTextEncoder()
+DUAL = HashingEncoder(TEXT)
+
+
+class CountingTextEncoder(HashingTextEncoder):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def embed_query(self, text: str) -> Vectors:
+        self.asked.append(text)
+        return super().embed_query(text)
+
+
+class OtherSpaceEncoder(HashingEncoder):
+    """A dual encoder whose space is not the text encoder's, like CLIP beside MiniLM."""
+
+    def __init__(self) -> None:
+        super().__init__(HashingTextEncoder(32, name="other"))
+
+
+def asset(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+
+
+def passage(name: str, text: str, ordinal: int = 0, page: int = 1) -> Segment:
+    return Segment(asset(name), ordinal, "text", "passage", PageBox(page), text=text, title=name, meta={"page": page})
+
+
+def photo(name: str, caption: str = "") -> Segment:
+    return Segment(asset(name), 0, "image", "picture", ImageRegion(), caption=caption, title=name)
+
+
+def frame(name: str, at_s: float) -> Segment:
+    return Segment(asset(name), int(at_s * 10), "video", "frame", FrameRegion(at_s), title=name)
+
+
+def speech(name: str, text: str) -> Segment:
+    words = tuple(Word(word, float(n), n + 0.5) for n, word in enumerate(text.split()))
+    return Segment(asset(name), 0, "audio", "speech", TimeSpan(0, 30), text=text, title=name, words=words)
+
+
+def plain(colour: str) -> Image.Image:
+    return Image.new("RGB", (8, 8), colour)
+
+
+def indexed(segment: Segment, colour: str | None = None, dual: HashingEncoder = DUAL) -> IndexedSegment:
+    """As the pipeline does it: pixels, or words where there are none, in the joint space; words in the text space."""
+    words = segment.searchable_text
+    text = TEXT.embed_text([words])[0] if words else None
+    if colour is not None:
+        return IndexedSegment(segment, joint=dual.embed_images([plain(colour)])[0], text=text)
+    return IndexedSegment(segment, joint=dual.embed_text([words])[0] if words else None, text=text)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SegmentIndex]:
+    with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def retriever(index: SegmentIndex) -> Retriever:
+    return Retriever(index, TEXT, DUAL)
+
+
+def titles(hits: list[Hit]) -> list[str]:
+    return [hit.segment.title for hit in hits]
+
+
+def lanes(hit: Hit) -> list[str]:
+    return [lane.name for lane in hit.lanes]
+
+
+def test_words_find_passages_speech_pictures_and_frames_with_the_lanes_that_found_them(
+    index: SegmentIndex, retriever: Retriever
+) -> None:
+    index.upsert(
+        [
+            indexed(passage("red.txt", "a red barn")),
+            indexed(passage("other.txt", "nothing of the kind")),
+            indexed(speech("red.mp3", "the red barn is on fire")),
+            indexed(photo("red.jpg"), "red"),
+            indexed(photo("captioned.jpg", "a red barn"), "red"),
+            indexed(frame("red.mp4", 3.0), "red"),
+        ]
+    )
+    hits = retriever.retrieve(Query("red barn"), top_k=10)
+    found = dict(zip(titles(hits), hits, strict=True))
+    assert set(titles(hits)[:5]) == {"red.txt", "red.mp3", "red.jpg", "captioned.jpg", "red.mp4"}
+    assert lanes(found["red.txt"]) == ["text", "bm25"]
+    assert lanes(found["captioned.jpg"]) == ["text", "bm25", "image"]
+    assert lanes(found["red.jpg"]) == ["image"]
+    assert lanes(found["red.mp4"]) == ["video"]
+    assert found["red.mp4"].lanes[0].rank == 1
+    assert found["red.mp4"].lanes[0].score > 0.5
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert titles(hits)[0] == "captioned.jpg"  # it is found by its words and by its looks
+
+
+def test_hits_come_whole(index: SegmentIndex, retriever: Retriever) -> None:
+    spoken = speech("a.mp3", "ask not what your country can do for you")
+    index.upsert([indexed(spoken)])
+    (hit,) = retriever.retrieve(Query("country"), top_k=5)
+    assert hit.segment == spoken
+    assert (hit.path, hit.relevance) == ("", None)
+
+
+def test_photos_without_captions_are_found_among_a_book(index: SegmentIndex, retriever: Retriever) -> None:
+    book = [passage("book", f"chapter {n} of the book says red things about number {n * n}", n, n) for n in range(200)]
+    index.upsert([indexed(segment) for segment in book])
+    index.upsert([indexed(photo(f"yellow{n}.jpg"), "yellow") for n in range(3)])
+    hits = retriever.retrieve(Query("yellow"), top_k=10)
+    assert {"yellow0.jpg", "yellow1.jpg", "yellow2.jpg"} <= set(titles(hits)[:3])
+
+
+def test_photos_stay_away_from_what_only_the_book_answers(index: SegmentIndex, retriever: Retriever) -> None:
+    book = [passage("book", f"chapter {n} is about the law of inheritance in {n}", n, n) for n in range(50)]
+    index.upsert([indexed(segment) for segment in book])
+    index.upsert([indexed(photo(f"{n}.jpg"), colour) for n, colour in enumerate(["red", "green", "blue"] * 5)])
+    hits = retriever.retrieve(Query("chapter about the law of inheritance"), top_k=10)
+    assert set(titles(hits)) == {"book"}
+
+
+@pytest.mark.parametrize("modality", ["text", "image", "audio", "video"])
+def test_a_modality_filter_holds(index: SegmentIndex, retriever: Retriever, modality: str) -> None:
+    index.upsert(
+        [
+            indexed(passage("a", "red")),
+            indexed(photo("b", "red"), "red"),
+            indexed(speech("c", "red")),
+            indexed(frame("d", 1.0), "red"),
+        ]
+    )
+    admitted = Filter(modalities=frozenset({modality}))  # type: ignore[arg-type]
+    for query in (Query("red"), Query(picture=plain("red"))):
+        assert {hit.segment.modality for hit in retriever.retrieve(query, top_k=9, admitted=admitted)} == {modality}
+
+
+def test_where_filters_hold_in_every_lane_kinds_too(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(passage("a", "red", n, page=n)) for n in range(1, 5)])
+    index.upsert([indexed(photo("b", "red"), "red")])
+
+    def found(where: dict[str, object]) -> list[str]:
+        hits = retriever.retrieve(Query("red", plain("red")), top_k=9, admitted=Filter(where=where))  # type: ignore[arg-type]
+        return sorted(f"{hit.segment.title}{hit.segment.meta.get('page', '')}" for hit in hits)
+
+    assert found({"page": {"gte": 3}}) == ["a3", "a4"]
+    assert found({"kind": "picture"}) == ["b"]
+    assert found({"kind": ["picture", "frame"]}) == ["b"]
+    assert found({"kind": "frame"}) == []
+    assert found({"title": "b"}) == ["b"]
+
+
+def test_top_k_cuts_and_more_than_the_usual_depth_is_searched_for_more(
+    index: SegmentIndex, retriever: Retriever
+) -> None:
+    index.upsert([indexed(passage("a", f"red {n}", n, n)) for n in range(150)])
+    assert len(retriever.retrieve(Query("red"), top_k=3)) == 3
+    assert len(retriever.retrieve(Query("red"), top_k=120)) == 120
+
+
+def test_a_picture_finds_pictures_frames_and_words(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert(
+        [
+            indexed(photo("green.jpg"), "green"),
+            indexed(photo("red.jpg"), "red"),
+            indexed(frame("green.mp4", 0.0), "green"),
+            indexed(passage("green.txt", "green green green")),
+            indexed(passage("other.txt", "something else")),
+        ]
+    )
+    hits = retriever.retrieve(Query(picture=plain("green")), top_k=9)
+    assert set(titles(hits)[:2]) == {"green.jpg", "green.mp4"}
+    assert titles(hits)[2] == "green.txt"
+    assert lanes(hits[2]) == ["like text"]
+
+
+def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert(
+        [
+            indexed(photo("barn.jpg", "a barn"), "red"),
+            indexed(photo("house.jpg", "a house"), "red"),
+            indexed(photo("green barn.jpg", "a barn"), "green"),
+        ]
+    )
+    hits = retriever.retrieve(Query("barn", plain("red")), top_k=3)
+    assert titles(hits)[0] == "barn.jpg"
+    assert {"text", "bm25", "like image"} <= set(lanes(hits[0]))
+
+
+def test_the_joint_space_may_be_another_than_that_of_text(tmp_path: Path) -> None:
+    other = OtherSpaceEncoder()
+    with EdgeIndex(tmp_path, {"joint": other.card, "text": TEXT.card}) as index:
+        index.upsert([indexed(passage("red.txt", "red"), dual=other), indexed(photo("red.jpg"), "red", other)])
+        found = titles(Retriever(index, TEXT, other).retrieve(Query("red"), top_k=9))
+        assert set(found) == {"red.txt", "red.jpg"}
+        (picture, words) = Retriever(index, TEXT, other).retrieve(Query(picture=plain("red")), top_k=9)
+        assert (picture.segment.title, words.segment.title) == ("red.jpg", "red.txt")
+
+
+def test_a_question_is_encoded_once_where_the_spaces_are_the_same(index: SegmentIndex) -> None:
+    text = CountingTextEncoder()
+    index.upsert([indexed(passage("a", "red"))])
+    retriever = Retriever(index, text, HashingEncoder(text))
+    retriever.retrieve(Query("red"), top_k=1)
+    text.asked.clear()
+    retriever.retrieve(Query("blue"), top_k=1)
+    assert text.asked == ["blue"]
+
+
+def test_the_collection_is_calibrated_again_when_it_has_grown(index: SegmentIndex) -> None:
+    text = CountingTextEncoder()
+    retriever = Retriever(index, text, HashingEncoder(text))
+    asked = []
+    for round_ in range(4):
+        index.upsert([indexed(passage("a", f"red {round_}-{n}", 100 * round_ + n)) for n in range(10)])
+        retriever.retrieve(Query("red"), top_k=1)
+        asked.append(len(text.asked))
+        text.asked.clear()
+    assert [number > 1 for number in asked] == [True, True, False, True]  # at 10, 20 and 40 segments
+
+
+def test_ten_frames_of_a_scene_leave_room_for_others(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(frame("film.mp4", n / 2), "blue") for n in range(20)])
+    index.upsert([indexed(frame("film.mp4", 100.0), "blue"), indexed(photo("grey.jpg"), "grey")])
+    hits = retriever.retrieve(Query(picture=plain("blue")), top_k=6)
+    places = [hit.segment.locator for hit in hits]
+    assert FrameRegion(100.0) in places
+    assert "grey.jpg" in titles(hits)[:5]
+    assert len(hits) == 6
+
+
+def test_stretches_of_one_text_are_places_too(index: SegmentIndex, retriever: Retriever) -> None:
+    stretches = [replace(passage("a", "red", n), locator=CharSpan(n * 100, n * 100 + 99)) for n in range(6)]
+    far = replace(passage("a", "red and more words beside it", 9), locator=CharSpan(9000, 9099))
+    index.upsert([indexed(segment) for segment in (*stretches, far)])
+    hits = retriever.retrieve(Query("red"), top_k=4)
+    assert far in [hit.segment for hit in hits]
+
+
+def test_an_empty_collection_has_no_hits(retriever: Retriever) -> None:
+    assert retriever.retrieve(Query("red"), top_k=5) == []
+    assert retriever.retrieve(Query(picture=plain("red")), top_k=5) == []
+
+
+def test_what_is_deleted_while_it_is_searched_is_left_out(tmp_path: Path) -> None:
+    class Racing(EdgeIndex):
+        """Deletes an asset between the search and the reading of its segments."""
+
+        def search(self, queries: list[LaneQuery]) -> list[list[tuple[Segment, float]]]:  # type: ignore[override]
+            found = super().search(queries)
+            if queries[0].limit > 1:
+                self.delete_assets([asset("a")])
+            return found
+
+    with Racing(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
+        index.upsert([indexed(passage("a", "red")), indexed(passage("b", "red"))])
+        assert titles(Retriever(index, TEXT, DUAL).retrieve(Query("red"), top_k=5)) == ["b"]
+
+
+def test_an_empty_question_is_refused() -> None:
+    for words in ("", "  \n"):
+        with pytest.raises(QueryError, match="empty"):
+            Query(words)
+
+
+async def test_the_async_twin_finds_the_same(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(passage("a", "red")), indexed(photo("b"), "red")])
+    assert await retriever.aretrieve(Query("red"), top_k=5) == retriever.retrieve(Query("red"), top_k=5)
