@@ -183,12 +183,12 @@ def models(states: Sequence[ModelState]) -> None:
 
 
 def make_ready(name: str, home: Path) -> None:
-    """Assemble a bundled model under a progress bar."""
+    """Make a bundled model's files, under a progress bar where that takes time."""
     from rag.models import ensure
 
-    with Progress(TextColumn(escape(name)), BarColumn(), TextColumn("{task.percentage:.0f} %"), console=err) as bar:
-        task = bar.add_task(name)
-        ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with Progress(TextColumn(f"Preparing {escape(name)}"), BarColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(name, visible=False)
+        ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True))
 
 
 def checks(found: Sequence[Check]) -> None:

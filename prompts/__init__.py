@@ -1,0 +1,1 @@
+"""Prompts as files, so that they can be read, compared and changed without reading code."""
