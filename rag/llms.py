@@ -15,6 +15,7 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ class Llm:
         return options
 
     def _preference(self, response: Any) -> float:
-        content = getattr(response.choices[0].logprobs, "content", None)
+        content = getattr(getattr(response.choices[0], "logprobs", None), "content", None)
         if not content:
             self._logprobs_refused = True
             raise LLMError(f"`{self.model}` gives no log-probabilities.")
@@ -303,6 +304,9 @@ def _preference(logprobs: Mapping[str, float]) -> float:
 def _litellm() -> Any:
     """The litellm module, offline and quiet; imported here alone because its import takes 2 s and reads variables."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or it fetches a price list
+    # What pydantic says of litellm's own code, about its types and its use of pydantic.
+    warnings.filterwarnings("ignore", ".*is using the `ReadOnly` qualifier", UserWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"litellm\.")
     import litellm
 
     litellm.suppress_debug_info = True

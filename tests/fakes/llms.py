@@ -1,0 +1,101 @@
+"""A language model that says what a test tells it to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from rag.errors import ContextOverflow, LLMError
+from rag.llms import Completion, Message, Schema
+
+_TOKEN = re.compile(r"\s*\S+")
+
+
+class ScriptedLlm:
+    """Same interface as `rag.llms.Llm`, without a model; a word is a token.
+
+    Args:
+        reply: what it writes, given the text of the last message; an error is raised.
+        logit: its preference for Yes over No, given the same.
+    """
+
+    model = "scripted"
+
+    def __init__(
+        self,
+        reply: Callable[[str], str | Exception] = lambda prompt: "",
+        logit: Callable[[str], float | Exception] = lambda prompt: 0.0,
+        *,
+        context_tokens: int = 4096,
+        sees_images: bool = False,
+        gives_logprobs: bool = True,
+    ) -> None:
+        self.asked: list[list[Message]] = []
+        self.context_tokens = context_tokens
+        self.sees_images = sees_images
+        self.gives_logprobs = gives_logprobs
+        self._reply = reply
+        self._logit = logit
+
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
+        reply = _raised(self._reply(self._heard(messages)))
+        words = _TOKEN.findall(reply)[:max_tokens]
+        return Completion("".join(words), self._length(messages), len(words))
+
+    async def acomplete(
+        self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
+    ) -> Completion:
+        return self.complete(messages, max_tokens=max_tokens, schema=schema)
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
+        # Three characters at a time: markers arrive in halves, as they do from a real model.
+        text = self.complete(messages, max_tokens=max_tokens).text
+        yield from (text[n : n + 3] for n in range(0, len(text), 3))
+
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+        for piece in self.stream(messages, max_tokens=max_tokens):
+            yield piece
+
+    def yes_no(self, messages: Sequence[Message]) -> float:
+        if not self.gives_logprobs:
+            raise LLMError("`scripted` gives no log-probabilities.")
+        return _raised(self._logit(self._heard(messages)))
+
+    async def ayes_no(self, messages: Sequence[Message]) -> float:
+        return self.yes_no(messages)
+
+    def count_tokens(self, text: str) -> int:
+        return len(_TOKEN.findall(text))
+
+    def _heard(self, messages: Sequence[Message]) -> str:
+        self.asked.append(list(messages))
+        if not self.sees_images and any(part["type"] != "text" for message in messages for part in _parts(message)):
+            raise LLMError("`scripted` reads text only.")
+        if self._length(messages) > self.context_tokens:
+            raise ContextOverflow("The prompt is too long for `scripted`.")
+        return text_of(messages[-1])
+
+    def _length(self, messages: Sequence[Message]) -> int:
+        return sum(self.count_tokens(text_of(message)) for message in messages)
+
+
+def text_of(message: Message) -> str:
+    """The words of a message, without its pictures."""
+    return "\n".join(part["text"] for part in _parts(message) if part["type"] == "text")
+
+
+def pictures_of(message: Message) -> list[str]:
+    """The pictures of a message, as data URLs."""
+    return [part["image_url"]["url"] for part in _parts(message) if part["type"] == "image_url"]
+
+
+def _parts(message: Message) -> list[dict[str, object]]:
+    content = message["content"]
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]
+
+
+def _raised(value: Any) -> Any:
+    if isinstance(value, Exception):
+        raise value
+    return value
