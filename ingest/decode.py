@@ -253,7 +253,7 @@ def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> It
         raise UnsupportedMedia(_UNKNOWN)
     packets = broken = 0
     reached_s = 0.0
-    for packet in container.demux():
+    for packet in _packets(container):
         reached_s = max(reached_s, _end_s(packet))
         # An empty packet with a time repeats the frame before (Theora); one without a time ends the stream.
         if packet.stream is not stream or (packet.size == 0 and packet.pts is not None):
@@ -267,6 +267,19 @@ def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> It
         broken += sum(frame.is_corrupt for frame in frames)
         yield from (frame for frame in frames if not frame.is_corrupt)
     _check_whole(container, reached_s, packets, broken)
+
+
+def _packets(container: InputContainer) -> Iterator[Packet]:
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            # PyAV 18.1 ends like this where a track has turned up late; those it knew are flushed by then.
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def _end_s(packet: Packet) -> float:
