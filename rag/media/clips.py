@@ -93,19 +93,20 @@ def clip(path: Path, span: TimeSpan) -> bytes:
     buffer = BytesIO()
     with opened_av(path) as container:
         check_within(path, container, start_s)
-        pictures = _clip_pictures(container, span) if picture_stream(container) else iter(())
-        first = next(pictures, None)
-        heard = sound(path, span) if container.streams.best("audio") else None
-        if first is None and heard is None:
-            raise UnsupportedMedia(f"{path.name} has neither sound nor pictures that can be played.")
-        with av.open(buffer, "w", format="mp4") as out:
-            # Both tracks must be there before the first packet is written.
-            video = _video_track(out, first[1].size) if first else None
-            audio = out.add_stream("aac", rate=heard.rate, layout=heard.layout) if heard else None
-            if first is not None:
-                _encode_pictures(out, video, chain([first], pictures))
-            if heard is not None:
-                _encode_sound(out, audio, heard)
+        has_pictures, has_sound = picture_stream(container) is not None, container.streams.best("audio") is not None
+    pictures = _clip_pictures(path, span) if has_pictures else iter(())
+    first = next(pictures, None)
+    heard = sound(path, span) if has_sound else None
+    if first is None and heard is None:
+        raise UnsupportedMedia(f"{path.name} has neither sound nor pictures that can be played.")
+    with av.open(buffer, "w", format="mp4") as out:
+        # Both tracks must be there before the first packet is written.
+        video = _video_track(out, first[1].size) if first else None
+        audio = out.add_stream("aac", rate=heard.rate, layout=heard.layout) if heard else None
+        if first is not None:
+            _encode_pictures(out, video, chain([first], pictures))
+        if heard is not None:
+            _encode_sound(out, audio, heard)
     return buffer.getvalue()
 
 
@@ -141,18 +142,17 @@ def waveform(path: Path, span: TimeSpan) -> Image.Image:
     return picture
 
 
-def _clip_pictures(container: InputContainer, span: TimeSpan) -> Iterator[tuple[float, Image.Image]]:
+def _clip_pictures(path: Path, span: TimeSpan) -> Iterator[tuple[float, Image.Image]]:
     """Pictures of a clip with their seconds in it: upright, small, at most 30 a second."""
-    aspect = picture_stream(container).sample_aspect_ratio
     next_s = 0.0
-    for at_s, frame in frames(container, span.start_s):
-        if at_s >= span.end_s:
+    for shown in frames(path, span.start_s):
+        if shown.at_s >= span.end_s:
             return
-        clip_s = max(0.0, at_s - span.start_s)
+        clip_s = max(0.0, shown.at_s - span.start_s)
         if clip_s < next_s:
             continue
         next_s = clip_s + 0.9 / _CLIP_FPS
-        picture = upright(frame, aspect, CLIP_PX)
+        picture = upright(shown, CLIP_PX)
         # H.264 wants even sides.
         even = picture.width & ~1, picture.height & ~1
         yield clip_s, picture if picture.size == even else picture.resize(even)

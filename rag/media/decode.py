@@ -6,11 +6,11 @@ Seconds are counted from the container's start time, as players and `ingest` cou
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ _FRAME_PX = 4096
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
+class Shown(NamedTuple):
+    """A frame, the second from which it is shown, and its pixels' width over their height (None for square ones)."""
+
+    at_s: float
+    frame: VideoFrame
+    aspect: Fraction | None
+
+
 def frame_at(path: Path, at_s: float) -> Image.Image:
     """The frame that is shown at this second of a video: RGB, square pixels, upright.
 
@@ -40,17 +48,16 @@ def frame_at(path: Path, at_s: float) -> Image.Image:
         MediaError: the file has gone, is damaged, or ends before that.
     """
     with opened_av(path) as container:
-        stream = picture_stream(container)
-        if stream is None:
+        if picture_stream(container) is None:
             raise UnsupportedMedia(f"{path.name} has no pictures, only sound.")
         check_within(path, container, at_s)
-        found = next(frames(container, at_s), None)
-        if found is None:
-            raise DamagedMedia(f"No picture of {path.name} could be decoded at second {at_s:.1f}.")
-        shown_s, frame = found
-        if not container.duration and at_s - shown_s > _PAST_END_S:
-            raise _beyond(path, shown_s, at_s)
-        return upright(frame, stream.sample_aspect_ratio, _FRAME_PX)
+        states_length = bool(container.duration)
+    shown = next(frames(path, at_s), None)
+    if shown is None:
+        raise DamagedMedia(f"No picture of {path.name} could be decoded at second {at_s:.1f}.")
+    if not states_length and at_s - shown.at_s > _PAST_END_S:
+        raise _beyond(path, shown.at_s, at_s)
+    return upright(shown, _FRAME_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +106,31 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
     return Sound(samples, rate)
 
 
-def frames(container: InputContainer, at_s: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames with their seconds, from the one that is shown at this second on."""
-    shown: tuple[float, VideoFrame] | None = None
-    for at, frame in _timed(container, at_s):
-        if at <= at_s + _ROUNDING_S:
-            shown = at, frame
-            continue
-        if shown is not None:
-            yield shown
-            shown = None
-        yield at, frame
-    if shown is not None:
-        yield shown
+def frames(path: Path, at_s: float) -> Iterator[Shown]:
+    """Frames in the order in which they are shown, from the one that is shown at this second on.
+
+    Raises:
+        MediaError: the file has gone or is damaged.
+    """
+    # Where a seek lands after the place, or where nothing can be decoded, it is read from its beginning.
+    for seek in (True, False) if at_s > 0 else (False,):
+        before: Shown | None = None
+        landed = False
+        with contextlib.closing(_decoded_frames(path, at_s if seek else None)) as found:
+            for shown in found:
+                if shown.at_s <= at_s + _ROUNDING_S:
+                    before, landed = shown, True
+                    continue
+                if seek and not landed:
+                    break
+                if before is not None:
+                    yield before
+                before, landed = None, True
+                yield shown
+        if before is not None:
+            yield before
+        if landed:
+            return
 
 
 def picture_stream(container: InputContainer) -> Any:
@@ -123,16 +142,11 @@ def picture_stream(container: InputContainer) -> Any:
     return next(found, None)
 
 
-def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image.Image:
-    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked.
-
-    Args:
-        frame: as decoded.
-        aspect: width of a pixel over its height; None for square ones.
-        longest_px: longest side of the result.
-    """
+def upright(shown: Shown, longest_px: int) -> Image.Image:
+    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked."""
+    frame = shown.frame
     check_pixels(frame.width, frame.height)
-    width, height = frame.width * float(aspect or 1), float(frame.height)
+    width, height = frame.width * float(shown.aspect or 1), float(frame.height)
     scale = min(1.0, longest_px / max(width, height))
     size = max(2, round(width * scale)), max(2, round(height * scale))
     picture: Image.Image = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_image()
@@ -175,31 +189,26 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
         yield frame
 
 
-def _timed(container: InputContainer, at_s: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames from the key frame before a second on; from the very first where the container cannot seek that well."""
-    stream = picture_stream(container)
-    context = stream.codec_context
-    check_pixels(context.width, context.height)
-    context.options = {"max_pixels": str(MAX_PIXELS)}
-    for from_s in (at_s, 0.0):
-        _seek(container, from_s)
-        landed = False
+def _decoded_frames(path: Path, from_s: float | None) -> Generator[Shown]:
+    """Frames from the key frame before a second on, or all."""
+    with opened_av(path) as container:
+        stream = picture_stream(container)
+        context = stream.codec_context
+        check_pixels(context.width, context.height)
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        if from_s is not None:
+            _seek(container, from_s)
         for frame in _decoded(container, stream):
-            at = _time_s(frame, container)
-            if not landed and from_s and (at is None or at > at_s + _ROUNDING_S):
-                break
-            landed = True
-            if at is not None:
-                yield at, frame
-        if landed:
-            return
+            at_s = _time_s(frame, container)
+            if at_s is not None and not frame.is_corrupt:
+                yield Shown(at_s, frame, stream.sample_aspect_ratio)
 
 
 def _seek(container: InputContainer, at_s: float) -> None:
     import av
 
     target = round(max(at_s, 0.0) * 1e6) + (container.start_time or 0)
-    # Containers without an index refuse to seek, and are then read from where they are: the start.
+    # Containers without an index may refuse to seek; they are then read from where they are, the beginning.
     with contextlib.suppress(av.FFmpegError):
         container.seek(target, backward=True)
 
