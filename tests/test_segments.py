@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import QueryError
-from rag.segments import from_fragment, from_payload, segment_id, to_fragment, to_payload
+from rag.segments import from_fragment, from_payload, place, segment_id, to_fragment, to_payload
 from rag.types import (
     Box,
     CharSpan,
@@ -109,6 +109,21 @@ def test_the_id_differs_by_each_of_them() -> None:
     ]
     assert len({segment_id(segment) for segment in (base, *others)}) == 5
     assert segment_id(base) == "3cfeb06c-669b-5cb2-a18a-c5cc93ee8013"  # stored collections rest on it
+
+
+@pytest.mark.parametrize(
+    ("locator", "words"),
+    [
+        (CharSpan(100, 240), "characters 100–240"),
+        (PageBox(3, Box(0, 0, 1, 1)), "page 3"),
+        (ImageRegion(), ""),
+        (ImageRegion(Box(0, 0, 1, 0.5)), "part of the picture"),
+        (TimeSpan(12.4, 71), "0:12–1:11"),
+        (FrameRegion(3661.5), "frame at 1:01:01"),
+    ],
+)
+def test_places_in_words(locator: Locator, words: str) -> None:
+    assert place(Segment(ASSET, 0, "text", "passage", locator)) == words
 
 
 def test_metadata_may_not_take_the_names_of_fields() -> None:
