@@ -1,0 +1,352 @@
+"""The page of evidence: self-contained, safe whatever documents say, every kind shown as what it is, bounded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.media import plain, silence, texture, tone, write_audio, write_video
+
+from rag.demo import HERE
+from rag.report import page
+from rag.types import (
+    Answer,
+    Box,
+    CharSpan,
+    Citation,
+    Evidence,
+    FrameRegion,
+    Hit,
+    ImageRegion,
+    Lane,
+    Locator,
+    PageBox,
+    Segment,
+    Source,
+    Step,
+    TimeSpan,
+    Word,
+)
+
+ATTACK = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&lt;b&gt;{{ 7*7 }}]]>"
+VOID = frozenset({"meta", "img", "br", "use", "path", "link", "input"})
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, and the text inside some of them."""
+
+    source: str
+    elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    raw: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            self.raw[len(self.elements) - 1] = self.raw.get(len(self.elements) - 1, "") + data
+        else:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
+        wanted = {name.replace("class_", "class"): value for name, value in attributes.items()}
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and all(value in found.get(key, "").split() for key, value in wanted.items())
+        ]
+
+    @property
+    def scripts(self) -> list[tuple[dict[str, str], str]]:
+        return [(a, self.raw.get(i, "")) for i, (name, a) in enumerate(self.elements) if name == "script"]
+
+    @property
+    def media(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(next(body for a, body in self.scripts if a.get("id") == "media"))
+        return found
+
+
+def exhibit(
+    path: Path, locator: Locator, kind: Any, *, number: int = 1, modality: Any = "text", **more: Any
+) -> Evidence:
+    sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "0"
+    asset = Source(path, sha, 0, "", "document").asset_id
+    segment = Segment(asset, 0, modality, kind, locator, title=path.name, **more)
+    return Evidence(number, Hit(segment, 0.5, str(path), (Lane("text", 1, 0.7),), 3.2))
+
+
+def answer(*evidence: Evidence, text: str = "It is so [E1].", **more: Any) -> Answer:
+    end = text.find(" [E1]")
+    citations = (Citation(1, 0, end),) if end > 0 else ()
+    return Answer("Is it so?", text, citations, evidence, **more)
+
+
+def shown(*answers: Answer, title: str = "Test", **more: Any) -> Page:
+    return Page(page(answers, title=title, **more))
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    path = tmp_path / "note.md"
+    path.write_text("It was late. It is so. Nobody knew.")
+    return path
+
+
+def passage(path: Path, **more: Any) -> Evidence:
+    text = more.pop("text", "It was late. It is so. Nobody knew.")
+    return exhibit(path, CharSpan(0, 35), "passage", text=text, **more)
+
+
+class TestPage:
+    def test_it_needs_nothing_else(self, note: Path) -> None:
+        found = shown(answer(passage(note)))
+        for tag, attributes in found.elements:
+            for name in ("src", "href", "poster", "srcset", "action", "data"):
+                value = attributes.get(name, "")
+                assert value.startswith(("data:", "#")) or not value, (tag, name, value[:80])
+        assert "url(http" not in found.source
+        assert found.open == []
+
+    def test_its_policy_admits_its_own_script_alone(self, note: Path) -> None:
+        found = shown(answer(passage(note)))
+        policy = found.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+        (script,) = [body for attributes, body in found.scripts if not attributes]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}'" in policy
+        assert policy.startswith("default-src 'none'")
+
+    def test_a_chip_leads_to_its_exhibit(self, note: Path) -> None:
+        found = shown(answer(passage(note)))
+        (chip,) = found.all("a", class_="chip")
+        assert chip["href"] == "#q1-e1"
+        assert chip["aria-label"].startswith("Exhibit 1: note.md")
+        assert found.all("li", id="q1-e1")
+        assert "[E1]" not in found.text
+        (claim,) = found.all("span", class_="claim")
+        assert claim["data-exhibits"] == "1"
+
+    def test_a_marker_without_exhibit_stays_words(self, note: Path) -> None:
+        found = shown(answer(passage(note), text="It is so [E7]."))
+        assert found.all("a", class_="chip") == []
+        assert "It is so [E7]." in found.text
+
+    def test_the_sentence_that_says_it_is_marked(self, note: Path) -> None:
+        assert "<mark>It is so.</mark>" in shown(answer(passage(note))).source
+
+    def test_exhibits_that_are_not_cited_are_folded(self, note: Path) -> None:
+        found = shown(answer(passage(note), passage(note, number=2)))
+        assert "1 more shown to the model, not cited" in found.text
+        assert len(found.all("li", class_="short")) == 1
+
+    def test_a_declined_question_shows_the_nearest_misses(self, note: Path) -> None:
+        found = shown(answer(passage(note), text="The collection does not say.", declined=True))
+        assert "Not answered by this collection" in found.text
+        assert "Nearest, but not answering it" in found.text
+        assert "1 declined" in found.text
+
+    def test_warnings_and_steps_are_shown(self, note: Path) -> None:
+        steps = (Step("search", 0.25, "3 lanes"), Step("answer", 1.5))
+        found = shown(answer(passage(note), warnings=("The reranker failed.",), trace=steps))
+        assert "The reranker failed." in found.text
+        assert "1.8 s Steps search 0.25 s 3 lanes answer 1.50 s" in found.text
+
+    def test_no_answers_is_a_page_too(self) -> None:
+        assert "0 questions" in shown().text
+
+    def test_ids_are_unique_over_answers(self, note: Path) -> None:
+        found = shown(answer(passage(note)), answer(passage(note)))
+        ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        assert {a["href"] for a in found.all("a", class_="chip")} == {"#q1-e1", "#q2-e1"}
+
+
+class TestUntrustedText:
+    def test_every_field_is_escaped(self, tmp_path: Path) -> None:
+        sound = write_audio(tmp_path / "a.wav", tone(2))
+        photo = tmp_path / "a.png"
+        plain((9, 9, 9)).save(photo)
+        words = (Word(ATTACK, 0.1, 0.5, 0.3), Word("so", 0.5, 0.9))
+        hostile: dict[str, Any] = {"text": ATTACK, "caption": ATTACK, "tags": (ATTACK, "b")}
+        evidence = (
+            exhibit(sound, TimeSpan(0, 1), "speech", modality="audio", words=words, **hostile),
+            exhibit(photo, ImageRegion(), "picture", number=2, modality="image", **hostile),
+            exhibit(photo, ImageRegion(), "picture", number=3, modality="image", **hostile),
+        )
+        evidence = tuple(
+            replace(e, hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), lanes=(Lane(ATTACK, 1, 1.0),)))
+            for e in evidence
+        )
+        text = f"{ATTACK} [E1][E2] {ATTACK}"
+        citations = (Citation(1, 0, len(ATTACK)), Citation(2, 3, 9))
+        found = shown(
+            Answer(ATTACK, text, citations, evidence, warnings=(ATTACK,), trace=(Step(ATTACK, 1.0, ATTACK),)),
+            Answer(ATTACK, ATTACK, (), evidence, declined=True),
+            title=ATTACK,
+        )
+        assert len(found.scripts) == 2
+        assert found.all("img", src="x") == []
+        assert not [a for _, a in found.elements if any(name.startswith("on") for name in a)]
+        assert "{{ 7*7 }}" in found.text
+        assert found.text.count("alert(1)") >= 12
+        assert found.media.keys() == {"m1"}
+
+    def test_nothing_can_close_the_json(self, note: Path) -> None:
+        found = shown(answer(passage(note, text="</script><script>alert(3)</script>")))
+        data, code = found.scripts
+        assert data[0] == {"type": "application/json", "id": "media"}
+        assert json.loads(data[1]) == {}
+        assert "alert(3)" not in data[1] + code[1]
+
+    def test_text_that_is_no_utf_8_scalar_is_no_error(self, note: Path) -> None:
+        page([answer(passage(note, text="null \0 and bell \a and bidi \u202e end"))], title="x").encode("utf-8")
+
+
+class TestMedia:
+    def test_a_page_is_shown_highlighted_with_its_words(self) -> None:
+        path = HERE / "collection" / "catalogue.pdf"
+        box = Box(0.13, 0.28, 0.74, 0.14)
+        found = shown(answer(exhibit(path, PageBox(3, box), "passage", text="They use spears. It is so.")))
+        (picture,) = [a for a in found.all("img") if a.get("src")]
+        assert picture["src"].startswith("data:image/jpeg;base64,")
+        assert "Passage · page 3" in found.text.replace("Passage ·  page", "Passage · page")
+        assert "<mark>It is so.</mark>" in found.source
+
+    def test_a_figure_has_its_page_too(self) -> None:
+        path = HERE / "collection" / "catalogue.pdf"
+        figure = exhibit(path, PageBox(4, Box(0.13, 0.28, 0.74, 0.35)), "figure", modality="image", caption="Figure 2.")
+        found = shown(answer(figure))
+        assert len([a for a in found.all("img") if a.get("src")]) == 2
+        assert found.all("img", class_="page")
+        assert found.all("img", alt="Figure")
+
+    def test_sound_starts_at_the_cited_second_and_its_words_have_times(self, tmp_path: Path) -> None:
+        path = write_audio(tmp_path / "a.wav", tone(6))
+        words = (Word(" It", 2.1, 2.3), Word("was", 2.3, 2.5, 0.2), Word("so.", 2.5, 2.9))
+        found = shown(answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", text="It was so.", words=words)))
+        (player,) = found.all("div", class_="player")
+        assert (player["data-start"], player["data-end"]) == ("2.000", "4.000")
+        assert len(found.all("audio")) == 1
+        spoken = [a for a in found.all("span") if "data-s" in a]
+        assert [a["data-s"] for a in spoken] == ["2.100", "2.300", "2.500"]
+        assert "unsure" in spoken[1]["class"]
+        assert found.media["m1"] == "data:audio/wav;base64," + base64.b64encode(path.read_bytes()).decode()
+
+    def test_times_count_from_the_start_of_a_cut_clip(self, tmp_path: Path) -> None:
+        path = write_audio(tmp_path / "a.flac", tone(6), codec="flac")
+        words = (Word("so", 2.5, 2.9),)
+        found = shown(answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", words=words)))
+        assert found.all("div", class_="player")[0]["data-start"] == "0.000"
+        assert [a["data-s"] for a in found.all("span") if "data-s" in a] == ["0.500"]
+
+    def test_a_film_is_in_the_page_once(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", [texture(1)] * 40, sound=silence(4))
+        frame = exhibit(path, FrameRegion(1.0), "frame", modality="video", meta={"end_s": 2.5})
+        speech = exhibit(path, TimeSpan(2, 3), "speech", modality="video")
+        found = shown(answer(frame), answer(speech))
+        assert len(found.all("video")) == 2
+        assert list(found.media) == ["m1"]
+        spans = [(a["data-start"], a["data-end"]) for a in found.all("div", class_="player")]
+        assert spans == [("1.000", "2.500"), ("2.000", "3.000")]
+        assert all(a["poster"].startswith("data:image/jpeg") for a in found.all("video"))
+
+    def test_over_the_budget_the_words_stay(self, tmp_path: Path) -> None:
+        path = write_audio(tmp_path / "a.wav", tone(6))
+        found = shown(
+            answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", text="It is so.")), media_bytes=1000
+        )
+        assert found.media == {}
+        assert "left out here" in found.text
+        assert "It is so." in found.text
+
+    def test_a_large_file_is_cut_to_the_cited_seconds(self, tmp_path: Path) -> None:
+        path = write_audio(tmp_path / "a.wav", tone(200))
+        found = shown(answer(exhibit(path, TimeSpan(100, 102), "speech", modality="audio")))
+        assert len(found.media["m1"]) < 100_000
+        assert found.media["m1"].startswith("data:audio/mp4")
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [(lambda path: path.unlink(), "no file"), (lambda path: path.write_text("another"), "has changed since")],
+    )
+    def test_a_file_that_is_not_what_was_indexed_is_not_shown(self, tmp_path: Path, change: Any, says: str) -> None:
+        path = tmp_path / "a.png"
+        plain((200, 0, 0)).save(path)
+        asked = answer(exhibit(path, ImageRegion(), "picture", modality="image", text="It is so."))
+        change(path)
+        found = shown(asked)
+        assert says in found.text
+        assert "It is so." in found.text
+        assert [a for a in found.all("img") if a.get("src")] == []
+
+    def test_a_hit_without_a_file(self, note: Path) -> None:
+        evidence = passage(note)
+        found = shown(answer(replace(evidence, hit=replace(evidence.hit, path=""))))
+        assert "No file is known for it any more." in found.text
+        assert "It is so." in found.text
+
+    def test_a_damaged_recording_keeps_its_words(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.mp3"
+        path.write_bytes(b"nothing")
+        found = shown(answer(exhibit(path, TimeSpan(0, 1), "speech", modality="audio", text="It is so.")))
+        assert "a.mp3" in found.text
+        assert found.all("p", class_="note")
+
+    def test_a_slide_is_its_words(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.pptx"
+        path.write_bytes(b"PK\3\4")
+        found = shown(answer(exhibit(path, PageBox(2), "passage", text="It is so.")))
+        assert "It is so." in found.text
+        assert found.all("p", class_="note") == []
+
+
+def test_every_colour_of_text_is_readable_on_its_ground() -> None:
+    """WCAG AA, 4.5 to 1, in light and dark."""
+    style = (Path(HERE).parent / "report" / "page.css").read_text(encoding="utf-8")
+    for scheme in re.findall(r":root \{([^}]*)\}", style):
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", scheme))
+        for ink in ("ink", "soft", "accent"):
+            for ground in ("paper", "card"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+        assert contrast(colours["ink"], colours["wash"]) >= 4.5
+        assert contrast(colours["accent"], colours["wash"]) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, contrast ratio."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
