@@ -107,7 +107,7 @@ def _html_mentions(text: str) -> Iterator[Mention]:
 
     if not re.search(r"<img\b", text, re.I):
         return
-    for image in BeautifulSoup(text, "html.parser")("img"):
+    for image in BeautifulSoup(text, "lxml")("img"):
         source = str(image.get("src") or "")
         yield source, str(image.get("alt") or "")
         yield source, str(image.get("title") or "")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.S)
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^>]*>", re.S)
+_LONG_SPACE = re.compile(r"\s{50,}")  # markdownify needs time by the square of its length
 # Parts of a web page that are not its content.
 _NOT_CONTENT = ("nav", "script", "style", "noscript", "template", "svg", "iframe", "form", "button")
 
@@ -46,7 +47,8 @@ def read_html(text: str) -> Prose:
     from bs4 import BeautifulSoup
     from markitdown.converters import HtmlConverter
 
-    soup = BeautifulSoup(text, "html.parser")
+    text = _LONG_SPACE.sub("\n", text)
+    soup = BeautifulSoup(text, "lxml")  # html.parser, which markitdown uses, needs hours for some broken pages
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for tag in soup(_NOT_CONTENT):
         tag.decompose()
@@ -65,7 +67,7 @@ def read_xml(text: str) -> Prose:
     Raises:
         DamagedMedia: not well formed, or it defines entities, which can expand without bound.
     """
-    blocks = list(_xml_blocks(parse_xml(text), level=1))
+    blocks = list(_xml_blocks(parse_xml(text), level=1, depth=0))
     return lay_out(blocks, _first_title(blocks))
 
 
@@ -167,7 +169,7 @@ def _words(token: Token, line_break: str) -> str:
     return re.sub(r"[ \t]+", " ", "".join(pieces)).strip()
 
 
-def _xml_blocks(element: Element, level: int) -> Iterator[Block]:
+def _xml_blocks(element: Element, level: int, depth: int) -> Iterator[Block]:
     name = _name(element)
     if name in _XML_SKIPPED:
         return
@@ -179,12 +181,12 @@ def _xml_blocks(element: Element, level: int) -> Iterator[Block]:
         yield from (Block(_text(title)) for title in element if _name(title) in ("title", "caption"))
     elif _is_record(element):
         yield Block(_record(element), "row")
-    elif _has_words(element) or not len(element) or level > _XML_DEPTH:
+    elif _has_words(element) or not len(element) or depth > _XML_DEPTH:
         yield Block(_text(element), "row" if name in ("item", "li") else "paragraph")
     else:
         titled = any(_name(child) in _XML_HEADINGS for child in element)
         for child in element:
-            yield from _xml_blocks(child, level if _name(child) in _XML_HEADINGS else level + titled)
+            yield from _xml_blocks(child, level if _name(child) in _XML_HEADINGS else level + titled, depth + 1)
 
 
 def _name(element: Element) -> str:

@@ -34,17 +34,17 @@ _BY_SUFFIX = {
     ".srt": "application/x-subrip",
 }
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".geojson", ".ipynb")
-_OPENING = re.compile(
-    r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+[^>\[]*(?:\[.*?\]\s*)?>|\s)*<(?:\w+:)?(\w+)", re.S | re.I
-)
+# What may stand before the first element of a marked-up text, and the end of each.
+_BEFORE_ROOT = (("<?", "?>"), ("<!--", "-->"), ("<!doctype", ">"))
+_ROOT = re.compile(r"<(?:\w+:)?(\w+)")
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z][\w.:-]{2,20})""", re.I)
 _MARKDOWN_SIGNS = (
     re.compile(r"^#{1,6} \S", re.M),
     re.compile(r"^(?:```|~~~)", re.M),
-    re.compile(r"!?\[[^\]\n]*\]\([^)\s]+[^)\n]*\)"),
-    re.compile(r"^\|?(?:\s*:?-{3,}:?\s*\|)+", re.M),
-    re.compile(r"\*\*\S[^*\n]*\*\*"),
-    re.compile(r"^\S.*\n(?:={3,}|-{3,})$", re.M),
+    re.compile(r"\[[^\[\]\n]{1,200}\]\([^()\s]{1,300}\)"),
+    re.compile(r"^\|?[ :]*-{3,}[ :]*\|", re.M),
+    re.compile(r"\*\*\w[^*\n]{0,200}\*\*"),
+    re.compile(r"\S\n(?:={3,}|-{3,})$", re.M),
 )
 
 
@@ -155,17 +155,35 @@ def _is_utf16(sample: bytes) -> bool:
 
 
 def _marked_up_media_type(text: str, suffix: str) -> str | None:
-    opening = _OPENING.match(text[:20_000])
+    start = _root_start(text)
+    opening = _ROOT.match(text, start)
     if not opening:
         return None
     root = opening.group(1).lower()
-    if root == "html" or re.match(r"\s*<!doctype html", text[:200], re.I):
+    if root == "html" or "<!doctype html" in text[:start].lower():
         return "text/html"
     if root == "svg":
         return "image/svg+xml"
-    if suffix == ".xml" or text.lstrip().startswith("<?xml") or not _HTML_ROOTS.fullmatch(root):
+    if suffix == ".xml" or text[:start].lstrip().startswith("<?xml") or not _HTML_ROOTS.fullmatch(root):
         return "application/xml"
     return "text/html"
+
+
+def _root_start(text: str) -> int:
+    """Where the first element can start: after white space, declarations and comments."""
+    position = 0
+    while True:
+        position = len(text) - len(text[position:].lstrip())
+        before = text[position : position + 9].lower()
+        end = next((end for start, end in _BEFORE_ROOT if before.startswith(start)), None)
+        if end is None:
+            return position
+        if before == "<!doctype" and "[" in text[position : text.find(">", position) + 1]:
+            end = "]>"
+        found = text.find(end, position)
+        if found < 0:
+            return len(text)
+        position = found + len(end)
 
 
 def _is_json(text: str, suffix: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Literal
 Kind = Literal["heading", "paragraph", "row", "figure"]
 
 _LEAST_WORDS, _GOOD_WORDS, _MOST_WORDS = 120, 200, 240
+_SHORT_WORDS = 8
 _CUT_IN_PARAGRAPH, _HEADING_INSIDE, _ENDS_IN_HEADING = 0.3, 0.5, 100.0
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
 # A word for counting: one ideograph, or up to 12 other characters, so that a URL or a base64 line counts as many.
@@ -110,7 +111,7 @@ def lay_out(blocks: Iterable[Block], title: str = "") -> Prose:
 
 def passages(prose: Prose) -> Iterator[Passage]:
     """Cut a document into passages, in order; together they hold every part."""
-    units = [unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part)]
+    units = _coalesced(unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part))
     cuts = _best_cuts(units)
     trail: dict[int, str] = {}
     for first, last in pairwise(cuts):
@@ -156,6 +157,22 @@ def _units(text: str, part: Part) -> Iterator[_Unit]:
     pieces = [piece for start, end in ranges for piece in _bounded(text, start, end)]
     for number, (start, end, words) in enumerate(pieces):
         yield _Unit(start, end, words, part.block, number == len(pieces) - 1)
+
+
+def _coalesced(units: Iterable[_Unit]) -> list[_Unit]:
+    """Short units made one, so that a table of a million numbers has not a million places to cut."""
+    merged: list[_Unit] = []
+    for unit in units:
+        last = merged[-1] if merged else None
+        if last and _is_short(last) and _is_short(unit) and last.block.page == unit.block.page:
+            merged[-1] = _Unit(last.start, unit.end, last.words + unit.words, unit.block, unit.ends_block)
+        else:
+            merged.append(unit)
+    return merged
+
+
+def _is_short(unit: _Unit) -> bool:
+    return unit.words < _SHORT_WORDS and unit.block.kind != "heading"
 
 
 def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
