@@ -1,1 +1,1 @@
-"""Prompts as files, so that they can be read, compared and changed without reading code."""
+"""What the language model is told: one Markdown file for each task, a section for each message."""

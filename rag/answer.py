@@ -1,56 +1,221 @@
-"""Evidence to an answer in which every statement is cited, or to a refusal."""
+"""From a question and hits to an answer in which every statement is cited, or to a refusal with the nearest misses.
+
+The way there is one generator, `GroundedAnswerer._talk`, that asks for what it needs from the language model; the
+drivers below it, sync, async and streaming, only pass that on.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rag.citations import MarkerStream, cite, neutralised, number
+from rag.citations import Cited, MarkerStream, cite, number, without_uncited
+from rag.errors import QueryError
+from rag.exhibits import Picture, described, plain, shares, where, with_pictures
 from rag.prompts import load
-from rag.rerank import Picture, describe
 from rag.types import Answer, Evidence, Hit, Step
 
 if TYPE_CHECKING:
     from rag.llms import Llm
 
 _ANSWER_TOKENS = 200
-_WORDS = 220
+# What a chat template adds to a message, generously.
+_MESSAGE_TOKENS = 12
+# An exhibit may fill so much of the context: 128 tokens of the bundled model's, 1.3 s of reading on 2 cores.
+_EXHIBIT_SHARE = 32
+# Of the context, for all that is counted: tokenizers of cloud models are known only roughly.
+_COUNTED_SHARE = 0.8
+_QUESTION_SHARE = 4
+_NEAREST_NAMED = 3
+_REFUSAL = "NOT FOUND"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    messages: list[dict[str, Any]]
+    exhibits: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    messages: list[dict[str, Any]]
+
+
+_Talk = Generator[_Write | _Judge, Any, Answer]
 
 
 class GroundedAnswerer:
-    """Answers from hits with a language model."""
+    """Answers questions from hits.
 
-    def __init__(self, llm: Llm, *, evidence_n: int, min_relevance: float, picture: Picture | None = None) -> None:
-        self._llm, self._evidence_n, self._min_relevance, self._picture = llm, evidence_n, min_relevance, picture
+    Args:
+        llm: the language model.
+        evidence_n: most exhibits that it is shown.
+        min_relevance: logit of Yes minus No: hits judged below it are not shown, and when all are, it declines.
+        min_support: the same for the question whether the exhibits really state the answer, asked after it is written.
+        picture: gives the pixels of a hit, or None, to a model that sees.
+
+    Every method raises `LLMError` when the model fails and `QueryError` when the question is too long.
+    """
+
+    def __init__(
+        self,
+        llm: Llm,
+        *,
+        evidence_n: int = 4,
+        min_relevance: float = 0.0,
+        min_support: float = 0.0,
+        picture: Picture | None = None,
+    ) -> None:
+        self._llm = llm
+        self._evidence_n = evidence_n
+        self._min_relevance = min_relevance
+        self._min_support = min_support
+        self._picture = picture
+
+    def answer(self, question: str, hits: Sequence[Hit]) -> Answer:
+        """An answer from these hits, best first, with each statement cited; or declined."""
+        *_, answer = self._driven(self._talk(question, hits), stream=False)
+        assert isinstance(answer, Answer)
+        return answer
 
     def stream(self, question: str, hits: Sequence[Hit]) -> Iterator[str | Answer]:
-        """Yield the answer's text in pieces, and last the whole `Answer`."""
-        evidence = number(hits[: self._evidence_n])
-        judged = [hit.relevance for hit in hits if hit.relevance is not None]
-        if not evidence or (judged and max(judged) < self._min_relevance):
-            yield from _declined(question, evidence)
-            return
+        """The text while it is written, then the `Answer`, which replaces it: it may lack what could not be cited."""
+        return self._driven(self._talk(question, hits), stream=True)
+
+    async def aanswer(self, question: str, hits: Sequence[Hit]) -> Answer:
+        """`answer` without blocking."""
+        answers = [item async for item in self._adriven(self._talk(question, hits), stream=False)]
+        assert isinstance(answers[-1], Answer)
+        return answers[-1]
+
+    def astream(self, question: str, hits: Sequence[Hit]) -> AsyncIterator[str | Answer]:
+        """`stream` without blocking."""
+        return self._adriven(self._talk(question, hits), stream=True)
+
+    def _talk(self, question: str, hits: Sequence[Hit]) -> _Talk:
+        evidence = number(self._worth_showing(hits))
+        if not evidence:
+            return self._declined(question, hits)
+        messages = self._messages(question, evidence)
         started = time.monotonic()
-        shown = "\n".join(f"[E{e.number}] {neutralised(describe(e.segment, _WORDS))}" for e in evidence)
-        prompt = load("answer", "exhibits", "question").render(exhibits=shown, question=question)
-        stream = MarkerStream(len(evidence))
-        written = ""
-        for piece in self._llm.stream([{"role": "user", "content": prompt}], max_tokens=_ANSWER_TOKENS):
-            if clean := stream.feed(piece):
-                written += clean
-                yield clean
-        if clean := stream.end():
-            written += clean
-            yield clean
-        cited = cite(written, len(evidence))
-        warnings = [f"A marker named no exhibit and was removed: {marker}" for marker in stream.unknown]
-        warnings += [f"Not cited: {cited.text[start:end]}" for start, end in cited.uncited]
-        steps = (Step("generate", time.monotonic() - started),)
-        yield Answer(question, cited.text, cited.citations, evidence, warnings=tuple(warnings), trace=steps)
+        cited, warnings = yield from self._cited(messages, len(evidence))
+        steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits")]
+        if not cited.citations:
+            return self._declined(question, hits, warnings, steps)
+        if self._llm.gives_logprobs:
+            started = time.monotonic()
+            asked = load("support").messages({"question": plain(question)})
+            support = yield _Judge([*messages, _said(cited.text), *asked])
+            steps.append(Step("check", time.monotonic() - started, f"support {support:+.1f}"))
+            if support < self._min_support:
+                reason = f"An answer was dropped because the exhibits do not state it: {cited.text}"
+                return self._declined(question, hits, [*warnings, reason], steps)
+        return Answer(question, cited.text, cited.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
+
+    def _cited(self, messages: list[dict[str, Any]], exhibits: int) -> Generator[_Write, str, tuple[Cited, list[str]]]:
+        """What the model wrote, without statements that it did not cite when asked twice."""
+        written = yield _Write(messages, exhibits)
+        if written.strip().upper().startswith(_REFUSAL):
+            return Cited(""), []
+        cited = cite(written, exhibits)
+        if cited.uncited or not cited.citations:
+            marks = " or ".join(f"[E{n}]" for n in range(1, exhibits + 1))
+            again = load("cite_again").messages({"marks": marks})
+            second = cite((yield _Write([*messages, _said(written), *again], exhibits)), exhibits)
+            if second.citations and not (cited.citations and second.uncited):
+                cited = second
+        warnings = [f"A marker that names no exhibit was removed: {marker}" for marker in cited.unknown]
+        warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
+        return without_uncited(cited, exhibits) if cited.uncited else cited, warnings
+
+    def _worth_showing(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The best hits; where some were judged, only those judged relevant enough."""
+        if any(hit.relevance is not None for hit in hits):
+            hits = [hit for hit in hits if hit.relevance is not None and hit.relevance >= self._min_relevance]
+        return list(hits[: self._evidence_n])
+
+    def _messages(self, question: str, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+        llm = self._llm
+        if llm.count_tokens(question) > llm.context_tokens // _QUESTION_SHARE:
+            raise QueryError("The question is too long for the language model; ask for one thing at a time.")
+        prompt = load("answer")
+        values = {"question": plain(question), "may_decline": not llm.gives_logprobs}
+        fixed = prompt.messages(values | {"exhibits": []})
+        taken = sum(llm.count_tokens(message["content"]) + _MESSAGE_TOKENS for message in fixed)
+        # Twice the answer: asked to cite again, the model is shown its first.
+        room = int(llm.context_tokens * _COUNTED_SHARE) - taken - 2 * _ANSWER_TOKENS - 8 * _MESSAGE_TOKENS
+        most = llm.context_tokens // _EXHIBIT_SHARE
+        hits = [exhibit.hit for exhibit in evidence]
+        needs = [llm.count_tokens(described(hit, question, llm.count_tokens, most)) for hit in hits]
+        given = shares(needs, max(room, 0))
+        shown = [described(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
+        return with_pictures(prompt.messages(values | {"exhibits": shown}), hits, llm, self._picture)
+
+    def _declined(
+        self, question: str, hits: Sequence[Hit], warnings: Sequence[str] = (), steps: Sequence[Step] = ()
+    ) -> Answer:
+        misses = number(hits[: self._evidence_n])
+        names = dict.fromkeys(where(exhibit.hit) for exhibit in misses[:_NEAREST_NAMED])
+        nearest = f" The nearest that it holds: {'; '.join(names)}." if names else ""
+        text = f"The collection does not answer this.{nearest}"
+        return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
+
+    def _driven(self, talk: _Talk, *, stream: bool) -> Iterator[str | Answer]:
+        step, streamed = _advanced(talk, None), False
+        while not isinstance(step, Answer):
+            if isinstance(step, _Judge):
+                step = _advanced(talk, self._llm.yes_no(step.messages))
+            elif not stream or streamed:
+                step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
+            else:
+                streamed, written, shown = True, "", MarkerStream(step.exhibits)
+                for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
+                    written += piece
+                    yield from _nonempty(shown.feed(piece))
+                yield from _nonempty(shown.end())
+                step = _advanced(talk, written)
+        if stream and not streamed:
+            yield step.text
+        yield step
+
+    async def _adriven(self, talk: _Talk, *, stream: bool) -> AsyncIterator[str | Answer]:
+        # Counting tokens and opening pictures is work for a thread.
+        step, streamed = await asyncio.to_thread(_advanced, talk, None), False
+        while not isinstance(step, Answer):
+            if isinstance(step, _Judge):
+                heard: str | float = await self._llm.ayes_no(step.messages)
+            elif not stream or streamed:
+                heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
+            else:
+                streamed, heard, shown = True, "", MarkerStream(step.exhibits)
+                async for piece in self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS):
+                    heard += piece
+                    for text in _nonempty(shown.feed(piece)):
+                        yield text
+                for text in _nonempty(shown.end()):
+                    yield text
+            step = await asyncio.to_thread(_advanced, talk, heard)
+        if stream and not streamed:
+            yield step.text
+        yield step
 
 
-def _declined(question: str, evidence: tuple[Evidence, ...]) -> Iterator[str | Answer]:
-    text = "The collection does not say."
-    yield text
-    yield Answer(question, text, evidence=evidence, declined=True, trace=(Step("decline", 0.0),))
+def _advanced(talk: _Talk, heard: str | float | None) -> _Write | _Judge | Answer:
+    """What the talk asks for next, or what it ended with."""
+    try:
+        return talk.send(heard)
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+
+
+def _nonempty(text: str) -> Iterator[str]:
+    if text:
+        yield text
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}

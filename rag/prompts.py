@@ -1,48 +1,76 @@
-"""Prompts are files: Markdown with Jinja placeholders, in the package `prompts`."""
+"""The prompts, from files of the package `prompts`: Jinja templates in Markdown, a section for each message.
+
+A file begins with ``{# variables: question, exhibit #}``; ``## system``, ``## user`` and ``## assistant`` on lines of
+their own begin the messages. The file is parted before anything is filled in, so no value can begin a message.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-
-from rag.errors import SettingsError
+from importlib import resources
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_VARIABLES = re.compile(r"\{# variables: ([\w, ]*) #\}\n")
+_ROLE = re.compile(r"^## (system|user|assistant)\n", re.M)
+
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and the names that it must be given."""
+    """A conversation with gaps.
+
+    Attributes:
+        name: name of its file.
+        variables: the gaps.
+        sections: role and template of each message.
+    """
 
     name: str
     variables: frozenset[str]
-    template: Template
+    sections: tuple[tuple[str, Template], ...]
 
-    def render(self, **values: Any) -> str:
-        """The prompt with its placeholders filled; raises SettingsError where the names do not fit."""
-        if set(values) != self.variables:
-            raise SettingsError(f"Prompt `{self.name}` takes {sorted(self.variables)}, not {sorted(values)}.")
-        return self.template.render(**values).strip()
+    def messages(self, values: Mapping[str, object]) -> list[dict[str, str]]:
+        """The conversation with its gaps filled.
+
+        Raises:
+            ValueError: a value is missing or has no gap.
+        """
+        if self.variables != set(values):
+            raise ValueError(f"prompt {self.name} takes {sorted(self.variables)}, given {sorted(values)}")
+        return [{"role": role, "content": template.render(values).strip()} for role, template in self.sections]
 
 
 @cache
-def load(name: str, *variables: str) -> Prompt:
-    """The prompt `prompts/NAME.md`, which must use exactly these variables.
+def load(name: str) -> Prompt:
+    """The prompt in the file ``prompts/<name>.md``.
 
     Raises:
-        SettingsError: there is no such prompt, or it uses other variables.
+        ValueError: it uses other variables than it declares.
+    """
+    return parse(name, resources.files("prompts").joinpath(f"{name}.md").read_text("utf-8"))
+
+
+def parse(name: str, text: str) -> Prompt:
+    """A prompt from the text of its file.
+
+    Raises:
+        ValueError: it declares no variables or has no messages, or uses other variables than it declares.
     """
     from jinja2 import Environment, StrictUndefined, meta
 
-    file = files("prompts") / f"{name}.md"
-    if not file.is_file():
-        raise SettingsError(f"There is no prompt `{name}`.")
-    text = file.read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
-    used = meta.find_undeclared_variables(environment.parse(text))
-    if used != set(variables):
-        raise SettingsError(f"Prompt `{name}` uses {sorted(used)}, not {sorted(variables)}.")
-    return Prompt(name, frozenset(variables), environment.from_string(text))
+    declared = _VARIABLES.match(text)
+    parts = _ROLE.split(text[declared.end() :]) if declared else []
+    if declared is None or len(parts) < 3 or parts[0].strip():
+        raise ValueError(f"prompt {name} must begin with its variables and the role of its first message")
+    variables = frozenset(re.findall(r"\w+", declared[1]))
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    used = meta.find_undeclared_variables(environment.parse("".join(parts[2::2])))
+    if used != variables:
+        raise ValueError(f"prompt {name} declares {sorted(variables)} and uses {sorted(used)}")
+    sections = zip(parts[1::2], parts[2::2], strict=True)
+    return Prompt(name, variables, tuple((role, environment.from_string(body)) for role, body in sections))

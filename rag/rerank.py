@@ -1,90 +1,137 @@
-"""The language model judges the best candidates: does this exhibit state the answer?
+"""The language model judges the best candidates of a search: does this exhibit state the answer?
 
-Pointwise, by the logit of Yes minus No, where the model gives log probabilities: the question comes first, so that the
-prompt's beginning is computed once (monoT5, Nogueira et al. 2020). Listwise, by a JSON permutation, where it does not.
+Pointwise, by the logit of Yes minus No, where the model gives log-probabilities (monoT5, Nogueira et al. 2020): the
+examples and the question come first, so that a model with a prompt cache reads them once. Listwise, as JSON, where it
+does not. What is not judged follows in the order of the search.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import LLMError
+from rag.exhibits import Picture, described, plain, with_pictures
 from rag.prompts import load
-from rag.segments import place
-from rag.types import Hit, Segment
+from rag.types import Hit, Kind
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from rag.llms import Llm
 
-Picture = Callable[[Hit], "Image | None"]
-_WORDS = 180  # of a candidate: about 240 tokens, a third of a second on 2 cores
-_ASKED = {
-    "passage": "Does the passage state the answer?",
-    "speech": "Does the speech state the answer?",
-    "sound": "Is this the recording asked for?",
-    "picture": "Is this the picture asked for?",
-    "figure": "Is this the picture asked for?",
-    "frame": "Is this the picture asked for?",
-}
+# Of each candidate; each token read costs 10 ms with the bundled model.
+_SHOWN_TOKENS = 96
+_LIST_REPLY_TOKENS = 400
+# Requests to a server at a time.
+_AT_ONCE = 8
+# Added to the logits of a kind, so that 0 parts what answers from what does not: asked about tags, the model says Yes
+# more rarely than it should.
+_LEANING: dict[Kind, float] = {"passage": 0.0, "speech": 0.0, "sound": 1.0, "picture": 1.0, "figure": 1.0, "frame": 1.0}
+# A listed verdict counts as a probability of 99 %: its logit.
+_CERTAIN = 4.6
 
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """A permutation of the hits that were given, and what went wrong on the way."""
+    """A permutation of the hits that were given, those judged first, and what went wrong on the way."""
 
     hits: tuple[Hit, ...]
     warnings: tuple[str, ...] = ()
 
 
 def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, picture: Picture | None = None) -> Reranked:
-    """Order the first `top_n` hits by the model's judgement; the others follow as they were.
+    """Judges the first `top_n` hits and puts them in the order of their relevance, which is set on them.
 
-    No hit is ever lost. Where the model fails, the order stays and a warning says so.
+    Where the model fails, the order stays and a warning says so. Without words to judge by, nothing is judged.
+
+    Args:
+        question: what is asked, in words.
+        hits: candidates, best first.
+        llm: the language model.
+        top_n: how many to judge; the others keep their order behind them.
+        picture: gives the pixels of a hit, or None, to a model that sees.
     """
-    head, tail = list(hits[:top_n]), list(hits[top_n:])
-    if not head or not question.strip():
+    judged = hits[:top_n] if question.strip() else ()
+    if not judged:
         return Reranked(tuple(hits))
     try:
-        judged = _pointwise(question, head, llm, picture) if llm.gives_logprobs else _listwise(question, head, llm)
+        if llm.gives_logprobs:
+            logits = [llm.yes_no(_pointwise(question, hit, llm, picture)) for hit in judged]
+            return _by_logits(hits, logits)
+        reply = llm.complete(_listwise(question, judged, llm, picture), **_LIST_REPLY)
+        return _by_list(hits, reply.text, len(judged))
     except LLMError as error:
-        return Reranked(tuple(hits), (f"The reranker failed, so the order is that of the search: {error}",))
-    return Reranked((*judged, *tail))
+        return _failed(hits, error)
 
 
-def describe(segment: Segment, words: int = _WORDS) -> str:
-    """An exhibit in words, as a model that does not see is shown it."""
-    where = ", ".join(part for part in (segment.title, place(segment)) if part)
-    if segment.kind in ("picture", "figure", "frame"):
-        parts = [f"A {segment.kind}, {where}.", segment.caption and f"Caption: {segment.caption}"]
-        parts += [segment.tags and f"Looks like: {', '.join(segment.tags)}.", segment.text and f"It reads: {segment.text}"]
-    else:
-        parts = [f"{segment.kind.capitalize()}, {where}:", segment.caption, segment.text]
-    return " ".join(" ".join(str(part) for part in parts if part).split()[:words])
+async def arerank(
+    question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, picture: Picture | None = None
+) -> Reranked:
+    """`rerank` without blocking; a server is asked about several hits at once."""
+    judged = hits[:top_n] if question.strip() else ()
+    if not judged:
+        return Reranked(tuple(hits))
+    slots = asyncio.Semaphore(_AT_ONCE)
 
+    async def judge(hit: Hit) -> float:
+        async with slots:
+            return await llm.ayes_no(await asyncio.to_thread(_pointwise, question, hit, llm, picture))
 
-def _pointwise(question: str, hits: list[Hit], llm: Llm, picture: Picture | None) -> list[Hit]:
-    examples = load("rerank").render()
-    judged = []
-    for hit in hits:
-        words = f"Question: {question}\nExhibit: {describe(hit.segment)}\n{_ASKED[hit.segment.kind]}"
-        messages: list[dict[str, Any]] = [{"role": "system", "content": examples}, {"role": "user", "content": words}]
-        judged.append(replace(hit, relevance=llm.yes_no(messages)))
-    return sorted(judged, key=lambda hit: -(hit.relevance or 0.0))
-
-
-def _listwise(question: str, hits: list[Hit], llm: Llm) -> list[Hit]:
-    shown = "\n".join(f"{n}. {describe(hit.segment)}" for n, hit in enumerate(hits, 1))
-    schema = {"type": "object", "properties": {"order": {"type": "array", "items": {"type": "integer"}}}}
-    prompt = load("rerank_list", "question", "shown").render(question=question, shown=shown)
-    answered = llm.complete([{"role": "user", "content": prompt}], max_tokens=200, schema=schema).text
     try:
-        order = [int(number) - 1 for number in json.loads(answered)["order"]]
+        if llm.gives_logprobs:
+            return _by_logits(hits, await asyncio.gather(*map(judge, judged)))
+        prompt = await asyncio.to_thread(_listwise, question, judged, llm, picture)
+        return _by_list(hits, (await llm.acomplete(prompt, **_LIST_REPLY)).text, len(judged))
+    except LLMError as error:
+        return _failed(hits, error)
+
+
+_LIST_REPLY: dict[str, Any] = {
+    "max_tokens": _LIST_REPLY_TOKENS,
+    "schema": {
+        "type": "object",
+        "properties": {name: {"type": "array", "items": {"type": "integer"}} for name in ("order", "answering")},
+        "required": ["order", "answering"],
+        "additionalProperties": False,
+    },
+}
+
+
+def _pointwise(question: str, hit: Hit, llm: Llm, picture: Picture | None) -> list[dict[str, Any]]:
+    shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
+    values = {"question": plain(question), "exhibit": shown, "kind": hit.segment.kind}
+    return with_pictures(load("rerank").messages(values), [hit], llm, picture)
+
+
+def _listwise(question: str, hits: Sequence[Hit], llm: Llm, picture: Picture | None) -> list[dict[str, Any]]:
+    shown = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in hits]
+    values = {"question": plain(question), "exhibits": shown}
+    return with_pictures(load("rerank_list").messages(values), hits, llm, picture)
+
+
+def _by_logits(hits: Sequence[Hit], logits: Sequence[float]) -> Reranked:
+    judged = [
+        replace(hit, relevance=logit + _LEANING[hit.segment.kind]) for hit, logit in zip(hits, logits, strict=False)
+    ]
+    judged.sort(key=lambda hit: -(hit.relevance or 0.0))
+    return Reranked((*judged, *hits[len(judged) :]))
+
+
+def _by_list(hits: Sequence[Hit], reply: str, judged: int) -> Reranked:
+    """The order that the model wrote; what it forgot follows, what it made up or said twice is left out."""
+    try:
+        said = json.loads(reply)
+        order, answering = ([int(n) - 1 for n in said[name]] for name in ("order", "answering"))
     except (ValueError, KeyError, TypeError):
-        order = []
-    kept = list(dict.fromkeys(number for number in order if 0 <= number < len(hits)))
-    return [hits[n] for n in [*kept, *(n for n in range(len(hits)) if n not in kept)]]
+        return _failed(hits, LLMError(f"its ranking cannot be read: {reply[:80]!r}"))
+    kept = list(dict.fromkeys(n for n in [*answering, *order, *range(judged)] if 0 <= n < judged))
+    ranked = [replace(hits[n], relevance=_CERTAIN if n in answering else -_CERTAIN) for n in kept]
+    return Reranked((*ranked, *hits[judged:]))
+
+
+def _failed(hits: Sequence[Hit], error: LLMError) -> Reranked:
+    return Reranked(
+        tuple(hits), (f"The language model could not judge the hits, so their order is the search's. {error}",)
+    )

@@ -1,0 +1,164 @@
+"""What a language model is shown of a hit: what it is, where it is, and the sentences that matter to the question.
+
+Everything here is one line without markers or chat tokens, so that text in a file can pass for nothing but itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.citations import neutralised, sentences
+from rag.errors import MediaError
+from rag.segments import place
+from rag.types import CharSpan, Hit, Kind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from rag.llms import Llm
+
+Count = Callable[[str], int]
+# The pixels of a hit; None for words and sound. May raise MediaError.
+Picture = Callable[[Hit], "Image | None"]
+
+_NOUNS: dict[Kind, str] = {
+    "passage": "Passage",
+    "speech": "Speech",
+    "sound": "Sound",
+    "picture": "Picture",
+    "figure": "Figure",
+    "frame": "Video frame",
+}
+_WORD = re.compile(r"\w+")
+# Words are compared by their beginnings, so that "feeds" finds "feed".
+_STEM = 4
+_MOST_TAGS = 5
+_LEAST_TOKENS = 8
+
+
+def where(hit: Hit) -> str:
+    """A hit's place in words for people: ``page 3 of x.pdf``, ``0:12–0:31 of y.mp3``, ``photo.jpg``."""
+    spot = place(hit.segment)
+    return f"{spot} of {_name(hit)}" if spot else _name(hit)
+
+
+def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
+    """A hit in words, in at most `most_tokens`: what it is, where it is, and what it says of the question.
+
+    Where the budget is too small for that, a few words of it are given all the same.
+    """
+    segment = hit.segment
+    # Numbers of characters mean nothing to a model; headings do.
+    spot = _name(hit) if isinstance(segment.locator, CharSpan) else where(hit)
+    heading = segment.title.partition(" › ")[2]
+    head = ", ".join(part for part in (_NOUNS[segment.kind], spot, heading) if part)
+    if segment.kind in ("passage", "speech"):
+        said = excerpt(segment.searchable_text, question, count, max(most_tokens - count(head), _LEAST_TOKENS))
+        return plain(f"{head}: {said}")
+    tags = f"Looks like: {', '.join(segment.tags[:_MOST_TAGS])}." if segment.tags else ""
+    left = max(most_tokens - count(f"{head}. {tags}"), _LEAST_TOKENS)
+    caption = excerpt(segment.caption, question, count, left)
+    left -= count(caption)
+    text = excerpt(segment.text, question, count, left) if left > _LEAST_TOKENS else ""
+    parts = [f"{head}.", tags, caption and f"Caption: {caption}", text and f"Text in it: {text}"]
+    return plain(" ".join(part for part in parts if part))
+
+
+def plain(text: str) -> str:
+    """A text on one line, without anything that passes for a marker or a chat token."""
+    return " ".join(neutralised(text).split())
+
+
+def with_pictures(
+    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, picture: Picture | None
+) -> list[dict[str, Any]]:
+    """The messages, the last with the pictures of the hits before its words, for a model that sees.
+
+    A picture whose file cannot be read is left out: its description stays.
+    """
+    from rag.llms import picture_part
+
+    written = [dict(message) for message in messages]
+    if picture is None or not llm.sees_images:
+        return written
+    seen: list[dict[str, Any]] = []
+    for hit in hits:
+        try:
+            pixels = picture(hit)
+        except MediaError:
+            continue
+        if pixels is not None:
+            seen += [{"type": "text", "text": f"{where(hit)}:"}, picture_part(pixels)]
+    if seen:
+        written[-1]["content"] = [*seen, {"type": "text", "text": written[-1]["content"]}]
+    return written
+
+
+def excerpt(text: str, question: str, count: Count, most_tokens: int) -> str:
+    """The run of whole sentences, within `most_tokens`, that covers most of the question's words; the first of equals.
+
+    A word counts less the more sentences hold it.
+    """
+    pieces = list(_pieces(text, count, most_tokens))
+    sizes = [count(piece) for piece in pieces]
+    if sum(sizes) <= most_tokens:
+        return " ".join(pieces)
+    asked = _stems(question)
+    held = [_stems(piece) & asked for piece in pieces]
+    common = Counter(stem for stems in held for stem in stems)
+
+    def covered(run: tuple[int, int]) -> float:
+        return sum(1 / common[stem] for stem in set().union(*held[run[0] : run[1]]))
+
+    first, end = max(_runs(sizes, most_tokens), key=covered)
+    return " ".join(pieces[first:end])
+
+
+def shares(needs: Sequence[int], budget: int) -> list[int]:
+    """A budget parted fairly: whoever needs less than an equal share leaves the rest to the others."""
+    given = [0] * len(needs)
+    for left, n in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        given[n] = min(needs[n], budget // (len(needs) - left))
+        budget -= given[n]
+    return given
+
+
+def _name(hit: Hit) -> str:
+    return Path(hit.path).name or hit.segment.title or "an unnamed file"
+
+
+def _runs(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """For each first sentence, the longest run from there that fits; at least one sentence."""
+    runs = []
+    for first in range(len(sizes)):
+        end, total = first + 1, sizes[first]
+        while end < len(sizes) and total + sizes[end] <= most:
+            total += sizes[end]
+            end += 1
+        runs.append((first, end))
+    return runs
+
+
+def _pieces(text: str, count: Count, most_tokens: int) -> Iterator[str]:
+    """The sentences; one over the budget is halved, at a space where there is one, until its parts fit."""
+    for start, end in sentences(text):
+        yield from _halved(" ".join(text[start:end].split()), count, most_tokens)
+
+
+def _halved(text: str, count: Count, most_tokens: int) -> Iterator[str]:
+    if len(text) < 2 or count(text) <= most_tokens:
+        yield text
+        return
+    middle = len(text) // 2
+    space = text.find(" ", middle)
+    cut = space if 0 < space < len(text) - 1 else middle
+    yield from _halved(text[:cut].strip(), count, most_tokens)
+    yield from _halved(text[cut:].strip(), count, most_tokens)
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:_STEM] for word in _WORD.findall(text.lower()) if len(word) > 2}

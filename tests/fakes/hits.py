@@ -1,0 +1,26 @@
+"""Hits as a search would give them."""
+
+from __future__ import annotations
+
+from rag.types import Hit, ImageRegion, PageBox, Segment, TimeSpan
+
+
+def passage(text: str, page: int = 1, name: str = "birds.pdf", relevance: float | None = None) -> Hit:
+    """A passage on a page."""
+    segment = Segment(f"asset {name}", page, "text", "passage", PageBox(page), text=text, title=name)
+    return Hit(segment, 1.0, f"/media/{name}", relevance=relevance)
+
+
+def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> Hit:
+    """Words spoken in a recording."""
+    return Hit(
+        Segment(f"asset {name}", 0, "audio", "speech", TimeSpan(start_s, end_s), text=text), 1.0, f"/media/{name}"
+    )
+
+
+def picture(name: str, *tags: str, caption: str = "", text: str = "", relevance: float | None = None) -> Hit:
+    """A picture with what a classifier saw in it."""
+    segment = Segment(
+        f"asset {name}", 0, "image", "picture", ImageRegion(), text=text, caption=caption, tags=tags, title=name
+    )
+    return Hit(segment, 1.0, f"/media/{name}", relevance=relevance)

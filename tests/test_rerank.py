@@ -1,0 +1,145 @@
+"""Always a permutation; judged by logits or by list; failures keep the order and are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from rag.config import Settings
+from rag.errors import DamagedMedia, LLMError, LLMUnavailable
+from rag.llms import Llm
+from rag.rerank import Reranked, arerank, rerank
+from rag.types import Hit
+from tests.fakes.hits import passage, picture, speech
+from tests.fakes.llms import ScriptedLlm, pictures_of, text_of
+
+HITS = [passage(f"Fact number {n}.", n) for n in range(1, 7)]
+
+
+def pages(reranked: Reranked) -> list[int]:
+    return [hit.segment.ordinal for hit in reranked.hits]
+
+
+def prefers(*facts: int) -> Callable[[str], float]:
+    """A logit that is larger the earlier the fact in the prompt is named here."""
+    return lambda prompt: next((9.0 - n for n, fact in enumerate(facts) if f"Fact number {fact}." in prompt), -5.0)
+
+
+def test_best_judged_first_the_rest_as_found() -> None:
+    reranked = rerank("Which fact?", HITS, ScriptedLlm(logit=prefers(3, 2)), top_n=4)
+    assert pages(reranked) == [3, 2, 1, 4, 5, 6]
+    assert [hit.relevance for hit in reranked.hits] == [9.0, 8.0, -5.0, -5.0, None, None]
+    assert reranked.warnings == ()
+
+
+def test_question_comes_before_what_differs() -> None:
+    llm = ScriptedLlm()
+    rerank("Which fact?", HITS, llm, top_n=2)
+    first, second = (text_of(messages[-1]) for messages in llm.asked)
+    assert llm.asked[0][:-1] == llm.asked[1][:-1]
+    assert first.partition("Fact number")[0].startswith("Question: Which fact?")
+    assert first != second
+
+
+def test_nothing_to_judge_by() -> None:
+    for question, top_n, hits in (("  ", 3, HITS), ("Which?", 0, HITS), ("Which?", 3, [])):
+        llm = ScriptedLlm()
+        assert rerank(question, hits, llm, top_n=top_n) == Reranked(tuple(hits))
+        assert not llm.asked
+
+
+@pytest.mark.parametrize("gives_logprobs", [True, False])
+def test_failure_keeps_the_order_and_is_told(gives_logprobs: bool) -> None:
+    def fails(prompt: str) -> LLMError:
+        return LLMUnavailable("The server is down.")
+
+    reranked = rerank("Which?", HITS, ScriptedLlm(fails, fails, gives_logprobs=gives_logprobs), top_n=3)
+    assert reranked.hits == tuple(HITS)
+    assert "The server is down." in reranked.warnings[0]
+
+
+def test_lists_where_there_are_no_logprobs() -> None:
+    llm = ScriptedLlm(lambda prompt: '{"order":[2,3,1],"answering":[3]}', gives_logprobs=False)
+    reranked = rerank("Which?", HITS, llm, top_n=3)
+    assert pages(reranked) == [3, 2, 1, 4, 5, 6]
+    relevance = [hit.relevance for hit in reranked.hits]
+    assert relevance[0] is not None
+    assert relevance[0] > 0
+    assert relevance[1] == relevance[2] == -relevance[0]
+    assert relevance[3:] == [None, None, None]
+
+
+@pytest.mark.parametrize("reply", ["", "Doc: 2", "[2, 1]", '{"order": 2}', '{"order": ["x"], "answering": []}', "null"])
+def test_unreadable_list_keeps_the_order_and_is_told(reply: str) -> None:
+    reranked = rerank("Which?", HITS, ScriptedLlm(lambda prompt: reply, gives_logprobs=False), top_n=3)
+    assert reranked.hits == tuple(HITS)
+    assert reranked.warnings
+
+
+@given(st.lists(st.integers(-3, 12), max_size=12), st.lists(st.integers(-3, 12), max_size=4), st.integers(0, 8))
+def test_any_list_gives_a_permutation(order: list[int], answering: list[int], top_n: int) -> None:
+    reply = json.dumps({"order": order, "answering": answering}, separators=(",", ":"))
+    llm = ScriptedLlm(lambda prompt: reply, gives_logprobs=False)
+    reranked = rerank("Which?", HITS, llm, top_n=top_n)
+    assert sorted(pages(reranked)) == [1, 2, 3, 4, 5, 6]
+    assert pages(reranked)[top_n:] == [1, 2, 3, 4, 5, 6][top_n:]
+
+
+def test_pictures_go_to_models_that_see() -> None:
+    def pixels(hit: Hit) -> Image.Image | None:
+        if hit.path.endswith("gone.jpg"):
+            raise DamagedMedia("gone.jpg is truncated.")
+        return Image.new("RGB", (8, 8)) if hit.segment.kind == "picture" else None
+
+    hits = [picture("a.jpg", "goldfinch"), picture("gone.jpg", "teapot"), passage("Birds.")]
+    seeing, blind = ScriptedLlm(sees_images=True), ScriptedLlm()
+    rerank("Which picture shows a bird?", hits, seeing, top_n=3, picture=pixels)
+    rerank("Which picture shows a bird?", hits, blind, top_n=3, picture=pixels)
+    assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
+    assert all("Is this the picture asked for?" in text_of(messages[-1]) for messages in blind.asked[:2])
+    listing = ScriptedLlm(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
+    rerank("Which picture shows a bird?", hits, listing, top_n=3, picture=pixels)
+    assert len(pictures_of(listing.asked[0][-1])) == 1
+
+
+@pytest.mark.parametrize("gives_logprobs", [True, False])
+async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
+    def reply(prompt: str) -> str:
+        return '{"order":[2,3,1],"answering":[3]}'
+
+    llm = ScriptedLlm(reply, prefers(3, 2), gives_logprobs=gives_logprobs)
+    assert await arerank("Which?", HITS, llm, top_n=4) == rerank("Which?", HITS, llm, top_n=4)
+    assert await arerank(" ", HITS, llm, top_n=4) == Reranked(tuple(HITS))
+    failing = ScriptedLlm(lambda _: LLMError("no"), lambda _: LLMError("no"), gives_logprobs=gives_logprobs)
+    assert (await arerank("Which?", HITS, failing, top_n=4)).warnings
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Llm:
+    settings = Settings.load()
+    return Llm(settings.llm, home=settings.home, threads=settings.threads)
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [
+        ("What do kestrels eat?", 1),
+        ("Which picture shows a bird?", 3),
+        ("Who stood in the water?", 2),
+    ],
+)
+def test_bundled_model_finds_what_answers(bundled: Llm, question: str, best: int) -> None:
+    hits: Sequence[Hit] = [
+        passage("The kestrel is a bird of prey. It hovers in the wind.", 1),
+        passage("Kestrels feed mainly on voles, and in summer on insects.", 2),
+        speech("We came to the river. There was a heron, quite still, in the shallow water.", 4, 12),
+        picture("IMG_1.jpg", "goldfinch", "brambling", "house finch"),
+        picture("IMG_2.jpg", "teapot", "cup", "tray"),
+    ]
+    found = rerank(question, hits, bundled, top_n=5).hits[0]
+    assert found.segment == hits[best].segment
