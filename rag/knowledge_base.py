@@ -362,18 +362,8 @@ class KnowledgeBase:
         return list(judged.hits), tuple(judged.warnings)
 
     def _located(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The hits with their files, and with the spoken words that rankings leave out."""
         paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
-        whole = self._index.read([segment_id(hit.segment) for hit in hits])
-        found = {segment_id(segment): segment for segment in whole}
-        return [
-            replace(
-                hit,
-                segment=found.get(segment_id(hit.segment), hit.segment),
-                path=next(iter(paths.get(hit.segment.asset_id, ())), ""),
-            )
-            for hit in hits
-        ]
+        return [replace(hit, path=next(iter(paths.get(hit.segment.asset_id, ())), "")) for hit in hits]
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
