@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from ingest.archive import check_archive, pictures
 from ingest.markup import markdown_blocks, table_rows
@@ -89,9 +90,9 @@ def read_xlsx(path: Path) -> Prose:
     check_archive(path)
     blocks: list[Block] = []
     cells = 0
-    with _mapped_errors(), warnings.catch_warnings():
+    with _mapped_errors(), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # openpyxl warns of each extension that it does not know
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         for number, sheet in enumerate(book.worksheets, start=1):
             table = []
             for row in sheet.iter_rows(values_only=True):
@@ -113,8 +114,8 @@ def slide_pictures(path: Path) -> list[SlidePicture]:
     """
     import pptx
 
-    with _mapped_errors():
-        show = pptx.Presentation(str(path))
+    with _mapped_errors(), path.open("rb") as file:
+        show = pptx.Presentation(file)
         width, height = show.slide_width or 1, show.slide_height or 1
         found = []
         for number, slide in enumerate(show.slides, start=1):
@@ -164,6 +165,7 @@ def _mapped_errors() -> Iterator[None]:
         ArithmeticError,
         AssertionError,
         AttributeError,
+        ExpatError,
         EOFError,
         LookupError,
         OSError,

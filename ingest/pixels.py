@@ -17,6 +17,18 @@ from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 SEGMENT_PX = 768  # longest side of the pixels that go to the encoder
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF")
 _DRAFT_PX = 2000  # a larger JPEG is decoded at a half, a quarter or an eighth, while it stays above this
+# What Pillow's decoders raise for malformed files, found by flipping bytes; libavif's errors are RuntimeErrors.
+_PILLOW_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
 _WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -38,7 +50,7 @@ def opened(file: Path | IO[bytes], max_pixels: int) -> Iterator[ImageFile.ImageF
                 yield image
     except UnidentifiedImageError as error:
         raise DamagedMedia("It cannot be read as a picture; it is truncated or malformed.") from error
-    except (OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, struct.error) as error:
+    except _PILLOW_ERRORS as error:
         raise DamagedMedia(f"It cannot be decoded ({error}); it is truncated or malformed.") from error
     except MemoryError as error:
         raise MediaTooLarge("It needs more memory than there is; scale it down.") from error
