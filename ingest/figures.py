@@ -56,15 +56,19 @@ def figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[Box]) 
     """
     texts = list(paragraphs(lines))
     captions = [p for p in texts if CAPTION.match(p.text) and not p.text.lower().startswith("tab")]
-    found: dict[int, list[Box]] = {}
-    alone: list[Box] = []
-    for box in _merged([box for box in _picture_boxes(page) if box not in repeated]):
-        if _is_figure(box, lines):
-            caption = _caption_of(box, captions)
-            alone, found = ([*alone, box], found) if caption is None else (alone, _added(found, caption, box))
-    made = [_figure(union(boxes), captions[n].text, lines) for n, boxes in found.items()]
-    made += [_figure(box, _nearest_words(box, texts), lines) for box in alone]
-    unmatched = [p for n, p in enumerate(captions) if n not in found]
+    pictures = [
+        box for box in _merged([b for b in _picture_boxes(page) if b not in repeated]) if _is_figure(box, lines)
+    ]
+    captioned: dict[int, list[Box]] = {}
+    made = []
+    for box in pictures:
+        number = _caption_of(box, captions)
+        if number is None:
+            made.append(_figure(box, _nearest_words(box, texts), lines))
+        else:
+            captioned.setdefault(number, []).append(box)
+    made += [_figure(union(boxes), captions[number].text, lines) for number, boxes in captioned.items()]
+    unmatched = [caption for number, caption in enumerate(captions) if number not in captioned]
     made += [_figure(box, caption, lines) for box, caption in _drawings(page, unmatched, texts)]
     return sorted(made, key=lambda figure: (figure.box.y, figure.box.x))
 
@@ -152,10 +156,6 @@ def _caption_of(box: Box, captions: Sequence[Paragraph]) -> int | None:
         if overlap > 0.3 * min(box.w, caption.box.w) and -0.02 < gap < _CAPTION_GAP:
             best = min(best or (gap, number), (gap, number))
     return best[1] if best else None
-
-
-def _added(found: dict[int, list[Box]], caption: int, box: Box) -> dict[int, list[Box]]:
-    return found | {caption: [*found.get(caption, []), box]}
 
 
 def _nearest_words(box: Box, texts: Sequence[Paragraph]) -> str:
