@@ -1,4 +1,4 @@
-"""Grounded answers: each statement cited, budgets kept, refusals with the nearest misses, evidence that gives orders."""
+"""Grounded answers: every statement cited, budgets kept, refusals with the nearest misses, evidence giving orders."""
 
 from __future__ import annotations
 
