@@ -178,6 +178,14 @@ class TestPage:
         assert "The reranker failed." in found.text
         assert "1.8 s Steps search 0.25 s 3 lanes answer 1.50 s" in found.text
 
+    def test_a_total_is_not_added_to_its_parts(self, note: Path) -> None:
+        steps = (Step("search", 0.2), Step("total", 1.2), Step("answer", 1.0))
+        assert "1.2 s Steps" in shown(answer(passage(note), trace=steps)).text
+
+    def test_the_question_does_not_decide_what_is_marked(self, note: Path) -> None:
+        asked = replace(answer(passage(note)), question="Was it late and nobody knew? It was late.")
+        assert "<mark>It is so.</mark>" in shown(asked).source
+
     def test_no_answers_is_a_page_too(self) -> None:
         assert "0 questions" in shown().text
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from rag.report.exhibits import Album, Exhibit
-from rag.types import Answer, Evidence
+from rag.types import Answer, Evidence, Step
 
 _MARKER = re.compile(r"\[E(\d{1,3})\]")
 
@@ -35,7 +35,7 @@ class AnswerView:
         others: the exhibits that the model was shown and did not cite; the nearest misses of a declined question.
         warnings: what went wrong on the way.
         steps: name, seconds and note of each step.
-        seconds: of all steps.
+        seconds: of the whole way.
     """
 
     anchor: str
@@ -66,14 +66,20 @@ def answer_view(answer: Answer, number: int, album: Album) -> AnswerView:
         others=tuple(shown for n, shown in exhibits.items() if n not in used),
         warnings=answer.warnings,
         steps=tuple((step.name, step.seconds, step.note) for step in answer.trace),
-        seconds=sum(step.seconds for step in answer.trace),
+        seconds=_seconds(answer.trace),
     )
 
 
+def _seconds(trace: Sequence[Step]) -> float:
+    """Of the whole way: the step that says so, or else all of them together."""
+    total = [step.seconds for step in trace if step.name == "total"]
+    return total[0] if total else sum(step.seconds for step in trace)
+
+
 def _statement(answer: Answer, evidence: Evidence) -> str:
-    """The words of the answer that rest on an exhibit, with those of the question."""
+    """The words of the answer that rest on an exhibit; the question where none do."""
     said = [answer.text[c.start : c.end] for c in answer.citations if c.exhibit == evidence.number]
-    return _MARKER.sub(" ", " ".join([*said, answer.question]))
+    return _MARKER.sub(" ", " ".join(said)) or answer.question
 
 
 def _pieces(answer: Answer, exhibits: Mapping[int, Exhibit]) -> Iterator[Piece]:
