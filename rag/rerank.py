@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rag.errors import LLMError
 from rag.exhibits import Picture, described, plain, with_pictures
 from rag.prompts import load
-from rag.types import Hit, Kind
+from rag.types import Hit
 
 if TYPE_CHECKING:
     from rag.llms import Llm
@@ -26,9 +26,6 @@ _SHOWN_TOKENS = 96
 _LIST_REPLY_TOKENS = 400
 # Requests to a server at a time.
 _AT_ONCE = 8
-# Added to the logits of a kind, so that 0 parts what answers from what does not: asked about tags, the model says Yes
-# more rarely than it should.
-_LEANING: dict[Kind, float] = {"passage": 0.0, "speech": 0.0, "sound": 1.0, "picture": 1.0, "figure": 1.0, "frame": 1.0}
 # A listed verdict counts as a probability of 99 %: its logit.
 _CERTAIN = 4.6
 
@@ -101,7 +98,7 @@ _LIST_REPLY: dict[str, Any] = {
 
 def _pointwise(question: str, hit: Hit, llm: Llm, picture: Picture | None) -> list[dict[str, Any]]:
     shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
-    values = {"question": plain(question), "exhibit": shown, "kind": hit.segment.kind}
+    values = {"question": plain(question), "exhibit": shown}
     return with_pictures(load("rerank").messages(values), [hit], llm, picture)
 
 
@@ -112,9 +109,7 @@ def _listwise(question: str, hits: Sequence[Hit], llm: Llm, picture: Picture | N
 
 
 def _by_logits(hits: Sequence[Hit], logits: Sequence[float]) -> Reranked:
-    judged = [
-        replace(hit, relevance=logit + _LEANING[hit.segment.kind]) for hit, logit in zip(hits, logits, strict=False)
-    ]
+    judged = [replace(hit, relevance=logit) for hit, logit in zip(hits, logits, strict=False)]
     judged.sort(key=lambda hit: -(hit.relevance or 0.0))
     return Reranked((*judged, *hits[len(judged) :]))
 
