@@ -124,12 +124,8 @@ class FasterWhisper:
     def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
         if self._settings.language or not self._model.model.is_multilingual:
             return [self._settings.language or "en"]
-        language, probability, ranked = self._model.detect_language(samples)
-        if probability >= (_SURE_OF_CHANGE if hint and language != hint else _SURE):
-            return [language]
-        if hint:
-            return [hint]
-        return [code for code, likely in ranked[:2] if likely >= _POSSIBLE] or [language]
+        _, _, ranked = self._model.detect_language(samples)
+        return _worth_trying(ranked, hint)
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         segments, _ = self._model.transcribe(
@@ -176,7 +172,7 @@ class FasterWhisper:
 
 
 class OpenAIWhisper:
-    """OpenAI's own implementation of Whisper, on PyTorch; comes with the extra ``openai-whisper``."""
+    """OpenAI's own implementation of Whisper, on PyTorch, on a GPU if any; the extra ``openai-whisper``."""
 
     block_s = _WHISPER_BLOCK_S
 
@@ -186,9 +182,23 @@ class OpenAIWhisper:
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
+        attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
+        return _best(attempts, len(samples) / SAMPLE_RATE)
+
+    def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
+        model = self._model
+        if self._settings.language or not model.is_multilingual:
+            return [self._settings.language or "en"]
+        import whisper
+
+        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), n_mels=model.dims.n_mels)
+        _, likely = model.detect_language(mel)
+        return _worth_trying(sorted(likely.items(), key=lambda pair: -pair[1]), hint)
+
+    def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         found = self._model.transcribe(
             samples,
-            language=self._settings.language or hint or None,
+            language=language,
             beam_size=5,
             temperature=0.0,
             condition_on_previous_text=False,
@@ -197,18 +207,18 @@ class OpenAIWhisper:
             logprob_threshold=_MIN_LOG_PROBABILITY,
             no_speech_threshold=_MAX_NO_SPEECH,
             hallucination_silence_threshold=2.0,
-            fp16=False,
+            fp16=self._model.device.type == "cuda",
             verbose=None,
         )
         runs = [
             _Run(
-                tuple(Word(w["word"].strip(), w["start"], w["end"], w["probability"]) for w in segment["words"]),
+                tuple(_word(w["word"], w["start"], w["end"], w["probability"]) for w in segment["words"]),
                 segment["avg_logprob"],
                 segment["compression_ratio"],
             )
             for segment in found["segments"]
         ]
-        return _best([_Attempt(found["language"], runs)], len(samples) / SAMPLE_RATE)
+        return _Attempt(language, runs)
 
     @cached_property
     def _model(self) -> Any:
@@ -219,8 +229,11 @@ class OpenAIWhisper:
                 "The transcriber `openai-whisper` is not installed; run "
                 '`pip install "exhibit-rag[openai-whisper]"`, or use EXHIBIT_TRANSCRIBER=base.'
             ) from error
+        import torch
+
+        torch.set_num_threads(self._settings.threads)
         try:
-            return whisper.load_model(self._size, device="cpu")
+            return whisper.load_model(self._size)
         except (OSError, RuntimeError) as error:
             raise ModelError(f"The Whisper model `{self._size}` cannot be loaded ({error}).") from error
 
@@ -243,10 +256,8 @@ class ApiTranscriber:
         """See `Transcriber.transcribe`."""
         answer = self._ask(samples)
         try:
-            words = tuple(
-                Word(str(w["word"]).strip(), float(w["start"]), float(w["end"])) for w in answer.get("words") or ()
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            words = tuple(_word(w["word"], w["start"], w["end"], 1.0) for w in answer.get("words") or ())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise LLMError(f"`{self._name}` gave a malformed answer ({error!r}); try again or use another.") from error
         if not words and (answer.get("text") or "").strip():
             raise LLMError(
@@ -305,6 +316,21 @@ class _Attempt:
     @property
     def believable(self) -> tuple[_Run, ...]:
         return tuple(run for run in self.runs if run.is_believable)
+
+
+def _word(text: str, start_s: float, end_s: float, probability: float) -> Word:
+    """A word in plain Python numbers; the engines give NumPy's, which no payload takes."""
+    return Word(text.strip(), float(start_s), float(end_s), float(probability))
+
+
+def _worth_trying(ranked: Sequence[tuple[str, float]], hint: str) -> list[str]:
+    """The languages to transcribe in, of those that Whisper finds likely, the likeliest first."""
+    language, probability = ranked[0]
+    if probability >= (_SURE_OF_CHANGE if hint and language != hint else _SURE):
+        return [language]
+    if hint:
+        return [hint]
+    return [code for code, likely in ranked[:2] if likely >= _POSSIBLE] or [language]
 
 
 def _best(attempts: Iterable[_Attempt], duration_s: float) -> Transcript:

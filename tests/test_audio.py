@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, texture, tone, write_audio, write_video
-from fakes.speech import ScriptedTranscriber
 
 from ingest import audio
 from ingest.load import Measure, Source, identify
@@ -17,6 +15,8 @@ from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Segment, TimeSpan
+from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, texture, tone, write_audio, write_video
+from tests.fakes.speech import ScriptedTranscriber
 
 SETTINGS = Settings(threads=2)
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from fakes.files import photo, png, write
 
 from ingest.captions import gather
 from ingest.load import walk
+from tests.fakes.files import photo, png, write
 
 
 @pytest.fixture

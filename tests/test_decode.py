@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 from PIL import Image
 
 from ingest.decode import Limits, Sound, description, opened, picture_stream, pictures, sound, stated_s
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
 LIMITS = Limits(seconds=3600, pixels=10_000_000)
 

@@ -7,7 +7,6 @@ import zipfile
 import openpyxl
 import pptx
 import pytest
-from fakes.files import PROSE, docx, drawing, paragraph, photo, png, sign, table, write, zipped
 from pptx.util import Inches
 
 from ingest.documents import extracted_text, measure, segments
@@ -16,6 +15,7 @@ from ingest.ocr import Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
 from rag.types import CharSpan, PageBox
+from tests.fakes.files import PROSE, docx, drawing, paragraph, photo, png, sign, table, write, zipped
 
 CNXML = f"""<document xmlns="http://cnx.rice.edu/cnxml"><title>Clocks</title>
 <metadata xmlns:md="http://cnx.rice.edu/mdml"><md:uuid>0</md:uuid></metadata><content>

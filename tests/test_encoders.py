@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.encoders import HashingEncoder, HashingTextEncoder
 from PIL import Image
 
 from rag.encoders import DualEncoder, ModelCard, TextEncoder, load_dual_encoder, load_text_encoder
@@ -21,6 +20,7 @@ from rag.encoders.pixels import rgb
 from rag.encoders.text import MiniLM
 from rag.errors import ModelError, QueryError, SettingsError, UnsupportedMedia
 from rag.models import ensure
+from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 
 SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PASSAGES = [

@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pytest
-from fakes.files import huge_png, photo, png, sign, write
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from ingest import images
@@ -13,6 +12,7 @@ from ingest.ocr import Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import FrameRegion, ImageRegion, PageBox
+from tests.fakes.files import huge_png, photo, png, sign, write
 
 SKY, GRASS, SUN = (120, 170, 230), (60, 130, 50), (250, 220, 90)
 

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes.media import JFK, noise, samples_of, silence, tone
-from fakes.speech import ScriptedTranscriber
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound
 from ingest.listen import Block, blocks, tightened, transcripts
 from rag.types import Word
+from tests.fakes.media import JFK, noise, samples_of, silence, tone
+from tests.fakes.speech import ScriptedTranscriber
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import wave
 from pathlib import Path
 
 import pytest
-from fakes.files import PROSE, docx, encrypted_office, paragraph, pdf, photo, png, write, zipped
-from fakes.files import Page as PdfPage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from ingest.plain import decode
 from ingest.sniff import DOCX
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+from tests.fakes.files import PROSE, docx, encrypted_office, paragraph, pdf, photo, png, write, zipped
+from tests.fakes.files import Page as PdfPage
 
 DATA = Path(__file__).parent / "data"
 

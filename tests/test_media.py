@@ -11,13 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from fakes.media import plain, silence, texture, tone, write_audio, write_video
 from PIL import Image, ImageChops
 
 from rag import media
 from rag.errors import DamagedMedia, MediaError, ProtectedMedia, UnsupportedMedia
 from rag.media.clips import CLIP_PX, MAX_CLIP_S
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, PageBox, Source, TimeSpan
+from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 RED, GREEN, BLUE, WHITE = (200, 30, 30), (30, 160, 30), (30, 30, 200), (255, 255, 255)
 

@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from fakes.files import photo, sign
 from PIL import Image
 
 from ingest.ocr import Ocr
+from tests.fakes.files import photo, sign
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import pytest
-from fakes.files import PROSE, Page, pdf, photo, sign, write
 
 from ingest import documents
 from ingest.load import identify
@@ -12,6 +11,7 @@ from ingest.pages import Paragraph, TextLine, page_passages
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
 from rag.types import Box, PageBox
+from tests.fakes.files import PROSE, Page, pdf, photo, sign, write
 
 WORDS = PROSE.split()
 

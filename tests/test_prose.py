@@ -1,12 +1,12 @@
 """Texts are cut into passages that lose nothing, never end in a heading and never cross a page."""
 
-from fakes.files import PROSE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.layout import gutter, reading_order, union
 from ingest.prose import Block, count_words, lay_out, passages, sentences
 from rag.types import Box
+from tests.fakes.files import PROSE
 
 WORDS = st.text("abcdefghij äß漢字.!?\n", min_size=1, max_size=400)
 BLOCKS = st.builds(

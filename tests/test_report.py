@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 from rag.demo import HERE
 from rag.report import page
@@ -34,6 +33,7 @@ from rag.types import (
     TimeSpan,
     Word,
 )
+from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 ATTACK = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&lt;b&gt;{{ 7*7 }}]]>"
 VOID = frozenset({"meta", "img", "br", "use", "path", "link", "input"})

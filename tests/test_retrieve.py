@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.encoders import HashingEncoder, HashingTextEncoder
 from PIL import Image
 
 from rag.encoders.base import Vectors
@@ -15,6 +14,7 @@ from rag.index import IndexedSegment, LaneQuery, SegmentIndex
 from rag.index.edge import EdgeIndex
 from rag.retrieve import Query, Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
+from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 
 TEXT = HashingTextEncoder()
 DUAL = HashingEncoder(TEXT)

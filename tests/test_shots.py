@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes.media import plain, slide, texture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ingest.shots import GRID, LOOK_PX, LOOKS_PER_S, Look, Shot, changed, difference, look, select
+from tests.fakes.media import plain, slide, texture
 
 Scene = Callable[[float], Image.Image]
 RNG = np.random.default_rng(7)

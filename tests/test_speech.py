@@ -16,8 +16,6 @@ import httpx
 import litellm
 import numpy as np
 import pytest
-from fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
-from fakes.speech import ScriptedTranscriber
 from numpy.typing import NDArray
 
 from ingest.speech import (
@@ -34,6 +32,8 @@ from ingest.speech import (
 from rag.config import Settings
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
 from rag.types import Word
+from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
+from tests.fakes.speech import ScriptedTranscriber
 
 NO_RETRY = {"x-should-retry": "false"}
 Handler = Callable[[httpx.Request], httpx.Response]

@@ -10,8 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from fakes.media import JFK, noise, plain, samples_of, silence, slide, texture, tone, write_audio, write_video
-from fakes.speech import ScriptedTranscriber
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +23,8 @@ from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.segments import from_payload, to_payload
 from rag.types import Extracted, FrameRegion, Segment, TimeSpan
+from tests.fakes.media import JFK, noise, plain, samples_of, silence, slide, texture, tone, write_audio, write_video
+from tests.fakes.speech import ScriptedTranscriber
 
 SETTINGS = Settings(threads=2)
 BLIND = Settings(threads=2, ocr="off")
@@ -91,7 +91,9 @@ class TestClock:
 
     @pytest.mark.parametrize(("name", "codec", "fps"), [("a.mp4", "libx264", 30), ("a.webm", "libvpx", 24)])
     def test_a_time_resolves_to_the_frame(self, tmp_path: Path, name: str, codec: str, fps: int) -> None:
-        path = write_video(tmp_path / name, scenes(1, 2, 3, 4, length=40), codec=codec, fps=fps, options={"cpu-used": "8"})
+        path = write_video(
+            tmp_path / name, scenes(1, 2, 3, 4, length=40), codec=codec, fps=fps, options={"cpu-used": "8"}
+        )
         found = read(path)
         assert len(found) == 4
         for extracted in found:
