@@ -1,6 +1,6 @@
 """Files to segments in the index: look, read, embed, write; each file whole or not at all.
 
-Reading runs in a process of its own (`ingest.worker`) while this one embeds what was read before. Segments are embedded
+Reading runs in processes of its own (`ingest.worker`) while this one embeds what was read before. Segments are embedded
 in batches across files, and written asset by asset between two marks in the catalog, so that a run which is killed at
 any moment leaves either a finished asset or one that the next opening rolls back and the next run reads again.
 """
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ingest.captions import gather
 from ingest.load import Source, Unreadable, walk
-from ingest.worker import Worker
+from ingest.worker import Workers
 from rag.config import Settings
 from rag.errors import ExhibitError, QueryError
 from rag.index.base import IndexedSegment
@@ -63,9 +63,12 @@ class Stores:
 @dataclass
 class _Job:
     source: Source
-    started: float
     read_s: float = 0.0
     segments: list[IndexedSegment] = field(default_factory=list)
+
+    def reads(self, results: Generator[Extracted, None, float]) -> Iterator[Extracted]:
+        """Pass on what a reader yields, and keep how long it took."""
+        self.read_s = yield from results
 
 
 def ingest(
@@ -79,21 +82,21 @@ def ingest(
     Raises:
         IndexUnavailable: the store failed; what is finished stays, and the next run goes on.
     """
-    worker = Worker(stores.settings)
+    workers = Workers(stores.settings)
     try:
-        scan = _Scan(paths, stores, worker)
+        scan = _Scan(paths, stores, workers)
         yield from scan.results()
-        yield from _index(scan.sources, stores, worker, on_progress or (lambda progress: None))
+        yield from _index(scan.sources, stores, workers, on_progress or (lambda progress: None))
         yield from _remove_missing(paths, scan, stores)
     finally:
-        worker.close()
+        workers.close()
 
 
 class _Scan:
     """What lies under the given paths, and which of it has to be read."""
 
-    def __init__(self, paths: Sequence[Path], stores: Stores, worker: Worker) -> None:
-        self._stores, self._worker = stores, worker
+    def __init__(self, paths: Sequence[Path], stores: Stores, workers: Workers) -> None:
+        self._stores, self._workers = stores, workers
         entries = list(walk(paths))
         self.files = [entry for entry in entries if isinstance(entry, Path)]
         self.unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
@@ -123,7 +126,8 @@ class _Scan:
         if known is not None:
             return FileResult(str(path), _state(known.segments, "unchanged"), known.segments, asset_id=known.id)
         try:
-            (source,) = self._worker.run("identify", path, captions)
+            self._workers.start("identify", path, captions)
+            (source,) = self._workers.results()
         except ExhibitError as error:
             _drop(catalog.fail(path, str(error)), self._stores)
             return FileResult(str(path), "failed", reason=str(error))
@@ -150,25 +154,25 @@ def recipe(stores: Stores) -> str:
 
 
 def _index(
-    sources: list[Source], stores: Stores, worker: Worker, on_progress: Callable[[Progress], None]
+    sources: list[Source], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
 ) -> Iterator[FileResult]:
     writer = _Writer(stores)
-    for source in sources[:1]:
-        worker.start("extract", source)
+    for source in sources[: workers.ahead]:
+        workers.start("extract", source)
     for number, source in enumerate(sources):
-        for following in sources[number + 1 : number + 2]:  # read the next file while this one is embedded
-            worker.start("extract", following)
-        job = _Job(source, time.monotonic())
+        job = _Job(source)
         try:
-            for extracted in worker.results():
+            for extracted in job.reads(workers.results()):
                 writer.add(job, extracted)
                 on_progress(Progress(number, len(sources), str(source.path), len(job.segments)))
         except ExhibitError as error:
             writer.forget(job)
             _drop(stores.catalog.fail(source.path, str(error), source), stores)
-            yield FileResult(str(source.path), "failed", reason=str(error), seconds=time.monotonic() - job.started)
+            yield FileResult(str(source.path), "failed", reason=str(error))
         else:
             writer.finish(job)
+        for following in sources[number + workers.ahead : number + workers.ahead + 1]:
+            workers.start("extract", following)
         on_progress(Progress(number + 1, len(sources), str(source.path)))
         if writer.due:
             yield from writer.write()
@@ -192,7 +196,6 @@ class _Writer:
 
     def finish(self, job: _Job) -> None:
         """All segments of this file have been added."""
-        job.read_s = time.monotonic() - job.started
         self._finished.append(job)
 
     def forget(self, job: _Job) -> None:

@@ -142,10 +142,7 @@ class FasterWhisper:
         )
         runs = [
             _Run(
-                tuple(
-                    Word(w.word.strip(), float(w.start), float(w.end), float(w.probability))
-                    for w in segment.words or ()
-                ),
+                tuple(_word(w.word, w.start, w.end, w.probability) for w in segment.words or ()),
                 segment.avg_logprob,
                 segment.compression_ratio,
             )
@@ -155,15 +152,14 @@ class FasterWhisper:
 
     @cached_property
     def _model(self) -> WhisperModel:
-        from faster_whisper import WhisperModel
-
+        from ingest.whisper import EncodingOnce
         from rag.models import ensure
 
         name, threads = self._name, self._settings.threads
         if name in _BUNDLED:
             name = str(ensure(f"whisper-{name}", self._settings.home))
         try:
-            return WhisperModel(name, device="cpu", compute_type="int8", cpu_threads=threads)
+            return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "

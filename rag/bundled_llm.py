@@ -112,6 +112,8 @@ class Engine:
         params.hostnames = [str(Path(private) / "llama.sock")]
         params.api_keys = [secrets.token_hex(32)]
         params.ui = params.endpoint_slots = params.endpoint_props = False
+        # The first prompt does that, and is waited for anyway.
+        params.warmup = False
         params.verbosity = -1
         try:
             return xllamacpp.Server(params)

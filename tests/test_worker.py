@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from ingest.worker import Worker
+from ingest.worker import Worker, Workers
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, UnsupportedMedia
 
@@ -81,3 +81,31 @@ def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, 
     with closing(Worker(Settings.load())) as worker:
         (source,) = worker.run("identify", note, ())
     assert source.path == note
+
+
+def test_readers_side_by_side_answer_in_order_and_a_crash_costs_one_file(tmp_path):
+    notes = [tmp_path / f"{n}.txt" for n in range(9)]
+    for path in notes:
+        path.write_text(path.name)
+    with closing(Workers(Settings.load(threads=3))) as workers:
+        for path in notes:
+            workers.start("identify", path, ())
+        assert [worker.unfinished > 0 for worker in workers._workers] == [True] * 3
+        assert len({pid(worker) for worker in workers._workers}) == 3
+        assert [source.path for _ in notes for source in workers.results()] == notes
+        assert [worker.unfinished for worker in workers._workers] == [0] * 3
+        os.kill(pid(workers._workers[0]), signal.SIGSTOP)
+        for path in notes[:3]:
+            workers.start("identify", path, ())
+        os.kill(pid(workers._workers[0]), signal.SIGKILL)
+        with pytest.raises(DamagedMedia, match="crashed"):
+            list(workers.results())
+        assert [source.path for _ in notes[1:3] for source in workers.results()] == notes[1:3]
+
+
+def test_the_seconds_of_an_operation_are_those_of_its_reader(worker, note):
+    reading = worker.run("identify", note, ())
+    next(reading)
+    with pytest.raises(StopIteration) as end:
+        next(reading)
+    assert 0 < end.value.value < 60
