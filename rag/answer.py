@@ -30,6 +30,8 @@ _EXHIBIT_SHARE = 32
 _COUNTED_SHARE = 0.8
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
+# Log-odds behind the best at which a hit only distracts. On the questions of `tests/measure` no right one is lost.
+_FAR_BEHIND = 1.5
 _REFUSAL = "NOT FOUND"
 
 
@@ -53,8 +55,8 @@ class GroundedAnswerer:
     Args:
         llm: the language model.
         evidence_n: most exhibits that it is shown.
-        min_relevance: logit of Yes minus No: hits judged below it are not shown, and when all are, it declines.
-        min_support: the same for the question whether the exhibits really state the answer, asked after it is written.
+        min_relevance: log-odds: hits judged below it are not shown, and when all are, it declines.
+        min_support: logit of Yes minus No to whether the exhibits state the answer, asked after it is written.
         picture: gives the pixels of a hit, or None, to a model that sees.
 
     Every method raises `LLMError` when the model fails and `QueryError` when the question is too long.
@@ -132,9 +134,11 @@ class GroundedAnswerer:
         return without_uncited(cited, exhibits) if cited.uncited else cited, warnings
 
     def _worth_showing(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The best hits; where some were judged, only those judged relevant enough."""
-        if any(hit.relevance is not None for hit in hits):
-            hits = [hit for hit in hits if hit.relevance is not None and hit.relevance >= self._min_relevance]
+        """The best hits; where some were judged, only those relevant enough, in themselves and beside the best."""
+        judged = [hit.relevance for hit in hits if hit.relevance is not None]
+        if judged:
+            least = max(self._min_relevance, max(judged) - _FAR_BEHIND)
+            hits = [hit for hit in hits if hit.relevance is not None and hit.relevance >= least]
         return list(hits[: self._evidence_n])
 
     def _messages(self, question: str, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:

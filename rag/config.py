@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         6, ge=0, le=100, description="Candidates that the language model judges; 0 switches it off."
     )
     evidence_n: int = Field(4, ge=1, le=20, description="Exhibits that an answer may rest on.")
-    min_relevance: float = Field(0.3, description="Logit of Yes minus No below which a question is declined.")
+    min_relevance: float = Field(0.3, description="Log-odds of answering below which a hit is not used.")
 
     @classmethod
     def load(cls, **changes: Any) -> Self:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, QueryError
+from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
@@ -302,14 +302,19 @@ class KnowledgeBase:
         Raises:
             MediaError: the hit's file has gone or was changed since.
         """
-        from rag.media import thumbnail
+        from rag import media
 
         if hit.segment.kind not in PIXELS and not isinstance(hit.segment.locator, PageBox):
             return None
         kept = self._thumbnails / hit.segment.asset_id / f"{segment_id(hit.segment)}.jpg"
         if not kept.exists():
+            media.check_same(Path(hit.path), hit.segment.asset_id)
+            try:
+                small = media.thumbnail(Path(hit.path), hit.segment.locator, 320)
+            except UnsupportedMedia:  # a slide: nothing here draws it
+                return None
             kept.parent.mkdir(parents=True, exist_ok=True)
-            thumbnail(Path(hit.path), hit.segment.locator, 320).save(kept, quality=85)
+            small.save(kept, quality=85)
         return str(kept)
 
     def _query(self, asked: Asked) -> Query:

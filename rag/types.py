@@ -196,10 +196,10 @@ class Hit:
 
     Attributes:
         segment: what was found.
-        score: fused score; comparable within one search only.
+        score: how far the search believes it, in [0, 1] (`rag.fusion.fuse`).
         path: where the asset's file is now; empty when the catalog knows no file for it.
         lanes: the rankings that found it.
-        relevance: logit of Yes minus No from the language model; None where it did not judge.
+        relevance: log-odds that it answers, from search and language model; None where that did not judge.
     """
 
     segment: Segment

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pptx
 import pytest
 from PIL import Image
 
 import rag
 from rag import Answer, Hit, KnowledgeBase
 from rag.demo import questions
-from rag.errors import ExhibitError, KnowledgeBaseBusy, QueryError, SettingsError
+from rag.errors import ExhibitError, KnowledgeBaseBusy, MediaError, QueryError, SettingsError
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox, TimeSpan
 
@@ -200,6 +201,20 @@ def test_a_moved_file_is_found_at_its_new_place(small):
     (folder / "lamp.md").rename(folder / "old" / "beacon.md")
     assert states(base.ingest(folder))["beacon.md"] == "unchanged"
     assert names(base.search("whale oil", modality="text"))[0] == "beacon.md"
+
+
+def test_a_slide_has_no_thumbnail_and_a_changed_picture_is_told(small):
+    base, folder = small
+    slides = pptx.Presentation()
+    slides.slides.add_slide(slides.slide_layouts[0]).shapes.title.text = "Gears of the orrery"
+    slides.save(folder / "orrery.pptx")
+    base.ingest(folder)
+    slide = base.search("gears of the orrery", modality="text")[0]
+    assert isinstance(slide.segment.locator, PageBox)
+    assert base.thumbnail(slide) is None
+    Image.new("RGB", (64, 64), "red").save(folder / "teal.png")
+    with pytest.raises(MediaError, match="has changed"):
+        base.thumbnail(base.search("teal", modality="image")[0])
 
 
 def test_remove_forgets_and_leaves_the_file(small):

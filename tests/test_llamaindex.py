@@ -24,7 +24,8 @@ def test_a_node_keeps_its_segment_and_shows_no_metadata_to_models(demo_base):
     node = to_node(hit)
     assert to_hit(node).segment == hit.segment
     assert "asset_id" not in node.node.get_content(metadata_mode="llm")
-    assert to_hit(NodeWithScore.from_dict(node.to_dict())).segment == hit.segment
+    again = NodeWithScore(node=TextNode.from_json(node.node.to_json()), score=node.score)
+    assert to_hit(again) == to_hit(node)
 
 
 def test_postprocessor_keeps_the_best(demo_base):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -33,7 +35,13 @@ def prefers(*facts: int) -> Callable[[str], float]:
 def test_best_judged_first_the_rest_as_found() -> None:
     reranked = rerank("Which fact?", HITS, ScriptedLlm(logit=prefers(3, 2)), top_n=4)
     assert pages(reranked) == [3, 2, 1, 4, 5, 6]
-    assert [hit.relevance for hit in reranked.hits] == [9.0, 8.0, -5.0, -5.0, None, None]
+    assert [hit.relevance is None for hit in reranked.hits] == [False] * 4 + [True] * 2
+
+
+def test_relevance_is_the_odds_of_the_search_times_those_of_the_model() -> None:
+    hits = [replace(HITS[0], score=0.8), replace(HITS[1], score=0.2), replace(HITS[2], score=1.0)]
+    reranked = rerank("Which fact?", hits, ScriptedLlm(logit=lambda _: 1.0), top_n=3)
+    assert [hit.relevance for hit in reranked.hits] == pytest.approx([7.9, 1 + math.log(4), 1 - math.log(4)], abs=0.01)
     assert reranked.warnings == ()
 
 
@@ -101,7 +109,7 @@ def test_pictures_go_to_models_that_see() -> None:
     rerank("Which picture shows a bird?", hits, seeing, top_n=3, picture=pixels)
     rerank("Which picture shows a bird?", hits, blind, top_n=3, picture=pixels)
     assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
-    assert all("Is this the picture asked for?" in text_of(messages[-1]) for messages in blind.asked[:2])
+    assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.asked] == [True, False, False]
     listing = ScriptedLlm(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
     rerank("Which picture shows a bird?", hits, listing, top_n=3, picture=pixels)
     assert len(pictures_of(listing.asked[0][-1])) == 1
