@@ -31,7 +31,7 @@ _COUNTED_SHARE = 0.8
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
 # Log-odds behind the best at which a hit only distracts. On the questions of `tests/measure` no right one is lost.
-_FAR_BEHIND = 1.5
+_FAR_BEHIND = 1.0
 _REFUSAL = "NOT FOUND"
 
 

@@ -57,7 +57,7 @@ def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> Ingest
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
         task = bar.add_task("Looking at the files", total=None)
 
         def show(progress: IngestProgress) -> None:
@@ -72,11 +72,15 @@ def ask(base: KnowledgeBase, query: Query, *, quiet: bool = False, **options: An
     """Ask with the options of `KnowledgeBase.ask`, printing the answer as it is written and then its exhibits."""
     if quiet:
         return base.ask(query, **options)
+    written = ""
     for piece in base.ask_stream(query, **options):
         if isinstance(piece, Answer):
+            if piece.text != written.strip():  # what could not be cited was asked for again, or dropped
+                out.print(f"\n[dim]Checked:[/dim] {escape(piece.text)}", end="", highlight=False, soft_wrap=True)
             out.print("\n")
             exhibits(piece)
             return piece
+        written += piece
         out.print(escape(piece), end="", highlight=False, soft_wrap=True)
     raise AssertionError("a stream ends with its answer")
 
@@ -186,7 +190,8 @@ def make_ready(name: str, home: Path) -> None:
     """Make a bundled model's files, under a progress bar where that takes time."""
     from rag.models import ensure
 
-    with Progress(TextColumn(f"Preparing {escape(name)}"), BarColumn(), console=err, transient=True) as bar:
+    columns = (TextColumn(f"Preparing {escape(name)}"), BarColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task(name, visible=False)
         ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True))
 

@@ -23,10 +23,11 @@ def run(to: Path, *, as_json: bool = False) -> None:
         to: folder for the knowledge base and `answers.html`.
         as_json: print JSON instead of text.
     """
+    from rag.bundled_llm import NAME
     from rag.config import Settings
 
     settings = Settings.load()
-    for name in ("whisper-base", settings.llm.removeprefix("bundled/")):
+    for name in ("whisper-base", NAME):
         console.make_ready(name, settings.home)
     started = time.monotonic()
     with KnowledgeBase.open(to / "knowledge-base") as base:
