@@ -15,7 +15,7 @@ from ingest.worker import Worker
 from rag.errors import ExhibitError
 
 # Seconds of work for one unit on 2 cores without a GPU, measured with the bundled models on real media.
-_PASSAGE_S, _PAGE_S, _PICTURE_S, _AUDIO_S, _VIDEO_S = 0.03, 0.1, 0.5, 0.1, 0.15
+_PASSAGE_S, _PAGE_S, _PICTURE_S, _AUDIO_S, _VIDEO_S = 0.03, 0.07, 0.22, 0.09, 0.12
 _PASSAGE_CHARACTERS = 1000
 _SPEECH_PASSAGE_S = 25.0
 _WHISPER_WINDOW_S = 30.0

@@ -91,12 +91,19 @@ class Workers:
 def _work(worker: Worker, operation: str, waiting: deque[Any], found: queue.Queue[Event | None]) -> None:
     """Take arguments while there are any."""
     try:
-        while waiting:
-            with contextlib.suppress(IndexError):  # another thread took the last one
-                argument = waiting.popleft()
-                _report(argument, worker.run(operation, argument), found)
+        for argument in _taken(waiting):
+            _report(argument, worker.run(operation, argument), found)
     finally:
         found.put(None)
+
+
+def _taken(waiting: deque[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            argument = waiting.popleft()
+        except IndexError:  # none is left
+            return
+        yield argument
 
 
 def _report(argument: Any, results: Generator[Any, None, float], found: queue.Queue[Event | None]) -> None:
