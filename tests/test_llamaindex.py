@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -41,8 +42,7 @@ def test_postprocessor_keeps_the_best(demo_base):
 
 def test_query_engine_answers_with_exhibits(demo_base):
     response = demo_base.as_query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
-    assert "spear" in str(response)
-    assert "[E" in str(response)
+    assert re.search(r"(spear|stick)\w* \[E\d\]", str(response))
     assert response.source_nodes
     assert response.metadata["answer"].cited
 

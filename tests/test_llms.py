@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -245,6 +245,14 @@ class TestOverHttp(LlmContract):
     def llm(self, server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Llm:
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         return self.named("blind", server, tmp_path)
+
+    @pytest.fixture(autouse=True)
+    async def _closed(self) -> AsyncIterator[None]:
+        """litellm keeps a client for each event loop until the program ends, and pytest ends a loop with each test."""
+        yield
+        import litellm
+
+        await litellm.close_litellm_async_clients()
 
     def named(self, model: str, server: _Server, home: Path) -> Llm:
         server.failures = 0
