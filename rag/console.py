@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from rag.segments import place, segment_id, to_fragment
 from rag.types import Answer
@@ -136,15 +136,16 @@ def report(result: IngestReport) -> None:
 
 def plan(planned: Plan) -> None:
     """Print what an ingest run would do."""
-    table = Table("file", "kind", "to do", "segments", "model calls", "seconds", box=None, header_style="bold")
+    table = Table(
+        "to do", "segments", "model calls", "seconds", Column("file", overflow="fold"), box=None, header_style="bold"
+    )
     for file in planned.files:
         row = (
-            file.path,
-            file.media_type,
             file.action,
             f"~{file.segments}",
             f"~{file.model_calls}",
             f"~{file.seconds:.0f}",
+            f"{_short(file.path)} ({file.media_type})",
         )
         table.add_row(*(escape(cell) for cell in row))
     out.print(table)
