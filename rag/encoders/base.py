@@ -60,7 +60,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Look:
-    """What a dual encoder sees in some pictures: vectors (n, dimensions), and tags, most probable first."""
+    """What an encoder sees or hears in some media: vectors (n, dimensions), and tags, most probable first."""
 
     vectors: Vectors
     tags: list[tuple[str, ...]]
@@ -88,6 +88,27 @@ class DualEncoder(TextEncoder, Protocol):
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Vectors (n, dimensions) of pictures, in their order."""
+
+
+class AudioEncoder(Protocol):
+    """Sounds to vectors, and words to the same space: for what is heard and is no speech."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it is."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second that it takes, mono."""
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector (dimensions,) of what someone asks for. Raises QueryError where it is blank."""
+
+    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+        """Vectors and tags of sounds, each (samples,) in [-1, 1], in their order."""
+
+    def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
+        """Vectors (n, dimensions) of sounds, in their order."""
 
 
 def normalised(matrix: NDArray[np.floating]) -> Vectors:
