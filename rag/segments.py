@@ -15,7 +15,7 @@ from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
 
 _RESERVED = frozenset(
-    {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words"}
+    {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
 )
 
 
@@ -26,7 +26,10 @@ def segment_id(segment: Segment) -> str:
 
 
 def to_payload(segment: Segment) -> dict[str, Any]:
-    """Flat JSON of a segment, as stored with its vectors; media are never in it."""
+    """Flat JSON of a segment, as stored with its vectors; media are never in it.
+
+    Only the place of a picture is nested: ``geo`` holds its ``lat`` and ``lon`` once more.
+    """
     payload: dict[str, Any] = dict(segment.meta)
     clash = _RESERVED & set(payload)
     if clash:
@@ -42,6 +45,8 @@ def to_payload(segment: Segment) -> dict[str, Any]:
         "tags": list(segment.tags),
         "title": segment.title,
     }
+    if "lat" in segment.meta and "lon" in segment.meta:  # as Qdrant takes places
+        payload["geo"] = {"lat": segment.meta["lat"], "lon": segment.meta["lon"]}
     if segment.words:
         payload["words"] = [[w.text, w.start_s, w.end_s, w.probability] for w in segment.words]
     return payload

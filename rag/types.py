@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
 
@@ -315,8 +315,8 @@ class IngestReport:
         return {s: states.count(s) for s in dict.fromkeys(states)}
 
 
-Condition = Scalar | list[Scalar] | Mapping[str, float]
-Where = Mapping[str, Condition]
+# What `rag.where` reads; mappings within mappings.
+Where = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Filter:
     Attributes:
         modalities: the media to look in, empty for all.
         asset_ids: the assets to look in, empty for all.
-        where: payload field to a value, a list of accepted values, or a range such as ``{"gte": 1, "lt": 5}``.
+        where: conditions on payload fields, in the language of `rag.where`.
     """
 
     modalities: frozenset[Modality] = frozenset()
@@ -337,6 +337,3 @@ class Filter:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
         if unknown:
             raise QueryError(f"Unknown modality {', '.join(unknown)}; choose from {', '.join(MODALITIES)}.")
-        for key, condition in self.where.items():
-            if isinstance(condition, Mapping) and not set(condition) <= {"gt", "gte", "lt", "lte"}:
-                raise QueryError(f"Filter on `{key}` has keys {sorted(condition)}; a range takes gt, gte, lt, lte.")

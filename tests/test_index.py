@@ -64,6 +64,10 @@ def speech(ordinal: int, text: str) -> Segment:
     return Segment(A, ordinal, "audio", "speech", TimeSpan(0, 9.5), text=text, words=words)
 
 
+def nested(depth: int) -> dict[str, object]:
+    return {"not": nested(depth - 1)} if depth else {"page": 1}
+
+
 def ids(found: list[tuple[Segment, float]]) -> list[tuple[str, int]]:
     return [(segment.asset_id, segment.ordinal) for segment, _ in found]
 
@@ -91,7 +95,24 @@ FILTERS = [
     (Filter(where={"title": "p.jpg", "kind": ["picture", "frame"]}), [3]),
     (Filter(where={"page": {"gt": 1}, "language": "en"}), [1]),
     (Filter(where={"unknown": 1}), []),
+    (Filter(where={"or": [{"page": 1, "language": "en"}, {"kind": "picture"}]}), [0, 3]),
+    (Filter(where={"and": [{"page": {"gt": 1}}, {"page": {"lt": 3}}]}), [1]),
+    (Filter(where={"not": {"language": "en"}}), [2, 3]),
+    (Filter(where={"not": {"or": [{"language": "en"}, {"not": {"kind": "passage"}}]}}), [2]),
+    (Filter(modalities=frozenset({"text"}), where={"or": [{"page": 3}, {"tags": "dog"}]}), [2]),
+    (Filter(where={"tags": {"any": ["cat", "dog"]}}), [3]),
+    (Filter(where={"taken": {"gte": "2024-05-01", "lt": "2024-05-02T10:00:00"}}), [0]),
+    (Filter(where={"taken": {"lte": "2024-05-02"}}), [0, 1]),
+    (Filter(where={"taken": {"gt": "2024-05", "lte": "2024"}}), [2]),
+    (Filter(where={"near": {"lat": 48.8584, "lon": 2.2945, "km": 1}}), [0]),
+    (Filter(where={"near": {"lat": 48.8584, "lon": 2.2945, "km": 5}}), [0, 1]),
+    (Filter(where={"near": {"lat": 0.0, "lon": -179.9, "km": 30}}), [2]),
+    (Filter(where={"not": {"near": {"lat": 48.8584, "lon": 2.2945, "km": 100}}}), [2, 3]),
 ]
+# When and where the three passages were taken: at the Eiffel Tower, the Louvre and the date line.
+EIFFEL = {"taken_s": 1714550400.0, "lat": 48.858, "lon": 2.294}  # 2024-05-01T08:00
+LOUVRE = {"taken_s": 1714644000.0, "lat": 48.861, "lon": 2.336}  # 2024-05-02T10:00
+DATE_LINE = {"taken_s": 1717200000.0, "lat": 0.0, "lon": 179.95}  # 2024-06-01T00:00
 
 
 class Contract:
@@ -165,12 +186,14 @@ class Contract:
     def test_filters_hold_in_every_lane_and_in_counts(self, index: SegmentIndex) -> None:
         index.upsert(
             [
-                IndexedSegment(passage(0, "dog", page=1, language="en"), axis(0), axis(0)),
+                IndexedSegment(passage(0, "dog", page=1, language="en", **EIFFEL), axis(0), axis(0)),
                 IndexedSegment(
-                    passage(1, "dog", page=2, language="en", confidence=0.5, checked=False), axis(0), axis(0)
+                    passage(1, "dog", page=2, language="en", confidence=0.5, checked=False, **LOUVRE), axis(0), axis(0)
                 ),
                 IndexedSegment(
-                    passage(2, "dog", page=3, language="de", confidence=0.8, checked=True), axis(0), axis(0)
+                    passage(2, "dog", page=3, language="de", confidence=0.8, checked=True, **DATE_LINE),
+                    axis(0),
+                    axis(0),
                 ),
                 IndexedSegment(picture(3, "dog"), axis(0), axis(0)),
             ]
@@ -190,6 +213,17 @@ class Contract:
             {"page": {}},
             {"page": {"gt": "x"}},
             {"page": math.nan},
+            {"page": {"from": 1}},
+            {"page": {"gt": 1, "lt": "2024"}},
+            {"taken": {"gt": "2024-13"}},
+            {"tags": {"any": "dog"}},
+            {"or": []},
+            {"and": {"page": 1}},
+            {"not": [{"page": 1}]},
+            {"near": {"lat": 48.9, "lon": 2.3}},
+            {"near": {"lat": 100, "lon": 2.3, "km": 1}},
+            {"not": {"or": [{"a.b": 1}]}},
+            nested(40),
         ]
         for where in bad:
             admitted = Filter(where=where)  # type: ignore[arg-type]

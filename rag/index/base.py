@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,7 +22,7 @@ from rag.errors import EncoderMismatch, IndexUnavailable, ModelError, QueryError
 from rag.index import bm25
 from rag.index.bm25 import Sparse
 from rag.segments import from_payload, segment_id, to_payload
-from rag.types import Condition, Filter, Segment
+from rag.types import Filter, Segment
 
 Dense = Literal["joint", "text"]
 DENSE: tuple[Dense, ...] = ("joint", "text")
@@ -34,7 +33,6 @@ LEFT_OUT = "words"
 # Raise when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
 FORMAT = 1
 _UNIT = 1e-3  # float32 and float16 encoders stay well within; half a per mille in length moves no ranking
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +123,6 @@ class Point:
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """A field that must have one of these values or lie in one of these ranges."""
-
-    key: str
-    texts: tuple[str, ...] = ()
-    flags: tuple[bool, ...] = ()
-    ranges: tuple[Mapping[str, float], ...] = ()
-
-
 def points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) -> list[Point]:
     """The points to write for some segments.
 
@@ -167,20 +155,6 @@ def asked(query: LaneQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Spars
     if isinstance(query.query, str):
         return bm25.query(query.query)
     return checked(query.query, cards["joint" if query.vector == "joint" else "text"])
-
-
-def clauses(admitted: Filter) -> list[Clause]:
-    """The conditions of a filter, all of which must hold.
-
-    Raises:
-        QueryError: a field's name or value cannot be filtered on.
-    """
-    found = [_clause(key, condition) for key, condition in admitted.where.items()]
-    if admitted.modalities:
-        found.append(Clause("modality", texts=tuple(sorted(admitted.modalities))))
-    if admitted.asset_ids:
-        found.append(Clause("asset_id", texts=tuple(sorted(admitted.asset_ids))))
-    return found
 
 
 def segment(payload: Mapping[str, Any] | None) -> Segment:
@@ -250,27 +224,3 @@ def _storable(key: str, value: Any) -> Any:
     if isinstance(value, str):  # names of files that are not UTF-8 carry lone surrogates
         return value.encode("utf-8", "backslashreplace").decode()
     return value
-
-
-def _clause(key: str, condition: Condition) -> Clause:
-    if not _KEY.fullmatch(key):
-        raise QueryError(f"`{key}` is no field to filter on; fields are plain names such as page, title or start_s.")
-    if isinstance(condition, Mapping):
-        if not condition or not all(_is_number(bound) for bound in condition.values()):
-            raise QueryError(f"Filter on `{key}` needs numbers as bounds of its range, as in {{'gte': 1, 'lt': 5}}.")
-        return Clause(key, ranges=(condition,))
-    values = list(condition) if isinstance(condition, (list, tuple)) else [condition]
-    if not values or not all(isinstance(value, (str, bool)) or _is_number(value) for value in values):
-        raise QueryError(f"Filter on `{key}` takes a text, number or truth value, a list of those, or a range.")
-    # A number is looked for as a range, so that 3 finds 3.0 and the other way round.
-    numbers = [float(value) for value in values if _is_number(value)]
-    return Clause(
-        key,
-        texts=tuple(value for value in values if isinstance(value, str)),
-        flags=tuple(value for value in values if isinstance(value, bool)),
-        ranges=tuple({"gte": number, "lte": number} for number in numbers),
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -25,14 +25,12 @@ from rag.index.base import (
     DENSE,
     KEYWORDS,
     LEFT_OUT,
-    Clause,
     Dense,
     Found,
     IndexedSegment,
     LaneQuery,
     Point,
     asked,
-    clauses,
     compare,
     points,
     segment,
@@ -41,6 +39,7 @@ from rag.index.base import (
 from rag.index.bm25 import Sparse
 from rag.index.lock import FolderLock
 from rag.types import Filter, Segment
+from rag.where import Clause, Group, conditions
 
 _PAGE = 1000
 _NEVER = 10**9  # kilobytes of vectors above which the optimizer would build a graph
@@ -232,9 +231,14 @@ def _to_vector(vector: Vectors | Sparse) -> Any:
 
 
 def _filter(admitted: Filter) -> Any:
+    return _group(conditions(admitted))
+
+
+def _group(group: Group) -> Any:
     import qdrant_edge as edge
 
-    return edge.Filter(must=[_condition(clause) for clause in clauses(admitted)])
+    members = [_group(member) if isinstance(member, Group) else _condition(member) for member in group.members]
+    return edge.Filter(**{{"and": "must", "or": "should", "not": "must_not"}[group.how]: members})
 
 
 def _condition(clause: Clause) -> Any:
@@ -244,6 +248,9 @@ def _condition(clause: Clause) -> Any:
     flags: list[Any] = [np.bool_(flag) for flag in clause.flags]
     matches: list[Any] = [edge.MatchAny(list(clause.texts))] if clause.texts else []
     matches += [edge.MatchValue(flag) for flag in flags]
-    conditions: list[Any] = [edge.FieldCondition(clause.key, match=match) for match in matches]
-    conditions += [edge.FieldCondition(clause.key, range=edge.RangeFloat(**bounds)) for bounds in clause.ranges]
-    return edge.Filter(should=conditions)
+    wanted: list[Any] = [edge.FieldCondition(clause.key, match=match) for match in matches]
+    wanted += [edge.FieldCondition(clause.key, range=edge.RangeFloat(**bounds)) for bounds in clause.ranges]
+    if clause.near is not None:
+        circle = edge.GeoRadius(edge.GeoPoint(clause.near.lon, clause.near.lat), 1000 * clause.near.km)
+        wanted.append(edge.FieldCondition(clause.key, geo_radius=circle))
+    return edge.Filter(should=wanted)

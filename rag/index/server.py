@@ -18,14 +18,12 @@ from rag.index.base import (
     DENSE,
     KEYWORDS,
     LEFT_OUT,
-    Clause,
     Dense,
     Found,
     IndexedSegment,
     LaneQuery,
     Point,
     asked,
-    clauses,
     compare,
     points,
     segment,
@@ -33,6 +31,7 @@ from rag.index.base import (
 )
 from rag.index.bm25 import Sparse
 from rag.types import Filter, Segment
+from rag.where import Clause, Group, conditions
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -210,9 +209,20 @@ def _to_vector(vector: Vectors | Sparse) -> list[float] | models.SparseVector:
 
 
 def _filter(admitted: Filter) -> models.Filter:
+    return _group(conditions(admitted))
+
+
+def _group(group: Group) -> models.Filter:
     from qdrant_client import models
 
-    return models.Filter(must=[_condition(clause) for clause in clauses(admitted)])
+    members: Any = [_group(member) if isinstance(member, Group) else _condition(member) for member in group.members]
+    match group.how:
+        case "and":
+            return models.Filter(must=members)
+        case "or":
+            return models.Filter(should=members)
+        case "not":
+            return models.Filter(must_not=members)
 
 
 def _condition(clause: Clause) -> models.Filter:
@@ -220,6 +230,10 @@ def _condition(clause: Clause) -> models.Filter:
 
     matches: list[Any] = [models.MatchAny(any=list(clause.texts))] if clause.texts else []
     matches += [models.MatchValue(value=flag) for flag in clause.flags]
-    conditions: list[Any] = [models.FieldCondition(key=clause.key, match=match) for match in matches]
-    conditions += [models.FieldCondition(key=clause.key, range=models.Range(**bounds)) for bounds in clause.ranges]
-    return models.Filter(should=conditions)
+    wanted: list[Any] = [models.FieldCondition(key=clause.key, match=match) for match in matches]
+    wanted += [models.FieldCondition(key=clause.key, range=models.Range(**bounds)) for bounds in clause.ranges]
+    if clause.near is not None:
+        centre = models.GeoPoint(lon=clause.near.lon, lat=clause.near.lat)
+        circle = models.GeoRadius(center=centre, radius=1000 * clause.near.km)
+        wanted.append(models.FieldCondition(key=clause.key, geo_radius=circle))
+    return models.Filter(should=wanted)
