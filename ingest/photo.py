@@ -13,6 +13,7 @@ from ingest.markup import parse_xml
 from ingest.plain import decode
 from rag.errors import DamagedMedia
 from rag.types import Scalar
+from rag.where import seconds
 
 _CAPTION_CHARS = 1000
 _XMP_BYTES = 200_000
@@ -25,6 +26,8 @@ _BOILERPLATE = re.compile(
     r"(?:DSC|IMG|DCIM|P)[\W_]?\d+(?:\.\w+)?|Screenshot|Created with \w+|Untitled[\W\d]*|default|[\W\d_]*",
     re.I,
 )
+_UNSET = ("1904-01-0", "1970-01-01")  # where QuickTime and Unix begin to count
+_ISO_6709 = re.compile(r"([+-]\d{1,2}(?:\.\d{1,8})?)([+-]\d{1,3}(?:\.\d{1,8})?)")
 _DC = "{http://purl.org/dc/elements/1.1/}"
 
 
@@ -39,13 +42,10 @@ def embedded_captions(image: Image.Image) -> list[str]:
 
 
 def about(image: Image.Image) -> dict[str, Scalar]:
-    """Fields that can be filtered on: ``taken`` (ISO 8601, local time), ``camera``, ``lat``, ``lon`` in degrees."""
+    """Fields that can be filtered on: `taken`'s, ``camera``, ``lat`` and ``lon`` in degrees."""
     exif = image.getexif()
     details = exif.get_ifd(ExifTags.IFD.Exif)
-    known: dict[str, Scalar] = {}
-    taken = _time(details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime))
-    if taken:
-        known["taken"] = taken
+    known = taken(_time(details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)))
     maker, model = (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
     camera = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
     if camera:
@@ -54,6 +54,23 @@ def about(image: Image.Image) -> dict[str, Scalar]:
     if place:
         known["lat"], known["lon"] = place
     return known
+
+
+def taken(time: str) -> dict[str, Scalar]:
+    """``taken`` (ISO 8601 by the camera's own clock) and ``taken_s`` (the same in seconds, as if it were UTC).
+
+    A clock that was never set is left out: EXIF's zeros, and the first days of QuickTime's and of Unix's count.
+    """
+    at_s = seconds(time)
+    if at_s is None or time.startswith(_UNSET):
+        return {}
+    return {"taken": time, "taken_s": at_s}
+
+
+def position(text: str) -> tuple[float, float] | None:
+    """Latitude and longitude of ISO 6709, as phones write it into films: ``+48.8577+002.2950+035/``."""
+    found = _ISO_6709.match(text)
+    return _on_earth(float(found[1]), float(found[2])) if found else None
 
 
 def _exif_captions(image: Image.Image) -> Iterator[str]:
@@ -110,9 +127,12 @@ def _time(value: Any) -> str:
 def _place(gps: dict[int, Any]) -> tuple[float, float] | None:
     lat = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), "S")
     lon = _degrees(gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), "W")
-    if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0:
-        return None
-    return lat, lon
+    return None if lat is None or lon is None else _on_earth(lat, lon)
+
+
+def _on_earth(lat: float, lon: float) -> tuple[float, float] | None:
+    """The place; None where there is no such place, or zeros stand for an unknown one."""
+    return None if abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0 else (lat, lon)
 
 
 def _degrees(parts: Any, side: Any, negative: str) -> float | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rag.encoders.base import DualEncoder, TextEncoder
     from rag.index.base import SegmentIndex
 
-VERSION = 1  # raise when readers produce other segments from the same file, so that files are read again
+VERSION = 2  # raise when readers produce other segments from the same file, so that files are read again
 _BATCH = 32  # segments embedded together
 _WRITE_SEGMENTS, _WRITE_S = 256, 2.0  # finished files wait for company at most this long: a write ends in an fsync
 

@@ -17,11 +17,12 @@ from ingest.listen import transcripts
 from ingest.load import Measure, Source
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.passages import speech_segments
+from ingest.photo import position, taken
 from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
 from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia
-from rag.types import Extracted, FrameRegion, Segment
+from rag.types import Extracted, FrameRegion, Scalar, Segment
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _PICTURE_PX = 768
 # Up to here every frame is decoded, at 200 to 2,000 a second; in a longer video key frames do, where they are dense.
 _DECODE_ALL_S = 600.0
+_TIMES = ("com.apple.quicktime.creationdate", "creation_time")  # by the phone's own clock; in UTC
+_PLACES = ("com.apple.quicktime.location.iso6709", "location")
+_TAG_CHARACTERS = 100
+_SECONDS = len("2024-05-01T12:30:00")  # of a time, without fractions and zone
 _TURNS = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
 
 
@@ -59,12 +64,13 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
             yield from audio.segments(source, settings, transcriber)
             return
         caption = "\n".join(part for part in (description(container), *source.captions) if part)
+        known = _about(container)
         count = 0
         for shot in select(_looks(container, stream, settings), settings.frame_every_s):
             picture = upright(shot.look.frame, stream.sample_aspect_ratio, PICTURE_PX)
             lines = ocr.read(picture) if settings.ocr == "auto" else []
             segment = _frame_segment(source, count, shot, "\n".join(line.text for line in lines))
-            segment = replace(segment, caption=caption if count == 0 else "")
+            segment = replace(segment, caption=caption if count == 0 else "", meta={**segment.meta, **known})
             picture.thumbnail((_PICTURE_PX, _PICTURE_PX), Resampling.BICUBIC)
             yield Extracted(segment, picture)
             count += 1
@@ -73,7 +79,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
     with opened(source.path) as container:
         heard = transcripts(sound(container, _limits(settings)), transcriber)
         for segment in speech_segments(heard, source, "video", first=count, caption=caption):
-            yield Extracted(segment)
+            yield Extracted(replace(segment, meta={**segment.meta, **known}))
 
 
 def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image:
@@ -90,6 +96,16 @@ def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Imag
     picture: Image = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation="BICUBIC").to_image()
     turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
     return picture.transpose(turn) if turn is not None else picture
+
+
+def _about(container: InputContainer) -> dict[str, Scalar]:
+    """When and where it was filmed, as far as the container says so: the same fields as a photo's."""
+    tags = {key.lower(): value[:_TAG_CHARACTERS] for key, value in container.metadata.items()}
+    known = taken(next((tags[tag] for tag in _TIMES if tag in tags), "")[:_SECONDS])
+    place = position(next((tags[tag] for tag in _PLACES if tag in tags), ""))
+    if place:
+        known["lat"], known["lon"] = place
+    return known
 
 
 def _looks(container: InputContainer, stream: VideoStream, settings: Settings) -> Iterator[Look[VideoFrame]]:

@@ -141,6 +141,7 @@ def test_what_a_photo_says_about_itself(read):
         "width_px": 320,
         "height_px": 240,
         "taken": "2019-05-29T20:52:05",
+        "taken_s": 1559163125.0,
         "camera": "Acme One",
         "lat": 46.951,
         "lon": -7.45,

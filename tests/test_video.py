@@ -221,3 +221,21 @@ def turn(path: Path) -> Path:
     data[matrix : matrix + 36] = struct.pack(">9i", *quarter)
     path.write_bytes(data)
     return path
+
+
+@pytest.mark.parametrize(
+    ("tags", "known"),
+    [
+        (
+            {"creation_time": "2024-05-01T08:00:00.000000Z", "location": "+48.8577+002.2950+035/"},
+            {"taken": "2024-05-01T08:00:00", "taken_s": 1714550400.0, "lat": 48.8577, "lon": 2.295},
+        ),
+        ({"creation_time": "1904-01-01T00:00:00Z", "location": "+00.0000+000.0000/"}, {}),
+        ({"creation_time": "yesterday", "location": "at home"}, {}),
+    ],
+)
+def test_when_and_where_it_was_filmed(tmp_path: Path, tags: dict[str, str], known: dict[str, object]) -> None:
+    path = write_video(tmp_path / "a.mkv", scenes(1), sound=tone(3.0), tags=tags)
+    for extracted in read(path):
+        fields = extracted.segment.meta
+        assert {key: fields[key] for key in ("taken", "taken_s", "lat", "lon") if key in fields} == known

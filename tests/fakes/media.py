@@ -91,10 +91,12 @@ def write_video(
     sound_at_s: float = 0.0,
     times_s: Sequence[float] | None = None,
     options: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
 ) -> Path:
     """Pictures, and sound that begins at `sound_at_s`, as a file; with `times_s` at a variable rate."""
     frames = list(frames)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"} if tags else {}) as container:
+        container.metadata.update(tags or {})
         video = container.add_stream(codec, rate=fps, options=options or {})
         video.width, video.height, video.pix_fmt = *frames[0].size, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono") if sound is not None else None
