@@ -8,21 +8,29 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.errors import ExhibitError
     from rag.knowledge_base import KnowledgeBase
-    from rag.types import Answer, Citation, Evidence, Hit, IngestReport, Locator
+    from rag.query import Audio, Image, Not, Text, Video
+    from rag.types import Answer, Evidence, Hit
 
 __all__ = [
     "Answer",
-    "Citation",
+    "Audio",
     "Evidence",
     "ExhibitError",
     "Hit",
-    "IngestReport",
+    "Image",
     "KnowledgeBase",
-    "Locator",
+    "Not",
     "Settings",
+    "Text",
+    "Video",
 ]
 
-_HOMES = {"KnowledgeBase": "rag.knowledge_base", "Settings": "rag.config", "ExhibitError": "rag.errors"}
+_HOMES = {
+    "KnowledgeBase": "rag.knowledge_base",
+    "Settings": "rag.config",
+    "ExhibitError": "rag.errors",
+    **dict.fromkeys(("Audio", "Image", "Not", "Text", "Video"), "rag.query"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from rag.citations import Cited, MarkerStream, cite, number, without_uncited
 from rag.errors import QueryError
-from rag.exhibits import Picture, described, plain, shares, where, with_pictures
+from rag.exhibits import Picture, Shown, described, plain, shares, where, with_pictures
 from rag.prompts import load
 from rag.types import Answer, Evidence, Hit, Step
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from rag.llms import Llm
 
 _ANSWER_TOKENS = 200
@@ -77,31 +79,39 @@ class GroundedAnswerer:
         self._min_support = min_support
         self._picture = picture
 
-    def answer(self, question: str, hits: Sequence[Hit]) -> Answer:
-        """An answer from these hits, best first, with each statement cited; or declined."""
-        *_, answer = self._driven(self._talk(question, hits), stream=False)
+    def answer(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Answer:
+        """An answer from these hits, best first, with each statement cited; or declined.
+
+        Args:
+            question: in words.
+            hits: what may be cited.
+            asked_with: the pictures of the question, for a model that sees.
+        """
+        *_, answer = self._driven(self._talk(question, hits, asked_with), stream=False)
         assert isinstance(answer, Answer)
         return answer
 
-    def stream(self, question: str, hits: Sequence[Hit]) -> Iterator[str | Answer]:
+    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[str | Answer]:
         """The text while it is written, then the `Answer`, which replaces it: it may lack what could not be cited."""
-        return self._driven(self._talk(question, hits), stream=True)
+        return self._driven(self._talk(question, hits, asked_with), stream=True)
 
-    async def aanswer(self, question: str, hits: Sequence[Hit]) -> Answer:
+    async def aanswer(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Answer:
         """`answer` without blocking."""
-        answers = [item async for item in self._adriven(self._talk(question, hits), stream=False)]
+        answers = [item async for item in self._adriven(self._talk(question, hits, asked_with), stream=False)]
         assert isinstance(answers[-1], Answer)
         return answers[-1]
 
-    def astream(self, question: str, hits: Sequence[Hit]) -> AsyncIterator[str | Answer]:
+    def astream(
+        self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()
+    ) -> AsyncIterator[str | Answer]:
         """`stream` without blocking."""
-        return self._adriven(self._talk(question, hits), stream=True)
+        return self._adriven(self._talk(question, hits, asked_with), stream=True)
 
-    def _talk(self, question: str, hits: Sequence[Hit]) -> _Talk:
+    def _talk(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Talk:
         evidence = number(self._worth_showing(hits))
         if not evidence:
             return self._declined(question, hits)
-        messages = self._messages(question, evidence)
+        messages = self._messages(question, evidence, asked_with)
         started = time.monotonic()
         cited, warnings = yield from self._cited(messages, len(evidence))
         steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits")]
@@ -141,7 +151,9 @@ class GroundedAnswerer:
             hits = [hit for hit in hits if hit.relevance is not None and hit.relevance >= least]
         return list(hits[: self._evidence_n])
 
-    def _messages(self, question: str, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    def _messages(
+        self, question: str, evidence: Sequence[Evidence], asked_with: Sequence[Image]
+    ) -> list[dict[str, Any]]:
         llm = self._llm
         if llm.count_tokens(question) > llm.context_tokens // _QUESTION_SHARE:
             raise QueryError("The question is too long for the language model; ask for one thing at a time.")
@@ -156,7 +168,7 @@ class GroundedAnswerer:
         needs = [llm.count_tokens(described(hit, question, llm.count_tokens, most)) for hit in hits]
         given = shares(needs, max(room, 0))
         shown = [described(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
-        return with_pictures(prompt.messages(values | {"exhibits": shown}), hits, llm, self._picture)
+        return with_pictures(prompt.messages(values | {"exhibits": shown}), hits, llm, Shown(self._picture, asked_with))
 
     def _declined(
         self, question: str, hits: Sequence[Hit], warnings: Sequence[str] = (), steps: Sequence[Step] = ()

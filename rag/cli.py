@@ -37,10 +37,18 @@ Modalities = Annotated[
     list[str] | None, typer.Option("--modality", "-m", help="Where to look: text, image, audio, video. May repeat.")
 ]
 Conditions = Annotated[
-    list[str] | None, typer.Option("--where", help="Condition on metadata: page=3, page<=10, language=en. May repeat.")
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="Condition on metadata: page=3, page<=10, language=en, taken>=2024-05-01, near=48.86,2.35,5 (degrees, km),"
+        " or a whole filter as JSON. May repeat.",
+    ),
 ]
 Picture = Annotated[Path | None, typer.Option("--image", help="A picture as the question, or as part of it.")]
-Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the question: its words are used.")]
+Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the question, or as part of it.")]
+Film = Annotated[Path | None, typer.Option("--video", help="A film as the question: its frames and its speech.")]
+Unwanted = Annotated[list[str] | None, typer.Option("--not", help="What is not wanted, in words. May repeat.")]
+Quotas = Annotated[list[str] | None, typer.Option("--quota", help="Hits of a modality: image=3. May repeat.")]
 _HERE = Path(".exhibit")
 
 
@@ -76,23 +84,31 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
     words: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
+    video: Film = None,
+    without: Unwanted = None,
     modality: Modalities = None,
     where: Conditions = None,
+    quota: Quotas = None,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of hits.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Let the language model judge the best candidates.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each hit is where it is.")] = False,
     kb: Base = _HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Find passages, pictures, spoken words and frames.
+    """Find passages, pictures, spoken words and moments of films.
 
-    Examples: exhibit search "how a dynamo works" · exhibit search --image photo.jpg -m image
+    Examples: exhibit search "how a dynamo works" · exhibit search "but in blue" --image photo.jpg --not logo -m image
     """
     from rag import console
 
+    options: dict[str, Any] = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
+    asked = _parts(words, image, audio, video, without)
     with _opened(kb) as base:
-        options: dict[str, Any] = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
-        hits = base.search(base.query(words, picture=image, recording=audio), **options)
-        _show(as_json, [console.hit_json(base, hit) for hit in hits] if as_json else hits, console.hits)
+        hits = base.search(asked, quotas=_quotas(quota), **options)
+        if as_json:
+            _print_json([console.hit_json(base, hit) for hit in hits])
+        else:
+            console.hits(hits, explain=explain)
     if not hits:
         raise typer.Exit(NOTHING)
 
@@ -102,6 +118,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
     question: Annotated[str | None, typer.Argument(help="The question, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
+    video: Film = None,
     modality: Modalities = None,
     where: Conditions = None,
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page with the evidence itself.")] = None,
@@ -115,8 +132,8 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
     from rag import console
 
     with _opened(kb) as base:
-        query = base.query(question, picture=image, recording=audio)
-        answer = console.ask(base, query, modality=modality, where=_conditions(where), quiet=as_json)
+        asked = _parts(question, image, audio, video)
+        answer = console.ask(base, asked, modality=modality, where=_conditions(where), quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:
@@ -216,24 +233,71 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
         yield base
 
 
+def _parts(
+    words: str | None, image: Path | None, audio: Path | None, video: Path | None, without: list[str] | None = None
+) -> list[Any]:
+    """What was given as the parts of one question."""
+    from rag.query import Audio, Image, Not, Text, Video
+
+    given: tuple[tuple[Any, Any], ...] = ((Text, words), (Image, image), (Audio, audio), (Video, video))
+    wanted = [part(what) for part, what in given if what is not None]
+    return [*wanted, *(Not(Text(unwanted)) for unwanted in without or ())]
+
+
+def _quotas(texts: list[str] | None) -> dict[Any, int]:
+    """`image=3` as a quota."""
+    quotas = {}
+    for text in texts or []:
+        name, _, number = text.partition("=")
+        if not number.strip().isdecimal():
+            raise typer.BadParameter(f"`{text}` is no quota; write MODALITY=NUMBER, as in image=3.")
+        quotas[name.strip()] = int(number)
+    return quotas
+
+
 def _conditions(texts: list[str] | None) -> dict[str, Any]:
-    """`page=3`, `page<=10`, `language=en` as the conditions of `rag.types.Filter`; repeated values are alternatives."""
+    """`page=3`, `page<=10`, `language=en` in the language of `rag.where`; repeated values are alternatives."""
     where: dict[str, Any] = {}
+    whole: list[Any] = []
     signs = {"<=": "lte", ">=": "gte", "<": "lt", ">": "gt"}
     for text in texts or []:
         sign = next((s for s in (*signs, "=") if s in text), None)
+        if text.lstrip().startswith("{"):
+            whole.append(_json_filter(text))
+            continue
         if sign is None:
             raise typer.BadParameter(f"`{text}` is no condition; write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
         key, raw = (part.strip() for part in text.split(sign, 1))
-        try:
-            value = json.loads(raw)
-        except json.JSONDecodeError:
-            value = raw
-        if sign == "=":
-            where[key] = [*where[key], value] if isinstance(where.get(key), list) else [value]
+        if (key, sign) == ("near", "="):
+            whole.append({"near": _place(raw)})
+        elif sign == "=":
+            where[key] = [*where[key], _value(raw)] if isinstance(where.get(key), list) else [_value(raw)]
         else:
-            where[key] = {**(where.get(key) or {}), signs[sign]: value}
-    return where
+            where[key] = {**(where.get(key) or {}), signs[sign]: _value(raw)}
+    return {"and": [where, *whole]} if whole else where
+
+
+def _value(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return raw
+
+
+def _json_filter(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"`{text}` is no JSON ({error}).") from error
+
+
+def _place(text: str) -> dict[str, float]:
+    """`48.86,2.35,5` as a place and a distance."""
+    try:
+        lat, lon, km = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"`near={text}` is no place; write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
+    return {"lat": lat, "lon": lon, "km": km}
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:

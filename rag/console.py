@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rag.doctor import Check
     from rag.knowledge_base import KnowledgeBase, Status
     from rag.models import ModelState
-    from rag.retrieve import Query
+    from rag.questions import Asked
     from rag.types import Hit, IngestReport
 
 _MARKS = {
@@ -68,7 +68,7 @@ def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> Ingest
         return base.ingest(paths, on_progress=show)
 
 
-def ask(base: KnowledgeBase, query: Query, *, quiet: bool = False, **options: Any) -> Answer:
+def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: Any) -> Answer:
     """Ask with the options of `KnowledgeBase.ask`, printing the answer as it is written and then its exhibits."""
     if quiet:
         return base.ask(query, **options)
@@ -99,8 +99,8 @@ def exhibits(answer: Answer) -> None:
         err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
-def hits(found: Sequence[Hit]) -> None:
-    """Print hits, best first."""
+def hits(found: Sequence[Hit], *, explain: bool = False) -> None:
+    """Print hits, best first; with `explain` why each is where it is."""
     if not found:
         out.print("Nothing found.")
     for number, hit in enumerate(found, 1):
@@ -113,6 +113,8 @@ def hits(found: Sequence[Hit]) -> None:
             soft_wrap=True,
         )
         out.print(f"   [dim]{escape(_glimpse(hit))}[/dim]", highlight=False, soft_wrap=True)
+        for line in str(hit.why).splitlines() if explain else ():
+            out.print(f"     {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def report(result: IngestReport) -> None:
@@ -225,7 +227,8 @@ def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
         "tags": list(segment.tags),
         "score": hit.score,
         "relevance": hit.relevance,
-        "lanes": jsonable(hit.lanes),
+        "why": jsonable(hit.why),
+        "parts": [hit_json(base, part) for part in hit.parts],
         "thumbnail": base.thumbnail(hit),
         "meta": jsonable(segment.meta),
     }

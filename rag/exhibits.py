@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag import moments
 from rag.citations import neutralised, sentences
 from rag.errors import MediaError
 from rag.segments import place
@@ -25,6 +27,15 @@ Count = Callable[[str], int]
 # The pixels of a hit; None for words and sound. May raise MediaError.
 Picture = Callable[[Hit], "Image | None"]
 
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a language model that sees is given beside words: how to get a hit's pixels, and the question's pictures."""
+
+    picture: Picture | None = None
+    asked_with: Sequence[Image] = ()
+
+
 _NOUNS: dict[Kind, str] = {
     "passage": "Passage",
     "speech": "Speech",
@@ -32,12 +43,15 @@ _NOUNS: dict[Kind, str] = {
     "picture": "Picture",
     "figure": "Figure",
     "frame": "Video frame",
+    "moment": "Video",
 }
 _WORD = re.compile(r"\w+")
 # Words are compared by their beginnings, so that "feeds" finds "feed".
 _STEM = 4
 _MOST_TAGS = 5
 _LEAST_TOKENS = 8
+_MOST_FRAMES, _TAGS_OF_FRAME = 5, 2  # of a moment
+_WORTH = 0.5  # share of a moment's score from which its frames are told of
 
 
 def where(hit: Hit) -> str:
@@ -56,6 +70,8 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
     spot = _name(hit) if isinstance(segment.locator, CharSpan) else where(hit)
     heading = segment.title.partition(" › ")[2]
     head = ", ".join(part for part in (_NOUNS[segment.kind], spot, heading) if part)
+    if segment.kind == "moment":
+        return _described_moment(hit, head, question, count, most_tokens)
     if segment.kind in ("passage", "speech"):
         said = excerpt(segment.searchable_text, question, count, max(most_tokens - count(head), _LEAST_TOKENS))
         return plain(f"{head}: {said}")
@@ -68,31 +84,53 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
     return plain(" ".join(part for part in parts if part))
 
 
+def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tokens: int) -> str:
+    """What is on screen, each with its second, and what is said; half of the room at most for the former."""
+    left = max(most_tokens - count(f"{head}. Looks like: . Said: "), _LEAST_TOKENS)
+    frames = [part for part in hit.parts if part.segment.kind == "frame" and part.score >= _WORTH * hit.score]
+    frames.sort(key=lambda part: moments.span_of(part.segment).start_s)
+    seen: list[str] = []
+    for part in frames[:_MOST_FRAMES]:
+        tags, text = part.segment.tags[:_TAGS_OF_FRAME], excerpt(part.segment.text, question, count, left // 4)
+        words = ", ".join((*tags, f"the words “{text}”") if text else tags)
+        if words and count("; ".join([*seen, words])) <= left // 2:
+            seen.append(f"{words} ({place(part.segment)})")
+    looks = f"Looks like: {'; '.join(seen)}." if seen else ""
+    heard = "\n".join(part.segment.searchable_text for part in hit.parts if part.segment.kind == "speech")
+    said = excerpt(heard, question, count, max(left - count(looks), _LEAST_TOKENS))
+    # What found it comes first.
+    both = [looks, said and f"Said: {said}"]
+    parts = [f"{head}.", *(both if hit.parts and hit.parts[0].segment.kind == "frame" else reversed(both))]
+    return plain(" ".join(part for part in parts if part))
+
+
 def plain(text: str) -> str:
     """A text on one line, without anything that passes for a marker or a chat token."""
     return " ".join(neutralised(text).split())
 
 
 def with_pictures(
-    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, picture: Picture | None
+    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, shown: Shown
 ) -> list[dict[str, Any]]:
-    """The messages, the last with the pictures of the hits before its words, for a model that sees.
+    """The messages, the last with the pictures of the hits and of the question before its words, for a model that sees.
 
     A picture whose file cannot be read is left out: its description stays.
     """
     from rag.llms import picture_part
 
     written = [dict(message) for message in messages]
-    if picture is None or not llm.sees_images:
+    if not llm.sees_images:
         return written
     seen: list[dict[str, Any]] = []
-    for hit in hits:
+    for hit in hits if shown.picture else ():
         try:
-            pixels = picture(hit)
+            pixels = shown.picture(hit) if shown.picture else None
         except MediaError:
             continue
         if pixels is not None:
             seen += [{"type": "text", "text": f"{where(hit)}:"}, picture_part(pixels)]
+    for pixels in shown.asked_with:
+        seen += [{"type": "text", "text": "The picture of the question:"}, picture_part(pixels)]
     if seen:
         written[-1]["content"] = [*seen, {"type": "text", "text": written[-1]["content"]}]
     return written

@@ -28,9 +28,16 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 Item = TypeVar("Item")
+Group = TypeVar("Group", bound=Hashable)
+Vector = NDArray[np.float32]
 
 K = 60  # of the paper
+_TAKEN_AWAY = 0.5  # of what is not wanted: less than all, or a picture's other sides would go with it
+_NOTHING_LEFT = 0.05  # length of a difference of unit vectors that means nothing any more
 _QUARTILES_PER_DEVIATION = 1.349  # of a normal distribution
 
 
@@ -66,6 +73,10 @@ class Ranking:
     calibration: Calibration | None = None
     trust: float = 0.9
 
+    def belief(self, score: float) -> float:
+        """How far one of its scores can be believed, in [0, 1]."""
+        return self.calibration.trust(score) if self.calibration else min(max(score, 0.0), 1.0)
+
 
 def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibration:
     """Calibration from the best scores of at least two unanswerable questions; robust to some that were answerable."""
@@ -86,13 +97,82 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     Returns:
         Ids and scores in [0, 1], best first; equal scores in the order of their ids.
     """
-    votes: dict[str, dict[str, float]] = {}
-    for lane, ranking in rankings.items():
-        for rank, (key, score) in enumerate(ranking.found, 1):
-            believed = ranking.calibration.trust(score) if ranking.calibration else min(max(score, 0.0), 1.0)
-            votes.setdefault(key, {})[lane] = ranking.trust * believed * (K + 1) / (K + rank)
-    scored = [(key, _score(key, given, rankings, sees)) for key, given in votes.items()]
+    scored = [(key, _score(key, given, rankings, sees)) for key, given in _votes(rankings, by_rank=True).items()]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+
+
+def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
+    """How far each id fits what is not wanted, in [0, 1]: `fuse` by scores alone, for it is unwanted at any rank.
+
+    Args:
+        rankings: what the same lanes found for what is not wanted.
+        sees: whether a lane could have found an id at all.
+    """
+    votes = _votes(rankings, by_rank=False)
+    return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
+
+
+def demoted(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The chance that an id is wanted and not unwanted: score * (1 - against), best first.
+
+    What fits the unwanted better than the wanted falls below 1/4: s (1 - a) < s (1 - s) where a > s.
+    """
+    scored = [(key, score * (1 - against.get(key, 0.0))) for key, score in fused]
+    return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+
+
+def composed(wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Vector, float]] = ()) -> Vector | None:
+    """Several vectors as one to search with: the weighted sum of what is wanted, less half of what is not.
+
+    Args:
+        wanted: unit vectors (dimensions,) of one space with weights above 0.
+        unwanted: the same.
+
+    Returns:
+        A unit vector; None where nothing is left, as of a picture less itself.
+    """
+    total = np.sum([weight * vector for vector, weight in wanted], axis=0) / sum(weight for _, weight in wanted)
+    for vector, weight in unwanted:
+        total = total - _TAKEN_AWAY * weight * vector
+    length = float(np.linalg.norm(total))
+    if length < _NOTHING_LEFT:
+        return None
+    direction: Vector = (total / length).astype(np.float32)
+    return direction
+
+
+def best_of(
+    rankings: Sequence[Sequence[tuple[Item, float]]], key: Callable[[Item], Hashable]
+) -> list[tuple[Item, float]]:
+    """What several rankings of one lane found, each item once with its best score: a film is asked by some frames."""
+    best: dict[Hashable, tuple[Item, float]] = {}
+    for item, score in (pair for ranking in rankings for pair in ranking):
+        held = best.get(key(item))
+        if held is None or score > held[1]:
+            best[key(item)] = (item, score)
+    return sorted(best.values(), key=lambda pair: -pair[1])
+
+
+def apportioned(
+    items: Sequence[Item], group: Callable[[Item], Group], quotas: Mapping[Group, int], most: int
+) -> list[Item]:
+    """The best `most` items in which each group with a quota has that many, as far as there are, and no more.
+
+    Args:
+        items: best first; their order is kept.
+        group: of an item.
+        quotas: places of some groups; the other groups share what these leave.
+        most: places in all; where the quotas exceed it, the better items get them.
+    """
+    counts: dict[Group, int] = {}
+    given: list[int] = []
+    for n, item in enumerate(items):
+        name = group(item)
+        if counts.get(name, 0) < quotas.get(name, 0):
+            counts[name] = counts.get(name, 0) + 1
+            given.append(n)
+    free = [n for n, item in enumerate(items) if group(item) not in quotas][: max(most - len(given), 0)]
+    return [items[n] for n in sorted([*given, *free])[:most]]
 
 
 def collapse(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: int) -> list[Item]:
@@ -105,6 +185,16 @@ def collapse(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: 
         seen[key] = seen.get(key, 0) + 1
         (kept if seen[key] <= most else later).append(item)
     return kept + later
+
+
+def _votes(rankings: Mapping[str, Ranking], *, by_rank: bool) -> dict[str, dict[str, float]]:
+    """For each id, what each lane that found it says, in [0, 1]."""
+    votes: dict[str, dict[str, float]] = {}
+    for lane, ranking in rankings.items():
+        for rank, (key, score) in enumerate(ranking.found, 1):
+            share = (K + 1) / (K + rank) if by_rank else 1.0
+            votes.setdefault(key, {})[lane] = ranking.trust * ranking.belief(score) * share
+    return votes
 
 
 def _score(

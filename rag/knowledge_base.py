@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.errors import KnowledgeBaseBusy, UnsupportedMedia
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from ingest.plan import Plan
     from rag.answer import GroundedAnswerer
     from rag.llms import Llm
-    from rag.retrieve import Query, Retriever
+    from rag.query import Query
+    from rag.questions import Asked
+    from rag.retrieve import Retriever
 
-    Asked = str | Path | Image | Query
+_QUOTA_DEPTH = 50  # candidates among which quotas are filled
 
 
 @dataclass(frozen=True)
@@ -149,31 +151,42 @@ class KnowledgeBase:
         self,
         query: Asked,
         *,
-        modality: Modality | Sequence[Modality] | None = None,
+        modality: Modality | Collection[Modality] | None = None,
         where: Where | None = None,
         top_k: int | None = None,
         rerank: bool = False,
+        quotas: Mapping[Modality, int] | None = None,
     ) -> list[Hit]:
-        """Find the segments that fit a query, best first.
+        """Find the segments that fit a question, best first; of films, moments with their start and end.
 
         Args:
-            query: words, a picture (`PIL.Image`), the `Path` of a picture or a recording, or a `rag.retrieve.Query`.
+            query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
+                language of `rag.query`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
             modality: where to look: text, image, audio, video, or several of them.
-            where: metadata conditions, e.g. ``{"page": {"lte": 10}, "title": "report.pdf"}``.
+            where: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
             top_k: number of hits; the setting `top_k` by default.
             rerank: let the language model judge the best candidates.
+            quotas: number of hits of some modalities, as far as candidates of them are found; no more of them either.
 
         Raises:
-            QueryError: the query is empty or the filter malformed.
+            QueryError: the question is empty or the filter malformed.
+            MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        return self._find(self._query(query), _filter(modality, where), top_k or self.settings.top_k, rerank)[0]
+        from rag.fusion import apportioned
+
+        asked = self._opened(query)
+        most = top_k or self.settings.top_k
+        depth = max(most, _QUOTA_DEPTH) if quotas else most
+        said = self._said(asked) if rerank else None
+        found = self._find(asked, _filter(modality, where), depth, said)[0]
+        return apportioned(found, lambda hit: hit.segment.modality, quotas or {}, most)
 
     def ask(
         self,
         question: Asked,
         *,
-        modality: Modality | Sequence[Modality] | None = None,
+        modality: Modality | Collection[Modality] | None = None,
         where: Where | None = None,
     ) -> Answer:
         """Answer a question from the collection, with each statement cited, or decline.
@@ -188,15 +201,16 @@ class KnowledgeBase:
         self,
         question: Asked,
         *,
-        modality: Modality | Sequence[Modality] | None = None,
+        modality: Modality | Collection[Modality] | None = None,
         where: Where | None = None,
     ) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        query = self._query(question)
+        query = self._opened(question)
         started = time.monotonic()
-        hits, warnings, steps = self._find(query, _filter(modality, where), self.settings.top_k, rerank=True)
+        said = self._said(query)
+        hits, warnings, steps = self._find(query, _filter(modality, where), self.settings.top_k, said)
         retrieved = time.monotonic()
-        for piece in self._answerer.stream(query.words, hits):
+        for piece in self._answerer.stream(said, hits, asked_with=query.pictures):
             if isinstance(piece, Answer):
                 steps = (
                     *steps,
@@ -267,29 +281,6 @@ class KnowledgeBase:
 
         return GroundedQueryEngine(self.ask)
 
-    def query(
-        self,
-        words: str | None = None,
-        *,
-        picture: str | Path | Image | None = None,
-        recording: str | Path | None = None,
-    ) -> Query:
-        """Put a question together from words, a picture and a recording whose words are used.
-
-        Raises:
-            QueryError: nothing was given, or nothing is said in the recording.
-            MediaError: the picture or the recording cannot be read.
-        """
-        from rag.retrieve import Query
-
-        spoken = self._transcript(Path(recording)) if recording is not None else None
-        if isinstance(picture, (str, Path)):
-            from rag.media import open_picture
-            from rag.types import ImageRegion
-
-            picture = open_picture(Path(picture), ImageRegion())
-        return Query(words=" ".join(part.strip() for part in (words, spoken) if part), picture=picture)
-
     def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
         """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
         from rag.report import page
@@ -304,71 +295,61 @@ class KnowledgeBase:
         """
         from rag import media
 
-        if hit.segment.kind not in PIXELS and not isinstance(hit.segment.locator, PageBox):
+        shown = hit.seen or hit.segment
+        if shown.kind not in PIXELS and not isinstance(shown.locator, PageBox):
             return None
-        kept = self._thumbnails / hit.segment.asset_id / f"{segment_id(hit.segment)}.jpg"
+        kept = self._thumbnails / shown.asset_id / f"{segment_id(shown)}.jpg"
         if not kept.exists():
             media.check_same(Path(hit.path), hit.segment.asset_id)
             try:
-                small = media.thumbnail(Path(hit.path), hit.segment.locator, 320)
+                small = media.thumbnail(Path(hit.path), shown.locator, 320)
             except UnsupportedMedia:  # a slide: nothing here draws it
                 return None
             kept.parent.mkdir(parents=True, exist_ok=True)
             small.save(kept, quality=85)
         return str(kept)
 
-    def _query(self, asked: Asked) -> Query:
-        from rag.retrieve import Query
-
-        if isinstance(asked, Query):
-            return asked
-        if isinstance(asked, str):
-            return self.query(asked)
-        if isinstance(asked, Path):
-            from ingest.load import identify
-
-            medium = identify(asked, self.settings).medium
-            if medium == "document":
-                raise QueryError(f"{asked} is a document; ask with words, a picture or a recording.")
-            return self.query(picture=asked) if medium == "image" else self.query(recording=asked)
-        return self.query(picture=asked)
-
-    def _transcript(self, recording: Path) -> str:
-        from ingest.worker import Worker
-
-        worker = Worker(self.settings)
-        try:
-            words = " ".join(worker.run("transcript", recording))
-        finally:
-            worker.close()
-        if not words:
-            raise QueryError(f"Nothing is said in {recording}, so it cannot be a question in words.")
-        return words
-
     def _find(
-        self, query: Query, admitted: Filter, top_k: int, rerank: bool
+        self, query: Query, admitted: Filter, top_k: int, said: str | None
     ) -> tuple[list[Hit], tuple[str, ...], tuple[Step, ...]]:
-        """Hits with their files, warnings, and the steps taken."""
+        """Hits with their files, warnings, and the steps taken; reranked where the question is given as it is said."""
         started = time.monotonic()
-        depth = max(top_k, self.settings.rerank_top_n if rerank else 0)
+        depth = max(top_k, self.settings.rerank_top_n if said is not None else 0)
         hits = self._located(self._retriever.retrieve(query, top_k=depth, admitted=admitted))
         steps: tuple[Step, ...] = (Step("retrieve", time.monotonic() - started, f"{len(hits)} hits"),)
         warnings: tuple[str, ...] = ()
-        if rerank and self.settings.rerank_top_n:
+        if said is not None and self.settings.rerank_top_n:
             started = time.monotonic()
-            hits, warnings = self._reranked(query.words, hits)
+            hits, warnings = self._reranked(said, hits, query.pictures)
             steps += (Step("rerank", time.monotonic() - started, "; ".join(warnings)),)
         return hits[:top_k], warnings, steps
 
-    def _reranked(self, words: str, hits: Sequence[Hit]) -> tuple[list[Hit], tuple[str, ...]]:
+    def _opened(self, asked: Asked) -> Query:
+        from rag.questions import opened
+
+        return opened(asked, self.settings)
+
+    def _said(self, query: Query) -> str:
+        """The question as the language model is asked it; empty where there is nothing to judge by."""
+        from rag.questions import SAME, in_words
+
+        if query.spoken or (query.pictures and self._llm.sees_images):
+            return query.spoken or SAME
+        return in_words(query, self._dual, self.settings)
+
+    def _reranked(
+        self, words: str, hits: Sequence[Hit], asked_with: Sequence[Image] = ()
+    ) -> tuple[list[Hit], tuple[str, ...]]:
         from rag.rerank import rerank
 
-        judged = rerank(words, hits, self._llm, top_n=self.settings.rerank_top_n, picture=_picture)
+        top_n = self.settings.rerank_top_n
+        judged = rerank(words, hits, self._llm, top_n=top_n, picture=_picture, asked_with=asked_with)
         return list(judged.hits), tuple(judged.warnings)
 
     def _located(self, hits: Sequence[Hit]) -> list[Hit]:
         paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
-        return [replace(hit, path=next(iter(paths.get(hit.segment.asset_id, ())), "")) for hit in hits]
+        first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
+        return [_at(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
@@ -426,7 +407,11 @@ def _picture(hit: Hit) -> Image | None:
     """The pixels of a hit for a language model that sees; None for words and sound."""
     from rag.media import open_picture
 
-    return open_picture(Path(hit.path), hit.segment.locator) if hit.segment.kind in PIXELS else None
+    return open_picture(Path(hit.path), hit.seen.locator) if hit.seen is not None else None
+
+
+def _at(hit: Hit, path: str) -> Hit:
+    return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
 
 
 def _disk_bytes(file: Path) -> int:
@@ -439,6 +424,6 @@ def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
 
 
-def _filter(modality: Modality | Sequence[Modality] | None, where: Where | None) -> Filter:
+def _filter(modality: Modality | Collection[Modality] | None, where: Where | None) -> Filter:
     modalities = [modality] if isinstance(modality, str) else modality or ()
     return Filter(modalities=frozenset(modalities), where=where or {})

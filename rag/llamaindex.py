@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import RESPONSE_TYPE, Response
@@ -81,7 +81,8 @@ class GroundedQueryEngine(BaseQueryEngine):
 
 def to_node(hit: Hit) -> NodeWithScore:
     """A hit as a node; its payload is metadata that stays out of embeddings and prompts."""
-    metadata = {**to_payload(hit.segment), "path": hit.path, "relevance": hit.relevance}
+    parts = [to_payload(part.segment) | {"score": part.score} for part in hit.parts]
+    metadata = {**to_payload(hit.segment), "path": hit.path, "relevance": hit.relevance, "parts": parts}
     node = TextNode(
         id_=segment_id(hit.segment),
         text=hit.segment.searchable_text or ", ".join(hit.segment.tags),
@@ -100,7 +101,18 @@ def to_hit(node: NodeWithScore) -> Hit:
     """
     metadata = dict(node.node.metadata)
     try:
-        path, relevance = metadata.pop("path"), metadata.pop("relevance")
-        return replace(Hit(from_payload(metadata), node.score or 0.0, path), relevance=relevance)
+        path, relevance, parts = (metadata.pop(name) for name in ("path", "relevance", "parts"))
+        return Hit(
+            from_payload(metadata),
+            node.score or 0.0,
+            path,
+            relevance=relevance,
+            parts=tuple(_part(dict(part), path) for part in parts),
+        )
     except KeyError as error:
         raise QueryError(f"Node {node.node.node_id} was not retrieved by Exhibit: it has no {error}.") from error
+
+
+def _part(payload: dict[str, Any], path: str) -> Hit:
+    score = payload.pop("score")
+    return Hit(from_payload(payload), score, path)

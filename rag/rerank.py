@@ -18,11 +18,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import LLMError
-from rag.exhibits import Picture, described, plain, with_pictures
+from rag.exhibits import Picture, Shown, described, plain, with_pictures
 from rag.prompts import load
 from rag.types import Hit
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from rag.llms import Llm
 
 # Of each candidate; each token read costs 10 ms with the bundled model.
@@ -44,7 +46,15 @@ class Reranked:
     warnings: tuple[str, ...] = ()
 
 
-def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, picture: Picture | None = None) -> Reranked:
+def rerank(
+    question: str,
+    hits: Sequence[Hit],
+    llm: Llm,
+    *,
+    top_n: int,
+    picture: Picture | None = None,
+    asked_with: Sequence[Image] = (),
+) -> Reranked:
     """Judges the first `top_n` hits and puts them in the order of their relevance, which is set on them.
 
     Where the model fails, the order stays and a warning says so. Without words to judge by, nothing is judged.
@@ -55,37 +65,46 @@ def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, picture:
         llm: the language model.
         top_n: how many to judge; the others keep their order behind them.
         picture: gives the pixels of a hit, or None, to a model that sees.
+        asked_with: the pictures of the question, for such a model.
     """
     judged = hits[:top_n] if question.strip() else ()
     if not judged:
         return Reranked(tuple(hits))
+    shown = Shown(picture, asked_with)
     try:
         if llm.gives_logprobs:
-            logits = [llm.yes_no(_pointwise(question, hit, llm, picture)) for hit in judged]
+            logits = [llm.yes_no(_pointwise(question, hit, llm, shown)) for hit in judged]
             return _by_logits(hits, logits)
-        reply = llm.complete(_listwise(question, judged, llm, picture), **_LIST_REPLY)
+        reply = llm.complete(_listwise(question, judged, llm, shown), **_LIST_REPLY)
         return _by_list(hits, reply.text, len(judged))
     except LLMError as error:
         return _failed(hits, error)
 
 
 async def arerank(
-    question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, picture: Picture | None = None
+    question: str,
+    hits: Sequence[Hit],
+    llm: Llm,
+    *,
+    top_n: int,
+    picture: Picture | None = None,
+    asked_with: Sequence[Image] = (),
 ) -> Reranked:
     """`rerank` without blocking; a server is asked about several hits at once."""
     judged = hits[:top_n] if question.strip() else ()
     if not judged:
         return Reranked(tuple(hits))
+    shown = Shown(picture, asked_with)
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def judge(hit: Hit) -> float:
         async with slots:
-            return await llm.ayes_no(await asyncio.to_thread(_pointwise, question, hit, llm, picture))
+            return await llm.ayes_no(await asyncio.to_thread(_pointwise, question, hit, llm, shown))
 
     try:
         if llm.gives_logprobs:
             return _by_logits(hits, await asyncio.gather(*map(judge, judged)))
-        prompt = await asyncio.to_thread(_listwise, question, judged, llm, picture)
+        prompt = await asyncio.to_thread(_listwise, question, judged, llm, shown)
         return _by_list(hits, (await llm.acomplete(prompt, **_LIST_REPLY)).text, len(judged))
     except LLMError as error:
         return _failed(hits, error)
@@ -102,16 +121,16 @@ _LIST_REPLY: dict[str, Any] = {
 }
 
 
-def _pointwise(question: str, hit: Hit, llm: Llm, picture: Picture | None) -> list[dict[str, Any]]:
-    shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
-    values = {"question": plain(question), "exhibit": shown}
-    return with_pictures(load("rerank").messages(values), [hit], llm, picture)
+def _pointwise(question: str, hit: Hit, llm: Llm, shown: Shown) -> list[dict[str, Any]]:
+    exhibit = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
+    values = {"question": plain(question), "exhibit": exhibit}
+    return with_pictures(load("rerank").messages(values), [hit], llm, shown)
 
 
-def _listwise(question: str, hits: Sequence[Hit], llm: Llm, picture: Picture | None) -> list[dict[str, Any]]:
-    shown = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in hits]
-    values = {"question": plain(question), "exhibits": shown}
-    return with_pictures(load("rerank_list").messages(values), hits, llm, picture)
+def _listwise(question: str, hits: Sequence[Hit], llm: Llm, shown: Shown) -> list[dict[str, Any]]:
+    exhibits = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in hits]
+    values = {"question": plain(question), "exhibits": exhibits}
+    return with_pictures(load("rerank_list").messages(values), hits, llm, shown)
 
 
 def _by_logits(hits: Sequence[Hit], logits: Sequence[float]) -> Reranked:

@@ -10,26 +10,35 @@ video       looks          the same                                            f
 like image  likeness       the question's picture with pixels                  pictures, figures
 like video  likeness       the same                                            frames
 like text   likeness       the question's picture with words                   passages, speech
+blend …     blend          the weighted sum of the question's parts, likewise  as above
 ==========  =============  ==================================================  ==========
+
+Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
+agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.fusion.demoted`).
+Frames and speech of films become moments (`rag.moments`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from PIL.Image import Image
-
 from rag.encoders.base import DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.fusion import Calibration, Ranking, calibrate, collapse, fuse
+from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
+from rag.index import bm25
 from rag.index.base import Dense, Found, LaneQuery, SegmentIndex
+from rag.moments import moment, moments
+from rag.query import Part, Query, weights
 from rag.segments import segment_id
-from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, Lane, PageBox, Segment, TimeSpan
+from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
+from rag.where import names
+from rag.why import Lane
 
 _DEPTH = 50  # candidates of each lane
+_UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
 _MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others get their turn
@@ -65,7 +74,7 @@ class _Lane:
         calibrated_as: the lane whose calibration it takes; empty where its cosines speak for themselves.
     """
 
-    view: Literal["words", "looks", "likeness"]
+    view: Literal["words", "looks", "likeness", "blend"]
     vector: Dense | Literal["bm25"]
     kinds: frozenset[Kind] | None = None
     weight: float = 1.0
@@ -81,19 +90,33 @@ _LANES: Mapping[str, _Lane] = {
     "like video": _Lane("likeness", "joint", frozenset({"frame"})),
     # Words and pictures lie apart in a joint space, the same way round whichever of them is the question.
     "like text": _Lane("likeness", "joint", frozenset({"passage", "speech"}), calibrated_as="image"),
+    "blend image": _Lane("blend", "joint", frozenset({"picture", "figure"})),
+    "blend video": _Lane("blend", "joint", frozenset({"frame"})),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A question: words, a picture (RGB, upright), or both."""
+class _Asked:
+    """A lane as one part of a question asks it.
 
-    words: str = ""
-    picture: Image | None = None
+    Attributes:
+        lane: what it is.
+        queries: what it is asked; where there are several, as of a film's frames, the best score counts.
+        part: which part of the question asks; what different parts ask are different views.
+        weight: of the part, at most 1.
+        is_unwanted: whether it asks for what is not wanted.
+    """
 
-    def __post_init__(self) -> None:
-        if not self.words.strip() and self.picture is None:
-            raise QueryError("The question is empty; ask in words, with a picture or with a recording.")
+    lane: _Lane
+    queries: tuple[LaneQuery, ...]
+    part: int
+    weight: float
+    is_unwanted: bool
+
+
+_Plan = dict[str, _Asked]
+# What each lane is asked with.
+_Encoded = Mapping[str, Sequence[Vectors | str]]
 
 
 class Retriever:
@@ -104,46 +127,98 @@ class Retriever:
         self._calibrated: tuple[int, dict[str, Calibration]] = (0, {})
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
-        """The best `top_k` segments, each with the lanes that found it.
+        """The best `top_k` segments, those of films as moments, each with the lanes that found it.
+
+        Where the filter asks for kinds of segments, films give frames and speech as they are.
 
         Raises:
-            QueryError: the query is empty or a filter malformed.
+            QueryError: the question has nothing that a lane compares, or the filter is malformed.
             IndexUnavailable: the store failed.
         """
-        lanes = self._lanes(query, max(_DEPTH, 2 * top_k), admitted or Filter())
-        found = dict(zip(lanes, self._index.search(list(lanes.values())), strict=True))
-        calibrations = self._calibrations()
-        segments = {segment_id(s): s for ranking in found.values() for s, _ in ranking}
-        rankings = {name: _ranking(_LANES[name], ranking, calibrations) for name, ranking in found.items()}
-        fused = fuse(rankings, sees=lambda lane, key: _sees(_LANES[lane], segments[key]))
-        order = collapse(fused, lambda pair: _place(segments[pair[0]]), most=_MOST_OF_A_PLACE)[:top_k]
-        places = _places(rankings)
-        # Read again whole, with spoken words; what was deleted since is not there any more.
-        whole = {segment_id(s): s for s in self._index.read([key for key, _ in order])}
-        return [Hit(whole[key], score, lanes=places[key]) for key, score in order if key in whole]
+        admitted = admitted or Filter()
+        plan = self._plan(query, max(_DEPTH, 2 * top_k), admitted)
+        if not plan:
+            raise QueryError("Nothing is said in the recording, and sounds cannot be compared here; ask in words.")
+        found = self._found(plan)
+        hits = self._ranked(plan, found)
+        if "kind" not in names(admitted.where):
+            hits = moments(hits)
+        order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
+        return list(self._whole(order[:top_k], query.words))
 
     async def aretrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
         """Async twin of `retrieve`."""
         return await asyncio.to_thread(self.retrieve, query, top_k=top_k, admitted=admitted)
 
-    def _lanes(self, query: Query, depth: int, admitted: Filter) -> dict[str, LaneQuery]:
-        """The question as one query for each lane; each encoder is asked once."""
-        asked: dict[str, Vectors | str] = {}
-        if query.words.strip():
-            asked |= self._asked(query.words)
-        if query.picture is not None:
-            seen = self._dual.embed_images([query.picture])[0]
-            asked |= {"like image": seen, "like video": seen, "like text": seen}
-        return {
-            name: LaneQuery(_LANES[name].vector, what, depth, _only(admitted, _LANES[name].kinds))
-            for name, what in asked.items()
-        }
+    def _plan(self, query: Query, depth: int, admitted: Filter) -> _Plan:
+        """The question as lanes by name; each part is encoded once.
 
-    def _asked(self, words: str) -> dict[str, Vectors | str]:
-        meant = self._text.embed_query(words)
-        same_space = self._text.card.space == self._dual.card.space
-        looks = meant if same_space else self._dual.embed_query(words)
-        return {"text": meant, "bm25": words, "image": looks, "video": looks}
+        In the joint space everything is asked less what is not wanted, and several parts also as one vector.
+        """
+        plan: _Plan = {}
+        wanted, unwanted = ([self._encoded(part) for part in parts] for parts in (query.parts, query.without))
+        away = _together(unwanted, [min(part.weight, 1.0) for part in query.without])
+        for n, (asked, weight) in enumerate(zip(wanted, weights(query.parts), strict=True)):
+            _add(plan, _moved(asked, away), depth, admitted, part=n, weight=weight)
+        together = _together(wanted, weights(query.parts))
+        if len(together) > 1 and (blend := composed(together, away)) is not None:
+            # Vectors of words alone lie where those of words lie, and are calibrated like them.
+            name = "blend" if query.pictures else ""
+            asked = {f"{name} {medium}".strip(): [blend] for medium in ("image", "video")}
+            _add(plan, asked, depth, admitted, part=len(wanted))
+        for n, (asked, part) in enumerate(zip(unwanted, query.without, strict=True)):
+            _add(plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True)
+        return plan
+
+    def _lanes(self, query: Query, depth: int, admitted: Filter) -> dict[str, LaneQuery]:
+        """A question in words as one query for each lane."""
+        return {name: asked.queries[0] for name, asked in self._plan(query, depth, admitted).items()}
+
+    def _encoded(self, part: Part) -> _Encoded:
+        """What each lane is asked with for one part of a question."""
+        asked: dict[str, Sequence[Vectors | str]] = {}
+        if part.words.strip():
+            meant = self._text.embed_query(part.words)
+            same_space = self._text.card.space == self._dual.card.space
+            looks = meant if same_space else self._dual.embed_query(part.words)
+            asked |= {"text": [meant], "bm25": [part.words], "image": [looks], "video": [looks]}
+        if part.pictures:
+            seen = list(self._dual.embed_images(part.pictures))
+            asked |= {"like image": seen, "like video": seen, "like text": seen}
+        return asked
+
+    def _found(self, plan: _Plan) -> dict[str, Found]:
+        """What each lane found, all in one request."""
+        answers = iter(self._index.search([query for asked in plan.values() for query in asked.queries]))
+        return {name: best_of([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
+
+    def _ranked(self, plan: _Plan, found: Mapping[str, Found]) -> list[Hit]:
+        """All that was found, best first, without spoken words."""
+        calibrations = self._calibrations()
+        segments = {segment_id(segment): segment for ranking in found.values() for segment, _ in ranking}
+        rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
+
+        def sees(name: str, key: str) -> bool:
+            return _sees(plan[name].lane, segments[key])
+
+        unwanted = {name: ranking for name, ranking in rankings.items() if plan[name].is_unwanted}
+        wanted = {name: ranking for name, ranking in rankings.items() if name not in unwanted}
+        against, places = opposed(unwanted, sees=sees), _places(plan, wanted)
+        return [
+            Hit(segments[key], score, lanes=places[key], against=against.get(key, 0.0))
+            for key, score in demoted(fuse(wanted, sees=sees), against)
+        ]
+
+    def _whole(self, hits: Sequence[Hit], words: str) -> Iterator[Hit]:
+        """The hits read again whole, with spoken words; what was deleted since is not there any more."""
+        keys = [segment_id(part.segment) for hit in hits for part in hit.parts or (hit,)]
+        whole = {segment_id(segment): segment for segment in self._index.read(keys)}
+        for hit in hits:
+            held = [(part, segment_id(part.segment)) for part in hit.parts or (hit,)]
+            parts = [replace(part, segment=whole[key]) for part, key in held if key in whole]
+            if parts:
+                found = moment(parts) if hit.parts else parts[0]
+                yield replace(found, matched=bm25.matched(words, found.segment.searchable_text))
 
     def _calibrations(self) -> dict[str, Calibration]:
         """For each lane of a question in words, what it gives to questions that the collection does not answer."""
@@ -163,27 +238,68 @@ class Retriever:
         return {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in best.items()}
 
 
-def _ranking(lane: _Lane, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
-    scores = [(segment_id(segment), score) for segment, score in found]
-    return Ranking(lane.view, scores, lane.weight, calibrations.get(lane.calibrated_as))
+def _add(
+    plan: _Plan,
+    encoded: _Encoded,
+    depth: int,
+    admitted: Filter,
+    *,
+    part: int,
+    weight: float = 1.0,
+    is_unwanted: bool = False,
+) -> None:
+    """Add what one part asks; a lane that another part asks already gets a number."""
+    for lane, asked in encoded.items():
+        name = f"not {lane}" if is_unwanted else lane
+        taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
+        only = _only(admitted, _LANES[lane].kinds)
+        queries = tuple(LaneQuery(_LANES[lane].vector, what, depth, only) for what in asked)
+        if queries:
+            key = f"{name} #{taken + 1}" if taken else name
+            plan[key] = _Asked(_LANES[lane], queries, part, weight, is_unwanted)
 
 
-def _places(rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lane, ...]]:
+def _joint(encoded: _Encoded) -> Vectors | None:
+    """A part as one vector in the joint space: the middle of its words and its pictures."""
+    vectors = [(v, 1.0) for lane in ("image", "like image") for v in encoded.get(lane, ()) if not isinstance(v, str)]
+    return composed(vectors) if vectors else None
+
+
+def _together(parts: Sequence[_Encoded], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
+    """The parts that have a vector in the joint space, with their weights."""
+    return [(v, share) for part, share in zip(parts, shares, strict=True) if (v := _joint(part)) is not None]
+
+
+def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded:
+    """What is asked, in the joint space less what is not wanted."""
+    if not away:
+        return encoded
+    moved: dict[str, Sequence[Vectors | str]] = {}
+    for lane, asked in encoded.items():
+        less = [v if isinstance(v, str) else composed([(v, 1.0)], away) for v in asked]
+        moved[lane] = [v for v in less if v is not None] if _LANES[lane].vector == "joint" else asked
+    return moved
+
+
+def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
+    lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
+    plain = Ranking(f"{lane.view} {asked.part}", scores, lane.weight, calibrations.get(lane.calibrated_as))
+    return replace(plain, trust=plain.trust * asked.weight)
+
+
+def _places(plan: _Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lane, ...]]:
     """The lanes that found each segment."""
     places: dict[str, tuple[Lane, ...]] = {}
     for name, ranking in rankings.items():
         for rank, (key, score) in enumerate(ranking.found, 1):
-            places[key] = (*places.get(key, ()), Lane(name, rank, score))
+            lane = Lane(name, rank, score, ranking.belief(score), plan[name].weight)
+            places[key] = (*places.get(key, ()), lane)
     return places
 
 
 def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
     """The filter, narrowed to these kinds of segments."""
-    if kinds is None:
-        return admitted
-    given = admitted.where.get("kind", sorted(kinds))
-    wanted: Sequence[object] = given if isinstance(given, list) else [given]
-    return replace(admitted, where={**admitted.where, "kind": sorted(kinds & set(map(str, wanted))) or ["none"]})
+    return admitted if kinds is None else replace(admitted, where={"and": [admitted.where, {"kind": sorted(kinds)}]})
 
 
 def _sees(lane: _Lane, segment: Segment) -> bool:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
+from rag.why import Lane, Why
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Modality = Literal["text", "image", "audio", "video"]
-Kind = Literal["passage", "figure", "picture", "speech", "sound", "frame"]
+Kind = Literal["passage", "figure", "picture", "speech", "sound", "frame", "moment"]
 Medium = Literal["document", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
 Scalar = str | int | float | bool
@@ -141,7 +142,7 @@ class Segment:
         asset_id: id of the asset, `Source.asset_id`.
         ordinal: position among the asset's segments, from 0.
         modality: medium of the evidence; a frame and the speech of a video are both ``video``.
-        kind: what it is; decides which encoder sees it.
+        kind: what it is; decides which encoder sees it. Only hits are moments (`rag.moments`).
         locator: the place in the asset.
         text: what is read or heard there: passage, OCR, transcript. Empty where there are no words.
         caption: what its surroundings say it shows: alt text, caption, sidecar. Never model output.
@@ -182,24 +183,18 @@ class Extracted:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """One ranking that found a hit: its name, the hit's rank in it from 1, and the raw score there."""
-
-    name: str
-    rank: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
 class Hit:
     """A segment that a search found.
 
     Attributes:
-        segment: what was found.
+        segment: what was found; of a film a moment, which is in no store: its `parts` are.
         score: how far the search believes it, in [0, 1] (`rag.fusion.fuse`).
         path: where the asset's file is now; empty when the catalog knows no file for it.
         lanes: the rankings that found it.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
+        matched: its words that are the question's, by their stems.
+        against: how far it fits what the question does not want, in [0, 1].
+        parts: the frames and the speech of a moment, best first.
     """
 
     segment: Segment
@@ -207,6 +202,21 @@ class Hit:
     path: str = ""
     lanes: tuple[Lane, ...] = ()
     relevance: float | None = None
+    matched: tuple[str, ...] = ()
+    against: float = 0.0
+    parts: tuple[Hit, ...] = ()
+
+    @property
+    def why(self) -> Why:
+        """What its place among the hits rests on."""
+        return Why(self.score, self.lanes, self.matched, self.against, self.relevance)
+
+    @property
+    def seen(self) -> Segment | None:
+        """The segment whose pixels show it: itself, or the best frame of a moment; None for words and sound."""
+        if self.segment.kind in PIXELS:
+            return self.segment
+        return next((part.segment for part in self.parts if part.segment.kind in PIXELS), None)
 
 
 @dataclass(frozen=True, slots=True)

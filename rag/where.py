@@ -173,9 +173,11 @@ def _stretch(time: str) -> tuple[str, str]:
 
 
 def _near(condition: object) -> Near:
-    if not isinstance(condition, Mapping) or set(condition) != _PLACE or not all(map(_is_number, condition.values())):
+    given: Mapping[Any, Any] = condition if isinstance(condition, Mapping) else {}
+    if set(given) != _PLACE or not all(map(_is_number, given.values())):
         raise QueryError("`near` takes a place in degrees and a distance: {'lat': 48.86, 'lon': 2.35, 'km': 5}.")
-    near = Near(*(float(condition[name]) for name in ("lat", "lon", "km")))
+    lat, lon, km = (float(given[name]) for name in ("lat", "lon", "km"))
+    near = Near(lat, lon, km)
     if abs(near.lat) > 90 or abs(near.lon) > 180 or near.km <= 0:
         raise QueryError(f"{near.lat}, {near.lon} within {near.km} km is no place on Earth: lat ±90, lon ±180, km > 0.")
     return near

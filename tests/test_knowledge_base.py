@@ -28,7 +28,9 @@ def names(hits: list[Hit]) -> list[str]:
 
 
 def shows(hit: Hit, expected: dict[str, object]) -> bool:
-    """Whether a hit is at the expected place."""
+    """Whether a hit is at the expected place; of a moment, whether a part of it is."""
+    if hit.parts:
+        return any(shows(part, expected) for part in hit.parts)
     if Path(hit.path).name != expected["file"] or hit.segment.kind != expected["kind"]:
         return False
     match hit.segment.locator:

@@ -24,7 +24,6 @@ from rag.types import (
     FrameRegion,
     Hit,
     ImageRegion,
-    Lane,
     Locator,
     PageBox,
     Segment,
@@ -33,6 +32,7 @@ from rag.types import (
     TimeSpan,
     Word,
 )
+from rag.why import Lane
 from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 ATTACK = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&lt;b&gt;{{ 7*7 }}]]>"

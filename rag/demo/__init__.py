@@ -56,4 +56,4 @@ def questions() -> list[dict[str, Any]]:
 def _ask(base: KnowledgeBase, question: str, *, quiet: bool) -> Answer:
     if not quiet:
         console.out.print(f"\n[bold]{escape(question)}[/bold]", highlight=False)
-    return console.ask(base, base.query(question), quiet=quiet)
+    return console.ask(base, question, quiet=quiet)

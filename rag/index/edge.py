@@ -238,7 +238,13 @@ def _group(group: Group) -> Any:
     import qdrant_edge as edge
 
     members = [_group(member) if isinstance(member, Group) else _condition(member) for member in group.members]
-    return edge.Filter(**{{"and": "must", "or": "should", "not": "must_not"}[group.how]: members})
+    match group.how:
+        case "and":
+            return edge.Filter(must=members)
+        case "or":
+            return edge.Filter(should=members)
+        case "not":
+            return edge.Filter(must_not=members)
 
 
 def _condition(clause: Clause) -> Any:

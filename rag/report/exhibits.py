@@ -25,6 +25,7 @@ _NAMES = {
     "speech": "Speech",
     "sound": "Sound",
     "frame": "Film frame",
+    "moment": "Moment of a film",
 }
 
 
@@ -68,6 +69,7 @@ class Exhibit:
         tags: what the image encoder believes it shows.
         words: spoken words with times on the asset's clock.
         player: what plays it.
+        still: where the picture beside a player is from: a frame, in words.
         note: why something is not shown.
         found: how the search came to it.
     """
@@ -86,6 +88,7 @@ class Exhibit:
     tags: tuple[str, ...] = ()
     words: tuple[Spoken, ...] = ()
     player: Player | None = None
+    still: str = ""
     note: str = ""
     found: str = ""
 
@@ -113,7 +116,8 @@ class Album:
         if problem:
             return replace(shown, note=problem)
         try:
-            return self._in_full(shown, segment, path) if in_full else _in_short(shown, segment, path)
+            seen = evidence.hit.seen or segment
+            return self._in_full(shown, segment, seen, path) if in_full else _in_short(shown, seen, path)
         except UnsupportedMedia:
             return shown  # a slide or a spreadsheet has no picture: its words are shown
         except MediaError as error:
@@ -129,11 +133,14 @@ class Album:
                 self._checked[path, asset_id] = str(error)
         return self._checked[path, asset_id]
 
-    def _in_full(self, shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
+    def _in_full(self, shown: Exhibit, segment: Segment, seen: Segment, path: Path) -> Exhibit:
+        """Of a moment, `seen` is its best frame; otherwise it is the segment itself."""
         locator = segment.locator
         if isinstance(locator, CharSpan):
             return shown
         if isinstance(locator, TimeSpan):
+            if seen is not segment:
+                shown = replace(shown, picture=media.data_uri(media.highlighted(path, seen.locator)))
             return self._played(shown, segment, path, locator)
         if isinstance(locator, FrameRegion) and segment.modality == "video":
             framed = replace(shown, picture=media.data_uri(media.highlighted(path, locator)))
@@ -204,6 +211,7 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
     name = _NAMES[segment.kind]
     where = place(segment)
     asset = segment.title or Path(hit.path).name or "Untitled"
+    still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""
     lanes = [f"{lane.name}, place {lane.rank}" for lane in hit.lanes]
     judged = [] if hit.relevance is None else [f"relevance {hit.relevance:+.1f}"]
     return Exhibit(
@@ -218,5 +226,6 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
         caption=segment.caption,
         tags=segment.tags,
         words=_spoken(segment.words, statement),
+        still=still,
         found=" · ".join([*lanes, *judged]),
     )

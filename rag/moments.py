@@ -1,0 +1,120 @@
+"""Moments of films: frames and speech that a search found near each other, as one hit with a start and an end.
+
+A moment begins with the best hit that no moment holds yet, and grows while it finds neighbours: hits of its own kind
+that are about as good, hits of the other kind that are nearly as good. What lies within it by then is taken in, however
+weak, since it shows or says the same seconds. A long speech beside one fitting frame does not blur the frame's second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rag.types import FrameRegion, Hit, Kind, Scalar, Segment, TimeSpan
+from rag.why import Lane
+
+KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
+GAP_S = 2.0  # between neighbours
+LONGEST_S = 60.0
+_SHORTEST_S = 1.0  # a frame whose shot is not known is on screen for so long
+# Share of the first hit's score from which a neighbour lengthens the moment: of the same kind, of the other.
+_LIKE, _UNLIKE = 0.5, 0.8
+_WITHIN = 0.5  # share of a hit's length that makes it part of a moment
+
+
+def moments(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits, those of films as moments, each in the place of its best hit; nothing is lost."""
+    films: dict[str, list[int]] = {}
+    for n, hit in enumerate(hits):
+        if is_of_film(hit):
+            films.setdefault(hit.segment.asset_id, []).append(n)
+    first: dict[int, Hit] = {}
+    taken = {n for found in films.values() for n in found}
+    for found in films.values():
+        while found:
+            members = _members([hits[n] for n in found])
+            first[found[0]] = moment([hits[found[m]] for m in members])
+            found = [n for m, n in enumerate(found) if m not in members]
+    return [first.get(n, hit) for n, hit in enumerate(hits) if n in first or n not in taken]
+
+
+def is_of_film(hit: Hit) -> bool:
+    """Whether a hit is a frame or speech of a film, and no moment yet."""
+    return hit.segment.modality == "video" and hit.segment.kind in KINDS
+
+
+def moment(parts: Sequence[Hit]) -> Hit:
+    """One hit of frames and speech, the best first: words in the order of time, tags in that of the hits."""
+    best = parts[0].segment
+    span = _joined([span_of(part.segment) for part in parts])
+    timely = sorted(parts, key=lambda part: (span_of(part.segment).start_s, part.segment.ordinal))
+    meta: dict[str, Scalar] = {**best.meta, "start_s": span.start_s, "end_s": span.end_s}
+    segment = Segment(
+        asset_id=best.asset_id,
+        ordinal=best.ordinal,
+        modality="video",
+        kind="moment",
+        locator=span,
+        text="\n".join(dict.fromkeys(part.segment.text for part in timely if part.segment.text)),
+        caption="\n".join(dict.fromkeys(part.segment.caption for part in timely if part.segment.caption)),
+        tags=tuple(dict.fromkeys(tag for part in parts for tag in part.segment.tags)),
+        title=best.title,
+        words=tuple(word for part in timely for word in part.segment.words),
+        meta=meta,
+    )
+    return replace(parts[0], segment=segment, lanes=_lanes(parts), parts=tuple(parts))
+
+
+def span_of(segment: Segment) -> TimeSpan:
+    """The seconds of a frame's shot, or of speech."""
+    if isinstance(segment.locator, TimeSpan):
+        return segment.locator
+    at_s = segment.locator.at_s if isinstance(segment.locator, FrameRegion) else 0.0
+    start_s, end_s = (segment.meta.get(name) for name in ("start_s", "end_s"))
+    known_end_s = float(end_s) if isinstance(end_s, (int, float)) else at_s
+    known_start_s = min(float(start_s), at_s) if isinstance(start_s, (int, float)) else at_s
+    return TimeSpan(known_start_s, known_end_s if known_end_s > at_s else at_s + _SHORTEST_S)
+
+
+def _members(hits: Sequence[Hit]) -> list[int]:
+    """Which of the hits of one film, best first, make a moment with the first."""
+    spans = [span_of(hit.segment) for hit in hits]
+    seed, span, members = hits[0], spans[0], [0]
+    growing = True
+    while growing:
+        growing = False
+        for n in range(1, len(hits)):
+            wider = _joined([span, spans[n]])
+            like = hits[n].segment.kind == seed.segment.kind
+            good = hits[n].score >= (_LIKE if like else _UNLIKE) * seed.score
+            if n not in members and good and _gap_s(span, spans[n]) <= GAP_S and _length_s(wider) <= LONGEST_S:
+                span, growing = wider, True
+                members.append(n)
+    inside = [n for n in range(len(hits)) if n not in members and _shared_s(span, spans[n]) >= _WITHIN]
+    return sorted([*members, *(n for n in inside if _length_s(_joined([span, spans[n]])) <= LONGEST_S)])
+
+
+def _lanes(parts: Sequence[Hit]) -> tuple[Lane, ...]:
+    """The best place in each lane."""
+    best: dict[str, Lane] = {}
+    for lane in sorted((lane for part in parts for lane in part.lanes), key=lambda lane: lane.rank):
+        best.setdefault(lane.name, lane)
+    order = dict.fromkeys(lane.name for part in parts for lane in part.lanes)
+    return tuple(best[name] for name in order)
+
+
+def _joined(spans: Sequence[TimeSpan]) -> TimeSpan:
+    return TimeSpan(min(span.start_s for span in spans), max(span.end_s for span in spans))
+
+
+def _length_s(span: TimeSpan) -> float:
+    return span.end_s - span.start_s
+
+
+def _gap_s(one: TimeSpan, other: TimeSpan) -> float:
+    return max(one.start_s, other.start_s) - min(one.end_s, other.end_s)
+
+
+def _shared_s(span: TimeSpan, inner: TimeSpan) -> float:
+    """Share of the inner span's length that lies in the other."""
+    return -_gap_s(span, inner) / max(_length_s(inner), 1e-3)

@@ -1,0 +1,154 @@
+"""The language of questions: parts in any medium, each with a weight, and what is not wanted.
+
+``[Text("like this, but in blue"), Image("jacket.jpg", weight=0.7), Not(Text("logo"))]``
+
+`Text`, `Image`, `Audio`, `Video` and `Not` are what is written; `Query` is the same with its media opened, which
+`rag.questions` does: all that the rest of the way needs, without files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.errors import QueryError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words: a question, a description, a name."""
+
+    words: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: its path, its bytes, or a `PIL.Image`."""
+
+    source: str | Path | bytes | PIL.Image.Image
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording: what is said in it, and how it sounds."""
+
+    source: str | Path
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A film: some of its frames, and what is said in it."""
+
+    source: str | Path
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What is not wanted; the part's weight says how much it is minded."""
+
+    part: Text | Image | Audio | Video
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a question, opened.
+
+    Attributes:
+        words: written, or said in a recording or film.
+        pictures: RGB, upright; several are frames of one film, and a hit need only be like one of them.
+        sounds: recordings, for lanes that hear.
+        weight: beside the other parts.
+    """
+
+    words: str = ""
+    pictures: tuple[PIL.Image.Image, ...] = ()
+    sounds: tuple[Path, ...] = ()
+    weight: float = 1.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it to search with."""
+        return not (self.words.strip() or self.pictures or self.sounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, opened: `words` and `picture` for a plain one, or `parts`; each is filled from the other.
+
+    Attributes:
+        words: all words that are wanted, for those who judge and answer.
+        picture: the first picture.
+        parts: what is wanted.
+        without: what is not.
+    """
+
+    words: str = ""
+    picture: PIL.Image.Image | None = None
+    parts: tuple[Part, ...] = ()
+    without: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        plain = (Part(self.words), Part(pictures=(self.picture,) if self.picture is not None else ()))
+        parts = tuple(part for part in self.parts or plain if not part.is_empty)
+        if not parts:
+            raise QueryError(
+                "The question is empty; ask in words, with a picture or with a recording, and say what is wanted "
+                "beside what is not."
+            )
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "without", tuple(part for part in self.without if not part.is_empty))
+        object.__setattr__(self, "words", _joined(parts))
+        object.__setattr__(self, "picture", next(iter(self.pictures), None))
+
+    @property
+    def pictures(self) -> tuple[PIL.Image.Image, ...]:
+        """All pictures that are wanted."""
+        return tuple(picture for part in self.parts for picture in part.pictures)
+
+    @property
+    def sounds(self) -> tuple[Path, ...]:
+        """All recordings that are wanted."""
+        return tuple(sound for part in self.parts for sound in part.sounds)
+
+    @property
+    def spoken(self) -> str:
+        """The question as one would say it; empty where it has no words."""
+        unwanted = _joined(self.without)
+        return f"{self.words}, but not {unwanted}" if self.words and unwanted else self.words
+
+
+def weights(parts: Sequence[Part]) -> list[float]:
+    """The parts' weights as shares of the heaviest."""
+    heaviest = max((part.weight for part in parts), default=1.0)
+    return [part.weight / heaviest for part in parts]
+
+
+def _joined(parts: Sequence[Part]) -> str:
+    return " ".join(part.words.strip() for part in parts if part.words.strip())
+
+
+def _check_weight(weight: float) -> None:
+    if not (math.isfinite(weight) and weight > 0):
+        raise QueryError(f"A part's weight is a number above 0, not {weight}; wrap in Not what is not wanted.")

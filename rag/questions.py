@@ -1,0 +1,149 @@
+"""Opens questions: pictures are decoded, recordings transcribed, films sampled; and puts pictures into words.
+
+The one place between the language of questions (`rag.query`) and files; reading runs in a process of its own, as it
+does at ingest, since a question's file is no more to be trusted than another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+
+from rag.config import Settings
+from rag.errors import MediaError, QueryError, UnsupportedMedia
+from rag.query import Audio, Image, Not, Part, Query, Text, Video
+from rag.types import FrameRegion, ImageRegion
+
+if TYPE_CHECKING:
+    from ingest.worker import Worker
+    from rag.encoders.base import DualEncoder
+
+One = str | Path | bytes | PIL.Image.Image | Text | Image | Audio | Video
+Asked = One | Not | Query | Sequence[One | Not]
+
+# Frames of a film that is a question: evenly spread, so that each scene of a short one is among them.
+_FRAMES = 4
+_MOST_READ = 300  # characters of the text in a picture: enough to tell a sign, a slide, a cover
+SAME = "Which exhibit shows or tells of the same as the picture of this question?"
+
+
+def opened(asked: Asked, settings: Settings) -> Query:
+    """A question with its media opened.
+
+    Raises:
+        QueryError: nothing is asked, or a file is neither a picture, a recording nor a film.
+        MediaError: a file cannot be read.
+    """
+    if isinstance(asked, Query):
+        return asked
+    parts: list[Any] = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    with closing(_reader(settings)) as reader:
+        return Query(
+            parts=tuple(_opened(part, settings, reader) for part in parts if not isinstance(part, Not)),
+            without=tuple(_opened(part.part, settings, reader) for part in parts if isinstance(part, Not)),
+        )
+
+
+def in_words(query: Query, dual: DualEncoder, settings: Settings) -> str:
+    """The question for a language model that sees no pictures: its words, or what is seen and read in its pictures.
+
+    Empty where there are no words in it, nothing to read, and nothing that the image encoder is sure of.
+    """
+    if query.spoken or not query.pictures:
+        return query.spoken
+    tags = dict.fromkeys(tag for tags in dual.look(query.pictures).tags for tag in tags)
+    read = _read(query.pictures[0], settings) if settings.ocr != "off" else ""
+    if tags:
+        asked = f"Which exhibit shows or tells of: {', '.join(tags)}?"
+        return f"{asked} The words “{read}” are beside it." if read else asked
+    return f"Which exhibit shows or tells of the words “{read}”?" if read else ""
+
+
+def _opened(part: One, settings: Settings, reader: Worker) -> Part:
+    match _typed(part, settings):
+        case Text(words, weight):
+            return Part(words=words, weight=weight)
+        case Image(source, weight):
+            return Part(pictures=(_picture(source),), weight=weight)
+        case Audio(source, weight):
+            return Part(words=_transcript(Path(source), reader), sounds=(Path(source),), weight=weight)
+        case Video(source, weight):
+            with contextlib.suppress(UnsupportedMedia):  # a silent film
+                return Part(_transcript(Path(source), reader), _frames(Path(source)), weight=weight)
+            return Part(pictures=_frames(Path(source)), weight=weight)
+
+
+def _typed(part: One, settings: Settings) -> Text | Image | Audio | Video:
+    from ingest.load import identify
+
+    match part:
+        case Text() | Image() | Audio() | Video():
+            return part
+        case str():
+            return Text(part)
+        case bytes() | PIL.Image.Image():
+            return Image(part)
+        case Path():
+            medium = identify(part, settings).medium
+            if medium == "document":
+                raise QueryError(f"{part} is a document; ask with words, a picture, a recording or a film.")
+            return Image(part) if medium == "image" else Audio(part) if medium == "audio" else Video(part)
+    raise QueryError(f"A question is made of Text, Image, Audio, Video and Not, not of {type(part).__name__}.")
+
+
+def _picture(source: str | Path | bytes | PIL.Image.Image) -> PIL.Image.Image:
+    from rag.media import open_picture
+
+    if isinstance(source, PIL.Image.Image):
+        return source
+    if isinstance(source, bytes):
+        with _file("picture", source) as path:
+            return open_picture(path, ImageRegion())
+    return open_picture(Path(source), ImageRegion())
+
+
+def _frames(film: Path) -> tuple[PIL.Image.Image, ...]:
+    """Some frames of a film; those that cannot be reached, as at the end of a damaged one, are left out."""
+    from rag.media import length_s, open_picture
+
+    length = length_s(film)
+    found = []
+    for n in range(_FRAMES):
+        with contextlib.suppress(MediaError):
+            found.append(open_picture(film, FrameRegion((n + 0.5) * length / _FRAMES)))
+    return tuple(found) or (open_picture(film, FrameRegion(0.0)),)
+
+
+def _transcript(recording: Path, reader: Worker) -> str:
+    return " ".join(words.strip() for words in reader.run("transcript", recording) if words.strip())
+
+
+def _read(picture: PIL.Image.Image, settings: Settings) -> str:
+    """The text in a picture, on one line; quotation marks would end the one it is put into."""
+    from ingest.load import identify
+
+    with closing(_reader(settings)) as reader, _file("question.png", b"") as path:
+        picture.save(path)
+        found = " ".join(extracted.segment.text for extracted in reader.run("extract", identify(path, settings)))
+    return " ".join(found.replace("“", " ").replace("”", " ").split())[:_MOST_READ]
+
+
+def _reader(settings: Settings) -> Worker:
+    from ingest.worker import Worker
+
+    return Worker(settings)
+
+
+@contextmanager
+def _file(name: str, data: bytes) -> Iterator[Path]:
+    """Bytes as a file, for as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="exhibit-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        yield path
