@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.fusion import Calibration, Ranking, calibrate, collapse, fuse
+from rag.fusion import (
+    Calibration,
+    Ranking,
+    apportioned,
+    best_of,
+    calibrate,
+    collapse,
+    composed,
+    demoted,
+    fuse,
+    opposed,
+)
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -167,3 +179,74 @@ def test_ten_frames_of_a_scene_do_not_fill_the_list() -> None:
     hits = [*(f"scene-{n}" for n in range(10)), "page-0", "page-1"]
     collapsed = collapse(hits, lambda hit: hit.split("-")[0], most=2)
     assert collapsed[:4] == ["scene-0", "scene-1", "page-0", "page-1"]
+
+
+def unit(*numbers: float) -> np.ndarray:
+    vector = np.array(numbers, np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def test_several_vectors_are_one_between_them_nearer_to_the_heavier() -> None:
+    blend = composed([(unit(1, 0, 0), 1.0), (unit(0, 1, 0), 0.5)])
+    assert blend is not None
+    assert blend == pytest.approx(unit(2, 1, 0))
+    assert composed([(unit(1, 0, 0), 0.3)]) == pytest.approx(unit(1, 0, 0))
+
+
+def test_what_is_not_wanted_is_taken_away() -> None:
+    both, logo = unit(1, 1, 0), unit(0, 1, 0)
+    less = composed([(both, 1.0)], [(logo, 1.0)])
+    assert less is not None
+    assert less @ logo < both @ logo
+    assert less @ unit(1, 0, 0) > both @ unit(1, 0, 0)
+    assert float(np.linalg.norm(less)) == pytest.approx(1)
+    assert composed([(logo, 1.0)], [(logo, 1.0), (logo, 1.0)]) is None  # nothing is left of it
+
+
+def test_what_fits_the_unwanted_better_falls_below_a_quarter() -> None:
+    fused = [("a", 0.9), ("b", 0.8), ("c", 0.5)]
+    assert demoted(fused, {}) == fused
+    assert demoted(fused, {"a": 0.95, "c": 0.1}) == [
+        ("b", 0.8),
+        ("c", pytest.approx(0.45)),
+        ("a", pytest.approx(0.045)),
+    ]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_demotion_is_bounded(score: float, against: float) -> None:
+    ((_, found),) = demoted([("a", score)], {"a": against})
+    assert 0 <= found <= score
+    assert found <= 0.25 or against <= score
+
+
+def test_opposition_counts_scores_and_not_ranks() -> None:
+    lane = Ranking("words", [("a", 0.8), *((f"x{n}", 0.8) for n in range(50)), ("z", 0.8)], trust=1.0)
+    against = opposed({"text": lane}, sees=sighted)
+    assert against["a"] == against["z"] == pytest.approx(0.8)
+    assert opposed({}, sees=sighted) == {}
+
+
+def test_of_several_rankings_each_item_counts_once_with_its_best_score() -> None:
+    rankings = [[("a", 0.9), ("b", 0.2)], [("b", 0.7), ("a", 0.1), ("c", 0.05)]]
+    assert best_of(rankings, str) == [("a", 0.9), ("b", 0.7), ("c", 0.05)]
+    assert best_of([], str) == []
+
+
+ITEMS = ["t1", "t2", "i1", "t3", "v1", "t4", "i2", "i3", "v2"]
+
+
+@pytest.mark.parametrize(
+    ("quotas", "most", "expected"),
+    [
+        ({}, 3, ["t1", "t2", "i1"]),
+        ({"i": 2}, 4, ["t1", "t2", "i1", "i2"]),
+        ({"t": 1}, 4, ["t1", "i1", "v1", "i2"]),
+        ({"i": 2, "t": 1}, 9, ["t1", "i1", "v1", "i2", "v2"]),
+        ({"i": 9}, 4, ["t1", "i1", "i2", "i3"]),
+        ({"t": 3, "i": 3}, 4, ["t1", "t2", "i1", "t3"]),
+        ({"i": 0}, 3, ["t1", "t2", "t3"]),
+    ],
+)
+def test_quotas_reserve_and_limit_places(quotas: dict[str, int], most: int, expected: list[str]) -> None:
+    assert apportioned(ITEMS, lambda item: item[0], quotas, most) == expected

@@ -12,7 +12,7 @@ from rag.encoders.base import Vectors
 from rag.errors import QueryError
 from rag.index import IndexedSegment, LaneQuery, SegmentIndex
 from rag.index.edge import EdgeIndex
-from rag.query import Query
+from rag.query import Part, Query
 from rag.retrieve import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
@@ -210,6 +210,76 @@ def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever)
     assert {"text", "bm25", "like image"} <= set(lanes(hits[0]))
 
 
+def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert(
+        [
+            indexed(photo("red barn.jpg", "a barn"), "red"),
+            indexed(photo("blue barn.jpg", "a barn"), "blue"),
+            indexed(photo("blue.jpg"), "blue"),
+            indexed(photo("half.jpg"), "red"),
+        ]
+    )
+    parts = (Part(words="blue"), Part(pictures=(plain("red"),), weight=0.3))
+    found = retriever.retrieve(Query(parts=parts), top_k=4)
+    assert titles(found)[0] in ("blue barn.jpg", "blue.jpg")
+    assert {lane.name for lane in found[0].lanes} >= {"image", "like image", "blend image"}
+    assert {lane.weight for lane in found[0].lanes if lane.name == "like image"} == {0.3}
+    (heavy,) = retriever.retrieve(Query(parts=(replace(parts[0], weight=0.1), replace(parts[1], weight=9))), top_k=1)
+    assert heavy.segment.title in ("red barn.jpg", "half.jpg")
+
+
+def test_several_parts_of_one_medium_have_lanes_of_their_own(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(passage("both", "red barn")), indexed(passage("one", "red house"))])
+    hits = retriever.retrieve(Query(parts=(Part(words="red"), Part(words="barn"))), top_k=2)
+    assert titles(hits) == ["both", "one"]
+    assert set(lanes(hits[0])) == {"text", "bm25", "text #2", "bm25 #2"}
+
+
+def test_a_film_is_asked_by_each_of_its_frames(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("red", "green", "yellow", "black")])
+    hits = retriever.retrieve(Query(parts=(Part(pictures=(plain("red"), plain("yellow"))),)), top_k=4)
+    assert set(titles(hits)[:2]) == {"red.jpg", "yellow.jpg"}
+    assert hits[0].lanes[0].score == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("unwanted", [Part(words="barn"), Part(pictures=(plain("green"),))])
+def test_what_is_not_wanted_comes_last_and_says_so(index: SegmentIndex, retriever: Retriever, unwanted: Part) -> None:
+    index.upsert(
+        [
+            indexed(photo("barn.jpg", "a red barn"), "green"),
+            indexed(photo("house.jpg", "a red house"), "red"),
+            indexed(photo("hut.jpg", "a red hut"), "red"),
+        ]
+    )
+    plain_order = titles(retriever.retrieve(Query("red"), top_k=3))
+    hits = retriever.retrieve(Query("red", without=(unwanted,)), top_k=3)
+    assert set(plain_order) == set(titles(hits))
+    assert titles(hits)[-1] == "barn.jpg"
+    assert hits[-1].against > hits[0].against
+    assert "not wanted" in str(hits[-1].why)
+
+
+def test_a_not_in_words_lowers_passages(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(passage("a", "the jaguar is a car with a red engine"))])
+    index.upsert([indexed(passage("b", "the jaguar is a cat of the forest"))])
+    for unwanted, first in (("car engine", "b"), ("cat of the forest", "a")):
+        hits = retriever.retrieve(Query("jaguar", without=(Part(words=unwanted),)), top_k=2)
+        assert titles(hits)[0] == first
+
+
+def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever: Retriever) -> None:
+    with pytest.raises(QueryError, match="Nothing is said in the recording"):
+        retriever.retrieve(Query(parts=(Part(sounds=(Path("rain.ogg"),)),)), top_k=1)
+
+
+def test_the_words_that_matched_are_told(index: SegmentIndex, retriever: Retriever) -> None:
+    index.upsert([indexed(passage("a", "Red barns burn"))])
+    (hit,) = retriever.retrieve(Query("a burning barn"), top_k=1)
+    assert hit.matched == ("barns", "burn")
+    assert hit.why.lanes == hit.lanes
+    assert all(0 <= lane.belief <= 1 for lane in hit.lanes)
+
+
 def test_the_joint_space_may_be_another_than_that_of_text(tmp_path: Path) -> None:
     other = OtherSpaceEncoder()
     with EdgeIndex(tmp_path, {"joint": other.card, "text": TEXT.card}) as index:
@@ -286,6 +356,8 @@ def test_an_empty_question_is_refused() -> None:
     for words in ("", "  \n"):
         with pytest.raises(QueryError, match="empty"):
             Query(words)
+    with pytest.raises(QueryError, match="what is wanted"):
+        Query(without=(Part(words="logo"),))
 
 
 async def test_the_async_twin_finds_the_same(index: SegmentIndex, retriever: Retriever) -> None:
