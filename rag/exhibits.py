@@ -51,7 +51,6 @@ _STEM = 4
 _MOST_TAGS = 5
 _LEAST_TOKENS = 8
 _MOST_FRAMES, _TAGS_OF_FRAME = 5, 2  # of a moment
-_WORTH = 0.5  # share of a moment's score from which its frames are told of
 
 
 def where(hit: Hit) -> str:
@@ -85,9 +84,11 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
 
 
 def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tokens: int) -> str:
-    """What is on screen, each with its second, and what is said; half of the room at most for the former."""
+    """What is on screen, each with its second, in at most half of the room; and what is said."""
     left = max(most_tokens - count(f"{head}. Looks like: . Said: "), _LEAST_TOKENS)
-    frames = [part for part in hit.parts if part.segment.kind == "frame" and part.score >= _WORTH * hit.score]
+    by_looks = bool(hit.parts) and hit.parts[0].segment.kind == "frame"
+    # What happens to be on screen while something is said would only distract.
+    frames = [part for part in hit.parts if by_looks and part.segment.kind == "frame"]
     frames.sort(key=lambda part: moments.span_of(part.segment).start_s)
     seen: list[str] = []
     for part in frames[:_MOST_FRAMES]:
@@ -98,9 +99,7 @@ def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tok
     looks = f"Looks like: {'; '.join(seen)}." if seen else ""
     heard = "\n".join(part.segment.searchable_text for part in hit.parts if part.segment.kind == "speech")
     said = excerpt(heard, question, count, max(left - count(looks), _LEAST_TOKENS))
-    # What found it comes first.
-    both = [looks, said and f"Said: {said}"]
-    parts = [f"{head}.", *(both if hit.parts and hit.parts[0].segment.kind == "frame" else reversed(both))]
+    parts = [f"{head}.", looks, said and f"Said: {said}"]
     return plain(" ".join(part for part in parts if part))
 
 

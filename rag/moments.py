@@ -1,8 +1,9 @@
 """Moments of films: frames and speech that a search found near each other, as one hit with a start and an end.
 
-A moment begins with the best hit that no moment holds yet, and grows while it finds neighbours: hits of its own kind
-that are about as good, hits of the other kind that are nearly as good. What lies within it by then is taken in, however
-weak, since it shows or says the same seconds. A long speech beside one fitting frame does not blur the frame's second.
+A moment begins with the best hit that no moment holds yet, and grows while it finds neighbours of the same kind that
+the same lane likes nearly as well. What lies within it by then is taken in, however weak, since it shows or says the
+same seconds; a long speech beside one fitting frame is a moment of its own, and does not blur the frame's second.
+Compared are the lanes' own scores: fused ones are much alike among the first ranks.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
 GAP_S = 2.0  # between neighbours
 LONGEST_S = 60.0
 _SHORTEST_S = 1.0  # a frame whose shot is not known is on screen for so long
-# Share of the first hit's score from which a neighbour lengthens the moment: of the same kind, of the other.
-_LIKE, _UNLIKE = 0.5, 0.8
+_NEARLY = 0.8  # share of the first hit's score in a lane from which a neighbour lengthens the moment
 _WITHIN = 0.5  # share of a hit's length that makes it part of a moment
 
 
@@ -85,13 +85,23 @@ def _members(hits: Sequence[Hit]) -> list[int]:
         growing = False
         for n in range(1, len(hits)):
             wider = _joined([span, spans[n]])
-            like = hits[n].segment.kind == seed.segment.kind
-            good = hits[n].score >= (_LIKE if like else _UNLIKE) * seed.score
-            if n not in members and good and _gap_s(span, spans[n]) <= GAP_S and _length_s(wider) <= LONGEST_S:
+            if (
+                n not in members
+                and _is_like(seed, hits[n])
+                and _gap_s(span, spans[n]) <= GAP_S
+                and _length_s(wider) <= LONGEST_S
+            ):
                 span, growing = wider, True
                 members.append(n)
     inside = [n for n in range(len(hits)) if n not in members and _shared_s(span, spans[n]) >= _WITHIN]
     return sorted([*members, *(n for n in inside if _length_s(_joined([span, spans[n]])) <= LONGEST_S)])
+
+
+def _is_like(seed: Hit, other: Hit) -> bool:
+    """Whether the same lane likes a hit of the same kind nearly as well."""
+    scores = {lane.name: lane.score for lane in seed.lanes if lane.score > 0}
+    liked = any(lane.score >= _NEARLY * scores[lane.name] for lane in other.lanes if lane.name in scores)
+    return liked and other.segment.kind == seed.segment.kind
 
 
 def _lanes(parts: Sequence[Hit]) -> tuple[Lane, ...]:

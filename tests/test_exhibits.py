@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rag.citations import cite
 from rag.exhibits import described, excerpt, shares, where
+from rag.moments import moment
 from rag.types import CharSpan, FrameRegion, Hit
 from tests.fakes.hits import passage, picture, speech
 
@@ -47,6 +48,24 @@ def test_describes_each_kind() -> None:
     shown = picture("a.jpg", "goldfinch", "brambling", caption="At the feeder.", text="CAM 2")
     expected = "Picture, a.jpg. Looks like: goldfinch, brambling. Caption: At the feeder. Text in it: CAM 2"
     assert described(shown, "?", count, 50) == expected
+
+
+def test_a_moment_tells_what_is_on_screen_and_when() -> None:
+    def frame(at_s: float, *tags: str, text: str = "") -> Hit:
+        segment = replace(picture("film.mp4", *tags, text=text).segment, modality="video", kind="frame")
+        return Hit(replace(segment, locator=FrameRegion(at_s), meta={"end_s": at_s + 5}), 0.9, "film.mp4")
+
+    said = speech("The third idea says flowers.", 33, 36)
+    heard = replace(said, segment=replace(said.segment, modality="video"))
+    looked = moment([frame(37.5, "bee", "flower", "petal"), frame(32, "bee", text="IDEA"), heard])
+    expected = (
+        "Video, 0:32–0:42 of film.mp4. Looks like: bee, the words “IDEA” (frame at 0:32); bee, flower (frame at 0:37). "
+        "Said: The third idea says flowers."
+    )
+    assert described(looked, "?", count, 64) == expected
+    assert described(moment([heard, frame(33, "bee")]), "?", count, 64).endswith(
+        "0:33–0:38 of walk.mp3. Said: The third idea says flowers."
+    )
 
 
 def test_headings_tell_more_than_numbers_of_characters() -> None:

@@ -44,9 +44,9 @@ def test_a_weak_neighbour_does_not_lengthen_it_and_stays_a_hit() -> None:
     assert spans(moments([frame(37, 41, 0.9), frame(32, 37, 0.2)])) == [(37, 41), (32, 37)]
 
 
-def test_a_long_speech_blurs_a_frame_only_where_it_is_nearly_as_good() -> None:
-    assert spans(moments([frame(32, 37, 0.9), speech(3, 43, 0.5)])) == [(32, 37), (3, 43)]
-    assert spans(moments([frame(32, 37, 0.9), speech(3, 43, 0.85)])) == [(3, 43)]
+def test_a_long_speech_does_not_blur_a_frame_and_a_short_one_belongs_to_it() -> None:
+    assert spans(moments([frame(32, 37, 0.9), speech(3, 43, 0.85)])) == [(32, 37), (3, 43)]
+    assert spans(moments([frame(32, 37, 0.9), speech(33, 38, 0.2)])) == [(32, 38)]
 
 
 def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
