@@ -71,6 +71,29 @@ def test_search_for_people(desk):
     assert "whale oil" in done.stdout
 
 
+def test_search_explains(desk):
+    done = exhibit("search", "what does the lamp burn", "--not", "harbour", "-m", "text", "--explain", cwd=desk)
+    assert "words: lamp, burns" in done.stdout
+    assert "believed" in done.stdout
+    done = exhibit("search", "lamp", "--image", "media/teal.png", "--quota", "image=1", "--json", cwd=desk)
+    hits = json.loads(done.stdout)
+    assert [hit["modality"] for hit in hits].count("image") == 1
+    assert all({"score", "lanes", "matched", "against", "relevance"} == set(hit["why"]) for hit in hits)
+
+
+def test_filters_as_json_places_and_times(desk):
+    def found(*conditions: str) -> int:
+        options = [part for condition in conditions for part in ("--where", condition)]
+        return exhibit("search", "lamp", *options, cwd=desk).returncode
+
+    assert found('{"or": [{"title": "nowhere"}, {"kind": "passage"}]}') == 0
+    assert found("kind=passage", '{"not": {"kind": "passage"}}') == 4
+    assert found("near=48.86,2.35,5") == 4
+    assert found("taken>=2024-05") == 4
+    assert found("near=Paris") == found("{") == 2
+    assert exhibit("search", "lamp", "--quota", "image", cwd=desk).returncode == 2
+
+
 def test_nothing_found_is_an_exit_code(desk):
     assert exhibit("search", "lamp", "--where", "page>=7", cwd=desk).returncode == 4
     assert exhibit("search", "lamp", "--where", "nonsense", cwd=desk).returncode == 2

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import rag
-from rag import Answer, Hit, KnowledgeBase
+from rag import Answer, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
 from rag.errors import ExhibitError, KnowledgeBaseBusy, MediaError, QueryError, SettingsError
 from rag.segments import segment_id
@@ -112,6 +112,50 @@ def test_a_picture_finds_itself_and_its_kind(demo_base, demo_folder):
 def test_a_recording_is_a_question(demo_base, demo_folder):
     hits = demo_base.search(demo_folder / "audio-guide.m4a", top_k=2)
     assert "audio-guide.m4a" in names(hits)
+
+
+def test_parts_with_weights_and_negatives(demo_base, demo_folder):
+    cat = rag.Image(demo_folder / "photo-07.jpg", weight=0.7)
+    assert names(demo_base.search([Text("an animal"), cat], modality={"image", "video"}, top_k=1)) == ["photo-07.jpg"]
+    apes = names(demo_base.search("an ape", modality="image", top_k=3))
+    others = demo_base.search(["an ape", Not(rag.Image(demo_folder / apes[0]))], modality="image", top_k=20)
+    assert names(others)[0] != apes[0]
+    assert "not wanted" in str(next(hit for hit in others if Path(hit.path).name == apes[0]).why)
+
+
+def test_films_answer_with_moments_and_frames_where_asked(demo_base):
+    moment = demo_base.search("a bee", modality="video", top_k=1)[0]
+    assert moment.segment.kind == "moment"
+    assert 30 < moment.segment.locator.start_s < moment.segment.locator.end_s < 45
+    assert {Path(part.path).name for part in moment.parts} == {"film.mp4"}
+    with Image.open(demo_base.thumbnail(moment)) as small:
+        assert max(small.size) <= 320
+    frame = demo_base.search("a bee", where={"kind": "frame"}, top_k=1)[0]
+    assert isinstance(frame.segment.locator, FrameRegion)
+    assert frame.parts == ()
+
+
+def test_a_film_is_a_question(demo_base, demo_folder):
+    hits = demo_base.search(Video(demo_folder / "film.mp4"), top_k=3)
+    assert "film.mp4" in names(hits)
+
+
+def test_quotas_reserve_places(demo_base):
+    hits = demo_base.search("an ape", quotas={"audio": 1, "image": 2}, top_k=4)
+    assert sorted(hit.segment.modality for hit in hits if hit.segment.modality in ("audio", "image")) == [
+        "audio",
+        "image",
+        "image",
+    ]
+    assert len(hits) == 4
+
+
+def test_a_picture_is_reranked_by_what_is_seen_in_it(demo_base, demo_folder):
+    hits = demo_base.search(demo_folder / "photo-07.jpg", top_k=4, rerank=True)
+    assert names(hits)[0] == "photo-07.jpg"
+    assert hits[0].relevance is not None
+    answer = demo_base.ask(demo_folder / "photo-07.jpg")
+    assert answer.question == "Which exhibit shows or tells of: tabby cat?"
 
 
 def test_a_document_is_no_question(demo_base, demo_folder):

@@ -29,6 +29,15 @@ def test_a_node_keeps_its_segment_and_shows_no_metadata_to_models(demo_base):
     assert to_hit(again) == to_hit(node)
 
 
+def test_a_moment_keeps_its_parts(demo_base):
+    hit = demo_base.search("a bee", modality="video")[0]
+    node = to_node(hit)
+    again = to_hit(NodeWithScore(node=TextNode.from_json(node.node.to_json()), score=node.score))
+    assert again.segment == hit.segment
+    assert [part.segment for part in again.parts] == [part.segment for part in hit.parts]
+    assert again.seen == hit.seen
+
+
 def test_postprocessor_keeps_the_best(demo_base):
     nodes = demo_base.as_retriever(top_k=4).retrieve("What do the chimpanzees at Fongoli hunt with?")
     bundle = QueryBundle("What do the chimpanzees at Fongoli hunt with?")

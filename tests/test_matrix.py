@@ -1,0 +1,31 @@
+"""Each cell of the matrix, from any medium or a mixture to each medium, does better than guessing."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag import KnowledgeBase
+from rag.types import MODALITIES
+from tests.measure.matrix import ROWS, SOURCES, WEAK, Cell, collection, measure, table
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell]:
+    folder = tmp_path_factory.mktemp("matrix")
+    with KnowledgeBase.open(folder / "base", transcriber="tiny.en") as base:
+        assert not base.ingest(collection(folder)).failed
+        return measure(base, folder / "questions")
+
+
+@pytest.mark.parametrize("target", MODALITIES)
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_cell_does_better_than_guessing(cells: dict[tuple[str, str], Cell], source: str, target: str) -> None:
+    cell = cells[source, target]
+    assert cell.asked == sum(row[:2] == (source, target) for row in ROWS) >= 3
+    if (source, target) not in WEAK:
+        assert cell.recall > cell.chance, cell
+
+
+def test_the_table_has_every_cell(cells: dict[tuple[str, str], Cell]) -> None:
+    assert [len(row) for row in table(cells)] == [5] * 5
+    assert set(WEAK) <= set(cells)
