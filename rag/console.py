@@ -228,9 +228,21 @@ def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
         "score": hit.score,
         "relevance": hit.relevance,
         "why": jsonable(hit.why),
-        "parts": [hit_json(base, part) for part in hit.parts],
+        "parts": [_part_json(part) for part in hit.parts],
         "thumbnail": base.thumbnail(hit),
         "meta": jsonable(segment.meta),
+    }
+
+
+def _part_json(part: Hit) -> dict[str, Any]:
+    segment = part.segment
+    return {
+        "id": segment_id(segment),
+        "kind": segment.kind,
+        "locator": "#" + to_fragment(segment.locator),
+        "text": segment.text,
+        "tags": list(segment.tags),
+        "score": part.score,
     }
 
 

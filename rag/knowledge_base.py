@@ -175,12 +175,14 @@ class KnowledgeBase:
         """
         from rag.fusion import apportioned
 
+        quotas = dict(quotas or {})
+        Filter(modalities=frozenset(quotas))  # refuses what is no modality
         asked = self._opened(query)
         most = top_k or self.settings.top_k
         depth = max(most, _QUOTA_DEPTH) if quotas else most
         said = self._said(asked) if rerank else None
         found = self._find(asked, _filter(modality, where), depth, said)[0]
-        return apportioned(found, lambda hit: hit.segment.modality, quotas or {}, most)
+        return apportioned(found, lambda hit: hit.segment.modality, quotas, most)
 
     def ask(
         self,

@@ -148,6 +148,8 @@ def test_quotas_reserve_places(demo_base):
         "image",
     ]
     assert len(hits) == 4
+    with pytest.raises(QueryError, match="Unknown modality smell"):
+        demo_base.search("an ape", quotas={"smell": 1})
 
 
 def test_a_picture_is_reranked_by_what_is_seen_in_it(demo_base, demo_folder):

@@ -148,16 +148,14 @@ def questions(folder: Path) -> dict[str, Any]:
     bee = _turned(media.open_picture(film, FrameRegion(36.0)))
     cat, orangutan, chimpanzee = (_turned(_photo(f"photo-{n}.jpg")) for n in ("07", "04", "01"))
     guenon, bonobo = (_turned(_photo(f"photo-{n}.jpg")) for n in ("06", "05"))
-    country = samples_of(JFK)[: 6 * SAMPLE_RATE]
-    gombe = _cut(folder / "gombe.wav", "audio-guide.m4a", 4.0, 15.0)
-    flowers = _cut(folder / "flowers.wav", "film.mp4", 33.0, 40.4)
-    jfk = Audio(write_audio(folder / "country.wav", country))
+    said = _said(folder)
+    sounds = {name: samples_of(Path(part.source)) for name, part in said.items()}
     films = {
         "film cat": (cat, None),
         "film orangutan": (orangutan, None),
-        "film chimpanzee": (chimpanzee, samples_of(gombe)),
-        "film country": (texture(9), country),
-        "film flowers": (bee, samples_of(flowers)),
+        "film chimpanzee": (chimpanzee, sounds["said gombe"]),
+        "film country": (texture(9), sounds["said country"]),
+        "film flowers": (bee, sounds["said flowers"]),
     }
     return {
         "hours": "When is the gallery open?",
@@ -173,12 +171,7 @@ def questions(folder: Path) -> dict[str, Any]:
         "picture guenon": guenon,
         "picture chimpanzee": chimpanzee,
         "picture bonobo": bonobo,
-        "said gombe": Audio(gombe),
-        "said flowers": Audio(flowers),
-        "said country": jfk,
-        "said telegram": Audio(_cut(folder / "telegram.wav", "audio-guide.m4a", 37.2, 46.9)),
-        "said monkey": Audio(_cut(folder / "monkey.wav", "film.mp4", 3.9, 9.6)),
-        "said leap": Audio(_cut(folder / "leap.wav", "film.mp4", 17.6, 21.4)),
+        **said,
         **{name: Video(_film(folder / f"{name}.mp4", *shown)) for name, shown in films.items()},
         "this eats": [Text("What does it eat?", 0.5), Image(orangutan)],
         "this and flowers": [Text("flowers"), Image(bee)],
@@ -187,8 +180,20 @@ def questions(folder: Path) -> dict[str, Any]:
         "this as an animal": [Image(cat), Text("an animal")],
         "this and tools": [Text("a telegram about tools"), Image(chimpanzee)],
         "this and a camp": [Text("a camp on the shore"), Image(chimpanzee)],
-        "heard and country": [jfk, Text("my country")],
+        "heard and country": [said["said country"], Text("my country")],
         "a bee but not this cat": [Text("a bee"), Not(Image(cat))],
+    }
+
+
+def _said(folder: Path) -> dict[str, Audio]:
+    country = write_audio(folder / "country.wav", samples_of(JFK)[: 6 * SAMPLE_RATE])
+    return {
+        "said gombe": Audio(_cut(folder / "gombe.wav", "audio-guide.m4a", 4.0, 15.0)),
+        "said telegram": Audio(_cut(folder / "telegram.wav", "audio-guide.m4a", 37.2, 46.9)),
+        "said flowers": Audio(_cut(folder / "flowers.wav", "film.mp4", 33.0, 40.4)),
+        "said monkey": Audio(_cut(folder / "monkey.wav", "film.mp4", 3.9, 9.6)),
+        "said leap": Audio(_cut(folder / "leap.wav", "film.mp4", 17.6, 21.4)),
+        "said country": Audio(country),
     }
 
 
