@@ -50,7 +50,7 @@ _WORD = re.compile(r"\w+")
 _STEM = 4
 _MOST_TAGS = 5
 _LEAST_TOKENS = 8
-_MOST_FRAMES, _TAGS_OF_FRAME = 5, 2  # of a moment
+_MOST_FRAMES = 5  # of a moment
 
 
 def where(hit: Hit) -> str:
@@ -84,22 +84,25 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
 
 
 def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tokens: int) -> str:
-    """What is on screen, each with its second, in at most half of the room; and what is said."""
-    left = max(most_tokens - count(f"{head}. Looks like: . Said: "), _LEAST_TOKENS)
+    """What is on screen and at which seconds, where that is what found it; and what is said.
+
+    "Video frames at 0:03, 0:08" has the bundled model say Yes to strangers by 0.8 in log-odds less often than a span of
+    time with the frames behind what they show.
+    """
+    frames = [part.segment for part in hit.parts if part.segment.kind == "frame"]
     by_looks = bool(hit.parts) and hit.parts[0].segment.kind == "frame"
     # What happens to be on screen while something is said would only distract.
-    frames = [part for part in hit.parts if by_looks and part.segment.kind == "frame"]
-    frames.sort(key=lambda part: moments.span_of(part.segment).start_s)
-    seen: list[str] = []
-    for part in frames[:_MOST_FRAMES]:
-        tags, text = part.segment.tags[:_TAGS_OF_FRAME], excerpt(part.segment.text, question, count, left // 4)
-        words = ", ".join((*tags, f"the words “{text}”") if text else tags)
-        if words and count("; ".join([*seen, words])) <= left // 2:
-            seen.append(f"{words} ({place(part.segment)})")
-    looks = f"Looks like: {'; '.join(seen)}." if seen else ""
+    frames = sorted(frames, key=lambda frame: moments.span_of(frame).start_s)[:_MOST_FRAMES] if by_looks else []
+    if frames:
+        times = ", ".join(place(frame).removeprefix("frame at ") for frame in frames)
+        head = f"Video frames at {times} of {_name(hit)}"
+    tags = list(dict.fromkeys(tag for frame in frames for tag in frame.tags))[:_MOST_TAGS]
+    looks = f"Looks like: {', '.join(tags)}." if tags else ""
+    left = max(most_tokens - count(f"{head}. {looks}"), _LEAST_TOKENS)
+    shown = excerpt("\n".join(frame.searchable_text for frame in frames), question, count, left // 2)
     heard = "\n".join(part.segment.searchable_text for part in hit.parts if part.segment.kind == "speech")
-    said = excerpt(heard, question, count, max(left - count(looks), _LEAST_TOKENS))
-    parts = [f"{head}.", looks, said and f"Said: {said}"]
+    said = excerpt(heard, question, count, max(left - count(shown), _LEAST_TOKENS))
+    parts = [f"{head}.", looks, shown and f"Text in it: {shown}", said and f"Said: {said}"]
     return plain(" ".join(part for part in parts if part))
 
 

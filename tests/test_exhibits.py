@@ -59,7 +59,7 @@ def test_a_moment_tells_what_is_on_screen_and_when() -> None:
     heard = replace(said, segment=replace(said.segment, modality="video"))
     looked = moment([frame(37.5, "bee", "flower", "petal"), frame(32, "bee", text="IDEA"), heard])
     expected = (
-        "Video, 0:32–0:42 of film.mp4. Looks like: bee, the words “IDEA” (frame at 0:32); bee, flower (frame at 0:37). "
+        "Video frames at 0:32, 0:37 of film.mp4. Looks like: bee, flower, petal. Text in it: IDEA "
         "Said: The third idea says flowers."
     )
     assert described(looked, "?", count, 64) == expected

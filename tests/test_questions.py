@@ -28,7 +28,8 @@ def picture(tmp_path: Path) -> Path:
 def test_words_and_pictures_in_every_form(picture: Path) -> None:
     data = BytesIO()
     plain((220, 30, 30)).save(data, "PNG")
-    pixels = Pixels.open(picture)
+    with Pixels.open(picture) as opened_picture:
+        pixels = opened_picture.copy()
     for asked in (picture, Image(picture), Image(str(picture)), Image(data.getvalue()), data.getvalue(), Image(pixels)):
         query = opened(asked, SETTINGS)
         assert query.words == ""
