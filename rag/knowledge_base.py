@@ -127,6 +127,7 @@ class KnowledgeBase:
 
         with self._writing():
             yield from ingest(_paths(paths), self._stores, on_progress=on_progress)
+            self._retriever.calibrate()
 
     def plan(self, paths: str | Path | Sequence[str | Path]) -> Plan:
         """Say what `ingest` would do with these paths, without doing it."""
@@ -386,7 +387,7 @@ class KnowledgeBase:
     def _retriever(self) -> Retriever:
         from rag.retrieve import Retriever
 
-        return Retriever(self._index, self._text, self._dual)
+        return Retriever(self._index, self._text, self._dual, kept=self.path / "calibration.json")
 
     @cached_property
     def _llm(self) -> Llm:

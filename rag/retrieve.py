@@ -23,8 +23,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
+from rag.calibration import UNRELATED_QUESTIONS, Calibrations, unrelated_pictures
 from rag.encoders.base import DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
@@ -42,24 +45,8 @@ _UNWANTED = 4  # times as many of what is not wanted: what it does not find is n
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
 _MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others get their turn
-# A collection is asked these again when it has grown or shrunk by half.
-_GROWTH = 1.5
 # In a collection of three segments all unanswerable questions may have the same best score.
 _LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "bm25": 1.0}
-# Questions of all sorts that hardly any one collection answers; their best scores say what a lane gives for nothing.
-_UNANSWERABLE = (
-    *("how do I reset my password", "the recipe for lemon cake", "a red car parked beside a house"),
-    *("who won the final last night", "how to repair a bicycle tyre", "a cup of coffee on a wooden table"),
-    *("interest rates and the price of bonds", "a cat asleep on a sofa", "the capital of Australia"),
-    *("symptoms of a broken ankle", "a bridge over a river at night", "installing a printer driver"),
-    *("two people playing chess", "the boiling point of water at altitude", "a bowl of fruit"),
-    *("how does a diesel engine work", "train times from London to Leeds", "a mountain covered in snow"),
-    *("what is a black hole", "a page of handwritten notes", "the rules of offside in football"),
-    *("a plane landing at an airport", "how to plant tomatoes", "a child holding a balloon"),
-    *("the third movement of the symphony", "a crowded street market", "terms of the rental agreement"),
-    *("a diagram of an electric circuit", "when is the meeting on Thursday", "a man wearing a blue hat"),
-    *("how vaccines are tested", "a field of yellow flowers"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +58,22 @@ class _Lane:
         vector: the named vectors that it searches.
         kinds: the kinds of segments that it sees; None for all that have words.
         weight: its share of its view.
-        calibrated_as: the lane whose calibration it takes; empty where its cosines speak for themselves.
     """
 
     view: Literal["words", "looks", "likeness", "blend"]
     vector: Dense | Literal["bm25"]
     kinds: frozenset[Kind] | None = None
     weight: float = 1.0
-    calibrated_as: str = ""
 
 
 _LANES: Mapping[str, _Lane] = {
-    "text": _Lane("words", "text", calibrated_as="text"),
-    "bm25": _Lane("words", "bm25", weight=0.5, calibrated_as="bm25"),
-    "image": _Lane("looks", "joint", frozenset({"picture", "figure"}), calibrated_as="image"),
-    "video": _Lane("looks", "joint", frozenset({"frame"}), calibrated_as="video"),
+    "text": _Lane("words", "text"),
+    "bm25": _Lane("words", "bm25", weight=0.5),
+    "image": _Lane("looks", "joint", frozenset({"picture", "figure"})),
+    "video": _Lane("looks", "joint", frozenset({"frame"})),
     "like image": _Lane("likeness", "joint", frozenset({"picture", "figure"})),
     "like video": _Lane("likeness", "joint", frozenset({"frame"})),
-    # Words and pictures lie apart in a joint space, the same way round whichever of them is the question.
-    "like text": _Lane("likeness", "joint", frozenset({"passage", "speech"}), calibrated_as="image"),
+    "like text": _Lane("likeness", "joint", frozenset({"passage", "speech"})),
     "blend image": _Lane("blend", "joint", frozenset({"picture", "figure"})),
     "blend video": _Lane("blend", "joint", frozenset({"frame"})),
 }
@@ -100,18 +84,23 @@ class _Asked:
     """A lane as one part of a question asks it.
 
     Attributes:
-        lane: what it is.
+        name: of the lane, without the part's number.
         queries: what it is asked; where there are several, as of a film's frames, the best score counts.
         part: which part of the question asks; what different parts ask are different views.
         weight: of the part, at most 1.
         is_unwanted: whether it asks for what is not wanted.
     """
 
-    lane: _Lane
+    name: str
     queries: tuple[LaneQuery, ...]
     part: int
     weight: float
     is_unwanted: bool
+
+    @property
+    def lane(self) -> _Lane:
+        """What the lane is."""
+        return _LANES[self.name]
 
 
 _Plan = dict[str, _Asked]
@@ -120,11 +109,18 @@ _Encoded = Mapping[str, Sequence[Vectors | str]]
 
 
 class Retriever:
-    """Finds candidates in an index with a text encoder and an image-text encoder; threads may share it."""
+    """Finds candidates in an index with a text encoder and an image-text encoder; threads may share it.
 
-    def __init__(self, index: SegmentIndex, text: TextEncoder, dual: DualEncoder) -> None:
-        self._index, self._text, self._dual = index, text, dual
-        self._calibrated: tuple[int, dict[str, Calibration]] = (0, {})
+    Args:
+        index: where it searches.
+        text: the encoder of its vectors ``text``.
+        dual: the encoder of its vectors ``joint``.
+        kept: the file that keeps its calibrations; without one they are measured in each process.
+    """
+
+    def __init__(self, index: SegmentIndex, text: TextEncoder, dual: DualEncoder, *, kept: Path | None = None) -> None:
+        self._index, self._text, self._dual, self._kept = index, text, dual, kept
+        self._calibrated = Calibrations()
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
         """The best `top_k` segments, those of films as moments, each with the lanes that found it.
@@ -171,7 +167,7 @@ class Retriever:
         return plan
 
     def _lanes(self, query: Query, depth: int, admitted: Filter) -> dict[str, LaneQuery]:
-        """A question in words as one query for each lane."""
+        """A question of words and a picture as one query for each lane."""
         return {name: asked.queries[0] for name, asked in self._plan(query, depth, admitted).items()}
 
     def _encoded(self, part: Part) -> _Encoded:
@@ -194,7 +190,7 @@ class Retriever:
 
     def _ranked(self, plan: _Plan, found: Mapping[str, Found]) -> list[Hit]:
         """All that was found, best first, without spoken words."""
-        calibrations = self._calibrations()
+        calibrations = self.calibrate()
         segments = {segment_id(segment): segment for ranking in found.values() for segment, _ in ranking}
         rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
 
@@ -220,19 +216,25 @@ class Retriever:
                 found = moment(parts) if hit.parts else parts[0]
                 yield replace(found, matched=bm25.matched(words, found.segment.searchable_text))
 
-    def _calibrations(self) -> dict[str, Calibration]:
-        """For each lane of a question in words, what it gives to questions that the collection does not answer."""
-        size, calibrations = self._calibrated
+    def calibrate(self) -> Mapping[str, Calibration]:
+        """For each lane, what it gives to queries that the collection does not answer.
+
+        They are read from where they are kept, and measured where those do not fit the collection any more.
+        """
         count = self._index.count()
-        if not size / _GROWTH <= count <= size * _GROWTH:
-            calibrations = self._measured()
-            self._calibrated = count, calibrations
-        return calibrations
+        encoders = self._text.card.revision, self._dual.card.revision
+        if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
+            self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
+        if not self._calibrated.fit(encoders, count):
+            self._calibrated = Calibrations(encoders, count, self._measured())
+            if self._kept:
+                self._kept.write_text(self._calibrated.to_json(), "utf-8")
+        return self._calibrated.lanes or {}
 
     def _measured(self) -> dict[str, Calibration]:
         best: dict[str, list[float]] = {}
-        for words in _UNANSWERABLE:
-            lanes = self._lanes(Query(words), 1, Filter())
+        for words, picture in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures()):  # together they ask every lane
+            lanes = self._lanes(Query(words or "", picture), 1, Filter())
             for name, found in zip(lanes, self._index.search(list(lanes.values())), strict=True):
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in best.items()}
@@ -256,7 +258,7 @@ def _add(
         queries = tuple(LaneQuery(_LANES[lane].vector, what, depth, only) for what in asked)
         if queries:
             key = f"{name} #{taken + 1}" if taken else name
-            plan[key] = _Asked(_LANES[lane], queries, part, weight, is_unwanted)
+            plan[key] = _Asked(lane, queries, part, weight, is_unwanted)
 
 
 def _joint(encoded: _Encoded) -> Vectors | None:
@@ -283,7 +285,7 @@ def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded
 
 def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
     lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
-    plain = Ranking(f"{lane.view} {asked.part}", scores, lane.weight, calibrations.get(lane.calibrated_as))
+    plain = Ranking(f"{lane.view} {asked.part}", scores, lane.weight, calibrations.get(asked.name))
     return replace(plain, trust=plain.trust * asked.weight)
 
 

@@ -1,0 +1,82 @@
+"""What a collection says to queries that it cannot answer: the null distributions that make scores comparable.
+
+A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every lane of a
+collection is asked questions and shown pictures that hardly any collection has to do with; the best scores that come
+back are what the lane gives for nothing, for this encoder, this kind of query and this medium (`rag.fusion.Calibration`
+reads a score against them). They are measured when a collection is taken in, kept beside it, and measured again when it
+has grown or shrunk by half.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+
+from PIL import Image
+
+from rag.fusion import Calibration
+
+_GROWTH = 1.5
+_TILE_PX = 160
+
+# Of all sorts, so that hardly any one collection answers many of them; `rag.fusion.calibrate` bears a quarter.
+UNRELATED_QUESTIONS = (
+    *("how do I reset my password", "the recipe for lemon cake", "a red car parked beside a house"),
+    *("who won the final last night", "how to repair a bicycle tyre", "a cup of coffee on a wooden table"),
+    *("interest rates and the price of bonds", "a cat asleep on a sofa", "the capital of Australia"),
+    *("symptoms of a broken ankle", "a bridge over a river at night", "installing a printer driver"),
+    *("two people playing chess", "the boiling point of water at altitude", "a bowl of fruit"),
+    *("how does a diesel engine work", "train times from London to Leeds", "a mountain covered in snow"),
+    *("what is a black hole", "a page of handwritten notes", "the rules of offside in football"),
+    *("a plane landing at an airport", "how to plant tomatoes", "a child holding a balloon"),
+    *("the third movement of the symphony", "a crowded street market", "terms of the rental agreement"),
+    *("a diagram of an electric circuit", "when is the meeting on Thursday", "a man wearing a blue hat"),
+    *("how vaccines are tested", "a field of yellow flowers"),
+)
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """The calibrations of a collection's lanes.
+
+    Attributes:
+        encoders: the encoders that they were measured with, as their cards' revisions.
+        segments: size of the collection then.
+        lanes: calibration by lane.
+    """
+
+    encoders: tuple[str, ...] = ()
+    segments: int = 0
+    lanes: Mapping[str, Calibration] | None = None
+
+    def fit(self, encoders: tuple[str, ...], segments: int) -> bool:
+        """Whether they still hold for a collection of this size."""
+        if self.lanes is None or self.encoders != encoders:
+            return False
+        return self.segments / _GROWTH <= segments <= self.segments * _GROWTH
+
+    def to_json(self) -> str:
+        """One JSON object; `from_json` reads it back to equal calibrations."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibrations:
+        """What `to_json` wrote; empty calibrations, which fit nothing, for anything else."""
+        try:
+            kept = json.loads(text)
+            lanes = {name: Calibration(**held) for name, held in kept["lanes"].items()}
+            return cls(tuple(kept["encoders"]), kept["segments"], lanes)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+
+
+@cache
+def unrelated_pictures() -> tuple[Image.Image, ...]:
+    """24 photos (160 by 160 px) of all sorts; credits in ``rag/encoders/data/README.md``."""
+    with files("rag.encoders").joinpath("data/unrelated_pictures.jpg").open("rb") as file:
+        sheet = Image.open(file).convert("RGB")
+    corners = ((x, y) for y in range(0, sheet.height, _TILE_PX) for x in range(0, sheet.width, _TILE_PX))
+    return tuple(sheet.crop((x, y, x + _TILE_PX, y + _TILE_PX)) for x, y in corners)
