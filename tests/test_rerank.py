@@ -115,6 +115,13 @@ def test_pictures_go_to_models_that_see() -> None:
     assert len(pictures_of(listing.asked[0][-1])) == 1
 
 
+def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
+    asked_with = [Image.new("RGB", (8, 8))]
+    for llm, expected in ((ScriptedLlm(sees_images=True), 1), (ScriptedLlm(), 0)):
+        rerank("Which is the same?", [picture("a.jpg", "goldfinch")], llm, top_n=1, asked_with=asked_with)
+        assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
+
+
 @pytest.mark.parametrize("gives_logprobs", [True, False])
 async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
     def reply(prompt: str) -> str:
