@@ -19,14 +19,18 @@ from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
 if TYPE_CHECKING:
+    import numpy as np
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.retrievers import BaseRetriever
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
     from rag.answer import GroundedAnswerer
+    from rag.encoders import ModelCard
+    from rag.index.base import Dense
     from rag.llms import Llm
     from rag.retrieve import Query, Retriever
 
@@ -64,14 +68,15 @@ class KnowledgeBase:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         from rag.catalog import Catalog
-        from rag.encoders import load_dual_encoder, load_text_encoder
+        from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
 
         self.path, self.settings = path, settings
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
+        self._audio = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, self._text)
         path.mkdir(parents=True, exist_ok=True)
-        self._index = open_index(path / "index", settings, {"text": self._text.card, "joint": self._dual.card})
+        self._index = open_index(path / "index", settings, self._cards)
         self._catalog = Catalog(settings.catalog_url or f"sqlite:///{path / 'catalog.db'}")
         self._roll_back()
 
@@ -221,7 +226,7 @@ class KnowledgeBase:
             assets=self._catalog.counts(),
             segments={m: self._index.count(Filter(modalities=frozenset({m}))) for m in MODALITIES},
             failed=self._catalog.failures(),
-            encoders={"text": self._text.card.name, "joint": self._dual.card.name},
+            encoders={name: card.name for name, card in self._cards.items()},
             disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
 
@@ -274,21 +279,21 @@ class KnowledgeBase:
         picture: str | Path | Image | None = None,
         recording: str | Path | None = None,
     ) -> Query:
-        """Put a question together from words, a picture and a recording whose words are used.
+        """Put a question together from words, a picture and a recording, of which words and other sounds are used.
 
         Raises:
-            QueryError: nothing was given, or nothing is said in the recording.
+            QueryError: nothing was given, or nothing is heard in the recording.
             MediaError: the picture or the recording cannot be read.
         """
         from rag.retrieve import Query
 
-        spoken = self._transcript(Path(recording)) if recording is not None else None
+        spoken, sound = self._heard(Path(recording)) if recording is not None else ("", None)
         if isinstance(picture, (str, Path)):
             from rag.media import open_picture
             from rag.types import ImageRegion
 
             picture = open_picture(Path(picture), ImageRegion())
-        return Query(words=" ".join(part.strip() for part in (words, spoken) if part), picture=picture)
+        return Query(words=" ".join(part.strip() for part in (words, spoken) if part), picture=picture, sound=sound)
 
     def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
         """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
@@ -333,17 +338,23 @@ class KnowledgeBase:
             return self.query(picture=asked) if medium == "image" else self.query(recording=asked)
         return self.query(picture=asked)
 
-    def _transcript(self, recording: Path) -> str:
+    def _heard(self, recording: Path) -> tuple[str, NDArray[np.float32] | None]:
+        """What is said in a recording, and its first other sounds as the sound encoder takes them, if any."""
+        from ingest.decode import SAMPLE_RATE, resampled
         from ingest.worker import Worker
 
         worker = Worker(self.settings)
         try:
-            words = " ".join(worker.run("transcript", recording))
+            found = list(worker.run("question", recording))
         finally:
             worker.close()
-        if not words:
-            raise QueryError(f"Nothing is said in {recording}, so it cannot be a question in words.")
-        return words
+        words = " ".join(extracted.segment.text for extracted in found if extracted.segment.text)
+        sounds = [extracted.sound for extracted in found if extracted.sound is not None]
+        if self._audio is None or not sounds:
+            if not words:
+                raise QueryError(f"Nothing is heard in {recording} that could be a question.")
+            return words, None
+        return words, resampled(sounds[0], SAMPLE_RATE, self._audio.sample_rate)
 
     def _find(
         self, query: Query, admitted: Filter, top_k: int, rerank: bool
@@ -393,7 +404,12 @@ class KnowledgeBase:
     def _stores(self) -> Stores:
         from ingest.pipeline import Stores
 
-        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._thumbnails)
+        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._thumbnails, self._audio)
+
+    @property
+    def _cards(self) -> dict[Dense, ModelCard]:
+        cards: dict[Dense, ModelCard] = {"text": self._text.card, "joint": self._dual.card}
+        return cards | ({"sound": self._audio.card} if self._audio else {})
 
     @cached_property
     def _thumbnails(self) -> Path:
@@ -403,7 +419,7 @@ class KnowledgeBase:
     def _retriever(self) -> Retriever:
         from rag.retrieve import Retriever
 
-        return Retriever(self._index, self._text, self._dual)
+        return Retriever(self._index, self._text, self._dual, self._audio)
 
     @cached_property
     def _llm(self) -> Llm:

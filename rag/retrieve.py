@@ -20,9 +20,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
-from rag.encoders.base import DualEncoder, TextEncoder, Vectors
+from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.fusion import Calibration, Ranking, calibrate, collapse, fuse
 from rag.index.base import Dense, Found, LaneQuery, SegmentIndex
@@ -36,7 +38,7 @@ _MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others
 # A collection is asked these again when it has grown or shrunk by half.
 _GROWTH = 1.5
 # In a collection of three segments all unanswerable questions may have the same best score.
-_LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "bm25": 1.0}
+_LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "sound": 0.05, "bm25": 1.0}
 # Questions of all sorts that hardly any one collection answers; their best scores say what a lane gives for nothing.
 _UNANSWERABLE = (
     *("how do I reset my password", "the recipe for lemon cake", "a red car parked beside a house"),
@@ -65,7 +67,7 @@ class _Lane:
         calibrated_as: the lane whose calibration it takes; empty where its cosines speak for themselves.
     """
 
-    view: Literal["words", "looks", "likeness"]
+    view: Literal["words", "looks", "sounds", "likeness"]
     vector: Dense | Literal["bm25"]
     kinds: frozenset[Kind] | None = None
     weight: float = 1.0
@@ -77,6 +79,8 @@ _LANES: Mapping[str, _Lane] = {
     "bm25": _Lane("words", "bm25", weight=0.5, calibrated_as="bm25"),
     "image": _Lane("looks", "joint", frozenset({"picture", "figure"}), calibrated_as="image"),
     "video": _Lane("looks", "joint", frozenset({"frame"}), calibrated_as="video"),
+    "sound": _Lane("sounds", "sound", frozenset({"sound"}), calibrated_as="sound"),
+    "like sound": _Lane("likeness", "sound", frozenset({"sound"})),
     "like image": _Lane("likeness", "joint", frozenset({"picture", "figure"})),
     "like video": _Lane("likeness", "joint", frozenset({"frame"})),
     # Words and pictures lie apart in a joint space, the same way round whichever of them is the question.
@@ -86,21 +90,24 @@ _LANES: Mapping[str, _Lane] = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question: words, a picture (RGB, upright), or both."""
+    """A question: words, a picture (RGB, upright), a sound (mono, at the sound encoder's rate), or several of them."""
 
     words: str = ""
     picture: Image | None = None
+    sound: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if not self.words.strip() and self.picture is None:
+        if not self.words.strip() and self.picture is None and self.sound is None:
             raise QueryError("The question is empty; ask in words, with a picture or with a recording.")
 
 
 class Retriever:
-    """Finds candidates in an index with a text encoder and an image-text encoder; threads may share it."""
+    """Finds candidates in an index with encoders of words, pictures and, if given, sounds; threads may share it."""
 
-    def __init__(self, index: SegmentIndex, text: TextEncoder, dual: DualEncoder) -> None:
-        self._index, self._text, self._dual = index, text, dual
+    def __init__(
+        self, index: SegmentIndex, text: TextEncoder, dual: DualEncoder, audio: AudioEncoder | None = None
+    ) -> None:
+        self._index, self._text, self._dual, self._audio = index, text, dual, audio
         self._calibrated: tuple[int, dict[str, Calibration]] = (0, {})
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
@@ -134,6 +141,8 @@ class Retriever:
         if query.picture is not None:
             seen = self._dual.embed_images([query.picture])[0]
             asked |= {"like image": seen, "like video": seen, "like text": seen}
+        if query.sound is not None:
+            asked |= {"like sound": self._heard(query.sound)}
         return {
             name: LaneQuery(_LANES[name].vector, what, depth, _only(admitted, _LANES[name].kinds))
             for name, what in asked.items()
@@ -143,7 +152,14 @@ class Retriever:
         meant = self._text.embed_query(words)
         same_space = self._text.card.space == self._dual.card.space
         looks = meant if same_space else self._dual.embed_query(words)
-        return {"text": meant, "bm25": words, "image": looks, "video": looks}
+        heard = {"sound": self._audio.embed_query(words)} if self._audio else {}
+        return {"text": meant, "bm25": words, "image": looks, "video": looks, **heard}
+
+    def _heard(self, sound: NDArray[np.float32]) -> Vectors:
+        if self._audio is None:
+            raise QueryError("Sounds are not heard here: EXHIBIT_AUDIO_ENCODER is off.")
+        vector: Vectors = self._audio.embed_audio([sound])[0]
+        return vector
 
     def _calibrations(self) -> dict[str, Calibration]:
         """For each lane of a question in words, what it gives to questions that the collection does not answer."""

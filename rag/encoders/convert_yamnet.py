@@ -24,7 +24,7 @@ import numpy as np
 
 from rag.encoders.convert_efficientnet import Graph, Weights
 
-# The checkpoint that was converted; Google's published weights, equal to those of `sead` 0.2.1 up to its 8 bits.
+# The checkpoint that was converted: the weights that Google published, as a SavedModel that was not trained further.
 _SHA256 = "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5"
 _PREFIX, _SUFFIX = "layer-1/layer/_func/_yamnet/layer_with_weights-", "/.ATTRIBUTES/VARIABLE_VALUE"
 _EPSILON = 1e-4
