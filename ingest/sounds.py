@@ -74,9 +74,8 @@ class Heard:
         quiet = _QUIET * self._level(free)
         found: list[Stretch] = []
         for number in sorted(self._windows):
-            parts = [
-                (part, pause) for piece in self._windows[number] for pause in free if (part := _part(piece, pause))
-            ]
+            pieces = self._windows[number]
+            parts = [(part, pause) for piece in pieces for pause in free if (part := _part(piece, pause))]
             part, pause = max(parts, key=lambda pair: len(pair[0].samples), default=(None, (0.0, 0.0)))
             if part is None or _is_silent(part.samples) or _level(part.samples) < quiet:
                 continue

@@ -57,7 +57,7 @@ class TestSpeech:
     def test_stereo_at_another_rate_and_codec(self, tmp_path: Path) -> None:
         voice = samples_of(JFK).repeat(3)
         path = write_audio(tmp_path / "stereo.m4a", np.stack([voice, voice]), codec="aac", rate=48_000, layout="stereo")
-        (segment,) = read(path, ScriptedTranscriber("heard it"))
+        segment, *_ = read(path, ScriptedTranscriber("heard it"))
         assert segment.text == "heard it"
         assert 5 < segment.locator.end_s < 11.2  # type: ignore[union-attr]
 

@@ -118,7 +118,7 @@ def _convolution(graph: Graph, source: str, layer: int, stride: int) -> str:
 
 def build(weights: Weights) -> Any:
     """The ONNX model with these weights, checked."""
-    import onnx
+    import onnx  # type: ignore[import-not-found, unused-ignore]
     from onnx import TensorProto, helper
 
     graph = Graph(weights)

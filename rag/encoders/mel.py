@@ -42,7 +42,8 @@ def _hann() -> NDArray[np.float32]:
 @cache
 def _bands() -> NDArray[np.float32]:
     """Weights (257, 64) of frequencies in bands; the constant part of the sound has none."""
-    edges = np.linspace(*_mel(np.array([_LOW_HZ, _HIGH_HZ])), PATCH[1] + 2)
+    low, high = _mel(np.array([_LOW_HZ, _HIGH_HZ]))
+    edges = np.linspace(float(low), float(high), PATCH[1] + 2)
     bins = _mel(np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1))[1:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
