@@ -23,6 +23,8 @@ WINDOW_S = 10.0
 MOST_WINDOWS = 60  # of float32: 38 MB
 # A pause of speech shorter than this is a pause, and less than a second of a window too little to be known by.
 _LEAST_PAUSE_S, _LEAST_HEARD_S = 2.0, 1.0
+# A shorter hole in the sound is none.
+_SEAM_S = 0.01
 # Words go on a little before and after the times that are known of them.
 _MARGIN_S = 0.25
 # -60 dB of full scale; below, a recording is silent to the ear.
@@ -92,7 +94,7 @@ class Heard:
             if number % self._every == 0:
                 part = _part(piece, (number * WINDOW_S, (number + 1) * WINDOW_S))
                 if part is not None:
-                    self._windows.setdefault(number, []).append(part)
+                    _append(self._windows.setdefault(number, []), part)
         while len(self._windows) > MOST_WINDOWS:
             self._every *= 2
             self._windows = {n: parts for n, parts in self._windows.items() if n % self._every == 0}
@@ -167,6 +169,14 @@ def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None
     tags = tuple(tag for tag in before.tags if tag in after.tags)
     segment = replace(before, locator=span, tags=tags, meta={**before.meta, "end_s": span.end_s})
     return replace(one, segment=segment, sound=vector)
+
+
+def _append(parts: list[Sound], part: Sound) -> None:
+    """Add a part, joined with the last where it goes on without a hole."""
+    if parts and part.start_s - parts[-1].end_s < _SEAM_S:
+        parts[-1] = Sound(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
+    else:
+        parts.append(part)
 
 
 def _pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:
