@@ -157,6 +157,19 @@ def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
     yield from mono.finish()
 
 
+def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """Mono samples (n,) at another rate."""
+    if rate == wanted:
+        return samples
+    from av import AudioFrame, AudioResampler
+
+    resampler = AudioResampler("flt", "mono", wanted)
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None], format="flt", layout="mono")
+    frame.sample_rate = rate
+    frames = [*resampler.resample(frame), *resampler.resample(None)]
+    return np.concatenate([np.zeros(0, np.float32), *(part.to_ndarray()[0] for part in frames)])
+
+
 def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool = False) -> Iterator[Picture]:
     """Decode the moving pictures, in the order in which they are shown.
 

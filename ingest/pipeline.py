@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.captions import gather
+from ingest.decode import SAMPLE_RATE, resampled
 from ingest.load import Source, Unreadable, walk
+from ingest.sounds import merged
 from ingest.worker import Workers
 from rag.config import Settings
 from rag.errors import ExhibitError, QueryError
@@ -30,7 +32,7 @@ from rag.types import Extracted, FileResult
 
 if TYPE_CHECKING:
     from rag.catalog import Catalog
-    from rag.encoders.base import DualEncoder, TextEncoder
+    from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder
     from rag.index.base import SegmentIndex
 
 VERSION = 2  # raise when readers produce other segments from the same file, so that files are read again
@@ -58,6 +60,7 @@ class Stores:
     text: TextEncoder
     dual: DualEncoder
     thumbnails: Path
+    audio: AudioEncoder | None = None
 
 
 @dataclass
@@ -145,6 +148,7 @@ def recipe(stores: Stores) -> str:
     settings = stores.settings
     parts = [VERSION, settings.ocr, settings.transcriber, settings.language, settings.frame_every_s]
     parts += [stores.text.card.revision, stores.dual.card.revision]
+    parts += [stores.audio.card.revision if stores.audio else "off"]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -209,6 +213,7 @@ class _Writer:
         self._embed()
         catalog, index, key = self._stores.catalog, self._stores.index, recipe(self._stores)
         for job in self._finished:
+            job.segments = merged(job.segments)
             orphans = catalog.begin(job.source, key)
             index.delete_assets([job.source.asset_id])
             index.upsert(job.segments)
@@ -230,7 +235,10 @@ class _Writer:
 
 
 def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
-    """Segments with their vectors: pixels in the joint space, words in the text space, words without pixels in both."""
+    """Segments with their vectors: pixels in the joint space, words in the text space, words without pixels in both.
+
+    What is heard and is no speech has a vector in the space of sounds.
+    """
     segments = [extracted.segment for extracted in batch]
     joint: list[NDArray[np.float32] | None] = [None] * len(batch)
     text: list[NDArray[np.float32] | None] = [None] * len(batch)
@@ -249,7 +257,17 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
         ):
             text[n] = vector
             joint[n] = other if joint[n] is None else joint[n]
-    return [IndexedSegment(s, joint=j, text=t) for s, j, t in zip(segments, joint, text, strict=True)]
+    return _with_sounds([IndexedSegment(*each) for each in zip(segments, joint, text, strict=True)], batch, stores)
+
+
+def _with_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
+    heard = [(n, extracted.sound) for n, extracted in enumerate(batch) if extracted.sound is not None]
+    if stores.audio is None or not heard:
+        return indexed
+    look = stores.audio.listen([resampled(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
+    for (n, _), vector, tags in zip(heard, look.vectors, look.tags, strict=True):
+        indexed[n] = replace(indexed[n], segment=indexed[n].segment.tagged(tags), sound=vector)
+    return indexed
 
 
 def remove(paths: Sequence[Path], stores: Stores) -> Iterator[FileResult]:

@@ -42,13 +42,12 @@ class Readers:
             case "video":
                 yield from video.segments(source, self._settings, self._transcriber, self._ocr)
 
-    def transcript(self, path: Path) -> Iterator[str]:
-        """Yield the passages that are spoken in a recording or video."""
+    def question(self, path: Path) -> Iterator[Extracted]:
+        """Yield the passages that are spoken in a recording or video, and what else is heard."""
         source = identify(path, self._settings)
         if source.medium not in ("audio", "video"):
             raise QueryError(f"{path} is no recording ({source.media_type}).")
-        for extracted in audio.segments(source, self._settings, self._transcriber):
-            yield extracted.segment.text
+        yield from audio.segments(source, self._settings, self._transcriber)
 
     @cached_property
     def _ocr(self) -> Ocr:

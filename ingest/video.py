@@ -1,4 +1,4 @@
-"""Videos to segments: frames worth looking at, the words in them, and what is said, all on one clock."""
+"""Videos to segments: frames worth looking at, the words in them, what is said and what else is heard, on one clock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from PIL.Image import Image, Resampling, Transpose
 
 from ingest import audio
 from ingest.decode import Limits, description, opened, picture_stream, pictures, sound, sound_stream, stated_s
-from ingest.listen import transcripts
 from ingest.load import Measure, Source
 from ingest.ocr import PICTURE_PX, Ocr
-from ingest.passages import speech_segments
 from ingest.photo import position, taken
 from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
+from ingest.sounds import Heard
 from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia
@@ -51,7 +50,7 @@ def measure(source: Source) -> Measure:
 
 
 def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: Ocr) -> Iterator[Extracted]:
-    """Yield the kept frames with the words in them, then the passages of speech.
+    """Yield the kept frames with the words in them, then the passages of speech, then what else is heard.
 
     Raises:
         MediaError: the file cannot be decoded to its end, or is over a limit.
@@ -77,9 +76,10 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
     if not count:
         raise DamagedMedia("No frame of it could be decoded; it is truncated or malformed.")
     with opened(source.path) as container:
-        heard = transcripts(sound(container, _limits(settings)), transcriber)
-        for segment in speech_segments(heard, source, "video", first=count, caption=caption):
-            yield Extracted(replace(segment, meta={**segment.meta, **known}))
+        heard = Heard(sound(container, _limits(settings)), keeps=settings.audio_encoder != "off")
+        for extracted in audio.audible(heard, transcriber, source, "video", first=count, caption=caption):
+            segment = extracted.segment
+            yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
 
 
 def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image:

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     llm_timeout_s: float = Field(120.0, gt=0, description="Longest wait for one answer of the language model.")
     encoder: str = Field("lite", description="Image-text encoder.")
     text_encoder: str = Field("minilm", description="Text encoder.")
+    audio_encoder: str = Field("lite", description="Encoder of sounds without words; `off` to leave them unheard.")
     transcriber: str = Field(
         "base", description="Whisper size, path of a CTranslate2 model, `openai-whisper:SIZE` or `api:MODEL` (litellm)."
     )

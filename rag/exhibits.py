@@ -74,7 +74,8 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
     if segment.kind in ("passage", "speech"):
         said = excerpt(segment.searchable_text, question, count, max(most_tokens - count(head), _LEAST_TOKENS))
         return plain(f"{head}: {said}")
-    tags = f"Looks like: {', '.join(segment.tags[:_MOST_TAGS])}." if segment.tags else ""
+    verb = "Sounds" if segment.kind == "sound" else "Looks"
+    tags = f"{verb} like: {', '.join(segment.tags[:_MOST_TAGS])}." if segment.tags else ""
     left = max(most_tokens - count(f"{head}. {tags}"), _LEAST_TOKENS)
     caption = excerpt(segment.caption, question, count, left)
     left -= count(caption)

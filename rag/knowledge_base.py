@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
     from rag.answer import GroundedAnswerer
+    from rag.encoders import ModelCard
+    from rag.index.base import Dense
     from rag.llms import Llm
     from rag.query import Query
     from rag.questions import Asked
@@ -66,14 +68,15 @@ class KnowledgeBase:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         from rag.catalog import Catalog
-        from rag.encoders import load_dual_encoder, load_text_encoder
+        from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
 
         self.path, self.settings = path, settings
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
+        self._audio = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, self._text)
         path.mkdir(parents=True, exist_ok=True)
-        self._index = open_index(path / "index", settings, {"text": self._text.card, "joint": self._dual.card})
+        self._index = open_index(path / "index", settings, self._cards)
         self._catalog = Catalog(settings.catalog_url or f"sqlite:///{path / 'catalog.db'}")
         self._roll_back()
 
@@ -238,7 +241,7 @@ class KnowledgeBase:
             assets=self._catalog.counts(),
             segments={m: self._index.count(Filter(modalities=frozenset({m}))) for m in MODALITIES},
             failed=self._catalog.failures(),
-            encoders={"text": self._text.card.name, "joint": self._dual.card.name},
+            encoders={name: card.name for name, card in self._cards.items()},
             disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
 
@@ -330,7 +333,7 @@ class KnowledgeBase:
     def _opened(self, asked: Asked) -> Query:
         from rag.questions import opened
 
-        return opened(asked, self.settings)
+        return opened(asked, self.settings, sample_rate=self._audio.sample_rate if self._audio else None)
 
     def _said(self, query: Query) -> str:
         """The question as the language model is asked it; empty where there is nothing to judge by."""
@@ -377,7 +380,12 @@ class KnowledgeBase:
     def _stores(self) -> Stores:
         from ingest.pipeline import Stores
 
-        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._thumbnails)
+        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._thumbnails, self._audio)
+
+    @property
+    def _cards(self) -> dict[Dense, ModelCard]:
+        cards: dict[Dense, ModelCard] = {"text": self._text.card, "joint": self._dual.card}
+        return cards | ({"sound": self._audio.card} if self._audio else {})
 
     @cached_property
     def _thumbnails(self) -> Path:
@@ -387,7 +395,7 @@ class KnowledgeBase:
     def _retriever(self) -> Retriever:
         from rag.retrieve import Retriever
 
-        return Retriever(self._index, self._text, self._dual, kept=self.path / "calibration.json")
+        return Retriever(self._index, self._text, self._dual, self._audio, kept=self.path / "calibration.json")
 
     @cached_property
     def _llm(self) -> Llm:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from rag.errors import QueryError
 
 if TYPE_CHECKING:
+    import numpy as np
     import PIL.Image
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,13 @@ class Part:
     Attributes:
         words: written, or said in a recording or film.
         pictures: RGB, upright; several are frames of one film, and a hit need only be like one of them.
-        sounds: recordings, for lanes that hear.
+        sounds: what is heard in a recording beside speech, each (samples,) as the sound encoder takes it.
         weight: beside the other parts.
     """
 
     words: str = ""
     pictures: tuple[PIL.Image.Image, ...] = ()
-    sounds: tuple[Path, ...] = ()
+    sounds: tuple[NDArray[np.float32], ...] = ()
     weight: float = 1.0
 
     @property
@@ -128,8 +130,8 @@ class Query:
         return tuple(picture for part in self.parts for picture in part.pictures)
 
     @property
-    def sounds(self) -> tuple[Path, ...]:
-        """All recordings that are wanted."""
+    def sounds(self) -> tuple[NDArray[np.float32], ...]:
+        """All sounds that are wanted."""
         return tuple(sound for part in self.parts for sound in part.sounds)
 
     @property

@@ -21,6 +21,9 @@ from rag.query import Audio, Image, Not, Part, Query, Text, Video
 from rag.types import FrameRegion, ImageRegion
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ingest.worker import Worker
     from rag.encoders.base import DualEncoder
 
@@ -33,8 +36,13 @@ _MOST_READ = 300  # characters of the text in a picture: enough to tell a sign, 
 SAME = "Which exhibit shows or tells of the same as the picture of this question?"
 
 
-def opened(asked: Asked, settings: Settings) -> Query:
+def opened(asked: Asked, settings: Settings, *, sample_rate: int | None = None) -> Query:
     """A question with its media opened.
+
+    Args:
+        asked: the question.
+        settings: bound what is read.
+        sample_rate: of the sound encoder; None where sounds are not heard.
 
     Raises:
         QueryError: nothing is asked, or a file is neither a picture, a recording nor a film.
@@ -45,8 +53,8 @@ def opened(asked: Asked, settings: Settings) -> Query:
     parts: list[Any] = list(asked) if isinstance(asked, (list, tuple)) else [asked]
     with closing(_reader(settings)) as reader:
         return Query(
-            parts=tuple(_opened(part, settings, reader) for part in parts if not isinstance(part, Not)),
-            without=tuple(_opened(part.part, settings, reader) for part in parts if isinstance(part, Not)),
+            parts=tuple(_opened(part, settings, reader, sample_rate) for part in parts if not isinstance(part, Not)),
+            without=tuple(_opened(part.part, settings, reader, sample_rate) for part in parts if isinstance(part, Not)),
         )
 
 
@@ -65,18 +73,22 @@ def in_words(query: Query, dual: DualEncoder, settings: Settings) -> str:
     return f"Which exhibit shows or tells of the words “{read}”?" if read else ""
 
 
-def _opened(part: One, settings: Settings, reader: Worker) -> Part:
+def _opened(part: One, settings: Settings, reader: Worker, sample_rate: int | None) -> Part:
     match _typed(part, settings):
         case Text(words, weight):
             return Part(words=words, weight=weight)
         case Image(source, weight):
             return Part(pictures=(_picture(source),), weight=weight)
         case Audio(source, weight):
-            return Part(words=_transcript(Path(source), reader), sounds=(Path(source),), weight=weight)
+            words, sounds = _heard(Path(source), reader, sample_rate)
+            if not words and not sounds:
+                raise QueryError(f"Nothing is heard in {source} that could be a question.")
+            return Part(words, sounds=sounds, weight=weight)
         case Video(source, weight):
+            words, sounds = "", ()
             with contextlib.suppress(UnsupportedMedia):  # a silent film
-                return Part(_transcript(Path(source), reader), _frames(Path(source)), weight=weight)
-            return Part(pictures=_frames(Path(source)), weight=weight)
+                words, sounds = _heard(Path(source), reader, sample_rate)
+            return Part(words, _frames(Path(source)), sounds, weight)
 
 
 def _typed(part: One, settings: Settings) -> Text | Image | Audio | Video:
@@ -120,8 +132,14 @@ def _frames(film: Path) -> tuple[PIL.Image.Image, ...]:
     return tuple(found) or (open_picture(film, FrameRegion(0.0)),)
 
 
-def _transcript(recording: Path, reader: Worker) -> str:
-    return " ".join(words.strip() for words in reader.run("transcript", recording) if words.strip())
+def _heard(recording: Path, reader: Worker, sample_rate: int | None) -> tuple[str, tuple[NDArray[np.float32], ...]]:
+    """What is said in a recording, and its first other sounds at the sound encoder's rate, if any."""
+    from ingest.decode import SAMPLE_RATE, resampled
+
+    found = list(reader.run("question", recording))
+    words = " ".join(extracted.segment.text for extracted in found if extracted.segment.text)
+    sounds = [extracted.sound for extracted in found if extracted.sound is not None]
+    return words, (resampled(sounds[0], SAMPLE_RATE, sample_rate),) if sounds and sample_rate else ()
 
 
 def _read(picture: PIL.Image.Image, settings: Settings) -> str:

@@ -7,6 +7,8 @@ text        words          the question's words with a segment's, by meaning   w
 bm25        words          the same, word by word                              words
 image       looks          the question's words with pixels, in joint space    pictures, figures
 video       looks          the same                                            frames
+sound       sounds         the question's words with sorts of sounds           sounds
+like sound  likeness       the question's sound with sounds                    sounds
 like image  likeness       the question's picture with pixels                  pictures, figures
 like video  likeness       the same                                            frames
 like text   likeness       the question's picture with words                   passages, speech
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import Literal
 
 from rag.calibration import UNRELATED_QUESTIONS, Calibrations, unrelated_pictures
-from rag.encoders.base import DualEncoder, TextEncoder, Vectors
+from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
 from rag.index import bm25
@@ -46,7 +48,7 @@ _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
 _MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others get their turn
 # In a collection of three segments all unanswerable questions may have the same best score.
-_LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "bm25": 1.0}
+_LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "sound": 0.05, "bm25": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class _Lane:
         weight: its share of its view.
     """
 
-    view: Literal["words", "looks", "likeness", "blend"]
+    view: Literal["words", "looks", "sounds", "likeness", "blend"]
     vector: Dense | Literal["bm25"]
     kinds: frozenset[Kind] | None = None
     weight: float = 1.0
@@ -71,6 +73,8 @@ _LANES: Mapping[str, _Lane] = {
     "bm25": _Lane("words", "bm25", weight=0.5),
     "image": _Lane("looks", "joint", frozenset({"picture", "figure"})),
     "video": _Lane("looks", "joint", frozenset({"frame"})),
+    "sound": _Lane("sounds", "sound", frozenset({"sound"})),
+    "like sound": _Lane("likeness", "sound", frozenset({"sound"})),
     "like image": _Lane("likeness", "joint", frozenset({"picture", "figure"})),
     "like video": _Lane("likeness", "joint", frozenset({"frame"})),
     "like text": _Lane("likeness", "joint", frozenset({"passage", "speech"})),
@@ -109,17 +113,26 @@ _Encoded = Mapping[str, Sequence[Vectors | str]]
 
 
 class Retriever:
-    """Finds candidates in an index with a text encoder and an image-text encoder; threads may share it.
+    """Finds candidates in an index with encoders of words, pictures and, if given, sounds; threads may share it.
 
     Args:
         index: where it searches.
         text: the encoder of its vectors ``text``.
         dual: the encoder of its vectors ``joint``.
+        audio: the encoder of its vectors ``sound``; None where sounds are not heard.
         kept: the file that keeps its calibrations; without one they are measured in each process.
     """
 
-    def __init__(self, index: SegmentIndex, text: TextEncoder, dual: DualEncoder, *, kept: Path | None = None) -> None:
-        self._index, self._text, self._dual, self._kept = index, text, dual, kept
+    def __init__(
+        self,
+        index: SegmentIndex,
+        text: TextEncoder,
+        dual: DualEncoder,
+        audio: AudioEncoder | None = None,
+        *,
+        kept: Path | None = None,
+    ) -> None:
+        self._index, self._text, self._dual, self._audio, self._kept = index, text, dual, audio, kept
         self._calibrated = Calibrations()
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
@@ -134,7 +147,7 @@ class Retriever:
         admitted = admitted or Filter()
         plan = self._plan(query, max(_DEPTH, 2 * top_k), admitted)
         if not plan:
-            raise QueryError("Nothing is said in the recording, and sounds cannot be compared here; ask in words.")
+            raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
         found = self._found(plan)
         hits = self._ranked(plan, found)
         if "kind" not in names(admitted.where):
@@ -178,9 +191,13 @@ class Retriever:
             same_space = self._text.card.space == self._dual.card.space
             looks = meant if same_space else self._dual.embed_query(part.words)
             asked |= {"text": [meant], "bm25": [part.words], "image": [looks], "video": [looks]}
+            if self._audio:
+                asked["sound"] = [self._audio.embed_query(part.words)]
         if part.pictures:
             seen = list(self._dual.embed_images(part.pictures))
             asked |= {"like image": seen, "like video": seen, "like text": seen}
+        if part.sounds and self._audio:
+            asked["like sound"] = list(self._audio.embed_audio(part.sounds))
         return asked
 
     def _found(self, plan: _Plan) -> dict[str, Found]:
@@ -222,7 +239,8 @@ class Retriever:
         They are read from where they are kept, and measured where those do not fit the collection any more.
         """
         count = self._index.count()
-        encoders = self._text.card.revision, self._dual.card.revision
+        cards = [encoder.card for encoder in (self._text, self._dual, self._audio) if encoder]
+        encoders = tuple(card.revision for card in cards)
         if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, count):

@@ -17,6 +17,8 @@ from rag.errors import QueryError
 from rag.why import Lane, Why
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 Modality = Literal["text", "image", "audio", "video"]
@@ -146,7 +148,7 @@ class Segment:
         locator: the place in the asset.
         text: what is read or heard there: passage, OCR, transcript. Empty where there are no words.
         caption: what its surroundings say it shows: alt text, caption, sidecar. Never model output.
-        tags: what the image encoder believes it shows, most probable first.
+        tags: what the encoder of its medium believes it shows or sounds like, most probable first.
         title: name of the asset or heading above the place, for people.
         words: spoken words with times, for speech.
         meta: more fields that can be filtered on (``page``, ``start_s``, ``language``, ``confidence``, ``width_px``…).
@@ -170,16 +172,23 @@ class Segment:
         return "\n".join(part for part in (self.caption, self.text) if part)
 
     def tagged(self, tags: tuple[str, ...]) -> Segment:
-        """The same segment with the image encoder's tags."""
+        """The same segment with an encoder's tags."""
         return replace(self, tags=tags)
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """A segment on its way to the encoders, with its pixels (RGB, upright) where it has any."""
+    """A segment on its way to the encoders.
+
+    Attributes:
+        segment: with all but its vectors and tags.
+        picture: its pixels, RGB and upright, where it has any.
+        sound: at most 10 s of what is heard there and is no speech: mono float32 in [-1, 1] at 16 kHz.
+    """
 
     segment: Segment
     picture: Image | None = None
+    sound: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

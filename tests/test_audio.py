@@ -57,12 +57,12 @@ class TestSpeech:
     def test_stereo_at_another_rate_and_codec(self, tmp_path: Path) -> None:
         voice = samples_of(JFK).repeat(3)
         path = write_audio(tmp_path / "stereo.m4a", np.stack([voice, voice]), codec="aac", rate=48_000, layout="stereo")
-        (segment,) = read(path, ScriptedTranscriber("heard it"))
+        segment, *_ = read(path, ScriptedTranscriber("heard it"))
         assert segment.text == "heard it"
         assert 5 < segment.locator.end_s < 11.2  # type: ignore[union-attr]
 
     def test_segments_survive_the_payload(self) -> None:
-        (segment,) = read(JFK, ScriptedTranscriber("one two"))
+        segment, *_ = read(JFK, ScriptedTranscriber("one two"))
         assert from_payload(to_payload(segment)) == segment
         assert segment_id(segment) == segment_id(read(JFK, ScriptedTranscriber("one two"))[0])
 
@@ -85,7 +85,7 @@ class TestWithoutWords:
 
     def test_what_documents_beside_it_say_is_its_caption(self) -> None:
         source = Source(JFK, "cd" * 32, 1, "audio/ogg", "audio", captions=("A president speaks",))
-        (found,) = audio.segments(source, SETTINGS, ScriptedTranscriber("words"))
+        found, *_ = audio.segments(source, SETTINGS, ScriptedTranscriber("words"))
         assert found.segment.caption.endswith("John F. Kennedy\nA president speaks")
 
     def test_an_empty_track_is_damaged(self, tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def test_a_moment_tells_what_is_on_screen_and_when() -> None:
     )
 
 
+def test_says_what_is_heard() -> None:
+    heard = speech("", 40, 58)
+    heard = replace(heard, segment=replace(heard.segment, kind="sound", tags=("dog", "bark"), caption="At dawn."))
+    expected = "Sound, 0:40–0:58 of walk.mp3. Sounds like: dog, bark. Caption: At dawn."
+    assert described(heard, "?", count, 50) == expected
+
+
 def test_headings_tell_more_than_numbers_of_characters() -> None:
     hit = passage("50 lux.", name="notes.md")
     hit = replace(hit, segment=replace(hit.segment, title="Notes › Light", locator=CharSpan(0, 7)))

@@ -36,7 +36,9 @@ DIMENSIONS = 8
 CARDS = {
     "joint": ModelCard(name="dual", space="one", dimensions=DIMENSIONS, revision="r1", licence="CC0-1.0"),
     "text": ModelCard(name="words", space="one", dimensions=DIMENSIONS, revision="r1", licence="CC0-1.0"),
+    "sound": ModelCard(name="ears", space="two", dimensions=DIMENSIONS, revision="r1", licence="CC0-1.0"),
 }
+DEAF = {name: CARDS[name] for name in ("joint", "text")}
 A, B = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 ROOT = Path(__file__).parent.parent
 _SERVER = os.environ.get("EXHIBIT_TEST_QDRANT_URL")
@@ -150,6 +152,12 @@ class Contract:
         assert sorted(ids(words)) == [(A, 0), (B, 1)]
         assert index.count() == 4
 
+    def test_what_is_heard_has_a_lane_of_its_own(self, index: SegmentIndex) -> None:
+        heard = [Segment(A, n, "audio", "sound", TimeSpan(n, n + 1), tags=("dog",)) for n in range(2)]
+        index.upsert([IndexedSegment(heard[0], sound=axis(0)), IndexedSegment(heard[1], joint=axis(0))])
+        sound, joint = index.search([LaneQuery("sound", axis(0), 9), LaneQuery("joint", axis(0), 9)])
+        assert (ids(sound), ids(joint)) == ([(A, 0)], [(A, 1)])
+
     def test_no_queries_no_answers(self, index: SegmentIndex) -> None:
         assert index.search([]) == []
         assert index.search([LaneQuery("text", axis(0), 5), LaneQuery("bm25", "dog", 5)]) == [[], []]
@@ -249,7 +257,7 @@ class Contract:
         assert text[0][0].text == "new words"
         assert text[0][1] == pytest.approx(1, abs=1e-5)
 
-    @pytest.mark.parametrize("name", ["joint", "text"])
+    @pytest.mark.parametrize("name", ["joint", "text", "sound"])
     def test_a_bad_vector_is_refused_before_anything_is_written(self, index: SegmentIndex, name: str) -> None:
         bad = [
             np.full(DIMENSIONS, np.nan, np.float32),
@@ -261,7 +269,7 @@ class Contract:
         ]
         for vector in bad:
             broken = replace(IndexedSegment(passage(1, "bad")), **{name: vector})
-            with pytest.raises(ModelError, match="dual" if name == "joint" else "words"):
+            with pytest.raises(ModelError, match=CARDS[name].name):
                 index.upsert([IndexedSegment(passage(0, "good"), text=axis(0)), broken])
             with pytest.raises(ModelError):
                 index.search([LaneQuery(name, vector, 1)])  # type: ignore[arg-type]
@@ -440,6 +448,21 @@ class TestEdge(ThreadedContract):
             EdgeIndex(tmp_path, retrained)
         relicensed = CARDS | {"text": replace(CARDS["text"], licence="MIT")}
         EdgeIndex(tmp_path, relicensed).close()  # it gives the same vectors
+
+    def test_a_collection_without_sounds_says_how_to_open_it(self, tmp_path: Path) -> None:
+        with EdgeIndex(tmp_path, DEAF) as index:
+            index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
+        with pytest.raises(EncoderMismatch, match=r"without sound vectors; `ears`.*EXHIBIT_AUDIO_ENCODER=off"):
+            EdgeIndex(tmp_path, CARDS)
+        EdgeIndex(tmp_path, DEAF).close()
+
+    def test_sounds_can_be_left_unheard_in_a_collection_that_has_them(self, tmp_path: Path) -> None:
+        heard = Segment(A, 0, "audio", "sound", TimeSpan(0, 3))
+        with EdgeIndex(tmp_path, CARDS) as index:
+            index.upsert([IndexedSegment(heard, sound=axis(0))])
+        with EdgeIndex(tmp_path, DEAF) as index:
+            index.upsert([IndexedSegment(passage(1, "x"), text=axis(0))])
+            assert index.segments_of(A) == [heard, passage(1, "x")]
 
     @pytest.mark.parametrize(
         ("file", "content"),

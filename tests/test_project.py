@@ -18,7 +18,8 @@ MODULES = sorted(
     for package in ("rag", "ingest", "prompts")
     for path in (ROOT / package).rglob("*.py")
 )
-SCRIPTS = {"rag.encoders.convert_efficientnet", "rag.demo.make_collection"}  # run by hand, with packages of their own
+# Run by hand, with packages of their own.
+SCRIPTS = {"rag.encoders.convert_efficientnet", "rag.encoders.convert_yamnet", "rag.demo.make_collection"}
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ from rag.index.edge import EdgeIndex
 from rag.query import Part, Query
 from rag.retrieve import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
-from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
+from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
+from tests.fakes.media import tone
 
 TEXT = HashingTextEncoder()
 DUAL = HashingEncoder(TEXT)
+AUDIO = PitchEncoder()
+CARDS = {"joint": DUAL.card, "text": TEXT.card, "sound": AUDIO.card}
 
 
 class CountingTextEncoder(HashingTextEncoder):
@@ -59,6 +62,11 @@ def frame(name: str, at_s: float) -> Segment:
 def speech(name: str, text: str) -> Segment:
     words = tuple(Word(word, float(n), n + 0.5) for n, word in enumerate(text.split()))
     return Segment(asset(name), 0, "audio", "speech", TimeSpan(0, 30), text=text, title=name, words=words)
+
+
+def heard(name: str, hertz: float, ordinal: int = 0) -> IndexedSegment:
+    segment = Segment(asset(name), ordinal, "audio", "sound", TimeSpan(0, 3), title=name)
+    return IndexedSegment(segment, sound=AUDIO.embed_audio([tone(1, hertz)])[0])
 
 
 def plain(colour: str) -> Image.Image:
@@ -195,6 +203,26 @@ def test_a_picture_finds_pictures_frames_and_words(index: SegmentIndex, retrieve
     assert set(titles(hits)[:2]) == {"green.jpg", "green.mp4"}
     assert titles(hits)[2] == "green.txt"
     assert lanes(hits[2]) == ["like text"]
+
+
+def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
+    with EdgeIndex(tmp_path, CARDS) as index:
+        index.upsert([heard("low.wav", 200), heard("high.wav", 2000), indexed(passage("words", "high and low"))])
+        retriever = Retriever(index, TEXT, DUAL, AUDIO)
+        hits = retriever.retrieve(Query("high"), top_k=9)
+        assert {(hit.segment.title, *lanes(hit)) for hit in hits[:2]} == {
+            ("high.wav", "sound"),
+            ("words", "text", "bm25"),
+        }
+        hits = retriever.retrieve(Query(sound=tone(1, 3000)), top_k=9)
+        assert [(hit.segment.title, *lanes(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
+        hits = retriever.retrieve(Query("low", sound=tone(1, 3000)), top_k=9, admitted=Filter(where={"kind": "sound"}))
+        assert set(titles(hits)) == {"low.wav", "high.wav"}
+
+
+def test_a_sound_cannot_be_asked_where_none_is_heard(retriever: Retriever) -> None:
+    with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER is off"):
+        retriever.retrieve(Query(sound=tone(1)), top_k=1)
 
 
 def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever) -> None:

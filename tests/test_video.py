@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ingest import video
+from ingest.decode import SAMPLE_RATE
 from ingest.load import Measure, Source, identify
 from ingest.ocr import Ocr
 from ingest.shots import changed, look
@@ -161,22 +162,33 @@ class TestSound:
         found = read(write_video(tmp_path / "mute.mp4", scenes(1)))
         assert [extracted.segment.kind for extracted in found] == ["frame"]
 
-    @pytest.mark.parametrize("sound", [silence(3), noise(3), tone(3)], ids=["silence", "noise", "tone"])
-    def test_without_speech(self, tmp_path: Path, sound: NDArray[np.float32]) -> None:
-        found = read(write_video(tmp_path / "hum.mp4", scenes(1), sound=sound))
+    def test_silence_is_nothing(self, tmp_path: Path) -> None:
+        found = read(write_video(tmp_path / "hush.mp4", scenes(1), sound=silence(3)))
         assert [extracted.segment.kind for extracted in found] == ["frame"]
+
+    @pytest.mark.parametrize("sound", [noise(3), tone(3)], ids=["noise", "tone"])
+    def test_what_is_heard_without_speech_is_a_sound(self, tmp_path: Path, sound: NDArray[np.float32]) -> None:
+        path = write_video(tmp_path / "hum.mp4", scenes(1), sound=sound, sound_at_s=1.0)
+        _, heard = read(path)
+        assert (heard.segment.kind, heard.segment.modality, heard.segment.text) == ("sound", "video", "")
+        assert float(heard.segment.meta["start_s"]) == pytest.approx(1.0, abs=0.1)
+        assert float(heard.segment.meta["end_s"]) == pytest.approx(4.0, abs=0.2)
+        assert heard.sound is not None
+        assert len(heard.sound) == pytest.approx(3 * SAMPLE_RATE, rel=0.1)
+        (frame,) = read(path, settings=BLIND.model_copy(update={"audio_encoder": "off"}))
+        assert frame.segment.kind == "frame"
 
     def test_ordinals_run_through(self, tmp_path: Path) -> None:
         found = read(write_video(tmp_path / "talk.mp4", scenes(1, 2, length=60), sound=samples_of(JFK)))
         assert [extracted.segment.ordinal for extracted in found] == list(range(len(found)))
         assert [extracted.segment.modality for extracted in found] == ["video"] * len(found)
-        assert found[-1].segment.kind == "speech"
-        assert found[-1].picture is None
+        (said,) = of_kind(found, "speech")
+        assert all(extracted.picture is None for extracted in found[said.ordinal :])
 
     def test_a_video_file_with_sound_alone_is_a_recording(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "talk.mp4", samples_of(JFK), codec="aac")
         source = Source(path, "ef" * 32, 1, "video/mp4", "video")
-        (extracted,) = video.segments(source, BLIND, ScriptedTranscriber("hello"), Ocr(1))
+        extracted, *_ = video.segments(source, BLIND, ScriptedTranscriber("hello"), Ocr(1))
         assert (extracted.segment.modality, extracted.segment.kind) == ("audio", "speech")
 
     def test_the_caption_stands_with_the_first_segment(self, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def open_index(path: Path, settings: Settings, cards: Mapping[Dense, ModelCard])
     Args:
         path: folder of the embedded store; not used where `settings.qdrant_url` names a server.
         settings: see `rag.config.Settings`.
-        cards: cards of the encoders that make the vectors ``joint`` and ``text``.
+        cards: cards of the encoders that make the vectors ``joint``, ``text`` and, where there is one, ``sound``.
 
     Raises:
         EncoderMismatch: the collection was built with other encoders.

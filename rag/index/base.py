@@ -1,9 +1,9 @@
 """What a vector store of segments does, and the rules that both stores share.
 
-A segment is a point with up to three named vectors: ``joint`` (words and pictures in one space), ``text`` (words) and
-``bm25`` (sparse, from its searchable text). One that lacks a vector is not found by that lane. Its payload is
-`rag.segments.to_payload`, so the media themselves are never in the store, and its words lie under ``text``, where
-llama-index's `QdrantVectorStore` reads them.
+A segment is a point with up to four named vectors: ``joint`` (words and pictures in one space), ``text`` (words),
+``sound`` (what is heard and is no speech; only where a sound encoder is set) and ``bm25`` (sparse, from its searchable
+text). One that lacks a vector is not found by that lane. Its payload is `rag.segments.to_payload`, so the media
+themselves are never in the store, and its words lie under ``text``, where llama-index's `QdrantVectorStore` reads them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from rag.index.bm25 import Sparse
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Filter, Segment
 
-Dense = Literal["joint", "text"]
-DENSE: tuple[Dense, ...] = ("joint", "text")
+Dense = Literal["joint", "text", "sound"]
+_NEEDED: tuple[Dense, ...] = ("joint", "text")
 # Fields that most filters name: looked up instead of read from every payload.
 KEYWORDS = ("asset_id", "modality", "kind")
 # Spoken words are half of the payload of speech, and a search of three lanes takes twice as long with them.
 LEFT_OUT = "words"
 # Raise when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
 FORMAT = 1
+_SETTINGS = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER", "sound": "EXHIBIT_AUDIO_ENCODER"}
 _UNIT = 1e-3  # float32 and float16 encoders stay well within; half a per mille in length moves no ranking
 
 
@@ -42,6 +43,7 @@ class IndexedSegment:
     segment: Segment
     joint: Vectors | None = None
     text: Vectors | None = None
+    sound: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class LaneQuery:
 
     Attributes:
         vector: which named vectors to compare with.
-        query: a unit vector (dimensions,) for ``joint`` and ``text``; words for ``bm25``.
+        query: a unit vector (dimensions,) for ``joint``, ``text`` and ``sound``; words for ``bm25``.
         limit: how many segments at most.
         filter: which segments may be returned.
     """
@@ -154,7 +156,8 @@ def asked(query: LaneQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Spars
     """
     if isinstance(query.query, str):
         return bm25.query(query.query)
-    return checked(query.query, cards["joint" if query.vector == "joint" else "text"])
+    assert query.vector != "bm25", "words are what BM25 searches with"
+    return checked(query.query, cards[query.vector])
 
 
 def segment(payload: Mapping[str, Any] | None) -> Segment:
@@ -174,7 +177,7 @@ def segment(payload: Mapping[str, Any] | None) -> Segment:
 
 def to_stored(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:
     """What a collection remembers of its encoders, as JSON values."""
-    return {"format": FORMAT, "encoders": {name: json.loads(cards[name].to_json()) for name in DENSE}}
+    return {"format": FORMAT, "encoders": {name: json.loads(cards[name].to_json()) for name in sorted(cards)}}
 
 
 def compare(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: str) -> None:
@@ -186,30 +189,36 @@ def compare(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: 
     """
     try:
         version = int(stored["format"])
-        built = {name: ModelCard.from_json(json.dumps(stored["encoders"][name])) for name in DENSE}
-    except (KeyError, TypeError, ValueError, ModelError) as error:
+        built = {name: ModelCard.from_json(json.dumps(card)) for name, card in stored["encoders"].items()}
+        if missing := [name for name in _NEEDED if name not in built]:
+            raise KeyError(*missing)
+    except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
         raise IndexUnavailable(f"{place} does not say which encoders built it; it is damaged: {error!r}.") from error
     if version > FORMAT:
         raise IndexUnavailable(f"{place} was written by a newer Exhibit. Upgrade: pip install -U exhibit-rag.")
-    for name in DENSE:
-        _same(built[name], cards[name], name, place)
+    for name, card in cards.items():
+        if name not in built:
+            raise EncoderMismatch(
+                f"{place} was built without {name} vectors; `{card.name}` could not be used. Open it with "
+                f"{_SETTINGS[name]}=off, or ingest into a new knowledge base."
+            )
+        _same(built[name], card, name, place)
 
 
 def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     if (built.space, built.dimensions, built.revision) == (given.space, given.dimensions, given.revision):
         return
-    setting = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER"}[name]
     raise EncoderMismatch(
         f"{place} was built with `{built.name}` ({built.dimensions}-d, revision {built.revision}) for its {name} "
         f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. Open it with "
-        f"{setting}={built.name} and the version of Exhibit that built it, or ingest into a new knowledge base."
+        f"{_SETTINGS[name]}={built.name} and the version of Exhibit that built it, or ingest into a new knowledge base."
     )
 
 
 def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> Point:
-    given = {"joint": item.joint, "text": item.text}
+    given: dict[Dense, Vectors | None] = {"joint": item.joint, "text": item.text, "sound": item.sound}
     vectors: dict[str, Vectors | Sparse] = {
-        name: checked(vector, cards[name]) for name in DENSE if (vector := given[name]) is not None
+        name: checked(vector, cards[name]) for name, vector in given.items() if vector is not None
     }
     words = bm25.document(item.segment.searchable_text)
     if words[0]:

@@ -22,7 +22,6 @@ import numpy as np
 from rag.encoders.base import ModelCard, Vectors
 from rag.errors import IndexUnavailable
 from rag.index.base import (
-    DENSE,
     KEYWORDS,
     LEFT_OUT,
     Dense,
@@ -212,7 +211,7 @@ def _config(cards: Mapping[Dense, ModelCard]) -> Any:
     import qdrant_edge as edge
 
     return edge.EdgeConfig(
-        vectors={name: edge.EdgeVectorParams(cards[name].dimensions, edge.Distance.Cosine) for name in DENSE},
+        vectors={name: edge.EdgeVectorParams(card.dimensions, edge.Distance.Cosine) for name, card in cards.items()},
         sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER),
     )

@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from rag.encoders.base import ModelCard, Vectors
 from rag.errors import IndexUnavailable, SettingsError
 from rag.index.base import (
-    DENSE,
     KEYWORDS,
     LEFT_OUT,
     Dense,
@@ -157,8 +156,8 @@ class ServerIndex:
         self._client.create_collection(
             self._collection,
             vectors_config={
-                name: models.VectorParams(size=self._cards[name].dimensions, distance=models.Distance.COSINE)
-                for name in DENSE
+                name: models.VectorParams(size=card.dimensions, distance=models.Distance.COSINE)
+                for name, card in self._cards.items()
             },
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
             metadata=to_stored(self._cards),

@@ -10,7 +10,7 @@ from typing import Literal
 from rag.errors import ModelError
 from rag.types import Scalar
 
-Role = Literal["llm", "speech", "text", "image"]
+Role = Literal["llm", "speech", "text", "image", "sound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,21 @@ MODELS: tuple[BundledModel, ...] = (
         licence="Apache-2.0",
         credit="Google; converted to PyTorch by ML Illustrated",
         details={"dimensions": 1280, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
+    ),
+    BundledModel(
+        name="yamnet",
+        role="sound",
+        files=(
+            _file(
+                "yamnet.onnx",
+                7_466_819,
+                "cacc232173f2dfc4db6d5f4cf1e3bd53a43148e78c4d444a1daa075ae703a51b",
+                ("exhibit-rag", "rag/encoders/data/yamnet.onnx"),
+            ),
+        ),
+        licence="Apache-2.0",
+        credit="Google",
+        details={"classes": 521, "sample_rate_hz": 16000, "bands": 64},
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Deterministic encoders without models: words by their hash, pictures by their colours, in one space."""
+"""Deterministic encoders without models: words by their hash, pictures by their colours, sounds by their pitch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
@@ -67,3 +68,30 @@ class HashingEncoder:
         nearest = np.abs(quarters - np.array(list(_COLOURS.values()))).sum(2).argmin(1)
         names = list(_COLOURS)
         return [names[n] for n in nearest]
+
+
+class PitchEncoder:
+    """Sounds by the name of their pitch, so that the query "high" finds a high tone."""
+
+    sample_rate = 16_000
+
+    def __init__(self, text: HashingTextEncoder | None = None) -> None:
+        self._text = text or HashingTextEncoder(48, name="pitch")
+        self.card = self._text.card
+
+    def embed_query(self, text: str) -> Vectors:
+        return self._text.embed_query(text)
+
+    def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
+        return self.listen(sounds).vectors
+
+    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+        names = [self._pitch(sound) for sound in sounds]
+        return Look(self._text.embed_text(names), [(name,) for name in names])
+
+    def _pitch(self, sound: NDArray[np.float32]) -> str:
+        if not np.any(sound):
+            return "silence"
+        strengths = np.abs(np.fft.rfft(sound))
+        hertz = float(np.argmax(strengths)) * self.sample_rate / len(sound)
+        return "low" if hertz < 500 else "high"

@@ -1,0 +1,206 @@
+"""What is heard in a recording besides speech: windows of at most 10 s that a sound encoder can hear.
+
+Windows lie on a fixed grid and are taken while the recording is transcribed, so nothing is decoded twice. At most 60
+are kept of a recording: of a longer one every second is heard, or every fourth, each standing for its neighbours too.
+What is quiet between words is the room, no sound of its own; it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.decode import SAMPLE_RATE, Sound
+from ingest.load import Source
+from rag.encoders.base import normalised
+from rag.index.base import IndexedSegment
+from rag.types import Extracted, Modality, Segment, TimeSpan
+
+WINDOW_S = 10.0
+MOST_WINDOWS = 60  # of float32: 38 MB
+# A pause of speech shorter than this is a pause, and less than a second of a window too little to be known by.
+_LEAST_PAUSE_S, _LEAST_HEARD_S = 2.0, 1.0
+# A shorter hole in the sound is none.
+_SEAM_S = 0.01
+# Words go on a little before and after the times that are known of them.
+_MARGIN_S = 0.25
+# -60 dB of full scale; below, a recording is silent to the ear.
+SILENT_PEAK = 1e-3
+# Beside speech, what is more than 20 dB below it is the room.
+_QUIET = 0.1
+_LONGEST_MERGED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Seconds ``[start_s, end_s)`` without words, and sound from the beginning of them."""
+
+    start_s: float
+    end_s: float
+    samples: NDArray[np.float32]
+
+
+class Heard:
+    """Passes sound on, and remembers how loud and how long it was and, unless told not to, windows of it."""
+
+    def __init__(self, pieces: Iterable[Sound], *, keeps: bool = True) -> None:
+        self.peak = 0.0
+        self.end_s = 0.0
+        self._pieces, self._keeps = pieces, keeps
+        self._windows: dict[int, list[Sound]] = {}
+        self._every = 1
+
+    def __iter__(self) -> Iterator[Sound]:
+        for piece in self._pieces:
+            self.peak = max(self.peak, float(np.abs(piece.samples).max(initial=0.0)))
+            self.end_s = piece.end_s
+            if self._keeps:
+                self._keep(piece)
+            yield piece
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of it can be heard."""
+        return self.peak < SILENT_PEAK
+
+    def stretches(self, spoken: Sequence[tuple[float, float]]) -> list[Stretch]:
+        """What is heard besides speech, in order.
+
+        Args:
+            spoken: start and end of each word in seconds, in order.
+        """
+        free = _pauses(spoken, self.end_s)
+        quiet = _QUIET * self._level(free)
+        found: list[Stretch] = []
+        for number in sorted(self._windows):
+            pieces = self._windows[number]
+            parts = [(part, pause) for piece in pieces for pause in free if (part := _part(piece, pause))]
+            part, pause = max(parts, key=lambda pair: len(pair[0].samples), default=(None, (0.0, 0.0)))
+            if part is None or _is_silent(part.samples) or _level(part.samples) < quiet:
+                continue
+            end_s = min(pause[1], (number + self._every) * WINDOW_S)
+            if len(part.samples) >= _LEAST_HEARD_S * SAMPLE_RATE or not found:
+                found.append(Stretch(part.start_s, end_s, part.samples))
+            elif found[-1].end_s == part.start_s:  # what is left at the end goes with what it ends
+                found[-1] = replace(found[-1], end_s=end_s)
+        return found
+
+    def _keep(self, piece: Sound) -> None:
+        first = int(piece.start_s / WINDOW_S)
+        for number in range(first, int(piece.end_s / WINDOW_S) + 1):
+            if number % self._every == 0:
+                part = _part(piece, (number * WINDOW_S, (number + 1) * WINDOW_S))
+                if part is not None:
+                    _append(self._windows.setdefault(number, []), part)
+        while len(self._windows) > MOST_WINDOWS:
+            self._every *= 2
+            self._windows = {n: parts for n, parts in self._windows.items() if n % self._every == 0}
+
+    def _level(self, free: Sequence[tuple[float, float]]) -> float:
+        """Root mean square of what is not free of words; 0 where all is."""
+        edges = [0.0, *(at_s for pause in free for at_s in pause), self.end_s]
+        pieces = [piece for pieces in self._windows.values() for piece in pieces]
+        spans = zip(edges[::2], edges[1::2], strict=True)
+        parts = [part.samples for span in spans for piece in pieces if (part := _part(piece, span))]
+        return _level(np.concatenate(parts)) if parts else 0.0
+
+
+def sound_segments(
+    heard: Heard,
+    spoken: Sequence[tuple[float, float]],
+    source: Source,
+    modality: Modality,
+    *,
+    first: int,
+    caption: str,
+) -> Iterator[Extracted]:
+    """Yield what is heard besides speech as segments with their sound, numbered from `first`."""
+    for ordinal, stretch in enumerate(heard.stretches(spoken), start=first):
+        span = TimeSpan(stretch.start_s, stretch.end_s)
+        segment = sound_segment(source, span, modality, ordinal, caption="" if ordinal else caption)
+        yield Extracted(segment, sound=stretch.samples)
+
+
+def sound_segment(
+    source: Source, span: TimeSpan, modality: Modality, ordinal: int, *, caption: str, silent: bool = False
+) -> Segment:
+    """A segment for what is heard in a span of a recording."""
+    return Segment(
+        asset_id=source.asset_id,
+        ordinal=ordinal,
+        modality=modality,
+        kind="sound",
+        locator=span,
+        caption=caption,
+        title=source.title,
+        meta={"start_s": span.start_s, "end_s": span.end_s, "silent": silent},
+    )
+
+
+def merged(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
+    """The segments of one asset with neighbouring sounds joined, up to a minute, where their likeliest tag agrees."""
+    kept: list[IndexedSegment] = []
+    for item in segments:
+        if kept and (joined := _joined(kept[-1], item)):
+            kept[-1] = joined
+        else:
+            kept.append(_numbered(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
+    return kept
+
+
+def _numbered(item: IndexedSegment, ordinal: int) -> IndexedSegment:
+    return replace(item, segment=replace(item.segment, ordinal=ordinal))
+
+
+def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
+    """Both as one; None where they are not one sound that goes on."""
+    before, after = one.segment, other.segment
+    if one.sound is None or other.sound is None or before.tags[:1] != after.tags[:1] or not before.tags:
+        return None
+    assert isinstance(before.locator, TimeSpan) and isinstance(after.locator, TimeSpan)  # noqa: PT018
+    span = TimeSpan(before.locator.start_s, after.locator.end_s)
+    if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _LONGEST_MERGED_S:
+        return None
+    weights = before.locator.end_s - before.locator.start_s, after.locator.end_s - after.locator.start_s
+    vector = normalised((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
+    tags = tuple(tag for tag in before.tags if tag in after.tags)
+    segment = replace(before, locator=span, tags=tags, meta={**before.meta, "end_s": span.end_s})
+    return replace(one, segment=segment, sound=vector)
+
+
+def _append(parts: list[Sound], part: Sound) -> None:
+    """Add a part, joined with the last where it goes on without a hole."""
+    if parts and part.start_s - parts[-1].end_s < _SEAM_S:
+        parts[-1] = Sound(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
+    else:
+        parts.append(part)
+
+
+def _pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:
+    """Start and end of each stretch without words that is long enough; the whole where nothing is said."""
+    if not spoken:
+        return [(0.0, end_s)]
+    pauses, now_s = [], 0.0
+    for start_s, stop_s in [*spoken, (end_s + _MARGIN_S, end_s)]:
+        if start_s - _MARGIN_S - now_s >= _LEAST_PAUSE_S:
+            pauses.append((now_s, start_s - _MARGIN_S))
+        now_s = max(now_s, stop_s + _MARGIN_S)
+    return pauses
+
+
+def _part(piece: Sound, span_s: tuple[float, float]) -> Sound | None:
+    """What of the piece lies in the span."""
+    low, high = (round((at_s - piece.start_s) * SAMPLE_RATE) for at_s in span_s)
+    low, high = max(low, 0), min(high, len(piece.samples))
+    return Sound(piece.start_s + low / SAMPLE_RATE, piece.samples[low:high]) if low < high else None
+
+
+def _level(samples: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def _is_silent(samples: NDArray[np.float32]) -> bool:
+    return float(np.abs(samples).max(initial=0.0)) < SILENT_PEAK
