@@ -23,7 +23,9 @@ THEIRS = {
 def random_run(rng: random.Random) -> tuple[list[str], set[str]]:
     """A ranking and its relevant ids, some of which it may lack, or hold all of, or none."""
     ids = [f"d{n}" for n in range(rng.choice([1, 2, 5, 20, 200]))]
-    relevant = set(rng.sample(ids, rng.randint(1, min(len(ids), 12)))) | ({"never found"} if rng.random() < 0.2 else set())
+    relevant = set(rng.sample(ids, rng.randint(1, min(len(ids), 12)))) | (
+        {"never found"} if rng.random() < 0.2 else set()
+    )
     return rng.sample(ids, rng.randint(0 if rng.random() < 0.1 else 1, len(ids))), relevant
 
 

@@ -79,7 +79,7 @@ def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
     """Recordings by their words: queries are the other captions of the photo whose caption is read out."""
     spoken = _recordings(folder)
     said = {one.family: _plain(one.text) for one in spoken}
-    _photos_, captions = _photos(folder)
+    _, captions = _photos(folder)
     others = [one for one in captions if one.family in said and _plain(one.text) != said[one.family]]
     exact = [Thing(one.id, "text", one.text, family=one.family) for one in spoken]
     recording = {one.family: frozenset({one.id}) for one in spoken}
@@ -102,14 +102,11 @@ def _recordings(folder: Path) -> list[Thing]:
     paths = sorted((folder / "spoken").glob("*.mp3"))
     if not paths:
         raise QueryError(f"{folder / 'spoken'} holds no recordings; the set needs them.")
-    return [
-        Thing(path.name, "speech", _there(path.with_suffix(".txt")).read_text("utf-8").strip(), path, None, _photo(path))
-        for path in paths
-    ]
+    return [Thing(path.name, "speech", _said(path), path, family=f"{path.stem}.jpg") for path in paths]
 
 
-def _photo(recording: Path) -> str:
-    return f"{recording.stem}.jpg"
+def _said(recording: Path) -> str:
+    return _there(recording.with_suffix(".txt")).read_text("utf-8").strip()
 
 
 def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
@@ -140,7 +137,9 @@ def _members(shard: Path) -> dict[str, tuple[int, int]]:
 
 def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
     asked = list(shipped("anthropology/"))
-    passages = [passage for path in sorted(folder.glob("modules/*/index.cnxml")) for passage in _passages(path, settings)]
+    passages = [
+        passage for path in sorted(folder.glob("modules/*/index.cnxml")) for passage in _passages(path, settings)
+    ]
     media = sorted(path for path in (folder / "media").iterdir() if path.suffix.lower() in (".jpg", ".png"))
     figures = [Thing(path.name, "image", path=path, family=f"anthropology/media/{path.name}") for path in media]
     return [

@@ -103,9 +103,7 @@ class Embedder:
             _save(kept, lambda path: np.save(path, made))
         return made
 
-    def _made(
-        self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None, label: str
-    ) -> Vectors:
+    def _made(self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None, label: str) -> Vectors:
         rows: list[Vectors] = []
         for start in range(0, len(things), _BATCH):
             self._on_progress(label, start, len(things))

@@ -22,13 +22,12 @@ Medium = Literal["text", "image", "sound", "speech"]
 
 _WORD = re.compile(r"\w+")
 _TYPO_SHARE = 0.15  # of the words of four letters or more, at least one
-_SPECIFIC = frozenset(
-    "black white grey gray red green blue yellow orange purple pink brown golden silver dark light bright pale coloured"
-    " colored big small large little tiny huge tall short long wide narrow young old older elderly new one two three four"
-    " five six seven eight nine ten several many few left right first second last wooden metal stone plastic".split()
-)
+_COLOURS = "black white grey gray red green blue yellow orange purple pink brown golden silver dark light bright pale"
+_SIZES = "big small large little tiny huge tall short long wide narrow young old older elderly new left right"
+_NUMBERS = "one two three four five six seven eight nine ten several many few first second last"
+_SPECIFIC = frozenset(f"{_COLOURS} {_SIZES} {_NUMBERS}".split())
 _LEAST_LETTERS = 4
-_GREY = (127, 127, 127)
+_GREY = (127, 127, 127)  # of what stands in the way
 
 
 def typos(text: str, seed: int = 0) -> str:
@@ -85,7 +84,8 @@ def noisy(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10.0) 
     power = float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
     deviation = (power / 10 ** (snr_db / 10)) ** 0.5
     noise = np.random.default_rng(seed).standard_normal(samples.shape) * deviation
-    return np.clip(samples + noise, -1.0, 1.0).astype(np.float32)
+    changed: NDArray[np.float32] = np.clip(samples + noise, -1.0, 1.0).astype(np.float32)
+    return changed
 
 
 @dataclass(frozen=True, slots=True)

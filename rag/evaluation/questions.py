@@ -1,7 +1,7 @@
 """Questions with labels, a JSON object a line: the shipped ones, generated ones, and a user's own.
 
-``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.100,9.000"], "modality": "audio"}`` is enough; only the
-question must be there, and the assets of a question that the collection answers.
+``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is more than enough: only
+the question must be there, and the assets of a question that the collection answers.
 """
 
 from __future__ import annotations
@@ -98,10 +98,14 @@ def shipped(prefix: str = "") -> Iterable[Question]:
 
 
 def _value(key: str, value: Any) -> Any:
-    wanted = list if key in _LISTS else bool if key in ("answerable", "reviewed") else str
-    if not isinstance(value, wanted) or (key in _LISTS and not all(isinstance(part, str) for part in value)):
-        raise QueryError(f"`{key}` must be {'a list of texts' if key in _LISTS else f'a {wanted.__name__}'}")
-    return tuple(value) if key in _LISTS else value
+    if key in _LISTS:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise QueryError(f"`{key}` must be a list of texts")
+        return tuple(value)
+    wanted = bool if key in ("answerable", "reviewed") else str
+    if not isinstance(value, wanted):
+        raise QueryError(f"`{key}` must be {'true or false' if wanted is bool else 'a text'}")
+    return value
 
 
 def _is(path: str, asset: str) -> bool:

@@ -12,7 +12,6 @@ from rag.evaluation.things import Thing
 PLAIN = ""  # the name of what was not changed
 _FAILURES = 12  # shown of each direction
 _FIRST = 3  # shown of each failure
-_COMPARED = ("hit", "ndcg")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A query that did not find what it should, with what came first instead; `rank` is where the first right one is."""
+    """A query that did not find what it should, what came first instead, and the rank of the first right one."""
 
     direction: str
     query: Thing
@@ -149,7 +148,7 @@ def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
 
 
 def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Difference]:
-    """B minus A for hit and nDCG at the last k, recall at it, and MRR.
+    """B minus A for hit at each k, nDCG at the last, and MRR.
 
     Raises:
         ValueError: the trials have other queries.
@@ -162,8 +161,8 @@ def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Differ
         gains, clusters = [y - x for x, y in pairs], _clusters(a.judged)
         gain = bootstrap(gains, clusters=clusters, seed=seed)
         p_value = permutation_test(gains, clusters=clusters, seed=seed)
-        means = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-        found.append(Difference(a.direction, a.variant, metric, *means, gain, p_value))
+        before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+        found.append(Difference(a.direction, a.variant, metric, before, after, gain, p_value))
     return found
 
 

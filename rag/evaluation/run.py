@@ -56,15 +56,15 @@ def evaluate(
 
 def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) -> Evaluation:
     """The trials as rows, differences between A and B, and failures of the last configuration."""
-    a, b = ([trial for trial in trials if trial.run == run] for run in ("A", "B"))
-    shown = b or [trial for trial in trials if trial.run == ""]
+    a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
+    shown = list(b.values()) or trials
     return Evaluation(
         name=name,
         about=about,
         configuration={},
         ks=options.ks,
         rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
-        differences=tuple(d for x, y in zip(a, b, strict=True) for d in differences(x, y, options.ks, options.seed)),
+        differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
         failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
     )
 
