@@ -178,6 +178,58 @@ def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command(name="eval")
+def evaluate(  # noqa: PLR0913 - typer: an option is an argument
+    name: Annotated[str | None, typer.Argument(metavar="[SET]", help="A set, or a JSON Lines file.")] = None,
+    k: Annotated[str, typer.Option("--k", help="Where rankings are cut, ascending.")] = "1,5,10",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most queries, or questions.")] = None,
+    robust: Annotated[bool, typer.Option("--robust", help="Also with typos, vague wording, blur, noise…")] = False,
+    against: Annotated[str | None, typer.Option("--against", help="Compare with these settings: NAME=VALUE,…")] = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base that questions are put to.")] = None,
+    generate: Annotated[
+        Path | None, typer.Option("--generate", metavar="KB", help="Have questions written about a knowledge base.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "--html", help="Page with what was missed; for --generate, the questions.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the sets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the search: recall, hit, nDCG and MRR with 95 % intervals, by direction and kind.
+
+    A set is one that `--list` names, which measures the encoders (its files lie in EXHIBIT_DATA), or with --kb a file
+    with a line such as {"question": "Who sings?", "assets": ["talks/a.mp3"]} for each question, which measures a
+    knowledge base before and after reranking.
+
+    Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
+    exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
+    """
+    from rag import console
+    from rag.config import Settings
+    from rag.evaluation import command
+
+    if listed:
+        _show(as_json, command.listed(Settings.load()), console.sets)
+        return
+    if generate is not None:
+        with console.working(quiet=as_json) as progress:
+            made = command.generate(generate, out or Path("questions.jsonl"), limit or 20, progress)
+        _show(as_json, made, console.questions)
+        if not made:
+            raise typer.Exit(NOTHING)
+        return
+    if name is None:
+        raise typer.BadParameter("Name a SET, or use --list or --generate.")
+    with console.working(quiet=as_json) as progress:
+        request = command.Request(name, command.Options(_cuts(k), robust), limit, kb, against)
+        result = command.measure(request, progress)
+    if out is not None:
+        from rag.evaluation.report import page
+
+        out.write_text(page(result), encoding="utf-8")
+    _show(as_json, result, console.evaluation)
+
+
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option("--to", help="Folder for the knowledge base and the page.")] = Path(
@@ -234,6 +286,14 @@ def _conditions(texts: list[str] | None) -> dict[str, Any]:
         else:
             where[key] = {**(where.get(key) or {}), signs[sign]: value}
     return where
+
+
+def _cuts(text: str) -> tuple[int, ...]:
+    """`1,5,10` as numbers from 1 that grow."""
+    cuts = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if cuts[0] < 1 or sorted(set(cuts)) != list(cuts):
+        raise typer.BadParameter(f"`{text}` must be growing numbers from 1, such as 1,5,10.")
+    return cuts
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:

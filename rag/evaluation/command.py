@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rag.evaluation.embed import OnProgress
     from rag.knowledge_base import KnowledgeBase
 
+__all__ = ["Options", "Request", "generate", "listed", "measure"]
+
 QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
 _PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
 

@@ -79,7 +79,7 @@ def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
     """Recordings by their words: queries are the other captions of the photo whose caption is read out."""
     spoken = _recordings(folder)
     said = {one.family: _plain(one.text) for one in spoken}
-    _, captions = _photos(folder)
+    captions = _photos(folder)[1]
     others = [one for one in captions if one.family in said and _plain(one.text) != said[one.family]]
     exact = [Thing(one.id, "text", one.text, family=one.family) for one in spoken]
     recording = {one.family: frozenset({one.id}) for one in spoken}

@@ -1,7 +1,7 @@
 """Questions with labels, a JSON object a line: the shipped ones, generated ones, and a user's own.
 
-``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is more than enough: only
-the question must be there, and the assets of a question that the collection answers.
+``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is a whole one: only the
+question must be there, and the assets of one that the collection answers.
 """
 
 from __future__ import annotations
