@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rag.evaluation.command import Request
     from rag.knowledge_base import KnowledgeBase
 
 app = typer.Typer(
@@ -41,6 +42,12 @@ Conditions = Annotated[
 ]
 Picture = Annotated[Path | None, typer.Option("--image", help="A picture as the question, or as part of it.")]
 Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the question: its words are used.")]
+GenerateFrom = Annotated[
+    Path | None, typer.Option("--generate", metavar="KB", help="Have questions written about a knowledge base.")
+]
+EvaluationOut = Annotated[
+    Path | None, typer.Option("--out", "--html", help="Page with what was missed; for --generate, the questions.")
+]
 _HERE = Path(".exhibit")
 
 
@@ -186,12 +193,8 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     robust: Annotated[bool, typer.Option("--robust", help="Also with typos, vague wording, blur, noise…")] = False,
     against: Annotated[str | None, typer.Option("--against", help="Compare with these settings: NAME=VALUE,…")] = None,
     kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base that questions are put to.")] = None,
-    generate: Annotated[
-        Path | None, typer.Option("--generate", metavar="KB", help="Have questions written about a knowledge base.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "--html", help="Page with what was missed; for --generate, the questions.")
-    ] = None,
+    generate: GenerateFrom = None,
+    out: EvaluationOut = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -204,30 +207,16 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
     exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
     """
-    from rag import console
-    from rag.config import Settings
-    from rag.evaluation import command
+    from rag.evaluation.command import Options, Request
 
     if listed:
-        _show(as_json, command.listed(Settings.load()), console.sets)
-        return
-    if generate is not None:
-        with console.working(quiet=as_json) as progress:
-            made = command.generate(generate, out or Path("questions.jsonl"), limit or 20, progress)
-        _show(as_json, made, console.questions)
-        if not made:
-            raise typer.Exit(NOTHING)
-        return
-    if name is None:
+        _list_sets(as_json)
+    elif generate is not None:
+        _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
+    elif name is not None:
+        _measure(Request(name, Options(_cuts(k), robust), limit, kb, against), out, as_json)
+    else:
         raise typer.BadParameter("Name a SET, or use --list or --generate.")
-    with console.working(quiet=as_json) as progress:
-        request = command.Request(name, command.Options(_cuts(k), robust), limit, kb, against)
-        result = command.measure(request, progress)
-    if out is not None:
-        from rag.evaluation.report import page
-
-        out.write_text(page(result), encoding="utf-8")
-    _show(as_json, result, console.evaluation)
 
 
 @app.command()
@@ -286,6 +275,34 @@ def _conditions(texts: list[str] | None) -> dict[str, Any]:
         else:
             where[key] = {**(where.get(key) or {}), signs[sign]: value}
     return where
+
+
+def _list_sets(as_json: bool) -> None:
+    from rag import console
+    from rag.config import Settings
+    from rag.evaluation import command
+
+    _show(as_json, command.listed(Settings.load()), console.sets)
+
+
+def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
+    from rag import console
+    from rag.evaluation import command
+
+    with console.working(quiet=as_json) as progress:
+        made = command.generate(kb, out, wanted, progress)
+    _show(as_json, made, console.questions)
+
+
+def _measure(request: Request, html: Path | None, as_json: bool) -> None:
+    from rag import console
+    from rag.evaluation import command, report
+
+    with console.working(quiet=as_json) as progress:
+        result = command.measure(request, progress)
+    if html is not None:
+        html.write_text(report.page(result), encoding="utf-8")
+    _show(as_json, result, console.evaluation)
 
 
 def _cuts(text: str) -> tuple[int, ...]:

@@ -251,10 +251,12 @@ def evaluation(result: Evaluation) -> None:
     from rag.evaluation.report import columns, label
 
     names = columns(result)
-    table = Table(Column("", overflow="fold"), "queries", *names, box=None, header_style="bold")
+    table = Table(Column("", no_wrap=True), "queries", *names, box=None, header_style="bold")
     for row in result.rows:
         cells = [_estimate(row.metrics[name]) for name in names if name in row.metrics]
-        table.add_row(escape(label(row)), str(row.queries), *(cells or [_estimate(e) for e in row.metrics.values()]))
+        part = row.slice or row.variant
+        name = f"  {row.run} {part}" if part else label(row)
+        table.add_row(escape(name), str(row.queries), *(cells or [_estimate(e) for e in row.metrics.values()]))
     out.print(table)
     if result.differences:
         table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
@@ -271,7 +273,7 @@ def evaluation(result: Evaluation) -> None:
 
 
 def _estimate(value: Estimate) -> str:
-    return f"{100 * value.mean:.1f} [dim]{100 * value.low:.1f}–{100 * value.high:.1f}[/dim]"
+    return f"{100 * value.mean:.1f} [dim]{100 * value.low:.0f}–{100 * value.high:.0f}[/dim]"
 
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:

@@ -36,7 +36,8 @@ _WORD = re.compile(r"\w+")
 _STEM = 4
 # A question for a search engine cannot point at what is not on the table.
 _POINTING = re.compile(
-    r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author)\b|\b(according to|mentioned|described) ",
+    r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author|speaker|picture|photo|image|frame|video)\b"
+    r"|\b(according to|mentioned|described) ",
     re.I,
 )
 _REPLY: dict[str, Any] = {

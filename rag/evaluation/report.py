@@ -50,11 +50,11 @@ class Line:
 
 
 def columns(evaluation: Evaluation) -> list[str]:
-    """The metrics worth a column: hit at k stands only where it differs from recall."""
+    """The metrics worth a column: where queries have several right items, hits, and recall at the last k alone."""
     rows = [row for row in evaluation.rows if DECLINED not in row.metrics]
     recalls, hits = ([f"{name}@{k}" for k in evaluation.ks] for name in ("recall", "hit"))
     differ = any(row.metrics[a].mean != row.metrics[b].mean for row in rows for a, b in zip(recalls, hits, strict=True))
-    return [*recalls, *(hits if differ else ()), f"ndcg@{evaluation.ks[-1]}", "mrr"]
+    return [*((*hits, recalls[-1]) if differ else recalls), f"ndcg@{evaluation.ks[-1]}", "mrr"]
 
 
 def label(row: Row | Difference) -> str:
