@@ -211,10 +211,11 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, tmp_path: Path) -> None:
     settings = Settings.load()
     llm = Llm(settings.llm, home=settings.home, threads=settings.threads)
-    made = list(generate(demo_base.segments(), demo_base.search, llm, tmp_path / "q.jsonl", 3))
-    assert len(made) == 3
-    assert all(Path(asset).is_file() for question in made for asset in question.assets)
-    assert len({question.modality for question in made}) >= 2
+    spoken = [hit for hit in demo_base.segments() if Path(hit.path).name in ("audio-guide.m4a", "curators-notes.md")]
+    made = list(generate(spoken, demo_base.search, llm, tmp_path / "q.jsonl", 1))
+    assert len(made) == 1
+    assert Path(*made[0].assets).is_file()
+    assert made[0].answer[0]
 
 
 def test_all_segments_of_a_knowledge_base_come_file_by_file(demo_base) -> None:

@@ -30,13 +30,14 @@ UNANSWERABLE_EVERY = 5
 _SHOWN_TOKENS = 220
 _REPLY_TOKENS = 120
 _LEAST_WORDS = {"passage": 25, "speech": 10}  # of other kinds a caption, a tag or a word in the picture will do
+_MOST_ANSWER_WORDS = 12  # the prompt asks for eight
 _LEAST_SHARED = 0.6  # of the words of the answer that stand in the exhibit
 _SEARCHED = 3  # hits in which the answer of an unanswerable question is looked for
 _WORD = re.compile(r"\w+")
 _STEM = 4
 # A question for a search engine cannot point at what is not on the table.
 _POINTING = re.compile(
-    r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author|speaker|picture|photo|image|frame|video)\b"
+    r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author|speaker|speech|picture|photo|image|video)\b"
     r"|\b(according to|mentioned|described) ",
     re.I,
 )
@@ -125,6 +126,8 @@ def _answerable(hit: Hit, llm: Llm) -> Question | None:
         return None
     question, answer = written
     stems = _stems(answer)
+    if len(answer.split()) > _MOST_ANSWER_WORDS:
+        return None
     if not stems or len(stems & _stems(shown)) < _LEAST_SHARED * len(stems) or not _answers(hit, question, llm):
         return None
     return Question(
