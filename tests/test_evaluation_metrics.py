@@ -68,9 +68,9 @@ def test_an_interval_holds_the_mean_and_shrinks_with_more_queries() -> None:
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(3)
-    estimates = [bootstrap(list((rng.random(200) < 0.3).astype(float)), seed=n, resamples=400) for n in range(300)]
+    estimates = [bootstrap(list((rng.random(200) < 0.3).astype(float)), seed=n, resamples=300) for n in range(200)]
     covered = np.mean([estimate.low <= 0.3 <= estimate.high for estimate in estimates])
-    assert 0.91 <= covered <= 0.98
+    assert 0.9 <= covered <= 0.98
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -180,16 +180,20 @@ def test_a_question_that_its_exhibit_does_not_answer_is_left_out(tmp_path: Path)
     assert written(ScriptedLlm(wrote, lambda prompt: -2.0), tmp_path / "q.jsonl") == []
 
 
-def test_every_fifth_is_meant_to_have_no_answer_and_none_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gives_logprobs", [True, False])
+def test_every_fifth_is_meant_to_have_no_answer_and_none_is_found(tmp_path: Path, gives_logprobs: bool) -> None:
     out = tmp_path / "q.jsonl"
-    kept = [Question(f"Who is number {n}?", ("a.pdf",)) for n in range(4)]
-    out.write_text("".join(json.dumps({"question": q.question, "assets": ["a.pdf"]}) + "\n" for q in kept))
-    answered = ScriptedLlm(
-        lambda prompt: '{"question": "How old do kestrels get?", "answer": "not stated"}', lambda p: 1.0
-    )
-    assert written(answered, out, 5) == []
-    unanswered = ScriptedLlm(lambda prompt: '{"question": "How old do kestrels get?", "answer": "-"}', lambda p: -1.0)
-    (made,) = written(unanswered, out, 5)
+    hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(9)]
+
+    def model(verdict: bool) -> ScriptedLlm:
+        def reply(prompt: str) -> str:
+            asked = '{"question": "How old do kestrels get?", "answer": "not stated"}'
+            return ("Yes" if verdict else "No") if prompt.endswith("Reply:") else asked
+
+        return ScriptedLlm(reply, lambda prompt: 1.0 if verdict else -1.0, gives_logprobs=gives_logprobs)
+
+    assert written(model(True), out, 9, hits) == []
+    (made,) = written(model(False), out, 9, hits)
     assert (made.answerable, made.assets, made.about != "") == (False, (), True)
 
 

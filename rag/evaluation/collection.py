@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.errors import MediaError, QueryError
+from rag.errors import LLMUnavailable, MediaError, QueryError
 from rag.evaluation.metrics import intervals
 from rag.evaluation.perturb import VARIANTS, Variant
 from rag.evaluation.questions import Question
@@ -56,9 +56,16 @@ def trials(
         return made, []
     judged_hits = [base.search(q, top_k=_DEPTH, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
     of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
+    _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
     made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
     return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options)
+
+
+def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
+    """Refuse rankings that the language model left as they were: its failure would read as a poor reranker."""
+    if any(hits and all(hit.relevance is None for hit in hits) for hits in found):
+        raise LLMUnavailable(f"`{llm}` did not judge the hits; `exhibit search WORDS --rerank` may tell why.")
 
 
 def _asked(

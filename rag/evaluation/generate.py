@@ -1,8 +1,8 @@
 """Questions written by a language model from what a knowledge base holds, for a person to review.
 
 Each answerable question is made from one segment, the media by turns, and is kept only where its answer's words stand
-in that segment and the model, asked on its own, agrees that the segment answers it. Every fifth is meant to have no
-answer: it is on a segment's subject, and kept only where the model finds no answer in what a search for it finds.
+in that segment and the model, asked on its own, agrees that the segment answers it. That of every fifth segment has no
+answer: it is on the segment's subject, and kept only where the model finds no answer in what a search for it finds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 UNANSWERABLE_EVERY = 5
 _SHOWN_TOKENS = 220
 _REPLY_TOKENS = 120
+_YES_TOKENS = 4
 _LEAST_WORDS = {"passage": 25, "speech": 10}  # of other kinds a caption, a tag or a word in the picture will do
 _MOST_ANSWER_WORDS = 12  # the prompt asks for eight
 _LEAST_SHARED = 0.6  # of the words of the answer that stand in the exhibit
@@ -63,7 +64,7 @@ def generate(
         search: what the knowledge base finds for words.
         llm: the language model.
         out: the file.
-        wanted: number of questions, a fifth of them unanswerable.
+        wanted: number of questions, about a fifth of them unanswerable.
         seed: of the order in which segments are used.
 
     Yields:
@@ -78,13 +79,12 @@ def generate(
     number = len(kept)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a", encoding="utf-8") as file:
-        for hit in by_turns(hits, seed):
+        for turn, hit in enumerate(by_turns(hits, seed), 1):
             if number >= wanted:
                 return
             if about(hit) in used:
                 continue
-            answerable = (number + 1) % UNANSWERABLE_EVERY != 0
-            made = _answerable(hit, llm) if answerable else _unanswerable(hit, search, llm)
+            made = _answerable(hit, llm) if turn % UNANSWERABLE_EVERY else _unanswerable(hit, search, llm)
             if made is None or _plain(made.question) in asked:
                 continue
             file.write(json.dumps(asdict(made), ensure_ascii=False) + "\n")
@@ -167,11 +167,12 @@ def _written(prompt: str, shown: str, llm: Llm) -> tuple[str, str] | None:
 
 
 def _answers(hit: Hit, question: str, llm: Llm) -> bool:
-    """Whether the model, as when it reranks, thinks that the hit answers; True for one that cannot be asked so."""
-    if not llm.gives_logprobs:
-        return bool(_stems(question) & _stems(hit.segment.searchable_text))
+    """Whether the model, asked as when it reranks, thinks that the hit answers."""
     shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
-    return llm.yes_no(load("rerank").messages({"question": question, "exhibit": shown})) > 0
+    messages = load("rerank").messages({"question": question, "exhibit": shown})
+    if llm.gives_logprobs:
+        return llm.yes_no(messages) > 0
+    return llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
 
 
 def _stems(text: str) -> set[str]:
