@@ -248,16 +248,19 @@ def questions(made: Sequence[Question]) -> None:
 
 def evaluation(result: Evaluation) -> None:
     """Print an evaluation: per cent with 95 % intervals, and differences with their p-values."""
-    from rag.evaluation.report import columns, label
+    from rag.evaluation.report import DECLINED, columns, label
 
     names = columns(result)
-    table = Table(Column("", no_wrap=True), "queries", *names, box=None, header_style="bold")
-    for row in result.rows:
-        cells = [_estimate(row.metrics[name]) for name in names if name in row.metrics]
+    table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
+    found = [row for row in result.rows if DECLINED not in row.metrics]
+    for row in found:
         part = row.slice or row.variant
-        name = f"  {row.run} {part}" if part else label(row)
-        table.add_row(escape(name), str(row.queries), *(cells or [_estimate(e) for e in row.metrics.values()]))
+        name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
+        table.add_row(escape(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
     out.print(table)
+    for row in result.rows:
+        if row not in found:
+            out.print(f"{escape(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
     if result.differences:
         table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
         for one in result.differences:
