@@ -183,6 +183,21 @@ class Catalog:
                     found.setdefault(row.asset_id, []).append(str(_read(row.path)))
         return found
 
+    def asset_ids(self) -> list[str]:
+        """The assets whose segments are all in the store, sorted by the path of their first file."""
+        import sqlalchemy as sa
+
+        assets, files = self._assets, self._files
+        query = (
+            sa.select(assets.c.id)
+            .join(files, files.c.asset_id == assets.c.id)
+            .where(assets.c.state == "done")
+            .group_by(assets.c.id)
+            .order_by(sa.func.min(files.c.path))
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(query))
+
     def files_under(self, root: Path) -> list[Path]:
         """The listed files at or below a path, sorted."""
         import sqlalchemy as sa

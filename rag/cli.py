@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rag.evaluation.command import Request
     from rag.knowledge_base import KnowledgeBase
 
 app = typer.Typer(
@@ -49,6 +50,12 @@ Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as 
 Film = Annotated[Path | None, typer.Option("--video", help="A film as the question: its frames and its speech.")]
 Unwanted = Annotated[list[str] | None, typer.Option("--not", help="What is not wanted, in words. May repeat.")]
 Quotas = Annotated[list[str] | None, typer.Option("--quota", help="Hits of a modality: image=3. May repeat.")]
+GenerateFrom = Annotated[
+    Path | None, typer.Option("--generate", metavar="KB", help="Have questions written about a knowledge base.")
+]
+EvaluationOut = Annotated[
+    Path | None, typer.Option("--out", "--html", help="Page with what was missed; for --generate, the questions.")
+]
 _HERE = Path(".exhibit")
 
 
@@ -195,6 +202,40 @@ def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command(name="eval")
+def evaluate(  # noqa: PLR0913 - typer: an option is an argument
+    name: Annotated[str | None, typer.Argument(metavar="[SET]", help="A set, or a JSON Lines file.")] = None,
+    k: Annotated[str, typer.Option("--k", help="Where rankings are cut, ascending.")] = "1,5,10",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most queries, or questions.")] = None,
+    robust: Annotated[bool, typer.Option("--robust", help="Also with typos, vague wording, blur, noise…")] = False,
+    against: Annotated[str | None, typer.Option("--against", help="Compare with these settings: NAME=VALUE,…")] = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base that questions are put to.")] = None,
+    generate: GenerateFrom = None,
+    out: EvaluationOut = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the sets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the search: recall, hit, nDCG and MRR with 95 % intervals, by direction and kind.
+
+    A set is one that `--list` names, which measures the encoders (its files lie in EXHIBIT_DATA), or with --kb a file
+    with a line such as {"question": "Who sings?", "assets": ["talks/a.mp3"]} for each question, which measures a
+    knowledge base before and after reranking.
+
+    Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
+    exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
+    """
+    from rag.evaluation.command import Options, Request
+
+    if listed:
+        _list_sets(as_json)
+    elif generate is not None:
+        _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
+    elif name is not None:
+        _measure(Request(name, Options(_cuts(k), robust), limit, kb, against), out, as_json)
+    else:
+        raise typer.BadParameter("Name a SET, or use --list or --generate.")
+
+
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option("--to", help="Folder for the knowledge base and the page.")] = Path(
@@ -298,6 +339,42 @@ def _place(text: str) -> dict[str, float]:
     except ValueError as error:
         raise typer.BadParameter(f"`near={text}` is no place; write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
     return {"lat": lat, "lon": lon, "km": km}
+
+
+def _list_sets(as_json: bool) -> None:
+    from rag import console
+    from rag.config import Settings
+    from rag.evaluation import command
+
+    _show(as_json, command.listed(Settings.load()), console.sets)
+
+
+def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
+    from rag import console
+    from rag.evaluation import command
+
+    with console.working(quiet=as_json) as progress:
+        made = command.generate(kb, out, wanted, progress)
+    _show(as_json, made, console.questions)
+
+
+def _measure(request: Request, html: Path | None, as_json: bool) -> None:
+    from rag import console
+    from rag.evaluation import command, report
+
+    with console.working(quiet=as_json) as progress:
+        result = command.measure(request, progress)
+    if html is not None:
+        html.write_text(report.page(result), encoding="utf-8")
+    _show(as_json, result, console.evaluation)
+
+
+def _cuts(text: str) -> tuple[int, ...]:
+    """`1,5,10` as numbers from 1 that grow."""
+    cuts = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if cuts[0] < 1 or sorted(set(cuts)) != list(cuts):
+        raise typer.BadParameter(f"`{text}` must be growing numbers from 1, such as 1,5,10.")
+    return cuts
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:

@@ -11,8 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag.errors import SettingsError
 
-# Read by the tests and benchmarks alone.
-_TEST_VARIABLES = frozenset({"EXHIBIT_DATA", "EXHIBIT_TEST_QDRANT_URL", "EXHIBIT_TEST_POSTGRES_URL"})
+# Read by the tests alone.
+_TEST_VARIABLES = frozenset({"EXHIBIT_TEST_QDRANT_URL", "EXHIBIT_TEST_POSTGRES_URL"})
 
 
 def _default_home() -> Path:
@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EXHIBIT_", extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=_default_home, description="Where model files are kept.")
+    data: Path = Field(Path("../shared/data"), description="Where `exhibit eval` finds its sets.")
     llm: str = Field("bundled/qwen2.5-coder-1.5b-instruct", description="Any litellm model string.")
     llm_timeout_s: float = Field(120.0, gt=0, description="Longest wait for one answer of the language model.")
     encoder: str = Field("lite", description="Image-text encoder.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
     from ingest.plan import Plan
     from rag.doctor import Check
+    from rag.evaluation.metrics import Estimate
+    from rag.evaluation.questions import Question
+    from rag.evaluation.results import Evaluation
     from rag.knowledge_base import KnowledgeBase, Status
     from rag.models import ModelState
     from rag.questions import Asked
@@ -209,6 +213,72 @@ def checks(found: Sequence[Check]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+@contextmanager
+def working(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, moved by calls with what is done, how much of it, and of how much."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
+        task = bar.add_task("Getting ready", total=None)
+        yield lambda label, done, total: bar.update(task, description=escape(label[:60]), completed=done, total=total)
+
+
+def sets(known: Sequence[Mapping[str, str]]) -> None:
+    """Print the evaluation sets."""
+    table = Table("set", "state", "what it is", box=None, header_style="bold")
+    for one in known:
+        table.add_row(one["name"], one["state"], escape(one["about"]))
+    out.print(table)
+
+
+def questions(made: Sequence[Question]) -> None:
+    """Print questions that were written just now."""
+    for one in made:
+        state = (
+            "[green]answer[/green] " + escape("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
+        )
+        out.print(f"{escape(one.question)} {state} [dim]{escape(one.about)}[/dim]", highlight=False, soft_wrap=True)
+    out.print(f'{len(made)} questions written. Read them, mend them, and set "reviewed" to true.', highlight=False)
+
+
+def evaluation(result: Evaluation) -> None:
+    """Print an evaluation: per cent with 95 % intervals, and differences with their p-values."""
+    from rag.evaluation.report import DECLINED, columns, label
+
+    names = columns(result)
+    table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
+    found = [row for row in result.rows if DECLINED not in row.metrics]
+    for row in found:
+        part = row.slice or row.variant
+        name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
+        table.add_row(escape(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
+    out.print(table)
+    for row in result.rows:
+        if row not in found:
+            out.print(f"{escape(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
+    if result.differences:
+        table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
+        for one in result.differences:
+            gain = f"{100 * one.gain.mean:+.1f} [dim]{100 * one.gain.low:+.1f} to {100 * one.gain.high:+.1f}[/dim]"
+            first, second = (f"{100 * value:.1f}" for value in (one.a, one.b))
+            table.add_row(escape(label(one)), one.metric, first, second, gain, f"{one.p_value:.4f}")
+        out.print(table)
+    made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
+    notes = "".join(f" {note}" for note in result.notes)
+    out.print(
+        f"[dim]{escape(made_with)} · {result.seconds:.0f} s.{escape(notes)}[/dim]", highlight=False, soft_wrap=True
+    )
+
+
+def _estimate(value: Estimate) -> str:
+    return f"{100 * value.mean:.1f} [dim]{100 * value.low:.0f}–{100 * value.high:.0f}[/dim]"
 
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:

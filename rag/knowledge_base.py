@@ -245,6 +245,11 @@ class KnowledgeBase:
             disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
 
+    def segments(self) -> Iterator[Hit]:
+        """Every segment with its file, file by file, with a score of 0: what there is, not what was found."""
+        for asset_id in self._catalog.asset_ids():
+            yield from self._located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
+
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
     ) -> IngestReport:

@@ -34,7 +34,7 @@ def desk(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "ingest", "plan", "search", "ask", "status", "remove", "models", "doctor", "demo"]
+    "command", ["", "ingest", "plan", "search", "ask", "status", "remove", "models", "doctor", "eval", "demo"]
 )
 def test_help_teaches(command, tmp_path):
     done = exhibit(*command.split(), "--help", cwd=tmp_path)

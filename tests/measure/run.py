@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rag import KnowledgeBase
+from rag.evaluation.questions import SHIPPED as QUESTIONS
 from rag.types import MODALITIES, Answer, FileResult, Hit
 
 from .metrics import Outcome, Question, Record, hit_at, once, outcome, percentile, read_questions, step_seconds
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
 # What is taken in; `anthropology/figures.json` repeats the captions of the book and is left out.
 COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")
 _DEPTH = 20  # hits of a search; several may be of one asset

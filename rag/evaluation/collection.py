@@ -1,0 +1,193 @@
+"""Measures a knowledge base on questions: what its search finds, before and after reranking, and what it declines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.errors import LLMUnavailable, MediaError, QueryError
+from rag.evaluation.metrics import intervals
+from rag.evaluation.perturb import VARIANTS, Variant
+from rag.evaluation.questions import Question
+from rag.evaluation.results import PLAIN, Judged, Options, Row, Trial, judged
+from rag.evaluation.things import Thing
+from rag.segments import from_fragment, to_fragment
+from rag.types import PIXELS, Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
+
+if TYPE_CHECKING:
+    from rag.evaluation.embed import OnProgress
+    from rag.knowledge_base import KnowledgeBase
+
+RERANKED = ", reranked"
+_DEPTH = 50  # hits of a search; several may be of one file
+_SHOWN = 3  # hits whose picture the report may show
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
+
+Search = Callable[[str], Sequence[Hit]]
+
+
+def trials(
+    base: KnowledgeBase, questions: Sequence[Question], run: str, options: Options, on_progress: OnProgress
+) -> tuple[list[Trial], list[Row]]:
+    """Ask a knowledge base, and count whether the right files and places were found, and what would be declined.
+
+    Args:
+        base: the knowledge base; its settings say how it searches.
+        questions: some answerable, some not.
+        run: the name of this configuration.
+        options: where to cut, and whether to ask with typos and vaguely too.
+        on_progress: is told how many were asked.
+
+    Raises:
+        QueryError: none of the questions can be answered.
+        IndexUnavailable, LLMError: the store or the language model failed.
+    """
+    answerable = [question for question in questions if question.answerable]
+    if not answerable:
+        raise QueryError("None of these questions has an answer in the collection, so there is nothing to find.")
+    made: list[Trial] = []
+    for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
+        label = variant.name if variant else "searching"
+        found = [base.search(words, top_k=_DEPTH) for words in _asked(answerable, variant, label, on_progress)]
+        made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
+    if not base.settings.rerank_top_n:
+        return made, []
+    judged_hits = [base.search(q, top_k=_DEPTH, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
+    of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
+    _check_judged(judged_hits, base.settings.llm)
+    reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
+    made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
+    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options)
+
+
+def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
+    """Refuse rankings that the language model left as they were: its failure would read as a poor reranker."""
+    if any(hits and all(hit.relevance is None for hit in hits) for hits in found):
+        raise LLMUnavailable(f"`{llm}` did not judge the hits; `exhibit search WORDS --rerank` may tell why.")
+
+
+def _asked(
+    questions: Sequence[Question], variant: Variant | None, label: str, on_progress: OnProgress
+) -> Iterator[str]:
+    for number, question in enumerate(questions):
+        on_progress(label, number, len(questions))
+        words = question.question
+        yield words if variant is None else variant.change(words, Thing(words, "text").seed)
+    on_progress(label, len(questions), len(questions))
+
+
+def _compared(
+    base: KnowledgeBase,
+    questions: Sequence[Question],
+    found: Sequence[Sequence[Hit]],
+    run: str,
+    variant: str,
+    options: Options,
+) -> Iterator[Trial]:
+    """The files of all questions, and the places of those that name some."""
+    pairs = list(zip(questions, found, strict=True))
+    files = [_judged(base, question, hits, question.assets, options, _file) for question, hits in pairs]
+    yield Trial("question>file", run, variant, files)
+    if placed := [(question, hits) for question, hits in pairs if question.locators]:
+        places = [_judged(base, question, hits, question.locators, options, _place) for question, hits in placed]
+        yield Trial("question>place", run, variant, places)
+
+
+def _judged(
+    base: KnowledgeBase,
+    question: Question,
+    hits: Sequence[Hit],
+    wanted: Sequence[str],
+    options: Options,
+    key: Callable[[Question, Hit], str],
+) -> Judged:
+    query = Thing(question.question, "text", question.question, family=question.question, slice=question.modality)
+    ranking: dict[str, Thing] = {}
+    for hit in hits:
+        name = key(question, hit)
+        if name not in ranking:
+            ranking[name] = _shown(base, hit, name, with_picture=len(ranking) < _SHOWN)
+    expected = [_expected(base, question, name) for name in wanted]
+    return judged(query, list(ranking.values()), expected, options.ks)
+
+
+def _file(question: Question, hit: Hit) -> str:
+    return question.names(hit.path) or hit.path or hit.segment.asset_id
+
+
+def _place(question: Question, hit: Hit) -> str:
+    """The question's own locator where the hit lies in that place of the right file, else the hit's."""
+    here = f"#{to_fragment(hit.segment.locator)}"
+    if question.names(hit.path):
+        for wanted in question.locators:
+            if overlap(from_fragment(wanted.removeprefix("#")), hit.segment.locator):
+                return wanted
+    return f"{hit.path}{here}"
+
+
+def overlap(a: Locator, b: Locator) -> bool:
+    """Whether two places of one file share anything; the speech and the frames of a second do."""
+    match a, b:
+        case CharSpan(start_a, end_a), CharSpan(start_b, end_b):
+            return start_a < end_b and start_b < end_a
+        case PageBox(page_a, box_a), PageBox(page_b, box_b):
+            return page_a == page_b and _boxes_meet(box_a, box_b)
+        case ImageRegion(box_a), ImageRegion(box_b):
+            return _boxes_meet(box_a, box_b)
+        case TimeSpan() | FrameRegion(), TimeSpan() | FrameRegion():
+            (from_a, to_a), (from_b, to_b) = _seconds(a), _seconds(b)
+            return from_a <= to_b and from_b <= to_a
+    return False
+
+
+def _seconds(place: Locator) -> tuple[float, float]:
+    if isinstance(place, TimeSpan):
+        return place.start_s, place.end_s
+    assert isinstance(place, FrameRegion)
+    return place.at_s, place.at_s
+
+
+def _boxes_meet(a: Box | None, b: Box | None) -> bool:
+    if a is None or b is None:
+        return True
+    return a.x < b.x + b.w and b.x < a.x + a.w and a.y < b.y + b.h and b.y < a.y + a.h
+
+
+def _shown(base: KnowledgeBase, hit: Hit, name: str, *, with_picture: bool) -> Thing:
+    """A hit as the report shows it: its thumbnail where it has pixels, else its words."""
+    words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
+    if with_picture and hit.segment.kind in PIXELS:
+        try:
+            thumbnail = base.thumbnail(hit)
+        except MediaError:  # the file has gone: its words stay
+            thumbnail = None
+        if thumbnail is not None:
+            return Thing(name, "image", words, Path(thumbnail))
+    return Thing(name, "text", words)
+
+
+def _expected(base: KnowledgeBase, question: Question, name: str) -> Thing:
+    """What should have been found, with its picture where that can be opened from here."""
+    asset = name if name in question.assets else next(iter(question.assets))
+    for path in (Path(asset), base.settings.data / asset):
+        if path.suffix.lower() in _PICTURES and path.is_file():
+            return Thing(name, "image", name, path.absolute())
+    return Thing(name, "text", name)
+
+
+def _declined(
+    questions: Sequence[Question], found: Iterable[Sequence[Hit]], least: float, run: str, options: Options
+) -> list[Row]:
+    """Share of questions for which no hit is relevant enough to answer from, by whether there is an answer.
+
+    The language model may decline more of them when it writes; `tests/measure` counts that.
+    """
+    made = []
+    for name, answerable in (("answerable", True), ("unanswerable", False)):
+        given = [hits for question, hits in zip(questions, found, strict=True) if question.answerable is answerable]
+        if given:
+            none = [float(all(hit.relevance is None or hit.relevance < least for hit in hits)) for hits in given]
+            made.append(Row("declined", run, PLAIN, name, len(none), intervals({"share": none}, seed=options.seed)))
+    return made

@@ -1,0 +1,178 @@
+"""What `exhibit eval` does, without printing: from the words of a command to an evaluation or a file of questions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.config import Settings
+from rag.errors import QueryError, SettingsError
+from rag.evaluation import datasets
+from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
+from rag.evaluation.results import PLAIN, Difference, Evaluation, Options, Row, Trial, differences
+
+if TYPE_CHECKING:
+    from rag.evaluation.embed import OnProgress
+    from rag.knowledge_base import KnowledgeBase
+
+__all__ = ["Options", "Request", "generate", "listed", "measure"]
+
+QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
+_PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        name: of a set, or the path of a JSON Lines file of questions.
+        options: how.
+        limit: most queries of a direction, or questions.
+        kb: folder of the knowledge base that is asked; None to measure encoders.
+        against: changes to the settings that make configuration B, such as ``encoder=siglip``; None for no comparison.
+    """
+
+    name: str
+    options: Options
+    limit: int | None = None
+    kb: Path | None = None
+    against: str | None = None
+
+
+def listed(settings: Settings) -> list[dict[str, str]]:
+    """The sets: name, what each is, and whether its files are there."""
+    rows = [
+        {"name": one.name, "about": one.about, "state": "ready" if (settings.data / one.folder).is_dir() else "missing"}
+        for one in datasets.SETS
+    ]
+    asked = {"name": QUESTIONS, "about": "67 questions to all media of the data; give their --kb", "state": "ready"}
+    return [*rows, asked]
+
+
+def measure(request: Request, on_progress: OnProgress) -> Evaluation:
+    """Measure encoders on a set, or a knowledge base on questions.
+
+    Raises:
+        QueryError: there is no such set, or it needs a knowledge base.
+        SettingsError: the configuration to compare with is none.
+    """
+    changes = changed_settings(request.against) if request.against else None
+    is_file = Path(request.name).suffix in (".jsonl", ".json")
+    if not is_file and request.name != QUESTIONS and request.kb is None:
+        return _of_encoders(request, changes, on_progress)
+    return _of_base(request, changes, on_progress)
+
+
+def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[Question]:
+    """Add questions about a knowledge base to a file until it holds as many as wanted; those that were added.
+
+    Raises:
+        QueryError: there is no such knowledge base, or the file holds something else.
+        LLMError: the language model failed.
+    """
+    from rag.evaluation.generate import generate
+    from rag.llms import Llm
+
+    with _opened(kb, {}) as base:
+        settings = base.settings
+        llm = Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
+        made: list[Question] = []
+        on_progress("writing questions", 0, wanted)
+        before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
+        for question in generate(base.segments(), base.search, llm, out, wanted):
+            made.append(question)
+            on_progress(question.question, before + len(made), wanted)
+    return made
+
+
+def changed_settings(text: str) -> dict[str, str]:
+    """``EXHIBIT_ENCODER=x,text_encoder=y`` as changes to the settings; a name alone is an image-text encoder.
+
+    Raises:
+        SettingsError: a part has no value, or names no setting.
+    """
+    changes = {}
+    for part in text.split(","):
+        key, sign, value = part.strip().partition("=")
+        name = key.strip().lower().removeprefix("exhibit_") if sign else "encoder"
+        changes[name] = value.strip() if sign else key
+        if name not in Settings.model_fields or not changes[name]:
+            raise SettingsError(f"`{part.strip()}` is no setting; write NAME=VALUE, or the name of an encoder.")
+    return changes
+
+
+def _of_encoders(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
+    from rag.evaluation.embed import load_encoders
+    from rag.evaluation.run import evaluate
+
+    settings = Settings.load()
+    chosen = datasets.load(request.name, settings, limit=request.limit)
+    spaces = frozenset(direction.space for direction in chosen.directions)
+    runs = {"": load_encoders(settings, spaces)}
+    if changes is not None:
+        runs = {"A": runs[""], "B": load_encoders(Settings.load(**changes), spaces)}
+    return evaluate(chosen, runs, request.options, cache=settings.home / "evaluation", on_progress=on_progress)
+
+
+def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
+    from rag.evaluation.collection import RERANKED, trials
+    from rag.evaluation.run import assembled
+
+    if request.kb is None:
+        raise QueryError(f"The questions of `{request.name}` are put to a knowledge base; name its folder with --kb.")
+    started = time.monotonic()
+    questions = datasets.evenly(_questions(request.name), request.limit)
+    made: list[Trial] = []
+    declined: list[Row] = []
+    for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
+        with _opened(request.kb, changed) as base:
+            found, rows = trials(base, questions, run, request.options, on_progress)
+        made, declined = [*made, *found], [*declined, *rows]
+    result = assembled(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
+    return replace(
+        result,
+        rows=(*result.rows, *declined),
+        differences=(*_by_reranking(made, request.options, RERANKED), *result.differences),
+        configuration={"": "the settings"} if changes is None else {"A": "the settings", "B": str(request.against)},
+        notes=_notes(questions),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _by_reranking(made: Sequence[Trial], options: Options, suffix: str) -> Iterator[Difference]:
+    """What reranking gains, for one configuration."""
+    plain = {trial.direction: trial for trial in made if trial.variant == PLAIN and trial.run == ""}
+    for name, trial in plain.items():
+        if f"{name}{suffix}" in plain:
+            after = replace(plain[f"{name}{suffix}"], direction=f"{name}, by reranking")
+            yield from differences(replace(trial, direction=after.direction), after, options.ks, options.seed)
+
+
+def _questions(name: str) -> list[Question]:
+    if name == QUESTIONS:
+        return read_questions(SHIPPED)
+    if name in _PREFIXES:
+        return list(shipped(_PREFIXES[name]))
+    if name in {one.name for one in datasets.SETS}:
+        raise QueryError(f"`{name}` measures encoders, without --kb; sets of questions take one.")
+    return read_questions(Path(name))
+
+
+def _notes(questions: Sequence[Question]) -> tuple[str, ...]:
+    unseen = sum(not question.reviewed for question in questions)
+    return (f"{unseen} of {len(questions)} questions have not been reviewed by a person.",) if unseen else ()
+
+
+@contextmanager
+def _opened(kb: Path, changes: Mapping[str, str]) -> Iterator[KnowledgeBase]:
+    from rag.knowledge_base import KnowledgeBase
+
+    if not kb.is_dir():
+        raise QueryError(f"There is no knowledge base at {kb}; make one with `exhibit ingest FOLDER --kb {kb}`.")
+    with KnowledgeBase.open(kb, **changes) as base:
+        yield base

@@ -1,0 +1,223 @@
+"""The evaluation sets, read from the folder of the setting `data` when they are asked for.
+
+None of them ships: their licences differ, and `flickr_dev` may only be measured on. Without one of their files the
+error names it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rag.config import Settings
+from rag.errors import QueryError
+from rag.evaluation.questions import Question, shipped
+from rag.evaluation.splits import held_out
+from rag.evaluation.things import Direction, EvaluationSet, Thing
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A set that `exhibit eval --list` names: what it is, where it lies below `data`, what reads it."""
+
+    name: str
+    about: str
+    folder: str
+    read: Callable[[Path, Settings], Sequence[Direction]]
+
+
+def load(name: str, settings: Settings, *, limit: int | None = None) -> EvaluationSet:
+    """The set of this name, with at most `limit` queries in each direction; the items stay all.
+
+    Raises:
+        QueryError: there is no such set, or its files are not there.
+    """
+    known = next((one for one in SETS if one.name == name), None)
+    if known is None:
+        names = ", ".join(one.name for one in SETS)
+        raise QueryError(f"There is no set `{name}`; choose from {names}, or name a JSON Lines file of questions.")
+    folder = settings.data.absolute() / known.folder
+    if not folder.is_dir():
+        raise QueryError(f"The set `{name}` is read from {folder}, which is not there; set EXHIBIT_DATA to its parent.")
+    directions = [_limited(direction, limit) for direction in known.read(folder, settings)]
+    return EvaluationSet(name, known.about, directions)
+
+
+def evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
+    """At most `limit` of them, from all parts: sets are sorted by photo, book or kind."""
+    if limit is None or limit >= len(things):
+        return things
+    return [things[n * len(things) // limit] for n in range(limit)]
+
+
+def _limited(direction: Direction, limit: int | None) -> Direction:
+    return replace(direction, queries=evenly(direction.queries, limit))
+
+
+def _flickr(folder: Path, _: Settings) -> Sequence[Direction]:
+    photos, captions = _photos(folder)
+    by_photo = _ids_by_family(captions)
+    return [
+        Direction("text>image", "joint", captions, photos, _families(captions)),
+        Direction("image>text", "joint", photos, captions, {photo.id: by_photo[photo.id] for photo in photos}),
+    ]
+
+
+def _flickr_spoken(folder: Path, _: Settings) -> Sequence[Direction]:
+    photos, _captions = _photos(folder)
+    spoken = [one for one in _recordings(folder) if one.family in {photo.id for photo in photos}]
+    return [Direction("speech>image", "joint", spoken, photos, _families(spoken))]
+
+
+def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
+    """Recordings by their words: queries are the other captions of the photo whose caption is read out."""
+    spoken = _recordings(folder)
+    said = {one.family: _plain(one.text) for one in spoken}
+    captions = _photos(folder)[1]
+    others = [one for one in captions if one.family in said and _plain(one.text) != said[one.family]]
+    exact = [Thing(one.id, "text", one.text, family=one.family) for one in spoken]
+    recording = {one.family: frozenset({one.id}) for one in spoken}
+    return [
+        Direction("words>speech", "text", exact, spoken, {one.id: recording[one.family] for one in exact}),
+        Direction("paraphrase>speech", "text", others, spoken, {one.id: recording[one.family] for one in others}),
+    ]
+
+
+def _photos(folder: Path) -> tuple[list[Thing], list[Thing]]:
+    with _there(folder / "captions.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["image"], row["caption"].strip()) for row in csv.DictReader(file)]
+    names = dict.fromkeys(image for image, _ in rows)
+    photos = [Thing(name, "image", path=_there(folder / "images" / name), family=name) for name in names]
+    captions = [Thing(f"{name}#{n}", "text", caption, family=name) for n, (name, caption) in enumerate(rows) if caption]
+    return photos, captions
+
+
+def _recordings(folder: Path) -> list[Thing]:
+    paths = sorted((folder / "spoken").glob("*.mp3"))
+    if not paths:
+        raise QueryError(f"{folder / 'spoken'} holds no recordings; the set needs them.")
+    return [Thing(path.name, "speech", _said(path), path, family=f"{path.stem}.jpg") for path in paths]
+
+
+def _said(recording: Path) -> str:
+    return _there(recording.with_suffix(".txt")).read_text("utf-8").strip()
+
+
+def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
+    lines = _there(folder / "pairs.jsonl").read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if held_out(row["module_id"]) == "test"]
+    spans = {shard: _members(_there(folder / shard)) for shard in sorted({row["shard"] for row in rows})}
+    figures = [
+        Thing(r["id"], "image", r["alt"], folder / r["shard"], spans[r["shard"]][r["path"]], r["id"], r["kind"])
+        for r in rows
+    ]
+    alts, captions = (
+        [Thing(r["id"], "text", r[key].strip(), family=r["id"], slice=r["kind"]) for r in rows if r[key].strip()]
+        for key in ("alt", "caption")
+    )
+    described = [figure for figure in figures if figure.id in {alt.id for alt in alts}]
+    return [
+        Direction("alt>figure", "joint", alts, figures, _families(alts)),
+        Direction("figure>alt", "joint", described, alts, _families(described)),
+        Direction("caption>figure", "joint", captions, figures, _families(captions)),
+    ]
+
+
+def _members(shard: Path) -> dict[str, tuple[int, int]]:
+    """First byte and size of each file in a tar file, so that each is read alone."""
+    with tarfile.open(shard) as archive:
+        return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+
+
+def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
+    asked = list(shipped("anthropology/"))
+    passages = [
+        passage for path in sorted(folder.glob("modules/*/index.cnxml")) for passage in _passages(path, settings)
+    ]
+    media = sorted(path for path in (folder / "media").iterdir() if path.suffix.lower() in (".jpg", ".png"))
+    figures = [Thing(path.name, "image", path=path, family=f"anthropology/media/{path.name}") for path in media]
+    return [
+        Direction("question>passage", "text", *_searched(asked, passages), by_family=True),
+        Direction("question>figure", "joint", *_searched(asked, figures), by_family=True),
+    ]
+
+
+def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
+    """The passages of a module as `exhibit ingest` would cut them."""
+    from ingest.load import identify
+    from ingest.readers import Readers
+
+    module = f"anthropology/modules/{path.parent.name}/{path.name}"
+    for extracted in Readers(settings).extract(identify(path, settings)):
+        segment = extracted.segment
+        if segment.kind == "passage" and segment.text.strip():
+            yield Thing(f"{module}:{segment.ordinal}", "text", segment.text, family=module)
+
+
+def _searched(
+    asked: Sequence[Question], items: Sequence[Thing]
+) -> tuple[list[Thing], Sequence[Thing], Mapping[str, frozenset[str]]]:
+    """Queries, items and what is relevant: a question's assets may be of other media too, which are not searched."""
+    families = {item.family for item in items}
+    relevant = {q.question: families & set(q.assets) for q in asked if families & set(q.assets)}
+    queries = [Thing(question, "text", question, family=question) for question in relevant]
+    return queries, items, {question: frozenset(assets) for question, assets in relevant.items()}
+
+
+def _esc10(folder: Path, _: Settings) -> Sequence[Direction]:
+    paths = sorted(folder.glob("*/*.ogg"))
+    sounds = [
+        Thing(f"{path.parent.name}/{path.name}", "sound", _class(path), path, None, path.parent.name, _class(path))
+        for path in paths
+    ]
+    names = {sound.family: sound.text for sound in sounds}
+    classes = [Thing(family, "text", name, family=family, slice=name) for family, name in names.items()]
+    of_class = _ids_by_family(sounds)
+    others = {sound.id: of_class[sound.family] - {sound.id} for sound in sounds}
+    return [
+        Direction("name>sound", "audio", classes, sounds, of_class),
+        Direction("sound>sound", "audio", [one for one in sounds if others[one.id]], sounds, others),
+    ]
+
+
+def _class(path: Path) -> str:
+    """``001 - Dog bark/1-100032-A.ogg`` is a dog bark."""
+    return path.parent.name.partition(" - ")[2].lower()
+
+
+def _families(things: Iterable[Thing]) -> dict[str, frozenset[str]]:
+    """By the id of each thing, the one thing that it was made from."""
+    return {thing.id: frozenset({thing.family}) for thing in things}
+
+
+def _ids_by_family(things: Iterable[Thing]) -> dict[str, frozenset[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for thing in things:
+        found[thing.family].add(thing.id)
+    return {family: frozenset(ids) for family, ids in found.items()}
+
+
+def _plain(caption: str) -> str:
+    return " ".join(caption.lower().strip(" .").split())
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise QueryError(f"The set needs {path}, which is not there; is EXHIBIT_DATA right?")
+    return path
+
+
+SETS = (
+    Known("flickr_dev", "500 photos with 5 captions each: text>image, image>text", "flickr_dev", _flickr),
+    Known("flickr_spoken", "captions read out, to find their photo: speech>image", "flickr_dev", _flickr_spoken),
+    Known("openstax", "textbook figures of modules kept from training, by kind", "openstax_pairs", _openstax),
+    Known("anthropology", "questions to a textbook: question>passage, question>figure", "anthropology", _anthropology),
+    Known("esc10", "100 sounds of 10 classes: name>sound, sound>sound", "esc10", _esc10),
+    Known("speech", "recordings by what is said: words>speech, paraphrase>speech", "flickr_dev", _speech),
+)

@@ -1,0 +1,155 @@
+"""What a ranking is worth, how sure that is, and whether two differ: pure functions.
+
+A ranking is the ids that were found, best first, each once; the relevant ids are a set of at least one. On random runs
+all four metrics agree with trec_eval's ``recall``, ``success``, ``recip_rank`` and ``ndcg_cut``
+(`tests/test_evaluation_metrics.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+_FLIPS = 10_000
+_AT_ONCE = 500  # resamples in memory together
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """Share of the relevant ids that are among the first `k`."""
+    return len(set(ranking[:k]) & _some(relevant)) / len(relevant)
+
+
+def hit(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """1 where any relevant id is among the first `k`, else 0: what papers on image retrieval call recall at k."""
+    return float(not _some(relevant).isdisjoint(ranking[:k]))
+
+
+def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """1 over the rank of the first relevant id, counted from 1; 0 where none was found."""
+    rank = first_rank(ranking, relevant)
+    return 1 / rank if rank else 0.0
+
+
+def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """Gain of the first `k`, each relevant id discounted by log2(rank + 1), as a share of the best ranking's.
+
+    Järvelin and Kekäläinen 2002, with gains of 0 and 1.
+    """
+    wanted = _some(relevant)
+    gain = sum(1 / math.log2(rank + 1) for rank, found in enumerate(ranking[:k], 1) if found in wanted)
+    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(wanted)) + 1))
+
+
+def first_rank(ranking: Sequence[str], relevant: Collection[str]) -> int | None:
+    """Rank of the first relevant id, from 1; None where none was found."""
+    wanted = _some(relevant)
+    return next((rank for rank, found in enumerate(ranking, 1) if found in wanted), None)
+
+
+def scores(ranking: Sequence[str], relevant: Collection[str], ks: Sequence[int]) -> dict[str, float]:
+    """All metrics of one ranking by name: ``recall@k``, ``hit@k`` and ``ndcg@k`` for each k, and ``mrr``."""
+    found = {f"recall@{k}": recall(ranking, relevant, k) for k in ks}
+    found |= {f"hit@{k}": hit(ranking, relevant, k) for k in ks}
+    found |= {f"ndcg@{k}": ndcg(ranking, relevant, k) for k in ks}
+    return found | {"mrr": reciprocal_rank(ranking, relevant)}
+
+
+def bootstrap(
+    values: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> Estimate:
+    """The mean of some values and its 95 % interval, by resampling with replacement (percentile bootstrap).
+
+    Args:
+        values: one for each query.
+        clusters: what each query was made from. Five captions of one photo are no five independent queries: photos
+            are resampled then, with all their captions. Each query is its own cluster where None.
+        seed: the same seed gives the same interval.
+        resamples: how often to resample.
+    """
+    return intervals({"": values}, clusters=clusters, seed=seed, resamples=resamples)[""]
+
+
+def intervals(
+    table: Mapping[str, Sequence[float]],
+    *,
+    clusters: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """`bootstrap` for several metrics of the same queries, on the same resamples.
+
+    Raises:
+        ValueError: there are no values, or not one for each query.
+    """
+    matrix = np.array(list(table.values()), dtype=float).T
+    sums, sizes = _by_cluster(matrix, clusters)
+    rng = np.random.default_rng(seed)
+    means = []
+    for start in range(0, resamples, _AT_ONCE):
+        draws = min(_AT_ONCE, resamples - start)
+        times = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=draws)
+        means.append((times @ sums) / (times @ sizes)[:, None])
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    mean = matrix.mean(axis=0)
+    return {name: Estimate(float(mean[n]), float(low[n]), float(high[n])) for n, name in enumerate(table)}
+
+
+def permutation_test(
+    differences: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0, flips: int = _FLIPS
+) -> float:
+    """Two-sided p-value that paired differences have no direction, by flipping their signs at random.
+
+    Fisher's randomisation test, which Smucker, Allan and Carterette (2007) recommend for comparing rankings. The
+    observed signs count as one of the flips, so the value is never 0.
+
+    Args:
+        differences: of the same queries under two configurations.
+        clusters: as in `bootstrap`; the queries of one cluster are flipped together.
+        seed: the same seed gives the same value.
+        flips: how often to flip.
+    """
+    sums, _ = _by_cluster(np.array(differences, dtype=float)[:, None], clusters)
+    sums = sums[sums[:, 0] != 0, 0]
+    observed = abs(sums.sum()) - 1e-9
+    rng = np.random.default_rng(seed)
+    reached = 1
+    for start in range(0, flips, _AT_ONCE):
+        signs = rng.choice([-1.0, 1.0], size=(min(_AT_ONCE, flips - start), len(sums)))
+        reached += int((abs(signs @ sums) >= observed).sum())
+    return reached / (flips + 1)
+
+
+def _by_cluster(
+    matrix: NDArray[np.float64], clusters: Sequence[str] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of the rows (n, metrics) of each cluster, and how many rows it has."""
+    if not len(matrix):
+        raise ValueError("no values")
+    if clusters is None:
+        return matrix, np.ones(len(matrix))
+    if len(clusters) != len(matrix):
+        raise ValueError(f"{len(matrix)} values, {len(clusters)} clusters")
+    _, which = np.unique(np.array(clusters), return_inverse=True)
+    sums = np.zeros((which.max() + 1, matrix.shape[1]))
+    np.add.at(sums, which, matrix)
+    return sums, np.bincount(which).astype(float)
+
+
+def _some(relevant: Collection[str]) -> frozenset[str]:
+    if not relevant:
+        raise ValueError("a query without a relevant id cannot be scored")
+    return frozenset(relevant)

@@ -1,0 +1,107 @@
+"""What happens to questions and media outside of test sets: typos, vague wording, blur, things in the way, noise.
+
+Pure functions; the same input and seed give the same output.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Medium = Literal["text", "image", "sound", "speech"]
+
+_WORD = re.compile(r"\w+")
+_TYPO_SHARE = 0.15  # of the words of four letters or more, at least one
+_COLOURS = "black white grey gray red green blue yellow orange purple pink brown golden silver dark light bright pale"
+_SIZES = "big small large little tiny huge tall short long wide narrow young old older elderly new left right"
+_NUMBERS = "one two three four five six seven eight nine ten several many few first second last"
+_SPECIFIC = frozenset(f"{_COLOURS} {_SIZES} {_NUMBERS}".split())
+_LEAST_LETTERS = 4
+_GREY = (127, 127, 127)  # of what stands in the way
+
+
+def typos(text: str, seed: int = 0) -> str:
+    """The text with a slip in about one word of seven: two letters swapped, one left out, doubled or mistaken."""
+    rng = random.Random(seed)
+    words = [found for found in _WORD.finditer(text) if len(found[0]) >= _LEAST_LETTERS]
+    slips = rng.sample(words, min(len(words), max(1, round(_TYPO_SHARE * len(words)))))
+    for found in sorted(slips, key=lambda found: -found.start()):
+        text = text[: found.start()] + _mistyped(found[0], rng) + text[found.end() :]
+    return text
+
+
+def _mistyped(word: str, rng: random.Random) -> str:
+    at = rng.randrange(1, len(word) - 1)  # first letters are hardly ever mistyped
+    kinds = {
+        "swap": word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        "drop": word[:at] + word[at + 1 :],
+        "double": word[:at] + word[at] + word[at:],
+        "mistake": word[:at] + rng.choice(string.ascii_lowercase) + word[at + 1 :],
+    }
+    kept = sorted({mistyped for mistyped in kinds.values() if mistyped != word})
+    return rng.choice(kept)
+
+
+def vague(text: str, seed: int = 0) -> str:
+    """The text as somebody asks who does not recall it well.
+
+    Lower case, no punctuation, without colours, sizes and numbers, and "something" for its longest word.
+    """
+    words = [word for word in _WORD.findall(text.lower()) if word not in _SPECIFIC and not word.isdigit()]
+    longest = max(words, key=len, default="")
+    return " ".join("something" if word == longest else word for word in words) or "something"
+
+
+def blurred(picture: Image, seed: int = 0, *, share: float = 0.015) -> Image:
+    """The picture out of focus: Gaussian blur with a radius of this share of its shorter side."""
+    from PIL import ImageFilter
+
+    return picture.filter(ImageFilter.GaussianBlur(max(1.0, share * min(picture.size))))
+
+
+def occluded(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
+    """The picture with a grey box over this share of it, in its proportions, somewhere."""
+    rng = random.Random(seed)
+    width, height = (max(1, round(side * share**0.5)) for side in picture.size)
+    left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
+    covered = picture.convert("RGB")
+    covered.paste(_GREY, (left, top, left + width, top + height))
+    return covered
+
+
+def noisy(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10.0) -> NDArray[np.float32]:
+    """The sound under white noise, whose power lies `snr_db` below its own; silence stays silent."""
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
+    deviation = (power / 10 ** (snr_db / 10)) ** 0.5
+    noise = np.random.default_rng(seed).standard_normal(samples.shape) * deviation
+    changed: NDArray[np.float32] = np.clip(samples + noise, -1.0, 1.0).astype(np.float32)
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A change to one medium: its name, and the function of the medium's value and a seed."""
+
+    name: str
+    media: frozenset[Medium]
+    change: Callable[[Any, int], Any]
+
+
+_HEARD: frozenset[Medium] = frozenset({"sound", "speech"})
+VARIANTS = (
+    Variant("typos", frozenset({"text"}), typos),
+    Variant("vague wording", frozenset({"text"}), vague),
+    Variant("blur", frozenset({"image"}), blurred),
+    Variant("occlusion", frozenset({"image"}), occluded),
+    Variant("noise, 10 dB", _HEARD, noisy),
+)

@@ -1,0 +1,114 @@
+"""Questions with labels, a JSON object a line: the shipped ones, generated ones, and a user's own.
+
+``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is a whole one: only the
+question must be there, and the assets of one that the collection answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePath
+from typing import Any, Self
+
+from rag.errors import QueryError
+from rag.types import MODALITIES
+
+SHIPPED = Path(__file__).with_name("questions.jsonl")
+_LISTS = ("assets", "locators", "answer")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its labels.
+
+    Attributes:
+        question: in words.
+        assets: paths of all files that really answer it, or their last parts.
+        locators: the places in them that do, as media fragments; empty where any place will do.
+        modality: the medium that the answer needs; empty where unknown.
+        answer: phrases, of which a right answer holds at least one.
+        answerable: whether the collection holds the answer.
+        reviewed: whether a person has agreed with all this.
+        about: for a generated question, the file and place that it was made from.
+    """
+
+    question: str
+    assets: tuple[str, ...] = ()
+    locators: tuple[str, ...] = ()
+    modality: str = ""
+    answer: tuple[str, ...] = ()
+    answerable: bool = True
+    reviewed: bool = True
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise QueryError("a question has no words")
+        if self.modality and self.modality not in MODALITIES:
+            raise QueryError(f"unknown modality {self.modality!r}; choose from {', '.join(MODALITIES)}")
+        if bool(self.assets) != self.answerable:
+            raise QueryError("a question has assets exactly if it is answerable")
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """The question of one line of JSON.
+
+        Raises:
+            QueryError: it is no such object; the message says why.
+        """
+        try:
+            given = json.loads(line)
+        except ValueError as error:
+            raise QueryError(f"it is not JSON ({error})") from error
+        known = {field.name for field in fields(cls)}
+        if not isinstance(given, dict) or "question" not in given or not set(given) <= known:
+            raise QueryError(f"it must be an object with `question`, and may have {', '.join(sorted(known))}")
+        return cls(**{key: _value(key, value) for key, value in given.items()})
+
+    def names(self, path: str) -> str | None:
+        """The asset that a path is; None where it is none of the question's."""
+        return next((asset for asset in self.assets if _is(path, asset)), None)
+
+
+def read_questions(path: Path) -> list[Question]:
+    """All questions of a file; blank lines are passed over.
+
+    Raises:
+        QueryError: there is no such file, it holds no question, or a line is malformed.
+    """
+    if not path.is_file():
+        raise QueryError(f"There is no set of questions at {path}; `exhibit eval --list` names the sets that ship.")
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(Question.read(line))
+            except QueryError as error:
+                raise QueryError(f"Line {number} of {path}: {error}.") from error
+    if not found:
+        raise QueryError(f"{path} holds no questions.")
+    return found
+
+
+def shipped(prefix: str = "") -> Iterable[Question]:
+    """The shipped questions that are answered by files below a folder of the data alone."""
+    return [q for q in read_questions(SHIPPED) if q.assets and all(asset.startswith(prefix) for asset in q.assets)]
+
+
+def _value(key: str, value: Any) -> Any:
+    if key in _LISTS:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise QueryError(f"`{key}` must be a list of texts")
+        return tuple(value)
+    wanted = bool if key in ("answerable", "reviewed") else str
+    if not isinstance(value, wanted):
+        raise QueryError(f"`{key}` must be {'true or false' if wanted is bool else 'a text'}")
+    return value
+
+
+def _is(path: str, asset: str) -> bool:
+    """Whether a path is an asset, or ends with its parts."""
+    whole, end = PurePath(path).parts, PurePath(asset).parts
+    return bool(end) and whole[-len(end) :] == end

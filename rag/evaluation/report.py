@@ -1,0 +1,125 @@
+"""An evaluation as one self-contained HTML page: estimates as bars, what was missed as pictures.
+
+Captions, questions and names of files are untrusted: the template escapes all of them, and the page runs no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag.errors import MediaError
+from rag.evaluation.metrics import Estimate
+from rag.evaluation.results import PLAIN, Difference, Evaluation, Failure, Row
+from rag.evaluation.things import Thing, picture
+
+_HERE = Path(__file__).parent
+_THUMBNAIL_PX = 168
+_MOST_CHARS = 220  # of a text in a card
+DECLINED = "share"  # the one metric of rows that count declined questions
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A thing as the page shows it: a picture as a data URI, or its words; `note` says what it is."""
+
+    words: str
+    source: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A failure as the page shows it."""
+
+    query: Card
+    expected: tuple[Card, ...]
+    first: tuple[Card, ...]
+    rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the table: what it is about, number of queries, and an estimate for each column."""
+
+    label: str
+    is_part: bool
+    queries: int
+    estimates: tuple[Estimate | None, ...]
+
+
+def columns(evaluation: Evaluation) -> list[str]:
+    """The metrics worth a column: where queries have several right items, hits, and recall at the last k alone."""
+    rows = [row for row in evaluation.rows if DECLINED not in row.metrics]
+    recalls, hits = ([f"{name}@{k}" for k in evaluation.ks] for name in ("recall", "hit"))
+    differ = any(row.metrics[a].mean != row.metrics[b].mean for row in rows for a, b in zip(recalls, hits, strict=True))
+    return [*((*hits, recalls[-1]) if differ else recalls), f"ndcg@{evaluation.ks[-1]}", "mrr"]
+
+
+def label(row: Row | Difference) -> str:
+    """What a row is about, in words."""
+    parts = (getattr(row, "run", ""), row.direction, row.variant, getattr(row, "slice", ""))
+    return " · ".join(part for part in parts if part)
+
+
+def page(evaluation: Evaluation) -> str:
+    """The page; a file of the set that has gone since is shown by its words."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    names = columns(evaluation)
+    return environment.get_template("report.html").render(
+        evaluation=evaluation,
+        columns=names,
+        lines=list(_lines(evaluation.rows, names)),
+        declined=[
+            (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if _is_share(row)
+        ],
+        differences=[(label(one), one) for one in evaluation.differences],
+        misses=list(_misses(evaluation.failures)),
+        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+    )
+
+
+def _lines(rows: Sequence[Row], names: Sequence[str]) -> Iterator[Line]:
+    for row in rows:
+        if not _is_share(row):
+            is_part = bool(row.slice) or row.variant != PLAIN
+            yield Line(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
+
+
+def _is_share(row: Row) -> bool:
+    return DECLINED in row.metrics
+
+
+def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
+    """Failures by direction, in the order in which they come."""
+    for direction in dict.fromkeys(failure.direction for failure in failures):
+        yield direction, [_miss(failure) for failure in failures if failure.direction == direction]
+
+
+def _miss(failure: Failure) -> Miss:
+    expected, first = (tuple(_card(thing) for thing in things) for things in (failure.expected, failure.first))
+    return Miss(_card(failure.query), expected, first, failure.rank)
+
+
+def _card(thing: Thing) -> Card:
+    words = " ".join((thing.text or thing.id).split())
+    words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
+    if thing.medium != "image":
+        return Card(words, note={"sound": "sound", "speech": "speech"}.get(thing.medium, ""))
+    try:
+        return Card(words, _data_uri(thing))
+    except MediaError:
+        return Card(words, note="the picture has gone")
+
+
+def _data_uri(thing: Thing) -> str:
+    from rag.media import data_uri
+
+    small = picture(thing)
+    small.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    return data_uri(small)

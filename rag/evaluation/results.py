@@ -1,0 +1,181 @@
+"""What an evaluation finds: rankings, rows of estimates, failures, differences; plain values and how they add up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rag.evaluation.metrics import Estimate, bootstrap, first_rank, intervals, permutation_test, scores
+from rag.evaluation.things import Thing
+
+PLAIN = ""  # the name of what was not changed
+_FAILURES = 12  # shown of each direction
+_FIRST = 3  # shown of each failure
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        ks: where rankings are cut, ascending.
+        robust: also measure under every variant of `rag.evaluation.perturb`.
+        seed: of everything random.
+    """
+
+    ks: tuple[int, ...] = (1, 5, 10)
+    robust: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One query, what was found for it, what should have been, and its scores."""
+
+    query: Thing
+    ranking: Sequence[Thing]
+    expected: Sequence[Thing]
+    scores: Mapping[str, float]
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All queries of one direction under one configuration and variant.
+
+    Attributes:
+        direction: its name.
+        run: the configuration, A or B; empty where there is but one.
+        variant: what was done to the media or questions; empty for nothing.
+        judged: its queries, in the order of the set.
+    """
+
+    direction: str
+    run: str
+    variant: str
+    judged: Sequence[Judged]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Estimates over some queries of a trial.
+
+    Attributes:
+        slice: their kind; empty for all of them.
+        queries: how many they are.
+        metrics: estimates by name.
+    """
+
+    direction: str
+    run: str
+    variant: str
+    slice: str
+    queries: int
+    metrics: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A on the same queries, with the p-value of a paired permutation test."""
+
+    direction: str
+    variant: str
+    metric: str
+    a: float
+    b: float
+    gain: Estimate
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A query that did not find what it should, what came first instead, and the rank of the first right one."""
+
+    direction: str
+    query: Thing
+    expected: tuple[Thing, ...]
+    first: tuple[Thing, ...]
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A whole evaluation.
+
+    Attributes:
+        name: of the set.
+        about: what the set is.
+        configuration: what made the vectors and hits; by A and B where two were compared.
+        ks: where rankings were cut.
+        rows: estimates.
+        differences: between A and B.
+        failures: a random sample of each direction's.
+        notes: what a reader must know.
+        seconds: that it took.
+    """
+
+    name: str
+    about: str
+    configuration: Mapping[str, str]
+    ks: tuple[int, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+
+
+def judged(query: Thing, ranking: Sequence[Thing], expected: Sequence[Thing], ks: Sequence[int]) -> Judged:
+    """The scores of one ranking; things are told apart by id."""
+    ids, relevant = [thing.id for thing in ranking], {thing.id for thing in expected}
+    return Judged(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant))
+
+
+def rows(trial: Trial, seed: int) -> list[Row]:
+    """Estimates of a trial over all its queries, and over each slice where there are several."""
+    slices = sorted({one.query.slice for one in trial.judged})
+    chosen = [("", trial.judged)]
+    if len(slices) > 1 and trial.variant == PLAIN:
+        chosen += [(name, [one for one in trial.judged if one.query.slice == name]) for name in slices]
+    return [_row(trial, name, part, seed) for name, part in chosen]
+
+
+def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
+    table = {metric: [one.scores[metric] for one in part] for metric in part[0].scores}
+    metrics = intervals(table, clusters=_clusters(part), seed=seed)
+    return Row(trial.direction, trial.run, trial.variant, name, len(part), metrics)
+
+
+def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Difference]:
+    """B minus A for hit at each k, nDCG at the last, and MRR.
+
+    Raises:
+        ValueError: the trials have other queries.
+    """
+    if [one.query.id for one in a.judged] != [one.query.id for one in b.judged]:
+        raise ValueError(f"the trials of {a.direction} have other queries")
+    found = []
+    for metric in (*(f"hit@{k}" for k in ks), f"ndcg@{ks[-1]}", "mrr"):
+        pairs = [(x.scores[metric], y.scores[metric]) for x, y in zip(a.judged, b.judged, strict=True)]
+        gains, clusters = [y - x for x, y in pairs], _clusters(a.judged)
+        gain = bootstrap(gains, clusters=clusters, seed=seed)
+        p_value = permutation_test(gains, clusters=clusters, seed=seed)
+        before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+        found.append(Difference(a.direction, a.variant, metric, before, after, gain, p_value))
+    return found
+
+
+def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
+    """A random sample of the queries that found nothing right among the last k, the worst first."""
+    missed = [one for one in trial.judged if one.rank is None or one.rank > ks[-1]]
+    sample = random.Random(seed).sample(missed, min(len(missed), _FAILURES))
+    sample.sort(key=lambda one: -(one.rank or len(one.ranking) + 1))
+    return [
+        Failure(trial.direction, one.query, tuple(one.expected[:_FIRST]), tuple(one.ranking[:_FIRST]), one.rank)
+        for one in sample
+    ]
+
+
+def _clusters(part: Sequence[Judged]) -> list[str]:
+    return [one.query.family or one.query.id for one in part]

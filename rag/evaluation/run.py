@@ -1,0 +1,117 @@
+"""Measures encoders on a set: all items and queries embedded, every pair compared, nothing approximate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.encoders.base import Vectors
+from rag.evaluation.embed import Embedder, Encoders, OnProgress
+from rag.evaluation.perturb import VARIANTS, Variant
+from rag.evaluation.results import PLAIN, Evaluation, Options, Trial, differences, failures, judged, rows
+from rag.evaluation.things import Direction, EvaluationSet, Thing
+
+_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
+
+
+def evaluate(
+    chosen: EvaluationSet,
+    runs: Mapping[str, Encoders],
+    options: Options,
+    *,
+    cache: Path | None = None,
+    on_progress: OnProgress = lambda label, done, total: None,
+) -> Evaluation:
+    """Measure one configuration on a set, or compare two.
+
+    Args:
+        chosen: the set.
+        runs: the configuration under the name ``""``, or two under ``A`` and ``B``.
+        options: where to cut rankings, whether to measure robustness.
+        cache: folder in which vectors are kept.
+        on_progress: is told what is embedded.
+
+    Raises:
+        MediaError: a file of the set cannot be read.
+        ModelError, SettingsError: an encoder cannot do it.
+    """
+    started = time.monotonic()
+    trials: list[Trial] = []
+    for name, encoders in runs.items():
+        embedder = Embedder(encoders, cache, on_progress)
+        trials += [trial for direction in chosen.directions for trial in _trials(direction, name, embedder, options)]
+    configuration = {
+        " ".join((name, space)).strip(): f"{card.name} {card.revision}"
+        for name, encoders in runs.items()
+        for space, card in encoders.cards().items()
+    }
+    made = assembled(chosen.name, chosen.about, trials, options)
+    return replace(made, configuration=configuration, seconds=time.monotonic() - started)
+
+
+def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) -> Evaluation:
+    """The trials as rows, differences between A and B, and failures of the last configuration."""
+    a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
+    shown = list(b.values()) or trials
+    return Evaluation(
+        name=name,
+        about=about,
+        configuration={},
+        ks=options.ks,
+        rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
+        differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
+        failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
+    )
+
+
+def _trials(direction: Direction, run: str, embedder: Embedder, options: Options) -> Iterator[Trial]:
+    if not direction.queries:
+        return
+    queries = embedder.vectors(direction.queries, direction.space, "query")
+    items = embedder.vectors(direction.items, direction.space, "item")
+    yield _trial(direction, run, None, queries @ items.T, options)
+    for variant in VARIANTS if options.robust else ():
+        # A medium is changed where it is the query, and else where it is searched; words are changed as queries alone.
+        if direction.queries[0].medium in variant.media:
+            changed = embedder.vectors(direction.queries, direction.space, "query", variant)
+            yield _trial(direction, run, variant, changed @ items.T, options)
+        elif direction.items[0].medium in variant.media - {"text"}:
+            changed = embedder.vectors(direction.items, direction.space, "item", variant)
+            yield _trial(direction, run, variant, queries @ changed.T, options)
+
+
+def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: Options) -> Trial:
+    named, targets = _ranked_things(direction)
+    columns = _columns(direction)
+    made = []
+    for query, row in zip(direction.queries, cosines, strict=True):
+        best = row if columns is None else np.maximum.reduceat(row[columns[0]], columns[1])
+        order = np.argsort(-best, kind="stable")[: _DEPTH + 1]
+        ranking = [named[i] for i in order if (named[i].id, named[i].medium) != (query.id, query.medium)][:_DEPTH]
+        expected = [targets[key] for key in sorted(direction.relevant[query.id])]
+        made.append(judged(query, ranking, expected, options.ks))
+    return Trial(direction.name, run, variant.name if variant else PLAIN, made)
+
+
+def _ranked_things(direction: Direction) -> tuple[Sequence[Thing], dict[str, Thing]]:
+    """What stands in the rankings, by column and by id: items, or one thing for each family."""
+    if not direction.by_family:
+        return direction.items, {item.id: item for item in direction.items}
+    first = {item.family: item for item in reversed(direction.items)}
+    named = [replace(first[family], id=family) for family in sorted(first)]
+    return named, {thing.id: thing for thing in named}
+
+
+def _columns(direction: Direction) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """The items sorted by family, and where each family begins; None where items themselves are ranked."""
+    if not direction.by_family:
+        return None
+    families = np.array([item.family for item in direction.items])
+    order = np.argsort(families, kind="stable")
+    _, starts = np.unique(families[order], return_index=True)
+    return order, starts

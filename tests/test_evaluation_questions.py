@@ -1,0 +1,299 @@
+"""Questions: read, put to a knowledge base, written by a language model; and `exhibit eval` as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from fakes.hits import passage, picture, speech
+from fakes.llms import ScriptedLlm
+from PIL import Image
+
+from rag.config import Settings
+from rag.errors import LLMUnavailable, QueryError, SettingsError
+from rag.evaluation.collection import overlap, trials
+from rag.evaluation.command import changed_settings
+from rag.evaluation.generate import by_turns, generate
+from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
+from rag.evaluation.results import Options
+from rag.llms import Llm
+from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+
+KESTREL = passage(
+    "The kestrel hovers in the wind before it dives. It feeds mainly on voles, and nests in cliffs and on ledges of"
+    " tall buildings, where it lays four eggs in spring."
+)
+HERON = speech("Look at the river, there is a heron standing in the shallow water near the bank.", 2, 9)
+CANOE = picture("IMG_311.jpg", "canoe", "paddle")
+FOLDER = {"KESTREL": KESTREL, "HERON": HERON, "CANOE": CANOE}
+
+
+def exhibit(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rag.cli", "eval", *arguments]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"question": "Who?", "assets": ["a/b.pdf"]}\n\n{"question": "What?", "answerable": false}\n')
+    assert [question.answerable for question in read_questions(file)] == [True, False]
+    for line, said in (
+        ("nonsense", "not JSON"),
+        ('{"question": "Who?"}', "exactly if it is answerable"),
+        ('{"question": " ", "assets": ["a"]}', "no words"),
+        ('{"question": "Who?", "asset": "a"}', "must be an object with `question`"),
+        ('{"question": "Who?", "assets": "a"}', "list of texts"),
+        ('{"question": "Who?", "assets": ["a"], "reviewed": 1}', "true or false"),
+        ('{"question": "Who?", "assets": ["a"], "modality": "smell"}', "modality"),
+    ):
+        file.write_text('{"question": "Who?", "assets": ["a"]}\n' + line)
+        with pytest.raises(QueryError, match=f"Line 2 of .*{said}"):
+            read_questions(file)
+    file.write_text("\n")
+    with pytest.raises(QueryError, match="holds no questions"):
+        read_questions(file)
+
+
+def test_the_shipped_questions_are_well_formed() -> None:
+    assert len(read_questions(SHIPPED)) == 67
+    assert {asset.split("/")[0] for question in shipped("anthropology/") for asset in question.assets} == {
+        "anthropology"
+    }
+
+
+def test_assets_are_whole_paths_or_their_ends() -> None:
+    question = Question("Who?", ("b/c.pdf", "/x/y.jpg"))
+    assert question.names("/a/b/c.pdf") == "b/c.pdf"
+    assert question.names("/x/y.jpg") == "/x/y.jpg"
+    assert question.names("/a/bb/c.pdf") is None
+    assert question.names("") is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (CharSpan(0, 10), CharSpan(9, 20), True),
+        (CharSpan(0, 10), CharSpan(10, 20), False),
+        (PageBox(3), PageBox(3, Box(0, 0, 1, 0.1)), True),
+        (PageBox(3), PageBox(4), False),
+        (ImageRegion(Box(0, 0, 0.2, 0.2)), ImageRegion(Box(0.5, 0.5, 0.2, 0.2)), False),
+        (TimeSpan(1, 4), FrameRegion(3.5), True),
+        (TimeSpan(1, 4), TimeSpan(5, 6), False),
+        (TimeSpan(1, 4), PageBox(1), False),
+    ],
+)
+def test_places_overlap(a, b, same: bool) -> None:
+    assert overlap(a, b) is overlap(b, a) is same
+
+
+def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> None:
+    questions = [
+        Question("Which animal hangs from a rope?", ("photo-04.jpg",), modality="image"),
+        Question("What do the Fongoli chimpanzees use to hunt bush babies?", ("catalogue.pdf",), ("#page=3",), "text"),
+        Question("How do I reset the password of my router?", answerable=False),
+    ]
+    steps = []
+    made, declined = trials(demo_base, questions, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    assert [(t.direction, len(t.judged)) for t in made] == [
+        ("question>file", 2),
+        ("question>place", 1),
+        ("question>file, reranked", 2),
+        ("question>place, reranked", 1),
+    ]
+    by_text = made[0].judged[1]
+    assert by_text.scores["hit@3"] == 1.0
+    assert all(one.path is None or one.path.is_file() for trial in made for one in trial.judged[0].ranking)
+    assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
+    assert declined[1].metrics["share"].mean == 1.0
+    assert steps[-1] == ("reranking", 3, 3)
+
+
+def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
+    with pytest.raises(QueryError, match="nothing to find"):
+        trials(demo_base, [Question("Who?", answerable=False)], "", Options(), lambda *_: None)
+
+
+def test_settings_to_compare_with() -> None:
+    assert changed_settings("siglip") == {"encoder": "siglip"}
+    assert changed_settings("EXHIBIT_ENCODER=a/b, rerank_top_n=8") == {"encoder": "a/b", "rerank_top_n": "8"}
+    for wrong in ("colour=blue", "encoder=", ""):
+        with pytest.raises(SettingsError, match="is no setting"):
+            changed_settings(wrong)
+
+
+def wrote(prompt: str) -> str:
+    """A question about whatever is shown, as a model that does its work would write it."""
+    shown = prompt.rpartition("Exhibit: ")[2]
+    question, answer = {
+        "Passage": ("What does the kestrel mainly feed on?", "voles"),
+        "Speech": ("Which bird stands in the shallow water?", "a heron"),
+        "Picture": ("Which photo shows a canoe?", "canoe"),
+    }[shown.split(",")[0]]
+    return json.dumps({"question": question, "answer": answer})
+
+
+def written(llm: ScriptedLlm, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
+    return list(generate(hits, lambda words: [KESTREL], llm, out, wanted))
+
+
+def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
+    out = tmp_path / "sets" / "q.jsonl"
+    made = written(ScriptedLlm(wrote, lambda prompt: 2.0), out)
+    assert sorted(question.modality for question in made) == ["audio", "image", "text"]
+    assert read_questions(out) == made
+    (of_speech,) = [question for question in made if question.modality == "audio"]
+    assert of_speech.assets == ("/media/walk.mp3",)
+    assert of_speech.locators == ("#t=2.000,9.000",)
+    assert not any(question.reviewed for question in made)
+
+
+def test_turns_leave_out_what_says_nothing() -> None:
+    hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(5)]
+    order = list(by_turns([*hits, HERON, CANOE, passage("Index", 99), picture("blank.jpg")]))
+    assert {hit.segment.modality for hit in order[:3]} == {"text", "audio", "image"}
+    assert len(order) == 7
+    assert order == list(by_turns([CANOE, *reversed(hits), HERON]))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "no JSON",
+        '{"question": "What does the kestrel eat?"}',
+        '{"question": "The kestrel eats voles.", "answer": "voles"}',
+        '{"question": "What does this passage say?", "answer": "voles"}',
+        '{"question": "What does the kestrel eat?", "answer": "elephants and giraffes"}',
+        '{"question": "What does the kestrel eat?", "answer": ""}',
+    ],
+)
+def test_a_bad_reply_makes_no_question(tmp_path: Path, reply: str) -> None:
+    assert written(ScriptedLlm(lambda prompt: reply, lambda prompt: 2.0), tmp_path / "q.jsonl") == []
+
+
+def test_a_question_that_its_exhibit_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    assert written(ScriptedLlm(wrote, lambda prompt: -2.0), tmp_path / "q.jsonl") == []
+
+
+@pytest.mark.parametrize("gives_logprobs", [True, False])
+def test_every_fifth_is_meant_to_have_no_answer_and_none_is_found(tmp_path: Path, gives_logprobs: bool) -> None:
+    out = tmp_path / "q.jsonl"
+    hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(9)]
+
+    def model(verdict: bool) -> ScriptedLlm:
+        def reply(prompt: str) -> str:
+            asked = '{"question": "How old do kestrels get?", "answer": "not stated"}'
+            return ("Yes" if verdict else "No") if prompt.endswith("Reply:") else asked
+
+        return ScriptedLlm(reply, lambda prompt: 1.0 if verdict else -1.0, gives_logprobs=gives_logprobs)
+
+    assert written(model(True), out, 9, hits) == []
+    (made,) = written(model(False), out, 9, hits)
+    assert (made.answerable, made.assets, made.about != "") == (False, (), True)
+
+
+def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    out = tmp_path / "q.jsonl"
+    replies = iter([True, False])
+
+    def failing(prompt: str) -> str | Exception:
+        return wrote(prompt) if next(replies) else LLMUnavailable("gone")
+
+    with pytest.raises(LLMUnavailable):
+        written(ScriptedLlm(failing, lambda prompt: 2.0), out)
+    assert len(read_questions(out)) == 1
+    assert len(written(ScriptedLlm(wrote, lambda prompt: 2.0), out)) == 2
+    assert len({question.question for question in read_questions(out)}) == 3
+    assert written(ScriptedLlm(wrote, lambda prompt: 2.0), out) == []
+
+
+def test_the_bundled_model_writes_questions_about_the_demo(demo_base, tmp_path: Path) -> None:
+    settings = Settings.load()
+    llm = Llm(settings.llm, home=settings.home, threads=settings.threads)
+    spoken = [hit for hit in demo_base.segments() if Path(hit.path).name in ("audio-guide.m4a", "curators-notes.md")]
+    made = list(generate(spoken, demo_base.search, llm, tmp_path / "q.jsonl", 1))
+    assert len(made) == 1
+    assert Path(*made[0].assets).is_file()
+    assert made[0].answer[0]
+
+
+def test_all_segments_of_a_knowledge_base_come_file_by_file(demo_base) -> None:
+    hits = list(demo_base.segments())
+    assert len(hits) == sum(demo_base.status().segments.values())
+    assert len({hit.path for hit in hits}) == 12
+    assert [hit.path for hit in hits] == sorted(hit.path for hit in hits)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A folder with a knowledge base, questions to it, and data for a set."""
+    desk = tmp_path_factory.mktemp("desk")
+    (desk / "media").mkdir()
+    (desk / "media" / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
+    (desk / "media" / "bread.md").write_text("# Bread\n\nKnead the dough, and let it rise for an hour.\n")
+    ingest = [sys.executable, "-m", "rag.cli", "ingest", "media"]
+    subprocess.run(ingest, cwd=desk, capture_output=True, check=True)
+    (desk / "q.jsonl").write_text(
+        '{"question": "What does the lamp burn?", "assets": ["media/lamp.md"], "modality": "text", "reviewed": false}\n'
+        '{"question": "How long does the dough rise?", "assets": ["bread.md"], "modality": "text"}\n'
+    )
+    images = desk / "data" / "flickr_dev" / "images"
+    images.mkdir(parents=True)
+    for name in ("red", "green"):
+        Image.new("RGB", (40, 40), name).save(images / f"{name}.jpg")
+    (images.parent / "captions.csv").write_text("image,caption\nred.jpg,a red wall\ngreen.jpg,a green lawn\n")
+    return desk
+
+
+def test_the_command_measures_encoders(desk: Path) -> None:
+    done = exhibit("flickr_dev", "--json", "--html", "page.html", "--k", "1,2", cwd=desk, EXHIBIT_DATA="data")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {row["direction"] for row in result["rows"]} == {"text>image", "image>text"}
+    assert result["rows"][0]["metrics"]["recall@2"]["mean"] == 1.0
+    assert "<h1><bdi>flickr_dev</bdi></h1>" in (desk / "page.html").read_text("utf-8")
+    told = exhibit("flickr_dev", "--against", "threads=1", cwd=desk, EXHIBIT_DATA="data", COLUMNS="160")
+    assert told.returncode == 0, told.stderr
+    assert "text>image" in told.stdout
+    assert "1.0000" in told.stdout  # the same encoder under two names does not differ
+
+
+def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
+    done = exhibit("q.jsonl", "--kb", ".exhibit", "--json", cwd=desk, EXHIBIT_RERANK_TOP_N="0")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [(row["direction"], row["metrics"]["hit@1"]["mean"]) for row in result["rows"]] == [("question>file", 1.0)]
+    assert result["notes"] == ["1 of 2 questions have not been reviewed by a person."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "Name a SET"),
+        (["flickr_dev", "--k", "5,1"], 2, "growing"),
+        (["flickr"], 1, "no set `flickr`"),
+        (["openstax"], 1, "EXHIBIT_DATA"),
+        (["q.jsonl"], 1, "--kb"),
+        (["missing.jsonl", "--kb", ".exhibit"], 1, "no set of questions"),
+        (["openstax", "--kb", ".exhibit"], 1, "without --kb"),
+        (["--generate", "nowhere"], 1, "exhibit ingest"),
+        (["flickr_dev", "--against", "encoder=nope"], 1, "nope"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_line(desk: Path, arguments: list[str], code: int, said: str) -> None:
+    done = exhibit(*arguments, cwd=desk, EXHIBIT_DATA="data")
+    assert done.returncode == code, done.stderr
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_the_command_lists_the_sets(desk: Path) -> None:
+    rows = json.loads(exhibit("--list", "--json", cwd=desk, EXHIBIT_DATA="data").stdout)
+    states = {row["name"]: row["state"] for row in rows}
+    assert states["flickr_dev"] == "ready"
+    assert states["esc10"] == "missing"
+    assert "flickr_dev" in exhibit("--list", cwd=desk).stdout
