@@ -35,7 +35,9 @@ _MAX_CHARS = 4096
 # A processor that scales the short side and cuts out the middle would first make a picture of 3000 by 2 one of
 # 336,000 by 224. The middle of this shape is all that it can keep, with room for the resampling filter.
 _WIDEST = 8
-_LOWER_CASE = frozenset({"siglip", "siglip2"})  # trained on lower case, padded to full length
+# Trained on lower case, padded on the right to full length, with attention to the padding too (big_vision; open_clip
+# issue 984). Some tokenizers on the hub say otherwise.
+_SIGLIP = frozenset({"siglip", "siglip2"})
 # These count positions from the padding token's number on.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "clap_text_model", "altclip_text_model", "camembert"})
 
@@ -55,7 +57,9 @@ class Words:
     def __init__(self, model: TorchModel, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         config = model.model.config
-        self.lower_case = config.model_type in _LOWER_CASE
+        self.lower_case = config.model_type in _SIGLIP
+        if self.lower_case:
+            tokenizer.padding_side, tokenizer.model_input_names = "right", ["input_ids"]
         self.max_tokens = max_tokens(tokenizer, getattr(config, "text_config", config))
 
     def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
