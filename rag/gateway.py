@@ -38,6 +38,7 @@ def litellm() -> Any:
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    litellm.DEFAULT_MAX_RETRIES = 0  # ours count; where 0 is asked for, embeddings take this
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried
-from rag.encoders.hub import Words, flat, revised
+from rag.encoders.hub import TOKENIZER, Words, flat, revised
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
 
-NEEDS = ("config.json", "preprocessor_config.json|processor_config.json")
+NEEDS = ("config.json", "preprocessor_config.json|processor_config.json", TOKENIZER)
 # Raise when this module makes other vectors of the same files.
 _VERSION = 1
 # A rest shorter than this part of a window is left out: repeated to fill ten seconds, a click would weigh as much as

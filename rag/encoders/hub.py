@@ -25,7 +25,13 @@ from rag.models import Checkpoint
 from rag.models.hub import OPEN_CLIP
 from rag.types import Scalar
 
-NEEDS = ("config.json|open_clip_config.json", "preprocessor_config.json|processor_config.json|open_clip_config.json")
+# Files without which a copy in the hub's cache counts as incomplete.
+TOKENIZER = "tokenizer.json|vocab.json|vocab.txt|*.model"
+NEEDS = (
+    "config.json|open_clip_config.json",
+    "preprocessor_config.json|processor_config.json|open_clip_config.json",
+    TOKENIZER,
+)
 # Raise when this module makes other vectors of the same files.
 _VERSION = 1
 _SETTING = "EXHIBIT_ENCODER"

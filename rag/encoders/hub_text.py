@@ -1,7 +1,8 @@
 """Any text encoder in the layout of sentence-transformers, or a plain one of the transformers library.
 
 What its ``modules.json`` says is done: a transformer, then the pooling that ``1_Pooling/config.json`` names, at unit
-length. Without that file it is the mean over the tokens. Prompts are those of its card; E5 wants its two in any case.
+length. Without that file it is the mean over the tokens, and the hub is asked at each start whether there is none.
+Prompts are those of its card; E5 wants its two in any case.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 
 from rag.encoders import matryoshka
 from rag.encoders.base import ModelCard, Vectors, normalised, queried, worded
-from rag.encoders.hub import max_tokens, revised
+from rag.encoders.hub import TOKENIZER, max_tokens, revised
 from rag.encoders.text import BATCH_TOKENS, batches
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
 
-NEEDS = ("config.json", "tokenizer.json|vocab.txt|vocab.json|*.model", "modules.json")
+NEEDS = ("config.json", TOKENIZER, "modules.json")
 # Raise when this module makes other vectors of the same files.
 _VERSION = 1
 _SETTING = "EXHIBIT_TEXT_ENCODER"

@@ -225,10 +225,14 @@ def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     if (built.space, built.dimensions, built.revision) == (given.space, given.dimensions, given.revision):
         return
     setting = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER"}[name]
+    if built.name == given.name:
+        remedy = f"Open it with the files or the version of Exhibit that `{built.name}` had then"
+    else:
+        remedy = f"Open it with {setting}={built.name} and the version of Exhibit that built it"
     raise EncoderMismatch(
         f"{place} was built with `{built.name}` ({built.dimensions}-d, revision {built.revision}) for its {name} "
-        f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. Open it with "
-        f"{setting}={built.name} and the version of Exhibit that built it, or ingest into a new knowledge base."
+        f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. {remedy}, or "
+        "ingest into a new knowledge base."
     )
 
 

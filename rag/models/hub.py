@@ -174,14 +174,17 @@ def asking(place: str, missing: str, remedy: str) -> Iterator[None]:
 def _cached(name: str) -> Checkpoint | None:
     """The newest copy in the hub's cache, or None where there is none or its weights are incomplete."""
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
+    paths = [try_to_load_from_cache(name, config) for config in ("config.json", "open_clip_config.json")]
+    folder = next((Path(path).parent for path in paths if isinstance(path, str)), None)
+    if folder is None:
+        return None
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
         listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         found = Checkpoint(name, folder, used(name, listed))
-    except (OSError, ModelError):
+    except ModelError:
         return None
     shards = set(found.json(SHARDED).get("weight_map", {}).values())
     return found if shards <= set(found.files) else None
