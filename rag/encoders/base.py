@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from rag.errors import ModelError, QueryError
+from rag.errors import EncoderMismatch, ModelError, QueryError
 from rag.types import Scalar
 
 Vectors = NDArray[np.float32]
@@ -124,6 +124,32 @@ def normalised(matrix: NDArray[np.floating]) -> Vectors:
         raise ModelError(f"The encoder gave a zero or non-finite vector for item {bad[0] + 1} of {len(rows)}.")
     unit: Vectors = (rows / lengths).astype(np.float32)
     return unit
+
+
+def cross_modal_similarity(a: Vectors, b: Vectors, *, cards: tuple[ModelCard, ModelCard]) -> Vectors:
+    """Cosines (n, m) of vectors (n, dimensions) and (m, dimensions), as of words and pictures in one space.
+
+    Args:
+        a: unit vectors.
+        b: unit vectors.
+        cards: cards of the encoders that made `a` and `b`.
+
+    Raises:
+        EncoderMismatch: the encoders work in different spaces, where a cosine means nothing.
+        ModelError: a vector is not finite, not of unit length or of the wrong length.
+    """
+    first, second = cards
+    if (first.space, first.dimensions) != (second.space, second.dimensions):
+        raise EncoderMismatch(
+            f"`{first.name}` works in the space {first.space} ({first.dimensions}-d) and `{second.name}` in "
+            f"{second.space} ({second.dimensions}-d): their vectors cannot be compared. Embed both with one encoder."
+        )
+    for vectors, card in ((a, first), (b, second)):
+        lengths = np.linalg.norm(vectors, axis=-1)
+        if vectors.ndim != 2 or vectors.shape[1] != card.dimensions or not np.allclose(lengths, 1.0, atol=1e-3):
+            raise ModelError(f"These are no unit vectors of `{card.name}`: their shape is {vectors.shape}.")
+    cosines: Vectors = np.clip(a @ b.T, -1.0, 1.0)
+    return cosines
 
 
 def queried(text: str) -> str:

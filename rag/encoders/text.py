@@ -18,7 +18,7 @@ MAX_TOKENS = 256
 # More characters than 256 tokens of any prose; bounds the tokenizer's work on a huge text.
 _MAX_CHARS = 16_384
 # Tokens of a batch, padding included: 32 short texts at once are twice as fast as one by one, 8 long ones are slower.
-_BATCH_TOKENS = 512
+BATCH_TOKENS = 512
 
 
 class MiniLM:
@@ -62,7 +62,7 @@ class MiniLM:
         """
         tokens = [self._tokens(text) for text in worded(texts)]
         vectors = np.zeros((len(tokens), self.card.dimensions), np.float32)
-        for batch in _batches([len(ids) for ids in tokens]):
+        for batch in batches([len(ids) for ids in tokens], BATCH_TOKENS):
             vectors[batch] = self._pooled([tokens[i] for i in batch])
         return normalised(vectors)
 
@@ -83,11 +83,11 @@ class MiniLM:
         return pooled
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Indices of texts of about the same length, each batch within the token budget."""
+def batches(lengths: list[int], most: int) -> Iterator[list[int]]:
+    """Indices of texts of about the same length, each batch of at most so many tokens."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > _BATCH_TOKENS:
+        if batch and lengths[index] * (len(batch) + 1) > most:
             yield batch
             batch = []
         batch.append(index)

@@ -208,10 +208,15 @@ def compare(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: 
 def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     if (built.space, built.dimensions, built.revision) == (given.space, given.dimensions, given.revision):
         return
+    setting = _SETTINGS[name]
+    if built.name == given.name:
+        remedy = f"Open it with the files that {setting}={built.name} stood for then, and that version of Exhibit"
+    else:
+        remedy = f"Open it with {setting}={built.name} and the version of Exhibit that built it"
     raise EncoderMismatch(
         f"{place} was built with `{built.name}` ({built.dimensions}-d, revision {built.revision}) for its {name} "
-        f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. Open it with "
-        f"{_SETTINGS[name]}={built.name} and the version of Exhibit that built it, or ingest into a new knowledge base."
+        f"vectors; `{given.name}` ({given.dimensions}-d, revision {given.revision}) cannot read them. {remedy}, or "
+        "ingest into a new knowledge base."
     )
 
 

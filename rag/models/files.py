@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from rag.errors import ModelError
 from rag.models.cards import MODELS, BundledModel, ModelFile, Part, Role, model
+from rag.models.hub import asking
 
 State = Literal["ready", "packaged", "missing"]
 Progress = Callable[[int, int], None]
@@ -231,22 +232,14 @@ def _installed_or_downloaded(card: BundledModel, file: ModelFile, scratch: Path)
 
 
 def _downloaded(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path]:
-    """The only place where errors of huggingface_hub are mapped."""
     missing = f"`{file.name}` of {card.name} is not available"
     if file.hub is None:
         raise ModelError(f"{missing}: it is on no hub. {_remedy(card)}")
-    try:
-        from httpx import HTTPError
-        from huggingface_hub import hf_hub_download, is_offline_mode
-    except ImportError as error:
-        raise ModelError(f"{missing}: huggingface_hub is not installed. {_remedy(card)}") from error
-    if is_offline_mode():
-        raise ModelError(f"{missing}, and HF_HUB_OFFLINE forbids asking {file.hub}. {_remedy(card)}")
-    _require_space(card, scratch, 2 * file.size)
-    try:
+    with asking(str(file.hub), missing, _remedy(card)):
+        from huggingface_hub import hf_hub_download
+
+        _require_space(card, scratch, 2 * file.size)
         return [Path(hf_hub_download(file.hub.repo, file.hub.path, revision=file.hub.revision, local_dir=scratch))]
-    except (OSError, HTTPError) as error:
-        raise ModelError(f"{missing}: {file.hub} gave {type(error).__name__}. {_remedy(card)}") from error
 
 
 def _remedy(card: BundledModel) -> str:

