@@ -47,4 +47,4 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
         raise SettingsError(f"There is no image encoder `{name}`; EXHIBIT_ENCODER can be lite.")
     from rag.encoders.lite import LiteEncoder
 
-    return LiteEncoder(ensure("efficientnet-lite2", home), text, threads)
+    return LiteEncoder(ensure("lite", home), text, threads)

@@ -178,19 +178,25 @@ MODELS: tuple[BundledModel, ...] = (
         details={"dimensions": 384, "max_tokens": 256},
     ),
     BundledModel(
-        name="efficientnet-lite2",
+        name="lite",
         role="image",
         files=(
             _file(
-                "efficientnet_lite2.onnx",
-                12_144_842,
-                "618d908dae25e2d75f738cefc23dbcb16d4ea4b15a68a4781beb123a7d49a56a",
-                ("exhibit-rag", "rag/encoders/data/efficientnet_lite2.onnx"),
+                "lite.onnx",
+                29_096,
+                "8d4b5652cd5d269c9c0a5aac8b1d7a4818eef9701181f566d3602e7a46035ebb",
+                ("exhibit-rag", "rag/encoders/data/lite.onnx"),
+            ),
+            _file(
+                "lite.safetensors",
+                16_323_480,
+                "34f820854de307f503e95aaedbc495a1793a463c0879c4807aed7e8a2722f3f9",
+                ("exhibit-rag", "rag/encoders/data/lite.safetensors"),
             ),
         ),
         licence="Apache-2.0",
-        credit="Google; converted to PyTorch by ML Illustrated",
-        details={"dimensions": 1280, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
+        credit="EfficientNet-Lite2 by Google, converted to PyTorch by ML Illustrated; trained further by Exhibit",
+        details={"dimensions": 384, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
     ),
 )
 
