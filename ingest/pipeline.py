@@ -251,9 +251,9 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
     if worded:
         words = [segments[n].searchable_text for n in worded]
         vectors = stores.text.embed_text(words)
-        same_space = stores.text.card.space == stores.dual.card.space
+        lifted = stores.dual.of_text(vectors)
         for n, vector, other in zip(
-            worded, vectors, vectors if same_space else stores.dual.embed_text(words), strict=True
+            worded, vectors, stores.dual.embed_text(words) if lifted is None else lifted, strict=True
         ):
             text[n] = vector
             joint[n] = other if joint[n] is None else joint[n]

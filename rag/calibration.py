@@ -10,10 +10,12 @@ has grown or shrunk by half.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
+from string import ascii_lowercase
 
 from PIL import Image
 
@@ -46,11 +48,13 @@ class Calibrations:
         encoders: the encoders that they were measured with, as their cards' revisions.
         segments: size of the collection then.
         lanes: calibration by lane.
+        least_believed: the best score that a search for nonsense got; what scores less is not worth more.
     """
 
     encoders: tuple[str, ...] = ()
     segments: int = 0
     lanes: Mapping[str, Calibration] | None = None
+    least_believed: float = 0.0
 
     def fit(self, encoders: tuple[str, ...], segments: int) -> bool:
         """Whether they still hold for a collection of this size."""
@@ -68,9 +72,18 @@ class Calibrations:
         try:
             kept = json.loads(text)
             lanes = {name: Calibration(**held) for name, held in kept["lanes"].items()}
-            return cls(tuple(kept["encoders"]), kept["segments"], lanes)
+            return cls(tuple(kept["encoders"]), kept["segments"], lanes, float(kept["least_believed"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
+
+
+def nonsense() -> tuple[str, ...]:
+    """Random words, and the same questions with the letters of each word shuffled."""
+    rng = random.Random(0)
+    words = [[len(word) for word in question.split()] for question in UNRELATED_QUESTIONS]
+    drawn = (" ".join("".join(rng.choices(ascii_lowercase, k=length)) for length in lengths) for lengths in words)
+    shuffled = (" ".join("".join(rng.sample(word, len(word))) for word in q.split()) for q in UNRELATED_QUESTIONS)
+    return (*drawn, *shuffled)
 
 
 @cache

@@ -103,10 +103,12 @@ def exhibits(answer: Answer) -> None:
         err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
-def hits(found: Sequence[Hit], *, explain: bool = False) -> None:
-    """Print hits, best first; with `explain` why each is where it is."""
+def hits(found: Sequence[Hit], *, least_believed: float = 0.0, explain: bool = False) -> None:
+    """Print hits, best first, and say so where even the first scores no more than nonsense; `explain` tells why."""
     if not found:
         out.print("Nothing found.")
+    elif found[0].score <= least_believed:
+        out.print("[yellow]Nothing here fits well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
         lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"

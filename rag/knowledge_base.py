@@ -188,6 +188,11 @@ class KnowledgeBase:
         found = self._find(asked, _filter(modality, where), depth, said)[0]
         return apportioned(found, lambda hit: hit.segment.modality, quotas, most)
 
+    @property
+    def least_believed(self) -> float:
+        """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
+        return self._retriever.calibrate().least_believed
+
     def ask(
         self,
         question: Asked,

@@ -23,13 +23,13 @@ Frames and speech of films become moments (`rag.moments`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-from rag.calibration import UNRELATED_QUESTIONS, Calibrations, unrelated_pictures
+from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
@@ -43,6 +43,7 @@ from rag.where import names
 from rag.why import Lane
 
 _DEPTH = 50  # candidates of each lane
+_NONSENSE_DEPTH = 3
 _UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
@@ -121,6 +122,7 @@ class Retriever:
         dual: the encoder of its vectors ``joint``.
         audio: the encoder of its vectors ``sound``; None where sounds are not heard.
         kept: the file that keeps its calibrations; without one they are measured in each process.
+        without: lanes that are not asked, to see what each is worth.
     """
 
     def __init__(
@@ -131,8 +133,10 @@ class Retriever:
         audio: AudioEncoder | None = None,
         *,
         kept: Path | None = None,
+        without: Collection[str] = (),
     ) -> None:
         self._index, self._text, self._dual, self._audio, self._kept = index, text, dual, audio, kept
+        self._without = frozenset(without)
         self._calibrated = Calibrations()
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
@@ -149,7 +153,7 @@ class Retriever:
         if not plan:
             raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
         found = self._found(plan)
-        hits = self._ranked(plan, found)
+        hits = self._ranked(plan, found, self.calibrate().lanes or {})
         if "kind" not in names(admitted.where):
             hits = moments(hits)
         order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
@@ -188,8 +192,8 @@ class Retriever:
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
             meant = self._text.embed_query(part.words)
-            same_space = self._text.card.space == self._dual.card.space
-            looks = meant if same_space else self._dual.embed_query(part.words)
+            lifted = self._dual.of_text(meant[None], asked=True)
+            looks = self._dual.embed_query(part.words) if lifted is None else lifted[0]
             asked |= {"text": [meant], "bm25": [part.words], "image": [looks], "video": [looks]}
             if self._audio:
                 asked["sound"] = [self._audio.embed_query(part.words)]
@@ -198,16 +202,15 @@ class Retriever:
             asked |= {"like image": seen, "like video": seen, "like text": seen}
         if part.sounds and self._audio:
             asked["like sound"] = list(self._audio.embed_audio(part.sounds))
-        return asked
+        return {lane: what for lane, what in asked.items() if lane not in self._without}
 
     def _found(self, plan: _Plan) -> dict[str, Found]:
         """What each lane found, all in one request."""
         answers = iter(self._index.search([query for asked in plan.values() for query in asked.queries]))
         return {name: best_of([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
 
-    def _ranked(self, plan: _Plan, found: Mapping[str, Found]) -> list[Hit]:
+    def _ranked(self, plan: _Plan, found: Mapping[str, Found], calibrations: Mapping[str, Calibration]) -> list[Hit]:
         """All that was found, best first, without spoken words."""
-        calibrations = self.calibrate()
         segments = {segment_id(segment): segment for ranking in found.values() for segment, _ in ranking}
         rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
 
@@ -233,10 +236,10 @@ class Retriever:
                 found = moment(parts) if hit.parts else parts[0]
                 yield replace(found, matched=bm25.matched(words, found.segment.searchable_text))
 
-    def calibrate(self) -> Mapping[str, Calibration]:
-        """For each lane, what it gives to queries that the collection does not answer.
+    def calibrate(self) -> Calibrations:
+        """What lanes and search give to queries that the collection does not answer.
 
-        They are read from where they are kept, and measured where those do not fit the collection any more.
+        It is read from where it is kept, and measured where that does not fit the collection any more.
         """
         count = self._index.count()
         cards = [encoder.card for encoder in (self._text, self._dual, self._audio) if encoder]
@@ -244,10 +247,11 @@ class Retriever:
         if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, count):
-            self._calibrated = Calibrations(encoders, count, self._measured())
+            lanes = self._measured()
+            self._calibrated = Calibrations(encoders, count, lanes, self._least_believed(lanes))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
-        return self._calibrated.lanes or {}
+        return self._calibrated
 
     def _measured(self) -> dict[str, Calibration]:
         best: dict[str, list[float]] = {}
@@ -256,6 +260,15 @@ class Retriever:
             for name, found in zip(lanes, self._index.search(list(lanes.values())), strict=True):
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in best.items()}
+
+    def _least_believed(self, lanes: Mapping[str, Calibration]) -> float:
+        """The best score that nonsense gets."""
+        best = 0.0
+        for words in nonsense():
+            plan = self._plan(Query(words), _NONSENSE_DEPTH, Filter())
+            hits = self._ranked(plan, self._found(plan), lanes)
+            best = max(best, hits[0].score if hits else 0.0)
+        return best
 
 
 def _add(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import pytrec_eval
 
+from rag.encoders.training.splits import held_out
 from rag.evaluation.metrics import bootstrap, first_rank, hit, intervals, ndcg, permutation_test, recall, scores
-from rag.evaluation.splits import held_out
 
 KS = (1, 3, 5, 10, 100)
 THEIRS = {

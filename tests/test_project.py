@@ -19,7 +19,7 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
 )
 # Run by hand, with packages of their own.
-SCRIPTS = {"rag.encoders.convert_efficientnet", "rag.encoders.convert_yamnet", "rag.demo.make_collection"}
+SCRIPTS = ("rag.encoders.training", "rag.demo.make_collection")  # run by hand, with packages of their own
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_tools_find_nothing(command):
 def test_every_module_imports_alone():
     code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)"
     for name in MODULES:
-        if name not in SCRIPTS and name != "rag.llamaindex":
+        if not name.startswith(SCRIPTS) and name != "rag.llamaindex":
             done = subprocess.run(
                 [sys.executable, "-c", code, name], cwd=ROOT, capture_output=True, text=True, check=False
             )

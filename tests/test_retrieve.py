@@ -214,15 +214,16 @@ def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
             ("high.wav", "sound"),
             ("words", "text", "bm25"),
         }
-        hits = retriever.retrieve(Query(sound=tone(1, 3000)), top_k=9)
+        hits = retriever.retrieve(Query(parts=(Part(sounds=(tone(1, 3000),)),)), top_k=9)
         assert [(hit.segment.title, *lanes(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
-        hits = retriever.retrieve(Query("low", sound=tone(1, 3000)), top_k=9, admitted=Filter(where={"kind": "sound"}))
+        both = Query(parts=(Part("low"), Part(sounds=(tone(1, 3000),))))
+        hits = retriever.retrieve(both, top_k=9, admitted=Filter(where={"kind": "sound"}))
         assert set(titles(hits)) == {"low.wav", "high.wav"}
 
 
 def test_a_sound_cannot_be_asked_where_none_is_heard(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER is off"):
-        retriever.retrieve(Query(sound=tone(1)), top_k=1)
+        retriever.retrieve(Query(parts=(Part(sounds=(tone(1),)),)), top_k=1)
 
 
 def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever) -> None:

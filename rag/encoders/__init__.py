@@ -77,7 +77,7 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
     if name == "lite":
         from rag.encoders.lite import LiteEncoder
 
-        return LiteEncoder(ensure("efficientnet-lite2", home), text, threads)
+        return LiteEncoder(ensure("lite", home), text, threads)
     from rag.encoders import matryoshka
 
     setting = "EXHIBIT_ENCODER"

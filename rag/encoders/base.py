@@ -89,6 +89,13 @@ class DualEncoder(TextEncoder, Protocol):
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Vectors (n, dimensions) of pictures, in their order."""
 
+    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+        """Vectors (n, dimensions) from those of the text encoder, so that words are encoded once.
+
+        What `embed_text` gives for passages, or where `asked` what `embed_query` gives; None where the text encoder
+        has nothing to do with this one.
+        """
+
 
 class AudioEncoder(Protocol):
     """Sounds to vectors, and words to the same space: for what is heard and is no speech."""

@@ -105,6 +105,9 @@ class CloudTextEncoder:
 class CloudEncoder(CloudTextEncoder):
     """An image-text encoder behind an API; pictures are sent as JPEG of at most 1024 pixels a side, one by one."""
 
+    def of_text(self, vectors: Vectors, *, asked: bool = False) -> None:
+        """None: it has words of its own."""
+
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Vectors (n, dimensions) of pictures of any mode and size, in their order."""
         # Cohere and Vertex take one picture in a request.

@@ -131,6 +131,9 @@ class HubEncoder:
         """
         return self._cut(self._words.features(worded(texts)))
 
+    def of_text(self, vectors: Vectors, *, asked: bool = False) -> None:
+        """None: it has words of its own."""
+
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Vectors (n, dimensions) of pictures of any mode and size, in their order."""
         batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]

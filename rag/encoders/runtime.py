@@ -15,12 +15,13 @@ from rag.errors import ModelError
 class OnnxModel:
     """An ONNX model, loaded once; safe to use from several threads."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, *, weights: Path | None = None) -> None:
         """Load the model.
 
         Args:
             path: the file.
             threads: cores that one run may use.
+            weights: the safetensors file with the weights of a model that has none inside.
 
         Raises:
             ModelError: the file is missing or is no model that onnxruntime can run.
@@ -35,6 +36,7 @@ class OnnxModel:
         options.log_severity_level = 3
         self._path = path
         with self._mapped_errors():
+            self._weights = _given(options, weights) if weights else {}  # the session reads them where they are
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -50,9 +52,12 @@ class OnnxModel:
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
+        from safetensors import SafetensorError
 
-        # The classes have no common base but Exception; ValueError is for inputs that the model does not have.
+        # They have no common base but Exception; ValueError is for inputs that the model does not have.
         known = (
+            SafetensorError,
+            FileNotFoundError,
             state.Fail,
             state.InvalidArgument,
             state.InvalidGraph,
@@ -67,3 +72,13 @@ class OnnxModel:
         except known as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{self._path.name} could not be run: {reason} Remove {self._path.parent}.") from error
+
+
+def _given(options: Any, weights: Path) -> dict[str, NDArray[Any]]:
+    """The weights of a file, put in the place of those that a graph says lie outside of it."""
+    from onnxruntime import OrtValue
+    from safetensors.numpy import load_file
+
+    found: dict[str, NDArray[Any]] = load_file(weights)
+    options.add_external_initializers(list(found), [OrtValue.ortvalue_from_numpy(values) for values in found.values()])
+    return found

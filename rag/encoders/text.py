@@ -1,7 +1,13 @@
-"""MiniLM: sentences and passages to 384-d vectors, on onnxruntime and tokenizers alone."""
+"""MiniLM: sentences and passages to 384-d vectors, on onnxruntime and tokenizers alone.
+
+From each vector most of the mean vector is taken: all English prose has some direction in common, which says nothing.
+Among 989 pairs of a figure's alt text and caption that brings 77.5 instead of 75.3 % under the ten nearest, and the
+image encoder, which is trained towards these vectors, gains more (`rag/encoders/training/README.md`).
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,13 +25,20 @@ MAX_TOKENS = 256
 _MAX_CHARS = 16_384
 # Tokens of a batch, padding included: 32 short texts at once are twice as fast as one by one, 8 long ones are slower.
 BATCH_TOKENS = 512
+CENTRING = 0.7  # share of the mean that is taken; the mean is over 17,000 alt texts and captions of textbooks
+_MEAN = Path(__file__).parent / "data" / "minilm_mean.npy"
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2, int8: mean of the token vectors under the attention mask, at unit length."""
+    """all-MiniLM-L6-v2, int8: mean of the token vectors under the attention mask, centred, at unit length."""
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
-        """Load it from the folder that `rag.models.ensure("minilm", ...)` gives.
+    def __init__(self, folder: Path, threads: int = 1, *, centring: float = CENTRING) -> None:
+        """Load it.
+
+        Args:
+            folder: what `rag.models.ensure("minilm", ...)` gives.
+            threads: cores that it may use.
+            centring: share of the mean vector that is taken from each; 0 gives the model's own vectors.
 
         Raises:
             ModelError: a file is missing or damaged.
@@ -37,10 +50,11 @@ class MiniLM:
             name=bundled.name,
             space="minilm",
             dimensions=384,
-            revision=bundled.revision[:12],
+            revision=hashlib.sha256(f"{bundled.revision} {centring}".encode() + _MEAN.read_bytes()).hexdigest()[:12],
             licence=bundled.licence,
-            preprocessing={"max_tokens": MAX_TOKENS, "pooling": "mean"},
+            preprocessing={"max_tokens": MAX_TOKENS, "pooling": "mean", "centring": centring},
         )
+        self._common = np.float32(centring) * np.load(_MEAN)
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise ModelError(f"{path} is missing; remove {folder} to have it made again.")
@@ -64,7 +78,7 @@ class MiniLM:
         vectors = np.zeros((len(tokens), self.card.dimensions), np.float32)
         for batch in batches([len(ids) for ids in tokens], BATCH_TOKENS):
             vectors[batch] = self._pooled([tokens[i] for i in batch])
-        return normalised(vectors)
+        return normalised(normalised(vectors) - self._common)
 
     def _tokens(self, text: str) -> list[int]:
         # Lone surrogates, as in names of files that are not UTF-8, are no text to the tokenizer.

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.config import Settings
+from rag.encoders.training.splits import held_out
 from rag.errors import QueryError
 from rag.evaluation.questions import Question, shipped
-from rag.evaluation.splits import held_out
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 
 

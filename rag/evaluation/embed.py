@@ -13,9 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import rag.encoders
 from rag.config import Settings
-from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
+from rag.encoders import DualEncoder, TextEncoder, load_audio_encoder, load_dual_encoder, load_text_encoder
 from rag.encoders.base import AudioEncoder, ModelCard, Vectors
 from rag.errors import SettingsError
 from rag.evaluation.perturb import Variant
@@ -74,7 +73,7 @@ def load_encoders(settings: Settings, spaces: frozenset[Space]) -> Encoders:
     """
     text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
     dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, text)
-    audio = _audio_encoder(settings) if "audio" in spaces else None
+    audio = _audio_encoder(settings, text) if "audio" in spaces else None
     return Encoders(text, dual, audio, _ear(settings), f"{settings.transcriber} {settings.language or ''}")
 
 
@@ -194,10 +193,9 @@ def _ear(settings: Settings) -> Hear:
     return hear
 
 
-def _audio_encoder(settings: Settings) -> AudioEncoder:
-    """The encoder of sounds; raises SettingsError where this version has none."""
-    load = getattr(rag.encoders, "load_audio_encoder", None)
-    if load is None:
-        raise SettingsError("This version of Exhibit has no encoder of sounds, so sets of sounds cannot be measured.")
-    encoder: AudioEncoder = load(getattr(settings, "audio_encoder", "lite"), settings.home, settings.threads)
+def _audio_encoder(settings: Settings, text: TextEncoder) -> AudioEncoder:
+    """The encoder of sounds; raises SettingsError where they are left unheard."""
+    encoder = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, text)
+    if encoder is None:
+        raise SettingsError("EXHIBIT_AUDIO_ENCODER is off, so sets of sounds cannot be measured.")
     return encoder

@@ -178,19 +178,31 @@ MODELS: tuple[BundledModel, ...] = (
         details={"dimensions": 384, "max_tokens": 256},
     ),
     BundledModel(
-        name="efficientnet-lite2",
+        name="lite",
         role="image",
         files=(
             _file(
-                "efficientnet_lite2.onnx",
-                12_144_842,
-                "618d908dae25e2d75f738cefc23dbcb16d4ea4b15a68a4781beb123a7d49a56a",
-                ("exhibit-rag", "rag/encoders/data/efficientnet_lite2.onnx"),
+                "lite.onnx",
+                31_482,
+                "987c49df1e7536d30d4fea8dbfa0793a78785d0c6dc8136c05331184b07ee18d",
+                ("exhibit-rag", "rag/encoders/data/lite.onnx"),
+            ),
+            _file(
+                "lite.safetensors",
+                20_598_904,
+                "55d82e2ffa06402cdb7e58b21bceed1429118f6a7ae07ce770e82104f6ae5374",
+                ("exhibit-rag", "rag/encoders/data/lite.safetensors"),
+            ),
+            _file(
+                "photos.npy",
+                614_528,
+                "8b1b42a08f8322cd471522e7d9689218217255e48083a52541edd62e80ee9196",
+                ("exhibit-rag", "rag/encoders/data/photos.npy"),
             ),
         ),
         licence="Apache-2.0",
-        credit="Google; converted to PyTorch by ML Illustrated",
-        details={"dimensions": 1280, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
+        credit="EfficientNet-Lite2 by Google, converted to PyTorch by ML Illustrated; trained further by Exhibit",
+        details={"dimensions": 384, "classes": 1000, "size_px": 260, "mean": 127, "deviation": 128},
     ),
     BundledModel(
         name="yamnet",

