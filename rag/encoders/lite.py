@@ -6,7 +6,8 @@ and what came of it. It is of that class, not of CLIP's.
 
 In such a space some passages are near to every picture (hubs, Radovanovic et al. 2010). What a passage has in common
 with photos of all sorts is taken from its cosines (three quarters of the correction of Conneau et al. 2018), by two
-dimensions more: a picture has a constant in the first, where a passage has what is to be taken; its second makes up its length.
+dimensions more: a picture has a constant in the first, where a passage has what is to be taken; its second makes up
+its length.
 A question has neither, so nothing changes for pictures that are sought by words.
 """
 
@@ -31,8 +32,8 @@ DATA = Path(__file__).parent / "data"
 SIZE_PX = 260
 # The Lite models were trained on (value - 127) / 128, not on ImageNet's mean and deviation.
 _MEAN, _DEVIATION = 127.0, 128.0
-# What is taken of a passage's mean cosine with its ten nearest photos. On validation photos, recall at 10 of their texts
-# is 68.6 % with nothing taken, 75.1, 75.7 and 72.3 % with a half, three quarters and all.
+# What is taken of a passage's mean cosine with its ten nearest photos. On validation photos, recall at 10 of their
+# texts is 68.6 % with nothing taken, 75.1, 75.7 and 72.3 % with a half, three quarters and all.
 _TAKEN, _NEIGHBOURS = 0.75, 10
 _CONSTANT, _MOST_TAKEN = 0.5, 1.0
 _LENGTH = (1 + _MOST_TAKEN**2) ** 0.5
