@@ -8,7 +8,6 @@ thinks little, is dropped.
 from __future__ import annotations
 
 import io
-import os
 import re
 import wave
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
+from rag.gateway import litellm
 from rag.types import Word
 
 if TYPE_CHECKING:
@@ -264,13 +264,10 @@ class ApiTranscriber:
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
 
     def _ask(self, samples: NDArray[np.float32]) -> Any:
-        # Else litellm fetches a price list while it is imported.
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-        import litellm
         import openai
 
         try:
-            return litellm.transcription(
+            return litellm().transcription(
                 model=self._name,
                 file=("speech.wav", _wav(samples), "audio/wav"),
                 language=self._settings.language,

@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
-import litellm
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from ingest.speech import (
     _Run,
     load_transcriber,
 )
+from rag import gateway
 from rag.config import Settings
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
 from rag.types import Word
@@ -58,6 +58,7 @@ def jfk() -> NDArray[np.float32]:
 def service() -> Iterator[list[Handler]]:
     """A transcription service in this process: the last handler of the list answers litellm's requests."""
     handlers: list[Handler] = [hears_jfk]
+    litellm = gateway.litellm()
     litellm.client_session = httpx.Client(transport=httpx.MockTransport(lambda request: handlers[-1](request)))
     yield handlers
     litellm.client_session.close()
