@@ -309,8 +309,11 @@ def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded
         return encoded
     moved: dict[str, Sequence[Vectors | str]] = {}
     for lane, asked in encoded.items():
-        less = [v if isinstance(v, str) else composed([(v, 1.0)], away) for v in asked]
-        moved[lane] = [v for v in less if v is not None] if _LANES[lane].vector == "joint" else asked
+        if _LANES[lane].vector == "joint":
+            less = [composed([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
+            moved[lane] = [v for v in less if v is not None]
+        else:
+            moved[lane] = asked
     return moved
 
 

@@ -20,6 +20,8 @@ ANSWERABLE = [row for row in questions() if row["expect"]]
 
 
 def matches(hit: Hit, place: dict[str, Any]) -> bool:
+    if hit.parts:
+        return any(matches(part, place) for part in hit.parts)
     segment, locator = hit.segment, hit.segment.locator
     if Path(hit.path).name != place["file"] or segment.kind != place["kind"]:
         return False

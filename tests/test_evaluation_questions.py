@@ -215,9 +215,8 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, tmp_path: Path) -> None:
     settings = Settings.load()
     llm = Llm(settings.llm, home=settings.home, threads=settings.threads)
-    spoken = [hit for hit in demo_base.segments() if Path(hit.path).name in ("audio-guide.m4a", "curators-notes.md")]
-    made = list(generate(spoken, demo_base.search, llm, tmp_path / "q.jsonl", 1))
-    assert len(made) == 1
+    made = list(generate(list(demo_base.segments()), demo_base.search, llm, tmp_path / "q.jsonl", 2))
+    assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]
 

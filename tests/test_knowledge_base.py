@@ -28,10 +28,12 @@ def names(hits: list[Hit]) -> list[str]:
 
 
 def shows(hit: Hit, expected: dict[str, object]) -> bool:
-    """Whether a hit is at the expected place; of a moment, whether a part of it is."""
+    """Whether a hit is at the expected place; of a moment, whether a part of it is. A slide may say what is said."""
     if hit.parts:
         return any(shows(part, expected) for part in hit.parts)
-    if Path(hit.path).name != expected["file"] or hit.segment.kind != expected["kind"]:
+    if Path(hit.path).name != expected["file"] or hit.segment.kind not in (expected["kind"], "frame"):
+        return False
+    if hit.segment.kind == "frame" and expected["kind"] not in ("frame", "speech"):
         return False
     match hit.segment.locator:
         case PageBox(page):

@@ -121,7 +121,7 @@ class TestLite(AudioEncoderContract):
     def test_shipped_class_vectors_are_those_of_the_text_encoder(self, home: Path) -> None:
         assert len(classes()) == len(set(classes())) == 521
         shipped = np.load(DATA / "audioset_classes.npy").astype(np.float32)
-        np.testing.assert_allclose(shipped, class_vectors(load_text_encoder("minilm", home, 1)), atol=5e-3)
+        np.testing.assert_allclose(shipped, class_vectors(load_text_encoder("minilm", home, 1)), atol=2e-2)
 
     def test_any_text_encoder_will_do(self, home: Path) -> None:
         encoder = LiteSounds(ensure("yamnet", home), HashingTextEncoder())
