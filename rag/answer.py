@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rag.citations import Cited, MarkerStream, cite, number, without_uncited
+from rag.attribution import holder
+from rag.citations import Cited, MarkerStream, cite, moved, number, without_uncited
 from rag.errors import QueryError
 from rag.exhibits import Picture, Shown, described, plain, shares, where, with_pictures
 from rag.prompts import load
@@ -114,7 +115,8 @@ class GroundedAnswerer:
         messages = self._messages(question, evidence, asked_with)
         started = time.monotonic()
         cited, warnings = yield from self._cited(messages, len(evidence))
-        steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits")]
+        cited, note = self._attributed(cited, question, evidence)
+        steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits{note}")]
         if not cited.citations:
             return self._declined(question, hits, warnings, steps)
         if self._llm.gives_logprobs:
@@ -142,6 +144,14 @@ class GroundedAnswerer:
         warnings = [f"A marker that names no exhibit was removed: {marker}" for marker in cited.unknown]
         warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
         return without_uncited(cited, exhibits) if cited.uncited else cited, warnings
+
+    def _attributed(self, cited: Cited, question: str, evidence: Sequence[Evidence]) -> tuple[Cited, str]:
+        """The same, cited to the exhibits that hold its words; what a model saw in pixels cannot be told by words."""
+        if self._llm.sees_images:
+            return cited, ""
+        hits = [exhibit.hit for exhibit in evidence]
+        again = moved(cited, len(hits), lambda statement, n: holder(statement, n, question, hits))
+        return again, "" if again.text == cited.text else ", citations moved to the words"
 
     def _worth_showing(self, hits: Sequence[Hit]) -> list[Hit]:
         """The best hits; where some were judged, only those relevant enough, in themselves and beside the best."""

@@ -8,7 +8,7 @@ Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,6 +78,20 @@ def without_uncited(cited: Cited, exhibits: int) -> Cited:
         position = end
     rest = cite("".join([*keep, cited.text[position:]]).strip(), exhibits)
     return Cited(rest.text, rest.citations, cited.unknown, rest.uncited)
+
+
+def moved(cited: Cited, exhibits: int, holder: Callable[[str, int], int]) -> Cited:
+    """The same statements, each cited to the exhibit that `holder` names for a statement and the exhibit it cites."""
+    text = cited.text
+    for span in sorted({(c.start, c.end) for c in cited.citations}, reverse=True):
+        marks = _RUN.search(cited.text, span[0])
+        numbers = [c.exhibit for c in cited.citations if (c.start, c.end) == span]
+        if marks and [int(n) for n in _MARKER.findall(marks.group())] == numbers:
+            statement = _RUN.sub("", cited.text[slice(*span)])
+            held = "".join(f"[E{n}]" for n in dict.fromkeys(holder(statement, n) for n in numbers))
+            text = f"{text[: marks.start()]} {held}{text[marks.end() :]}"
+    again = cite(text, exhibits)
+    return Cited(again.text, again.citations, cited.unknown, again.uncited)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:

@@ -46,7 +46,6 @@ _NOUNS: dict[Kind, str] = {
     "moment": "Video",
 }
 _WORD = re.compile(r"\w+")
-# Words are compared by their beginnings, so that "feeds" finds "feed".
 _STEM = 4
 _MOST_TAGS = 5
 _LEAST_TOKENS = 8
@@ -148,8 +147,8 @@ def excerpt(text: str, question: str, count: Count, most_tokens: int) -> str:
     sizes = [count(piece) for piece in pieces]
     if sum(sizes) <= most_tokens:
         return " ".join(pieces)
-    asked = _stems(question)
-    held = [_stems(piece) & asked for piece in pieces]
+    asked = stems(question)
+    held = [stems(piece) & asked for piece in pieces]
     common = Counter(stem for stems in held for stem in stems)
 
     def covered(run: tuple[int, int]) -> float:
@@ -157,6 +156,11 @@ def excerpt(text: str, question: str, count: Count, most_tokens: int) -> str:
 
     first, end = max(_runs(sizes, most_tokens), key=covered)
     return " ".join(pieces[first:end])
+
+
+def stems(text: str) -> set[str]:
+    """The beginnings of a text's words, which is how words are compared here: "feeds" finds "feed"."""
+    return {word[:_STEM] for word in _WORD.findall(text.lower()) if len(word) > 2 or word.isdigit()}
 
 
 def shares(needs: Sequence[int], budget: int) -> list[int]:
@@ -199,7 +203,3 @@ def _halved(text: str, count: Count, most_tokens: int) -> Iterator[str]:
     cut = space if 0 < space < len(text) - 1 else middle
     yield from _halved(text[:cut].strip(), count, most_tokens)
     yield from _halved(text[cut:].strip(), count, most_tokens)
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:_STEM] for word in _WORD.findall(text.lower()) if len(word) > 2}

@@ -57,10 +57,7 @@ def test_search_finds_the_place(demo_base, question):
 
 
 @pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
-def test_an_answer_says_it_and_cites_the_place(demo_base, question, request):
-    if question["needs"] == "the video, by what is said":
-        # The answer is right, but cites the frames shown at those seconds, which do not hold its words.
-        request.applymarker(pytest.mark.xfail(reason="cites frames instead of the speech", strict=False))
+def test_an_answer_says_it_and_cites_the_place(demo_base, question):
     answer = demo_base.ask(question["question"])
     assert not answer.declined, answer
     assert question["phrase"].lower() in answer.text.lower()

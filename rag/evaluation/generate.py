@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.evaluation.questions import Question, read_questions
-from rag.exhibits import described
+from rag.exhibits import described, stems
 from rag.prompts import load
 from rag.segments import to_fragment
 from rag.types import MODALITIES, Hit
@@ -35,7 +35,6 @@ _MOST_ANSWER_WORDS = 12  # the prompt asks for eight
 _LEAST_SHARED = 0.6  # of the words of the answer that stand in the exhibit
 _SEARCHED = 3  # hits in which the answer of an unanswerable question is looked for
 _WORD = re.compile(r"\w+")
-_STEM = 4
 # A question for a search engine cannot point at what is not on the table.
 _POINTING = re.compile(
     r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author|speaker|speech|picture|photo|image|video)\b"
@@ -125,10 +124,10 @@ def _answerable(hit: Hit, llm: Llm) -> Question | None:
     if written is None:
         return None
     question, answer = written
-    stems = _stems(answer)
+    told = stems(answer)
     if len(answer.split()) > _MOST_ANSWER_WORDS:
         return None
-    if not stems or len(stems & _stems(shown)) < _LEAST_SHARED * len(stems) or not _answers(hit, question, llm):
+    if not told or len(told & stems(shown)) < _LEAST_SHARED * len(told) or not _answers(hit, question, llm):
         return None
     return Question(
         question=question,
@@ -173,10 +172,6 @@ def _answers(hit: Hit, question: str, llm: Llm) -> bool:
     if llm.gives_logprobs:
         return llm.yes_no(messages) > 0
     return llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:_STEM].lower() for word in _WORD.findall(text)}
 
 
 def _plain(question: str) -> str:

@@ -1,0 +1,50 @@
+"""Statements whose citation is moved to the exhibit that holds their words, and those that stay."""
+
+from __future__ import annotations
+
+from rag.attribution import holder
+from rag.citations import cite, moved
+from rag.types import Hit, ImageRegion, Segment, TimeSpan
+
+QUESTION = "What must an animal that leaps know?"
+SAID = Hit(
+    Segment("film", 0, "video", "speech", TimeSpan(3, 44), text="Whoever leaps must know how far away the branch is."),
+    0.8,
+)
+SHOWN = Hit(Segment("film", 1, "video", "frame", TimeSpan(13, 32), tags=("marmoset",)), 0.9)
+BEE = Hit(Segment("bee", 0, "image", "picture", ImageRegion(), tags=("bee", "daisy")), 0.7)
+HITS = [SHOWN, SAID, BEE]
+
+
+def held(written: str) -> str:
+    return moved(cite(written, len(HITS)), len(HITS), lambda said, n: holder(said, n, QUESTION, HITS)).text
+
+
+def test_a_statement_goes_to_the_exhibit_that_holds_its_words():
+    assert held("It must know how far away the branch is [E1].") == "It must know how far away the branch is [E2]."
+    assert held("A marmoset is seen [E2].") == "A marmoset is seen [E1]."
+
+
+def test_each_part_of_a_sentence_is_looked_up_alone():
+    assert held("The branch is far away [E3] and a bee is on a daisy [E1].") == (
+        "The branch is far away [E2] and a bee is on a daisy [E3]."
+    )
+
+
+def test_of_two_markers_the_wrong_one_joins_the_right_one():
+    assert held("The branch is far away [E2][E1].") == "The branch is far away [E2]."
+
+
+def test_what_words_cannot_tell_stays():
+    assert held("Nobody knows [E1].") == "Nobody knows [E1]."
+    assert held("An animal that leaps must know [E1].") == "An animal that leaps must know [E2]."
+    assert held("[E3] A bee sits there.") == "[E3] A bee sits there."
+    assert held("") == ""
+
+
+def test_statements_keep_their_places_in_the_text():
+    cited = moved(cite("The branch is far away [E1]. A bee sits there [E3].", 3), 3, lambda _, n: 2 if n == 1 else n)
+    assert [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations] == [
+        (2, "The branch is far away"),
+        (3, "A bee sits there"),
+    ]
