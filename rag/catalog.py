@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rag.errors import IndexUnavailable
+from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _SCHEMA = 1
+_LOCK = 0x6578686962  # any number that other programs on the same database are unlikely to lock
 _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster
 
 
@@ -81,8 +83,42 @@ class Catalog:
                 sa.Column("reason", sa.String, nullable=False, default=""),
             )
             self._schema = sa.Table("exhibit_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+            self._identity = sa.Table("exhibit_identity", metadata, sa.Column("id", sa.String(36), primary_key=True))
             metadata.create_all(self._engine)
             self._check_schema()
+
+    @property
+    def identity(self) -> str:
+        """A UUID made with the catalog; a collection on a server belongs to one catalog."""
+        with self._transaction() as connection:
+            known: str | None = connection.scalar(self._identity.select())
+            if known is None:
+                known = str(uuid.uuid4())
+                connection.execute(self._identity.insert().values(id=known))
+            return known
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write, among all machines that share a PostgreSQL; it goes with the connection.
+
+        Raises:
+            KnowledgeBaseBusy: another process holds it.
+        """
+        import sqlalchemy as sa
+
+        if self._engine.dialect.name != "postgresql":  # a file has the lock of its folder
+            yield
+            return
+        with _mapped_errors():
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            is_held = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
+        try:
+            if not is_held:
+                raise KnowledgeBaseBusy("Another process is writing to this catalog. Wait until it has finished.")
+            yield
+        finally:
+            connection.invalidate()  # a connection that goes back to the pool would keep the lock
+            connection.close()
 
     def close(self) -> None:
         """Let go of the database."""

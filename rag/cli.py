@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rag import options
 
 if TYPE_CHECKING:
     from rag.evaluation.command import Request
@@ -35,7 +38,7 @@ Base = Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders.")]
 Modalities = Annotated[
-    list[str] | None, typer.Option("--modality", "-m", help="Where to look: text, image, audio, video. May repeat.")
+    list[Any] | None, typer.Option("--modality", "-m", help="Where to look: text, image, audio, video. May repeat.")
 ]
 Conditions = Annotated[
     list[str] | None,
@@ -82,7 +85,7 @@ def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Say what `ingest` would do: files, segments, model calls and seconds; nothing is done."""
     from rag import console
 
-    with _opened(kb) as base:
+    with tempfile.TemporaryDirectory() as nowhere, _opened(kb if kb.is_dir() else Path(nowhere)) as base:
         _show(as_json, base.plan(paths), console.plan)
 
 
@@ -108,10 +111,10 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
     """
     from rag import console
 
-    options: dict[str, Any] = {"modality": modality, "where": _conditions(where), "top_k": top_k, "rerank": rerank}
-    asked = _parts(words, image, audio, video, without)
-    with _opened(kb) as base:
-        hits = base.search(asked, quotas=_quotas(quota), **options)
+    asked = options.parts(words, image, audio, video, without)
+    admitted, shares = options.conditions(where), options.quotas(quota)
+    with _opened(kb, existing=True) as base:
+        hits = base.search(asked, modality=modality, where=admitted, top_k=top_k, rerank=rerank, quotas=shares)
         if as_json:
             _print_json([console.hit_json(base, hit) for hit in hits])
         else:
@@ -138,9 +141,9 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
     """
     from rag import console
 
-    with _opened(kb) as base:
-        asked = _parts(question, image, audio, video)
-        answer = console.ask(base, asked, modality=modality, where=_conditions(where), quiet=as_json)
+    asked, admitted = options.parts(question, image, audio, video), options.conditions(where)
+    with _opened(kb, existing=True) as base:
+        answer = console.ask(base, asked, modality=modality, where=admitted, quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:
@@ -231,7 +234,7 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     elif generate is not None:
         _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
     elif name is not None:
-        _measure(Request(name, Options(_cuts(k), robust), limit, kb, against), out, as_json)
+        _measure(Request(name, Options(options.cuts(k), robust), limit, kb, against), out, as_json)
     else:
         raise typer.BadParameter("Name a SET, or use --list or --generate.")
 
@@ -258,9 +261,9 @@ def main() -> None:
     except ExhibitError as error:
         print(f"exhibit: {error}", file=sys.stderr)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        print("exhibit: stopped; what is finished is kept, and the next run goes on from there.", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        print(f"exhibit: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 @contextmanager
@@ -271,74 +274,11 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
     if existing and not path.is_dir():
         raise QueryError(f"There is no knowledge base at {path}; make one with `exhibit ingest FOLDER --kb {path}`.")
     with KnowledgeBase.open(path) as base:
-        yield base
-
-
-def _parts(
-    words: str | None, image: Path | None, audio: Path | None, video: Path | None, without: list[str] | None = None
-) -> list[Any]:
-    """What was given as the parts of one question."""
-    from rag.query import Audio, Image, Not, Text, Video
-
-    given: tuple[tuple[Any, Any], ...] = ((Text, words), (Image, image), (Audio, audio), (Video, video))
-    wanted = [part(what) for part, what in given if what is not None]
-    return [*wanted, *(Not(Text(unwanted)) for unwanted in without or ())]
-
-
-def _quotas(texts: list[str] | None) -> dict[Any, int]:
-    """`image=3` as a quota."""
-    quotas = {}
-    for text in texts or []:
-        name, _, number = text.partition("=")
-        if not number.strip().isdecimal():
-            raise typer.BadParameter(f"`{text}` is no quota; write MODALITY=NUMBER, as in image=3.")
-        quotas[name.strip()] = int(number)
-    return quotas
-
-
-def _conditions(texts: list[str] | None) -> dict[str, Any]:
-    """`page=3`, `page<=10`, `language=en` in the language of `rag.where`; repeated values are alternatives."""
-    where: dict[str, Any] = {}
-    whole: list[Any] = []
-    signs = {"<=": "lte", ">=": "gte", "<": "lt", ">": "gt"}
-    for text in texts or []:
-        sign = next((s for s in (*signs, "=") if s in text), None)
-        if text.lstrip().startswith("{"):
-            whole.append(_json_filter(text))
-            continue
-        if sign is None:
-            raise typer.BadParameter(f"`{text}` is no condition; write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
-        key, raw = (part.strip() for part in text.split(sign, 1))
-        if (key, sign) == ("near", "="):
-            whole.append({"near": _place(raw)})
-        elif sign == "=":
-            where[key] = [*where[key], _value(raw)] if isinstance(where.get(key), list) else [_value(raw)]
-        else:
-            where[key] = {**(where.get(key) or {}), signs[sign]: _value(raw)}
-    return {"and": [where, *whole]} if whole else where
-
-
-def _value(raw: str) -> Any:
-    try:
-        return json.loads(raw)
-    except json.JSONDecodeError:
-        return raw
-
-
-def _json_filter(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"`{text}` is no JSON ({error}).") from error
-
-
-def _place(text: str) -> dict[str, float]:
-    """`48.86,2.35,5` as a place and a distance."""
-    try:
-        lat, lon, km = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(f"`near={text}` is no place; write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
-    return {"lat": lat, "lon": lon, "km": km}
+        try:
+            yield base
+        except KeyboardInterrupt:  # typer ends the program
+            print("exhibit: stopped; what is finished is kept, and the next run goes on from there.", file=sys.stderr)
+            raise
 
 
 def _list_sets(as_json: bool) -> None:
@@ -367,14 +307,6 @@ def _measure(request: Request, html: Path | None, as_json: bool) -> None:
     if html is not None:
         html.write_text(report.page(result), encoding="utf-8")
     _show(as_json, result, console.evaluation)
-
-
-def _cuts(text: str) -> tuple[int, ...]:
-    """`1,5,10` as numbers from 1 that grow."""
-    cuts = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
-    if cuts[0] < 1 or sorted(set(cuts)) != list(cuts):
-        raise typer.BadParameter(f"`{text}` must be growing numbers from 1, such as 1,5,10.")
-    return cuts
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as markup_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from rag.errors import MediaError
 from rag.segments import place, segment_id, to_fragment
 from rag.types import Answer
 
@@ -34,10 +36,16 @@ _MARKS = {
     "empty": "yellow",
     "failed": "red",
     "removed": "yellow",
-    "skipped": "dim",
 }
+# All control characters but the line feed, and those that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console()
 err = Console(stderr=True)
+
+
+def plain(text: str) -> str:
+    """What a file, a model or a path brought, as nothing but text: no markup, and no codes that move a terminal."""
+    return markup_escape(_CONTROL.sub(" ", text))
 
 
 def jsonable(value: Any) -> Any:
@@ -52,8 +60,9 @@ def jsonable(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
-    """Run `ingest` under a progress bar on standard error."""
+@contextmanager
+def working(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, moved by calls with what is done, how much of it, and of how much."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -62,12 +71,17 @@ def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> Ingest
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
-        task = bar.add_task("Looking at the files", total=None)
+        task = bar.add_task(first, total=None)
+        yield lambda label, done, total: bar.update(task, description=plain(label[:60]), completed=done, total=total)
+
+
+def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
+    """Run `ingest` under a progress bar on standard error."""
+    with working("Looking at the files", quiet=quiet) as update:
 
         def show(progress: IngestProgress) -> None:
             segments = f" · {progress.segments} segments" if progress.segments else ""
-            label = escape(Path(progress.path).name[-40:] + segments)
-            bar.update(task, description=label, completed=progress.done, total=progress.total)
+            update(Path(progress.path).name[-40:] + segments, progress.done, progress.total)
 
         return base.ingest(paths, on_progress=show)
 
@@ -80,12 +94,12 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
     for piece in base.ask_stream(query, **options):
         if isinstance(piece, Answer):
             if piece.text != written.strip():  # what could not be cited was asked for again, or dropped
-                out.print(f"\n[dim]Checked:[/dim] {escape(piece.text)}", end="", highlight=False, soft_wrap=True)
+                out.print(f"\n[dim]Checked:[/dim] {plain(piece.text)}", end="", highlight=False, soft_wrap=True)
             out.print("\n")
             exhibits(piece)
             return piece
         written += piece
-        out.print(escape(piece), end="", highlight=False, soft_wrap=True)
+        out.print(plain(piece), end="", highlight=False, soft_wrap=True)
     raise AssertionError("a stream ends with its answer")
 
 
@@ -96,11 +110,11 @@ def exhibits(answer: Answer) -> None:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in shown:
         out.print(
-            f"  [bold cyan]E{exhibit.number}[/bold cyan] {escape(_name(exhibit.hit))}", highlight=False, soft_wrap=True
+            f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True
         )
-        out.print(f"     [dim]{escape(_glimpse(exhibit.hit))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"     [dim]{plain(_glimpse(exhibit.hit))}[/dim]", highlight=False, soft_wrap=True)
     for warning in answer.warnings:
-        err.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
+        err.print(f"[yellow]{plain(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
 def hits(found: Sequence[Hit], *, least_believed: float = 0.0, explain: bool = False) -> None:
@@ -113,14 +127,14 @@ def hits(found: Sequence[Hit], *, least_believed: float = 0.0, explain: bool = F
         lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
         out.print(
-            f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {escape(_name(hit))}"
+            f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {plain(_name(hit))}"
             f" [dim]{hit.score:.3f} ({lanes}){judged}[/dim]",
             highlight=False,
             soft_wrap=True,
         )
-        out.print(f"   [dim]{escape(_glimpse(hit))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"   [dim]{plain(_glimpse(hit))}[/dim]", highlight=False, soft_wrap=True)
         for line in str(hit.why).splitlines() if explain else ():
-            out.print(f"     {escape(line)}", highlight=False, soft_wrap=True)
+            out.print(f"     {plain(line)}", highlight=False, soft_wrap=True)
 
 
 def report(result: IngestReport) -> None:
@@ -128,9 +142,9 @@ def report(result: IngestReport) -> None:
     for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
-            detail = escape(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"
+            detail = plain(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"
             out.print(
-                f"[{color}]{file.state:>9}[/{color}] {escape(_short(file.path))} [dim]{detail}[/dim]",
+                f"[{color}]{file.state:>9}[/{color}] {plain(_short(file.path))} [dim]{detail}[/dim]",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -153,9 +167,9 @@ def plan(planned: Plan) -> None:
             f"~{file.segments}",
             f"~{file.model_calls}",
             f"~{file.seconds:.0f}",
-            f"{_short(file.path)} ({file.media_type})",
+            f"{_short(file.path)} ({file.reason or file.media_type})",
         )
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     out.print(table)
     out.print(
         f"{len(planned.files)} files · about {planned.segments} segments, {planned.model_calls} model calls, "
@@ -166,7 +180,7 @@ def plan(planned: Plan) -> None:
 
 def status(state: Status) -> None:
     """Print what a knowledge base holds."""
-    out.print(f"[bold]{escape(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    out.print(f"[bold]{plain(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
     out.print(
         "assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False, soft_wrap=True
     )
@@ -180,7 +194,7 @@ def status(state: Status) -> None:
     )
     for file in state.failed:
         out.print(
-            f"[red]failed[/red] {escape(_short(file.path))} [dim]{escape(file.reason)}[/dim]",
+            f"[red]failed[/red] {plain(_short(file.path))} [dim]{plain(file.reason)}[/dim]",
             highlight=False,
             soft_wrap=True,
         )
@@ -191,7 +205,7 @@ def models(states: Sequence[ModelState]) -> None:
     table = Table("model", "role", "size", "licence", "state", "where", box=None, header_style="bold")
     for model in states:
         row = (model.name, model.role, f"{model.bytes / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     out.print(table)
 
 
@@ -199,7 +213,7 @@ def make_ready(name: str, home: Path) -> None:
     """Make a bundled model's files, under a progress bar where that takes time."""
     from rag.models import ensure
 
-    columns = (TextColumn(f"Preparing {escape(name)}"), BarColumn())
+    columns = (TextColumn(f"Preparing {plain(name)}"), BarColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task(name, visible=False)
         ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True))
@@ -211,32 +225,17 @@ def checks(found: Sequence[Check]) -> None:
     for check in found:
         color = colors[check.state]
         out.print(
-            f"[{color}]{check.state:>4}[/{color}]  {escape(check.name)}: {escape(check.detail)}",
+            f"[{color}]{check.state:>4}[/{color}]  {plain(check.name)}: {plain(check.detail)}",
             highlight=False,
             soft_wrap=True,
         )
-
-
-@contextmanager
-def working(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, moved by calls with what is done, how much of it, and of how much."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
-        task = bar.add_task("Getting ready", total=None)
-        yield lambda label, done, total: bar.update(task, description=escape(label[:60]), completed=done, total=total)
 
 
 def sets(known: Sequence[Mapping[str, str]]) -> None:
     """Print the evaluation sets."""
     table = Table("set", "state", "what it is", box=None, header_style="bold")
     for one in known:
-        table.add_row(one["name"], one["state"], escape(one["about"]))
+        table.add_row(one["name"], one["state"], plain(one["about"]))
     out.print(table)
 
 
@@ -244,9 +243,9 @@ def questions(made: Sequence[Question]) -> None:
     """Print questions that were written just now."""
     for one in made:
         state = (
-            "[green]answer[/green] " + escape("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
+            "[green]answer[/green] " + plain("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
         )
-        out.print(f"{escape(one.question)} {state} [dim]{escape(one.about)}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"{plain(one.question)} {state} [dim]{plain(one.about)}[/dim]", highlight=False, soft_wrap=True)
     out.print(f'{len(made)} questions written. Read them, mend them, and set "reviewed" to true.', highlight=False)
 
 
@@ -260,23 +259,21 @@ def evaluation(result: Evaluation) -> None:
     for row in found:
         part = row.slice or row.variant
         name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
-        table.add_row(escape(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
+        table.add_row(plain(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
     out.print(table)
     for row in result.rows:
         if row not in found:
-            out.print(f"{escape(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
+            out.print(f"{plain(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
     if result.differences:
         table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
         for one in result.differences:
             gain = f"{100 * one.gain.mean:+.1f} [dim]{100 * one.gain.low:+.1f} to {100 * one.gain.high:+.1f}[/dim]"
             first, second = (f"{100 * value:.1f}" for value in (one.a, one.b))
-            table.add_row(escape(label(one)), one.metric, first, second, gain, f"{one.p_value:.4f}")
+            table.add_row(plain(label(one)), one.metric, first, second, gain, f"{one.p_value:.4f}")
         out.print(table)
     made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
     notes = "".join(f" {note}" for note in result.notes)
-    out.print(
-        f"[dim]{escape(made_with)} · {result.seconds:.0f} s.{escape(notes)}[/dim]", highlight=False, soft_wrap=True
-    )
+    out.print(f"[dim]{plain(made_with)} · {result.seconds:.0f} s.{plain(notes)}[/dim]", highlight=False, soft_wrap=True)
 
 
 def _estimate(value: Estimate) -> str:
@@ -301,9 +298,17 @@ def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
         "relevance": hit.relevance,
         "why": jsonable(hit.why),
         "parts": [_part_json(part) for part in hit.parts],
-        "thumbnail": base.thumbnail(hit),
+        "thumbnail": _thumbnail(base, hit),
         "meta": jsonable(segment.meta),
     }
+
+
+def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
+    """Path of its thumbnail; None also where its file has gone since, which is no reason to show nothing at all."""
+    try:
+        return base.thumbnail(hit)
+    except MediaError:
+        return None
 
 
 def _part_json(part: Hit) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Literal
 
 from rag.config import Settings
 from rag.errors import ExhibitError
+
+_LOGIN = re.compile(r"//[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,7 @@ def examine(path: Path) -> list[Check]:
         settings = Settings.load()
     except ExhibitError as error:
         return [*checks, Check("settings", "bad", str(error))]
-    changed = ", ".join(f"{name}={getattr(settings, name)}" for name in sorted(settings.model_fields_set))
-    checks.append(Check("settings", "good", changed or "all defaults; each is an EXHIBIT_… variable: " + _names()))
+    checks += [Check("settings", "good", _changed(settings)), Check("all settings", "good", _names())]
     checks += [*_models(settings), *_encoders(settings), _language_model(settings), _disk(settings)]
     return [*checks, _knowledge_base(path)]
 
@@ -46,6 +48,13 @@ def _version() -> Check:
 def _machine() -> Check:
     cores = os.cpu_count() or 1
     return Check("machine", "good" if cores > 1 else "weak", f"{platform.platform()}, {cores} cores")
+
+
+def _changed(settings: Settings) -> str:
+    """What is set, without keys and passwords: people paste this into bug reports."""
+    shown = {name: str(getattr(settings, name)) for name in sorted(settings.model_fields_set)}
+    shown |= {name: "(set)" for name in shown if name.endswith("_key")}
+    return ", ".join(f"{name}={_LOGIN.sub('//…@', value)}" for name, value in shown.items()) or "all defaults"
 
 
 def _names() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, UnsupportedMedia
+from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rag.questions import Asked
     from rag.retrieve import Retriever
 
+_MOST_HITS = 1000
 _QUOTA_DEPTH = 50  # candidates among which quotas are filled
 
 
@@ -76,9 +78,13 @@ class KnowledgeBase:
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
         self._audio = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, self._text)
         path.mkdir(parents=True, exist_ok=True)
-        self._index = open_index(path / "index", settings, self._cards)
-        self._catalog = Catalog(settings.catalog_url or f"sqlite:///{path / 'catalog.db'}")
-        self._roll_back()
+        with contextlib.ExitStack() as opened:
+            self._catalog = Catalog(settings.catalog_url or f"sqlite:///{path / 'catalog.db'}")
+            opened.callback(self._catalog.close)
+            self._index = open_index(path / "index", settings, self._cards, self._catalog.identity)
+            opened.callback(self._index.close)
+            self._roll_back()
+            opened.pop_all()
 
     @classmethod
     def open(cls, path: str | Path = ".exhibit", **settings: Any) -> Self:
@@ -182,7 +188,9 @@ class KnowledgeBase:
         quotas = dict(quotas or {})
         Filter(modalities=frozenset(quotas))  # refuses what is no modality
         asked = self._opened(query)
-        most = top_k or self.settings.top_k
+        most = self.settings.top_k if top_k is None else top_k
+        if not 1 <= most <= _MOST_HITS:
+            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
         depth = max(most, _QUOTA_DEPTH) if quotas else most
         said = self._said(asked) if rerank else None
         found = self._find(asked, _filter(modality, where), depth, said)[0]
@@ -322,7 +330,9 @@ class KnowledgeBase:
             except UnsupportedMedia:  # a slide: nothing here draws it
                 return None
             kept.parent.mkdir(parents=True, exist_ok=True)
-            small.save(kept, quality=85)
+            unfinished = kept.with_suffix(f".{threading.get_ident()}")
+            small.save(unfinished, "JPEG", quality=85)
+            unfinished.replace(kept)
         return str(kept)
 
     def _find(
@@ -377,12 +387,13 @@ class KnowledgeBase:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the knowledge base for writing; the lock goes with the process, however that ends."""
+        """Hold the knowledge base for writing; the locks go with the process, however that ends."""
         from rag.index.lock import FolderLock
 
         lock = FolderLock(self.path / "writing")
         try:
-            yield
+            with self._catalog.writing():
+                yield
         finally:
             lock.release()
 

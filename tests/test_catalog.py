@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from rag.catalog import Catalog
-from rag.errors import IndexUnavailable
+from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import Source
 
 RECIPE = "recipe-1"
@@ -230,5 +231,16 @@ def test_a_catalog_that_cannot_be_reached_is_an_outage_that_hides_the_password(t
     with pytest.raises(IndexUnavailable, match="CATALOG_URL"):
         Catalog("no url")
     with pytest.raises(IndexUnavailable) as caught:
-        Catalog("postgresql://me:secret@localhost:1/x")
+        Catalog("postgresql://me:secret@127.0.0.1:1/x")
     assert "secret" not in str(caught.value)
+
+
+def test_who_shares_a_database_server_writes_one_at_a_time(url: str) -> None:
+    with closing(Catalog(url)) as one, closing(Catalog(url)) as other:
+        assert one.identity == other.identity
+        with one.writing():
+            if url.startswith("postgresql"):
+                with pytest.raises(KnowledgeBaseBusy), other.writing():
+                    pass
+        with other.writing():
+            pass

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rag import console
+from rag.doctor import examine
+from rag.types import CharSpan, Hit, Segment
+
 
 def exhibit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -81,16 +85,9 @@ def test_search_explains(desk):
     assert all({"score", "lanes", "matched", "against", "relevance"} == set(hit["why"]) for hit in hits)
 
 
-def test_filters_as_json_places_and_times(desk):
-    def found(*conditions: str) -> int:
-        options = [part for condition in conditions for part in ("--where", condition)]
-        return exhibit("search", "lamp", *options, cwd=desk).returncode
-
-    assert found('{"or": [{"title": "nowhere"}, {"kind": "passage"}]}') == 0
-    assert found("kind=passage", '{"not": {"kind": "passage"}}') == 4
-    assert found("near=48.86,2.35,5") == 4
-    assert found("taken>=2024-05") == 4
-    assert found("near=Paris") == found("{") == 2
+def test_filters_and_quotas_reach_the_search(desk):
+    done = exhibit("search", "lamp", "--where", '{"not": {"kind": "picture"}}', "--where", "kind=passage", cwd=desk)
+    assert done.returncode == 0
     assert exhibit("search", "lamp", "--quota", "image", cwd=desk).returncode == 2
 
 
@@ -118,15 +115,31 @@ def test_a_wrong_setting_is_one_line(desk):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_no_knowledge_base_yet(tmp_path):
-    done = exhibit("status", cwd=tmp_path)
+@pytest.mark.parametrize("command", [["status"], ["search", "lamp"], ["ask", "What burns?"]])
+def test_no_knowledge_base_yet(tmp_path, command):
+    done = exhibit(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert "exhibit ingest" in done.stderr
     assert not (tmp_path / ".exhibit").exists()
 
 
+def test_a_plan_makes_nothing(tmp_path):
+    (tmp_path / "lamp.md").write_text("The lamp burns whale oil.")
+    plan = json.loads(exhibit("plan", ".", "--json", cwd=tmp_path).stdout)
+    assert [file["action"] for file in plan["files"]] == ["index"]
+    assert [path.name for path in tmp_path.iterdir()] == ["lamp.md"]
+
+
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = exhibit("ingest", ".", "--kb", "file", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("exhibit: File exists")
+
+
 def test_doctor_and_models(desk):
-    checks = json.loads(exhibit("doctor", "--json", cwd=desk).stdout)
+    done = exhibit("doctor", "--json", cwd=desk)
+    checks = json.loads(done.stdout)
     assert {check["state"] for check in checks} <= {"good", "weak"}
     models = json.loads(exhibit("models", "--json", cwd=desk).stdout)
     assert {"minilm", "whisper-base", "qwen2.5-coder-1.5b-instruct"} <= {model["name"] for model in models}
@@ -137,3 +150,22 @@ def test_remove(desk):
     assert [row["state"] for row in json.loads(done.stdout)["results"]] == ["removed"]
     assert exhibit("remove", "media/teal.png", cwd=desk).returncode == 1
     assert exhibit("ingest", "media/teal.png", cwd=desk).returncode == 0
+
+
+def test_doctor_shows_no_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXHIBIT_QDRANT_API_KEY", "s3cret")
+    monkeypatch.setenv("EXHIBIT_CATALOG_URL", "postgresql://me:s3cret@db/exhibit")
+    found = {check.name: check.detail for check in examine(tmp_path / "none")}
+    assert found["settings"] == "catalog_url=postgresql://…@db/exhibit, qdrant_api_key=(set)"
+    assert "EXHIBIT_TOP_K" in found["all settings"]
+
+
+def test_what_files_say_moves_no_terminal(capsys):
+    hit = Hit(
+        Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"), 0.5, path="x.txt"
+    )
+    console.hits([hit])
+    shown = capsys.readouterr().out
+    assert "[red]b" in shown
+    assert "\x1b]" not in shown
+    assert "\u202e" not in shown

@@ -539,6 +539,15 @@ class TestLocalMode(Contract):
             ServerIndex(client, "test", other)
         client.close()
 
+    def test_a_collection_belongs_to_one_catalog(self) -> None:
+        from qdrant_client import QdrantClient
+
+        with closing(QdrantClient(":memory:")) as client:
+            ServerIndex(client, "test", CARDS, "mine")
+            ServerIndex(client, "test", CARDS, "mine")
+            with pytest.raises(IndexUnavailable, match="another knowledge base"):
+                ServerIndex(client, "test", CARDS, "yours")
+
     def test_a_collection_of_something_else_is_refused(self) -> None:
         from qdrant_client import QdrantClient, models
 

@@ -330,3 +330,15 @@ def test_a_collection_of_another_encoder_is_refused(small):
     cards.write_text(cards.read_text().replace("minilm", "other-encoder"))
     with pytest.raises(ExhibitError, match="was built with"):
         KnowledgeBase.open(base.path)
+
+
+def test_a_failed_opening_lets_go(tmp_path):
+    with pytest.raises(IndexUnavailable):
+        KnowledgeBase.open(tmp_path / "kb", catalog_url=f"sqlite:///{tmp_path}")
+    KnowledgeBase.open(tmp_path / "kb").close()
+
+
+def test_the_number_of_hits_is_bounded(demo_base):
+    for refused in (-1, 0, 10**9):
+        with pytest.raises(QueryError, match="from 1 to 1000"):
+            demo_base.search("ape", top_k=refused)

@@ -12,24 +12,25 @@ from rag.index.base import Dense, IndexedSegment, LaneQuery, SegmentIndex
 __all__ = ["IndexedSegment", "LaneQuery", "SegmentIndex", "open_index"]
 
 
-def open_index(path: Path, settings: Settings, cards: Mapping[Dense, ModelCard]) -> SegmentIndex:
+def open_index(path: Path, settings: Settings, cards: Mapping[Dense, ModelCard], owner: str = "") -> SegmentIndex:
     """Open the vector store that the settings name, or make it where there is none.
 
     Args:
         path: folder of the embedded store; not used where `settings.qdrant_url` names a server.
         settings: see `rag.config.Settings`.
+        owner: identity of the catalog that a collection on a server belongs to.
         cards: cards of the encoders that make the vectors ``joint``, ``text`` and, where there is one, ``sound``.
 
     Raises:
         EncoderMismatch: the collection was built with other encoders.
         KnowledgeBaseBusy: another process holds the embedded store.
-        IndexUnavailable: the store cannot be reached or is damaged.
+        IndexUnavailable: the store cannot be reached or is damaged, or belongs to another catalog.
     """
     if settings.qdrant_url:
         from rag.index.server import ServerIndex, connect
 
         client, collection = connect(settings.qdrant_url, settings.qdrant_api_key)
-        return ServerIndex(client, collection, cards)
+        return ServerIndex(client, collection, cards, owner)
     from rag.index.edge import EdgeIndex
 
     return EdgeIndex(path, cards)

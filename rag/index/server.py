@@ -69,19 +69,26 @@ def connect(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
 class ServerIndex:
     """Segments in one collection of a server; its metadata hold the encoders' cards."""
 
-    def __init__(self, client: QdrantClient, collection: str, cards: Mapping[Dense, ModelCard]) -> None:
-        """Open the collection, or make it.
+    def __init__(
+        self, client: QdrantClient, collection: str, cards: Mapping[Dense, ModelCard], owner: str = ""
+    ) -> None:
+        """Open the collection, or make it for the catalog `owner`.
 
         Raises:
             EncoderMismatch: it was built with other encoders.
-            IndexUnavailable: the server cannot be reached or refuses.
+            IndexUnavailable: the server cannot be reached or refuses, or the collection belongs to another catalog.
         """
         self._client, self._collection, self._cards = client, collection, cards
         with self._mapped():
             if not client.collection_exists(collection):
-                self._make()
-            stored = client.get_collection(collection).config.metadata
-        compare(stored or {}, cards, f"Collection `{collection}`")
+                self._make(owner)
+            stored = client.get_collection(collection).config.metadata or {}
+        compare(stored, cards, f"Collection `{collection}`")
+        if stored.get("catalog") != owner:
+            raise IndexUnavailable(
+                f"Collection `{collection}` belongs to another knowledge base. Name another one in the URL, as in "
+                "EXHIBIT_QDRANT_URL=http://localhost:6333?collection=mine, or share the catalog: EXHIBIT_CATALOG_URL."
+            )
 
     def close(self) -> None:
         """Close the connections."""
@@ -150,7 +157,7 @@ class ServerIndex:
     def flush(self) -> None:
         """Do nothing: each write waited until the server had it in its log."""
 
-    def _make(self) -> None:
+    def _make(self, owner: str) -> None:
         from qdrant_client import models
 
         self._client.create_collection(
@@ -160,7 +167,7 @@ class ServerIndex:
                 for name, card in self._cards.items()
             },
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            metadata=to_stored(self._cards),
+            metadata={**to_stored(self._cards), "catalog": owner},
         )
         for key in KEYWORDS:
             self._client.create_payload_index(self._collection, key, models.PayloadSchemaType.KEYWORD)

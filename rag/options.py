@@ -1,0 +1,96 @@
+"""What is written on the command line, as the values that it stands for; what cannot be read is wrong usage."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+_CONDITION = re.compile(r"\s*([^<>=]*?)\s*(<=|>=|<|>|=)(.*)", re.S)
+_BOUNDS = {"<=": "lte", ">=": "gte", "<": "lt", ">": "gt"}
+_YEAR = re.compile(r"\d{4}")
+
+
+def parts(
+    words: str | None, image: Path | None, audio: Path | None, video: Path | None, without: list[str] | None = None
+) -> list[Any]:
+    """What was given as the parts of one question."""
+    from rag.query import Audio, Image, Not, Text, Video
+
+    given: tuple[tuple[Any, Any], ...] = ((Text, words), (Image, image), (Audio, audio), (Video, video))
+    wanted = [part(what) for part, what in given if what is not None]
+    return [*wanted, *(Not(Text(unwanted)) for unwanted in without or ())]
+
+
+def quotas(texts: list[str] | None) -> dict[Any, int]:
+    """`image=3` as a quota."""
+    found = {}
+    for text in texts or []:
+        name, _, number = text.partition("=")
+        if not number.strip().isdecimal():
+            raise typer.BadParameter(f"`{text}` is no quota; write MODALITY=NUMBER, as in image=3.")
+        found[name.strip()] = int(number)
+    return found
+
+
+def conditions(texts: list[str] | None) -> dict[str, Any]:
+    """`page=3`, `page<=10`, `near=48.86,2.35,5` and JSON in the language of `rag.where`.
+
+    All must hold; values that one field is given by `=` are alternatives.
+    """
+    values: dict[str, list[Any]] = {}
+    others: list[Any] = []
+    for text in texts or []:
+        if text.lstrip().startswith("{"):
+            others.append(_json(text))
+            continue
+        found = _CONDITION.fullmatch(text)
+        if not found:
+            raise typer.BadParameter(f"`{text}` is no condition; write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
+        key, sign, raw = found[1], found[2], found[3].strip()
+        if (key, sign) == ("near", "="):
+            others.append({"near": _place(raw)})
+        elif sign == "=":
+            values.setdefault(key, []).append(_value(raw))
+        else:
+            others.append({key: {_BOUNDS[sign]: _bound(key, raw)}})
+    return {"and": [values, *others]} if others else dict(values)
+
+
+def cuts(text: str) -> tuple[int, ...]:
+    """`1,5,10` as numbers from 1 that grow."""
+    found = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if found[0] < 1 or sorted(set(found)) != list(found):
+        raise typer.BadParameter(f"`{text}` must be growing numbers from 1, such as 1,5,10.")
+    return found
+
+
+def _value(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return raw
+
+
+def _bound(key: str, raw: str) -> Any:
+    """A number, or a time; a year alone is a time only of what has times."""
+    return raw if key == "taken" and _YEAR.fullmatch(raw) else _value(raw)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"`{text}` is no JSON ({error}).") from error
+
+
+def _place(text: str) -> dict[str, float]:
+    """`48.86,2.35,5` as a place and a distance."""
+    try:
+        lat, lon, km = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"`near={text}` is no place; write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
+    return {"lat": lat, "lon": lon, "km": km}

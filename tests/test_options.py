@@ -1,0 +1,44 @@
+"""What is written on the command line, as values."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from rag.options import conditions, cuts, quotas
+from rag.types import Filter
+from rag.where import conditions as read
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ([], {}),
+        (["page=3", "language=en"], {"page": [3], "language": ["en"]}),
+        (["page=3", "page=5"], {"page": [3, 5]}),
+        (["page>=3", "page<9"], {"and": [{}, {"page": {"gte": 3}}, {"page": {"lt": 9}}]}),
+        (["page=3", "page<=9"], {"and": [{"page": [3]}, {"page": {"lte": 9}}]}),
+        (["page<=9", "page=3"], {"and": [{"page": [3]}, {"page": {"lte": 9}}]}),
+        (["taken>=2024"], {"and": [{}, {"taken": {"gte": "2024"}}]}),
+        (["title=a<b"], {"title": ["a<b"]}),
+        (["near=48.86,2.35,5"], {"and": [{}, {"near": {"lat": 48.86, "lon": 2.35, "km": 5.0}}]}),
+        (['{"not": {"page": 3}}'], {"and": [{}, {"not": {"page": 3}}]}),
+    ],
+)
+def test_conditions(written, meant):
+    assert conditions(written) == meant
+    read(Filter(where=meant))  # is in the language of filters
+
+
+@pytest.mark.parametrize("written", ["nonsense", "{", "near=Paris"])
+def test_what_is_no_condition_is_wrong_usage(written):
+    with pytest.raises(typer.BadParameter, match=r"is no (condition|JSON|place)"):
+        conditions([written])
+
+
+def test_quotas_and_cuts():
+    assert quotas(["image=3", "text=1"]) == {"image": 3, "text": 1}
+    assert cuts("1,5,10") == (1, 5, 10)
+    for refused, reader in ((["image"], quotas), ("5,1", cuts), ("0", cuts), ("x", cuts)):
+        with pytest.raises(typer.BadParameter):
+            reader(refused)
