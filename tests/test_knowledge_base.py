@@ -15,7 +15,7 @@ from PIL import Image
 import rag
 from rag import Answer, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
-from rag.errors import ExhibitError, KnowledgeBaseBusy, MediaError, QueryError, SettingsError
+from rag.errors import ExhibitError, IndexUnavailable, KnowledgeBaseBusy, MediaError, QueryError, SettingsError
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox, TimeSpan
 
