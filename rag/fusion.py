@@ -1,23 +1,13 @@
 """Rankings of different lanes to one ranking; pure functions over plain values.
 
-Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009) sums 1 / (K + rank) over lanes, which is unfair where
-media differ: a frame without words can be found by one lane, a passage by two. And ranks alone say nothing about fit: a
-collection's nearest photo has rank 1 for a question that no photo answers. Hence three changes. A lane that cannot see
-a candidate abstains. A rank counts by how far its score stands above what the same lane gives to questions that the
-collection cannot answer. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view.
+Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009) sums 1 / (60 + rank) over lanes, which is unfair
+where media differ: a frame without words can be found by one lane, a passage by two. Ranks alone also say nothing about
+fit: a collection's nearest photo has rank 1 for a question that no photo answers, and one that stands out is no further
+from the second than one that does not. Hence four changes. A lane that cannot see a candidate abstains. A score counts
+by how far it stands above what the same lane gives to questions that the collection cannot answer, and by how near it
+comes to the lane's best. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view.
 
-On a textbook with its figures and 500 photos without captions (2,220, 328 and 500 segments; the bundled encoders), one
-ranking over everything, recall at 1/5/10 in per cent:
-
-=========================================  ==================  ===================  =======================
-fusion                                     sentence > passage  alt text > figure    caption > photo
-=========================================  ==================  ===================  =======================
-each lane alone: text                      20 / 40 / 49        50 / 69 / 75         blind
-each lane alone: joint                     blind               12 / 27 / 34         10 / 23 / 35
-reciprocal ranks, summed                   18 / 45 / 54        50 / 77 / 81         0 / 0 / 5
-mean over the lanes that see, K 60         15 / 37 / 48        12 / 32 / 55         11 / 26 / 35
-this one                                   21 / 45 / 55        56 / 77 / 83         8 / 22 / 32
-=========================================  ==================  ===================  =======================
+TABLE
 """
 
 from __future__ import annotations
@@ -35,7 +25,8 @@ Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
 Vector = NDArray[np.float32]
 
-K = 60  # of the paper
+# Deviations below the middle of what a lane gives for nothing, where it says nothing at all any more.
+_NOTHING_BELOW = 2.0
 _TAKEN_AWAY = 0.5  # of what is not wanted: less than all, or a picture's other sides would go with it
 _NOTHING_LEFT = 0.05  # length of a difference of unit vectors that means nothing any more
 _QUARTILES_PER_DEVIATION = 1.349  # of a normal distribution
@@ -77,6 +68,12 @@ class Ranking:
         """How far one of its scores can be believed, in [0, 1]."""
         return self.calibration.trust(score) if self.calibration else min(max(score, 0.0), 1.0)
 
+    def share(self, score: float) -> float:
+        """How near one of its scores comes to its best, in [0, 1]."""
+        nothing = self.calibration.middle - _NOTHING_BELOW * self.calibration.deviation if self.calibration else 0.0
+        best = self.found[0][1] - nothing
+        return min(max((score - nothing) / best, 0.0), 1.0) if best > 0 else 1.0
+
 
 def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibration:
     """Calibration from the best scores of at least two unanswerable questions; robust to some that were answerable."""
@@ -87,8 +84,8 @@ def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibrati
 def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> list[tuple[str, float]]:
     """Fuse the rankings of lanes.
 
-    A view's score is the mean, by weight, over its lanes that can see the candidate: trust * (K + 1) / (K + rank), and
-    0 for a lane that could see it and did not find it. Views add up as chances do: 1 - (1 - a)(1 - b).
+    A view's score is the mean, by weight, over its lanes that can see the candidate: trust * belief * share, and 0 for
+    a lane that could see it and did not find it. Views add up as chances do: 1 - (1 - a)(1 - b).
 
     Args:
         rankings: what each lane found.
@@ -97,18 +94,18 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     Returns:
         Ids and scores in [0, 1], best first; equal scores in the order of their ids.
     """
-    scored = [(key, _score(key, given, rankings, sees)) for key, given in _votes(rankings, by_rank=True).items()]
+    scored = [(key, _score(key, given, rankings, sees)) for key, given in _votes(rankings, compared=True).items()]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
 
 def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
-    """How far each id fits what is not wanted, in [0, 1]: `fuse` by scores alone, for it is unwanted at any rank.
+    """How far each id fits what is not wanted, in [0, 1]: `fuse` without comparing with the lane's best.
 
     Args:
         rankings: what the same lanes found for what is not wanted.
         sees: whether a lane could have found an id at all.
     """
-    votes = _votes(rankings, by_rank=False)
+    votes = _votes(rankings, compared=False)
     return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
 
 
@@ -187,12 +184,12 @@ def collapse(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: 
     return kept + later
 
 
-def _votes(rankings: Mapping[str, Ranking], *, by_rank: bool) -> dict[str, dict[str, float]]:
-    """For each id, what each lane that found it says, in [0, 1]."""
+def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict[str, float]]:
+    """For each id, what each lane that found it says, in [0, 1]; also compared with what else it found."""
     votes: dict[str, dict[str, float]] = {}
     for lane, ranking in rankings.items():
-        for rank, (key, score) in enumerate(ranking.found, 1):
-            share = (K + 1) / (K + rank) if by_rank else 1.0
+        for key, score in ranking.found:
+            share = ranking.share(score) if compared else 1.0
             votes.setdefault(key, {})[lane] = ranking.trust * ranking.belief(score) * share
     return votes
 

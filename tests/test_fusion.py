@@ -113,13 +113,13 @@ def test_one_lane_keeps_its_order() -> None:
 def test_the_score_is_that_of_the_formula() -> None:
     half = Calibration(0.5, 0.1)
     lanes = {
-        "text": Ranking("words", [("a", 0.5), ("b", 0.1)], 1.0, half),
+        "text": Ranking("words", [("a", 0.5), ("b", 0.42)], 1.0, half),
         "bm25": Ranking("words", [("b", 9.0)], 0.5),
         "image": Ranking("looks", [("b", 0.4)], trust=0.8),
     }
     scores = dict(fuse(lanes, sees=lambda lane, key: lane != "image"))
     assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
-    words = (0.9 * half.trust(0.1) * 61 / 62 + 0.5 * 0.9) / 1.5
+    words = (0.9 * half.trust(0.42) * 0.6 + 0.5 * 0.9) / 1.5
     assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4))
 
 

@@ -1,0 +1,123 @@
+"""Fusion beside single lanes and reciprocal ranks, over one collection of words, figures with captions and bare photos.
+
+`python -m tests.measure.fusion --data DATA --kb FOLDER` takes in the textbook of ``anthropology/`` and the photos of the
+test modules of ``openstax_pairs/``, which the image encoder has not seen, without a word beside them; it then asks with
+half the words of a sentence (for its passage), with half of those of a caption (for its figure), and with the first
+sentence of a photo's alternative text (for the photo), all in one ranking. Figures: `rag.fusion`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rag import KnowledgeBase
+from rag.citations import sentences
+from rag.config import Settings
+from rag.evaluation.datasets import load
+from rag.evaluation.things import picture
+from rag.segments import segment_id
+from rag.types import Hit
+
+_ASKED = 400  # of each sort, at most
+_DEPTH = 300
+_CUTS = (1, 5, 10)
+_RRF_K = 60
+_WORDS = range(8, 40)  # of a sentence that is asked with
+
+Way = Callable[[Hit], float]
+
+
+def lane(name: str) -> Way:
+    """The ranking of one lane alone."""
+    return lambda hit: {held.name: 1 / held.rank for held in hit.lanes}.get(name, 0.0)
+
+
+def reciprocal(hit: Hit) -> float:
+    """Reciprocal ranks, summed (Cormack, Clarke and Buettcher 2009)."""
+    return sum(1 / (_RRF_K + held.rank) for held in hit.lanes)
+
+
+WAYS: Mapping[str, Way] = {
+    "text alone": lane("text"),
+    "joint alone": lane("image"),
+    "reciprocal ranks": reciprocal,
+    "this one": lambda hit: hit.score,
+}
+
+
+def questions(base: KnowledgeBase, alts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Sort, words, and the segment that they ask for."""
+    drawn = random.Random(0)
+    hits = list(base.segments())
+    drawn.shuffle(hits)
+    for sort, kind, of in (("passage", "passage", "text"), ("figure", "picture", "caption")):
+        asked = (_half(hit, of, drawn) for hit in hits if hit.segment.kind == kind and "anthropology" in hit.path)
+        yield from [(sort, words, key) for words, key in asked if words][:_ASKED]
+    for hit in hits:
+        if alt := alts.get(Path(hit.path).name):
+            start, end = next(sentences(alt))
+            yield "photo", alt[start:end], segment_id(hit.segment)
+
+
+def _half(hit: Hit, of: str, drawn: random.Random) -> tuple[str, str]:
+    """Half the words of a sentence of a segment."""
+    said = str(getattr(hit.segment, of))
+    fit = [words for a, b in sentences(said) if len(words := said[a:b].split()) in _WORDS]
+    words = drawn.choice(fit) if fit else []
+    return " ".join(word for word in words if drawn.random() < 0.5), segment_id(hit.segment)
+
+
+def photos(folder: Path, settings: Settings) -> dict[str, str]:
+    """Write the held-out photos into a folder; their alternative texts by file name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {}
+    figures = next(d for d in load("openstax", settings).directions if d.name == "alt>figure")
+    alts = {alt.id: alt.text for alt in figures.queries}
+    for thing in figures.items:
+        if thing.slice == "photo" and thing.id in alts:
+            name = f"{thing.id.replace('/', '_')}.jpg"
+            picture(thing).save(folder / name)
+            described[name] = alts[thing.id]
+    return described
+
+
+def places(hits: Sequence[Hit], right: str) -> dict[str, int]:
+    """The place of the right segment in each ranking of the same hits, from 0."""
+    orders = {way: sorted((h for h in hits if score(h) > 0), key=lambda h: -score(h)) for way, score in WAYS.items()}
+    keys = {way: [segment_id(hit.segment) for hit in order] for way, order in orders.items()}
+    return {way: found.index(right) if right in found else _DEPTH for way, found in keys.items()}
+
+
+def table(found: Sequence[tuple[str, Mapping[str, int]]]) -> Iterator[str]:
+    """Recall at 1, 5 and 10 in per cent: a line for each way, a column for each sort."""
+    sorts = list(dict.fromkeys(sort for sort, _ in found))
+    yield f"{'':<18}" + "".join(f"{sort:>16}" for sort in sorts)
+    for way in WAYS:
+        line = f"{way:<18}"
+        for sort in sorts:
+            ranks = [places[way] for one, places in found if one == sort]
+            line += f"{' / '.join(f'{100 * sum(rank < cut for rank in ranks) / len(ranks):.0f}' for cut in _CUTS):>16}"
+        yield line
+
+
+def main() -> None:
+    """Take in, ask, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with anthropology/ and openstax_pairs/")
+    parser.add_argument("--kb", type=Path, required=True, help="folder for the knowledge base; kept, and used again")
+    given = parser.parse_args()
+    settings = Settings.load(data=given.data)
+    alts = photos(given.kb / "photos", settings)
+    with KnowledgeBase.open(given.kb, ocr="off") as base:
+        base.ingest([given.data / "anthropology", given.kb / "photos"])
+        found = [
+            (sort, places(base.search(words, top_k=_DEPTH), right)) for sort, words, right in questions(base, alts)
+        ]
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    main()
