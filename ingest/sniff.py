@@ -199,7 +199,9 @@ def _has_moving_pictures(path: Path) -> bool:
         if picture_stream(container) is not None:
             return True
         if sound_stream(container) is None:
-            raise UnsupportedMedia("It is a media container without sound or pictures.")
+            raise UnsupportedMedia(
+                "It is a media container without sound or pictures that are read here; convert it to MP4 (H.264, AAC)."
+            )
         return False
 
 
