@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ingest.decode import Limits, description, opened, sound, sound_stream, stated_s
+from ingest.decode import check_length, description, limits_of, sound, sound_stream, stated_s
 from ingest.listen import transcripts
 from ingest.load import Measure, Source
 from ingest.passages import speech_segments
 from ingest.sounds import Heard, sound_segment, sound_segments
 from ingest.speech import Transcriber
 from rag.config import Settings
+from rag.decoding import opened_av
 from rag.errors import DamagedMedia, UnsupportedMedia
 from rag.types import Extracted, Modality, TimeSpan
 
 
-def measure(source: Source) -> Measure:
+def measure(source: Source, settings: Settings) -> Measure:
     """Seconds of sound, as the container's headers state them.
 
     Raises:
-        MediaError: the headers cannot be read.
+        MediaError: the headers cannot be read, or state more than the settings allow.
     """
-    with opened(source.path) as container:
+    with opened_av(source.path) as container:
+        check_length(container, limits_of(settings))
         return Measure(audio_s=stated_s(container))
 
 
@@ -33,12 +35,11 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
-    with opened(source.path) as container:
+    with opened_av(source.path) as container:
         if sound_stream(container) is None:
             raise UnsupportedMedia("It has no sound that could be heard.")
         caption = "\n".join(part for part in (description(container), *source.captions) if part)
-        limits = Limits(settings.max_media_s, settings.max_pixels, settings.threads)
-        heard = Heard(sound(container, limits), keeps=settings.audio_encoder != "off")
+        heard = Heard(sound(container, limits_of(settings)), keeps=settings.audio_encoder != "off")
         empty = True
         for found in audible(heard, transcriber, source, "audio", first=0, caption=caption):
             empty = False

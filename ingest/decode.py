@@ -1,4 +1,4 @@
-"""Sound and pictures out of media containers, on one clock, bounded, with PyAV's errors mapped.
+"""Sound and pictures out of media containers, on one clock, bounded, for ingest.
 
 The clock: seconds from the container's start time, which is where players and ``ffmpeg -ss`` count from. Every frame
 is placed by its own presentation time, so late starts, gaps, edit lists and variable rates stay true.
@@ -9,17 +9,16 @@ which ends well before the length that its header states, is damaged as a whole:
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+from rag.config import Settings
+from rag.decoding import check_pixels, picture_stream, time_s
+from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
@@ -27,14 +26,8 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 
-# Demuxers that read one local file; playlists (HLS, DASH, concat) could name other files or hosts.
-_FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,dts,eac3,flac,flv,h264,hevc,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
-    "mpeg,mpegts,mpegvideo,ogg,rm,swf,tta,w64,wav,wv"
-)
 # Those whose header states the length of the whole; the others estimate it from bytes or from the last page.
 _STATED_LENGTH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac"})
-_UNKNOWN = "Its container or codec is none that is read here; convert it to MP4 (H.264, AAC), WebM or WAV."
 _TAGS = ("title", "artist", "album", "composer", "genre", "description", "comment")
 _TAG_CHARACTERS = 400
 
@@ -75,36 +68,14 @@ class Limits:
     threads: int = 1
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """Open a media file; in the body, too, whatever PyAV raises becomes a `MediaError`.
-
-    Raises:
-        UnsupportedMedia: no demuxer or decoder for it.
-        DamagedMedia: truncated, malformed or not a media file.
-        ProtectedMedia: it may not be read.
-    """
-    import av
-
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    try:
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
-            yield container
-    except av.FFmpegError as error:
-        raise _media_error(error) from error
+def limits_of(settings: Settings) -> Limits:
+    """What the settings allow."""
+    return Limits(settings.max_media_s, settings.max_pixels, settings.threads)
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
     """The sound track that a player would choose."""
     return container.streams.best("audio")
-
-
-def picture_stream(container: InputContainer) -> VideoStream | None:
-    """The first moving-picture track; cover art attached to a recording is none."""
-    from av.stream import Disposition
-
-    still = Disposition.attached_pic | Disposition.timed_thumbnails
-    return next((s for s in container.streams.video if not s.disposition & still), None)
 
 
 def stated_s(container: InputContainer) -> float:
@@ -145,7 +116,7 @@ def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
     check_length(container, limits)
     mono = _Mono()
     for frame in _decoded(container, stream):
-        at_s = _time_s(frame, container)
+        at_s = time_s(frame, container)
         if at_s is not None and _is_apart(at_s, mono.now_s):
             yield from mono.finish()
             mono.now_s = at_s
@@ -182,7 +153,7 @@ def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool 
         return
     check_length(container, limits)
     context = stream.codec_context
-    _check_pixels(context.width, context.height, limits)
+    check_pixels((context.width, context.height), limits.pixels)
     context.options = {"max_pixels": str(limits.pixels)}
     context.thread_count, stream.thread_type = limits.threads, "AUTO"
     if keyframes_only:
@@ -190,12 +161,12 @@ def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool 
     step_s = float(1 / (stream.average_rate or 25))
     next_s = 0.0
     for frame in _decoded(container, stream):
-        at_s = _time_s(frame, container)
+        at_s = time_s(frame, container)
         at_s = next_s if at_s is None else at_s
         next_s = at_s + step_s
         if at_s > limits.seconds:
             raise _too_long(at_s, limits)
-        _check_pixels(frame.width, frame.height, limits)
+        check_pixels((frame.width, frame.height), limits.pixels)
         yield Picture(at_s, frame)
 
 
@@ -252,18 +223,12 @@ def _is_apart(at_s: float, now_s: float) -> bool:
     return at_s - now_s > _JITTER_S or -_RESET_S < at_s - now_s < -_JITTER_S
 
 
-def _time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:
-    if frame.pts is None or frame.time_base is None:
-        return None
-    return float(frame.pts * frame.time_base) - (container.start_time or 0) / 1e6
-
-
 def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
     """Frames of one stream; packets of the others are looked at for how far the file reaches."""
     import av
 
     if stream.codec_context is None:
-        raise UnsupportedMedia(_UNKNOWN)
+        raise UnsupportedMedia("Its codec is not read here; convert it to MP4 (H.264, AAC), WebM or WAV.")
     packets = broken = 0
     reached_s = 0.0
     for packet in _packets(container):
@@ -313,30 +278,8 @@ def _check_whole(container: InputContainer, reached_s: float, packets: int, brok
         )
 
 
-def _check_pixels(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.pixels:
-        raise MediaTooLarge(
-            f"Its frames have {width} x {height} pixels, more than the limit of {limits.pixels:,}; "
-            "scale it down, or raise EXHIBIT_MAX_PIXELS."
-        )
-
-
 def _too_long(seconds: float, limits: Limits) -> MediaTooLarge:
     return MediaTooLarge(
         f"It is {seconds:,.0f} s long or longer, more than the limit of {limits.seconds:,.0f} s; "
         "split it, or raise EXHIBIT_MAX_MEDIA_S."
     )
-
-
-def _media_error(error: Any) -> MediaError:
-    import av.error
-
-    if error.errno == errno.EACCES:
-        return ProtectedMedia("You have no permission to read it; change its permissions or run as its owner.")
-    if error.errno == errno.ENOENT:
-        return MediaError("There is no such file any more.")
-    # EINVAL is how libavformat refuses a container that is not in its list of allowed ones.
-    unknown = (av.error.DecoderNotFoundError, av.error.DemuxerNotFoundError, av.error.PatchWelcomeError)
-    if error.errno == errno.EINVAL or isinstance(error, unknown):
-        return UnsupportedMedia(_UNKNOWN)
-    return DamagedMedia(f"Its sound or pictures cannot be decoded ({error.strerror}); it is truncated or malformed.")

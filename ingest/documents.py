@@ -16,12 +16,13 @@ from ingest.markup import read_html, read_markdown, read_xml
 from ingest.ocr import Ocr
 from ingest.office import read_docx, read_pptx, read_xlsx, slide_pictures
 from ingest.pages import CAPTION
-from ingest.pixels import for_segment, opened, upright_rgb
+from ingest.pixels import DRAFT_PX, for_segment
 from ingest.plain import decode
 from ingest.prose import Block, Part, Passage, Prose, passages
 from ingest.records import read_csv, read_json, read_subtitles
 from ingest.sniff import DOCX, PDF, PPTX, XLSX
 from rag.config import Settings
+from rag.decoding import opened_image, rgb
 from rag.errors import MediaError, MediaTooLarge
 from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment
 
@@ -65,14 +66,14 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
             ordinal += 1
 
 
-def measure(source: Source) -> Measure:
+def measure(source: Source, settings: Settings) -> Measure:
     """Pages, pictures and characters, counted where that is cheap and else estimated from sizes.
 
     Raises:
-        MediaError: its container cannot be read.
+        MediaError: its container cannot be read, or holds more than the settings allow.
     """
     if source.media_type == PDF:
-        return pdf.measure(source)
+        return pdf.measure(source, settings)
     share = _BYTES_PER_CHARACTER.get(source.media_type, 1)
     if source.media_type in (DOCX, PPTX, XLSX):
         held = contents(source.path)
@@ -190,8 +191,8 @@ def _figure_segment(source: Source, figure: _Figure, ordinal: int, settings: Set
     if data is None:
         return None
     try:
-        with opened(BytesIO(data), settings.max_pixels) as image:
-            pixels = upright_rgb(image)
+        with opened_image(BytesIO(data), settings.max_pixels) as image:
+            pixels = rgb(image, DRAFT_PX)
     except MediaError:
         return None
     if min(pixels.size) < _LEAST_FIGURE_PX:

@@ -13,13 +13,15 @@ from ingest.load import Measure, Source
 from ingest.ocr import PAGE_PX, Line, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.photo import about, embedded_captions
-from ingest.pixels import check_pixels, for_segment, opened, upright_rgb
+from ingest.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
+from rag.decoding import check_pixels, exif, opened_image, rgb
 from rag.errors import MediaTooLarge
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment
 
 _MOST_FRAMES, _MOST_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
 _MOST_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s
+_MOST_PIXELS_PER_BYTE = 5000  # of a TIFF with more pixels than that; a fax page with a few words has about 2,000
 _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two frames look the same
 _PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page, read again in full size
 _PAGE_WORDS_SHOWN = 60
@@ -37,15 +39,18 @@ class _View:
     meta: dict[str, Scalar]
 
 
-def measure(source: Source) -> Measure:
+def measure(source: Source, settings: Settings) -> Measure:
     """Number of pictures in the file; of an animation at most as many as become segments.
 
     Raises:
-        MediaError: its header cannot be read.
+        MediaError: its header cannot be read, or states more than the settings allow.
     """
-    with opened(source.path, max_pixels=2**62) as image:
-        frames = min(getattr(image, "n_frames", 1), _MOST_FRAMES_KEPT)
-        return Measure(pages=frames if image.format == "TIFF" else 0, pictures=frames)
+    with opened_image(source.path, settings.max_pixels) as image:
+        frames: int = getattr(image, "n_frames", 1)
+        if image.format == "TIFF":
+            _check_pages(image, frames, source.size, settings)
+            return Measure(pages=frames, pictures=frames)
+        return Measure(pictures=min(frames, _MOST_FRAMES_KEPT))
 
 
 def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
@@ -56,10 +61,10 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
         DamagedMedia: truncated or malformed.
     """
     ordinal = 0
-    with opened(source.path, settings.max_pixels) as image:
+    with opened_image(source.path, settings.max_pixels) as image:
         captions = dict.fromkeys([*source.captions, *embedded_captions(image)])
         caption = "\n".join(captions)[:_CAPTION_CHARS]
-        for view in _views(image, settings):
+        for view in _views(image, source.size, settings):
             lines = _read(view.pixels, ocr) if settings.ocr != "off" else []
             is_page = sum(len(line.text.split()) for line in lines) >= _PAGE_WORDS
             words = " ".join(line.text for line in lines).split() if is_page else []
@@ -82,13 +87,14 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
                 ordinal += 1
 
 
-def _views(image: ImageFile.ImageFile, settings: Settings) -> Iterator[_View]:
+def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterator[_View]:
     frames = getattr(image, "n_frames", 1)
     if frames == 1 or image.format == "MPO":  # further pictures of an MPO are its previews
         known = _full_size(image) | about(image)  # before decoding, which may scale a JPEG down
-        yield _View(upright_rgb(image), ImageRegion(), known)
+        yield _View(rgb(image, DRAFT_PX), ImageRegion(), known)
     elif image.format == "TIFF":
-        yield from _pages(image, frames, settings)
+        _check_pages(image, frames, size, settings)
+        yield from _pages(image, frames)
     else:
         yield from _frames(image, frames, settings)
 
@@ -96,20 +102,37 @@ def _views(image: ImageFile.ImageFile, settings: Settings) -> Iterator[_View]:
 def _full_size(image: ImageFile.ImageFile) -> dict[str, Scalar]:
     """Width and height of the picture when upright."""
     width, height = image.size
-    if image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING:
+    if exif(image).get(ExifTags.Base.Orientation, 1) in _LYING:
         width, height = height, width
     return {"width_px": width, "height_px": height}
 
 
-def _pages(image: ImageFile.ImageFile, pages: int, settings: Settings) -> Iterator[_View]:
+def _check_pages(image: ImageFile.ImageFile, pages: int, size: int, settings: Settings) -> None:
+    """Refuse, by its headers, a TIFF of too many pages or pixels; a small file has both where its pages share a strip.
+
+    Raises:
+        MediaTooLarge: it is over a limit.
+    """
     if pages > settings.max_pages:
-        raise MediaTooLarge(f"It has {pages:,} pages, more than the limit of {settings.max_pages:,}.")
+        raise MediaTooLarge(
+            f"It has {pages:,} pages, more than the limit of {settings.max_pages:,}; "
+            "split it, or raise EXHIBIT_MAX_PAGES."
+        )
+    pixels = 0
     for number in range(pages):
         image.seek(number)
         check_pixels(image.size, settings.max_pixels)
+        pixels += image.width * image.height
+    if pixels > max(_MOST_FRAME_PIXELS, size * _MOST_PIXELS_PER_BYTE):
+        raise MediaTooLarge(f"Its pages have {pixels:,} pixels in all, far too many for {size:,} bytes; split it.")
+
+
+def _pages(image: ImageFile.ImageFile, pages: int) -> Iterator[_View]:
+    for number in range(pages):
+        image.seek(number)
         if int(image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED_COPY:  # type: ignore[attr-defined]
             continue
-        pixels = upright_rgb(image)
+        pixels = rgb(image, DRAFT_PX)
         yield _View(
             pixels, PageBox(number + 1), {"page": number + 1, "width_px": pixels.width, "height_px": pixels.height}
         )
@@ -132,7 +155,7 @@ def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iter
     step = -(-len(kept) // _MOST_FRAMES_KEPT)
     for number, start_s in kept[::step]:
         image.seek(number)
-        pixels = upright_rgb(image)
+        pixels = rgb(image, DRAFT_PX)
         yield _View(
             pixels,
             FrameRegion(start_s),

@@ -16,7 +16,6 @@ from ingest.ocr import PICTURE_PX, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.pdfpage import (
     is_scan,
-    opened,
     page_count,
     recognised_lines,
     render,
@@ -26,6 +25,7 @@ from ingest.pdfpage import (
 )
 from ingest.pixels import for_segment
 from rag.config import Settings
+from rag.decoding import opened_pdf
 from rag.errors import DamagedMedia
 from rag.types import Box, Extracted, PageBox, Scalar, Segment
 
@@ -50,7 +50,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
     _check_trailer(source.path)
     ordinal = 0
     heading = ""
-    with opened(source.path) as document:
+    with opened_pdf(source.path) as document:
         pages = page_count(document, settings.max_pages)
         reader = _Reader(document, pages, ocr if settings.ocr != "off" else None)
         for number in range(pages):
@@ -60,15 +60,15 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
                 ordinal += 1
 
 
-def measure(source: Source) -> Measure:
+def measure(source: Source, settings: Settings) -> Measure:
     """Pages, and characters and pictures estimated from a few of them.
 
     Raises:
-        MediaError: it cannot be opened.
+        MediaError: it cannot be opened, or has more pages than the settings allow.
     """
     _check_trailer(source.path)
-    with opened(source.path) as document:
-        pages = page_count(document, most=2**31)
+    with opened_pdf(source.path) as document:
+        pages = page_count(document, settings.max_pages)
         numbers = range(0, pages, -(-pages // _SAMPLED_PAGES))
         characters = pictures = 0
         for number in numbers:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +18,8 @@ from PIL.Image import Image
 from ingest.layout import union
 from ingest.ocr import PAGE_PX, Ocr
 from ingest.pages import TextLine, in_reading_order
-from rag.errors import DamagedMedia, MediaTooLarge, ProtectedMedia, UnsupportedMedia
+from rag.decoding import rendered
+from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import Box
 
 if TYPE_CHECKING:
@@ -63,32 +61,6 @@ class Shown:
                 x0, y0, x1, y1 = y0, 1 - x1, y1, 1 - x0
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
         return Box(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[PdfDocument]:
-    """Open a PDF; in the body, too, what PDFium raises becomes a `MediaError`.
-
-    Raises:
-        ProtectedMedia: it needs a password.
-        DamagedMedia: truncated or malformed.
-        UnsupportedMedia: a security handler that PDFium does not know.
-    """
-    import pypdfium2
-    import pypdfium2.raw as pdfium
-
-    try:
-        with pypdfium2.PdfDocument(path) as document:
-            yield document
-    except pypdfium2.PdfiumError as error:
-        # PDFium keeps its last error: one about a password may belong to the file before.
-        if error.err_code == pdfium.FPDF_ERR_PASSWORD and _is_encrypted(path):
-            raise ProtectedMedia("It needs a password; save a copy without one.") from error
-        if error.err_code == pdfium.FPDF_ERR_SECURITY:
-            raise UnsupportedMedia(
-                "Its encryption is of a kind that is not read here; print it to a new PDF."
-            ) from error
-        raise DamagedMedia(f"It cannot be read as PDF ({error}); it is truncated or malformed.") from error
 
 
 def page_count(document: PdfDocument, most: int) -> int:
@@ -141,17 +113,8 @@ def recognised_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
 
 
 def render(page: PdfPage, longest_px: int, box: Box | None = None) -> Image:
-    """Picture of a page or of a part of it: RGB, at most 200 dpi, longest side at most `longest_px`."""
-    width, height = page.get_size()
-    part = box or Box(0, 0, 1, 1)
-    longest = max(part.w * width, part.h * height) or 1.0
-    scale = min(_OCR_DPI / 72, longest_px / longest)
-    crop = (part.x * width, (1 - part.y - part.h) * height, (1 - part.x - part.w) * width, part.y * height)
-    bitmap = page.render(scale=scale, crop=tuple(max(0.0, side) for side in crop), rev_byteorder=True)
-    picture: Image = bitmap.to_pil().convert("RGB")
-    bitmap.close()
-    picture.thumbnail((longest_px, longest_px))
-    return picture
+    """Picture of a page or of a part of it for OCR and encoders: RGB, longest side at most `longest_px`."""
+    return rendered(page, longest_px, box, dpi=_OCR_DPI)
 
 
 def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
@@ -170,11 +133,6 @@ def without_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) ->
     return [
         line for line in lines if not (_is_marginal(line) and (_masked(line.text) in titles or line.text.isdigit()))
     ]
-
-
-def _is_encrypted(path: Path) -> bool:
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return data.find(b"/Encrypt") >= 0
 
 
 def _is_marginal(line: TextLine) -> bool:

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, IptcImagePlugin
 
 from ingest.markup import parse_xml
 from ingest.plain import decode
+from rag.decoding import exif
 from rag.errors import DamagedMedia
 from rag.types import Scalar
 from rag.where import seconds
@@ -43,14 +44,14 @@ def embedded_captions(image: Image.Image) -> list[str]:
 
 def about(image: Image.Image) -> dict[str, Scalar]:
     """Fields that can be filtered on: `taken`'s, ``camera``, ``lat`` and ``lon`` in degrees."""
-    exif = image.getexif()
-    details = exif.get_ifd(ExifTags.IFD.Exif)
-    known = taken(_time(details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)))
-    maker, model = (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+    tags = exif(image)
+    details = tags.get_ifd(ExifTags.IFD.Exif)
+    known = taken(_time(details.get(ExifTags.Base.DateTimeOriginal) or tags.get(ExifTags.Base.DateTime)))
+    maker, model = (_text(tags.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
     camera = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
     if camera:
         known["camera"] = camera
-    place = _place(exif.get_ifd(ExifTags.IFD.GPSInfo))
+    place = _place(tags.get_ifd(ExifTags.IFD.GPSInfo))
     if place:
         known["lat"], known["lon"] = place
     return known
@@ -74,10 +75,10 @@ def position(text: str) -> tuple[float, float] | None:
 
 
 def _exif_captions(image: Image.Image) -> Iterator[str]:
-    exif = image.getexif()
-    yield _text(exif.get(ExifTags.Base.ImageDescription))
+    tags = exif(image)
+    yield _text(tags.get(ExifTags.Base.ImageDescription))
     for tag in _XP_TAGS:
-        value = exif.get(tag)
+        value = tags.get(tag)
         if isinstance(value, bytes):
             yield value.decode("utf-16-le", errors="ignore")
 

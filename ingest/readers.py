@@ -28,7 +28,7 @@ class Readers:
 
     def measure(self, source: Source) -> Iterator[Measure]:
         """Yield how much there is to read, without reading it."""
-        yield _READERS[source.medium].measure(source)
+        yield _READERS[source.medium].measure(source, self._settings)
 
     def extract(self, source: Source) -> Iterator[Extracted]:
         """Yield the segments of the file."""

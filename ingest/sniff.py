@@ -10,8 +10,9 @@ import re
 import zipfile
 from pathlib import Path
 
-from ingest.decode import opened, picture_stream, sound_stream
+from ingest.decode import sound_stream
 from ingest.plain import is_text, text_media_type
+from rag.decoding import opened_av, picture_stream
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
 
 HEAD_BYTES = 64 * 1024
@@ -194,11 +195,13 @@ def _container_kinds(head: bytes) -> tuple[str, str] | None:
 
 
 def _has_moving_pictures(path: Path) -> bool:
-    with opened(path) as container:
+    with opened_av(path) as container:
         if picture_stream(container) is not None:
             return True
         if sound_stream(container) is None:
-            raise UnsupportedMedia("It is a media container without sound or pictures.")
+            raise UnsupportedMedia(
+                "It is a media container without sound or pictures that are read here; convert it to MP4 (H.264, AAC)."
+            )
         return False
 
 

@@ -9,10 +9,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from PIL.Image import Image, Resampling, Transpose
+from PIL.Image import Resampling
 
 from ingest import audio
-from ingest.decode import Limits, description, opened, picture_stream, pictures, sound, sound_stream, stated_s
+from ingest.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
 from ingest.load import Measure, Source
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.photo import position, taken
@@ -20,6 +20,7 @@ from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
 from ingest.sounds import Heard
 from ingest.speech import Transcriber
 from rag.config import Settings
+from rag.decoding import frame_rgb, opened_av, picture_stream
 from rag.errors import DamagedMedia
 from rag.types import Extracted, FrameRegion, Scalar, Segment
 
@@ -34,16 +35,16 @@ _TIMES = ("com.apple.quicktime.creationdate", "creation_time")  # by the phone's
 _PLACES = ("com.apple.quicktime.location.iso6709", "location")
 _TAG_CHARACTERS = 100
 _SECONDS = len("2024-05-01T12:30:00")  # of a time, without fractions and zone
-_TURNS = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
 
 
-def measure(source: Source) -> Measure:
+def measure(source: Source, settings: Settings) -> Measure:
     """Seconds of moving pictures and of sound, as the container's headers state them.
 
     Raises:
-        MediaError: the headers cannot be read.
+        MediaError: the headers cannot be read, or state more than the settings allow.
     """
-    with opened(source.path) as container:
+    with opened_av(source.path) as container:
+        check_length(container, limits_of(settings))
         length_s = stated_s(container)
         has_sound, has_pictures = sound_stream(container) is not None, picture_stream(container) is not None
         return Measure(audio_s=length_s if has_sound else 0.0, video_s=length_s if has_pictures else 0.0)
@@ -57,7 +58,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
-    with opened(source.path) as container:
+    with opened_av(source.path) as container:
         stream = picture_stream(container)
         if stream is None:
             yield from audio.segments(source, settings, transcriber)
@@ -66,7 +67,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         known = _about(container)
         count = 0
         for shot in select(_looks(container, stream, settings), settings.frame_every_s):
-            picture = upright(shot.look.frame, stream.sample_aspect_ratio, PICTURE_PX)
+            picture = frame_rgb(shot.look.frame, stream.sample_aspect_ratio, PICTURE_PX)
             lines = ocr.read(picture) if settings.ocr == "auto" else []
             segment = _frame_segment(source, count, shot, "\n".join(line.text for line in lines))
             segment = replace(segment, caption=caption if count == 0 else "", meta={**segment.meta, **known})
@@ -75,27 +76,11 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
             count += 1
     if not count:
         raise DamagedMedia("No frame of it could be decoded; it is truncated or malformed.")
-    with opened(source.path) as container:
-        heard = Heard(sound(container, _limits(settings)), keeps=settings.audio_encoder != "off")
+    with opened_av(source.path) as container:
+        heard = Heard(sound(container, limits_of(settings)), keeps=settings.audio_encoder != "off")
         for extracted in audio.audible(heard, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
-
-
-def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image:
-    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked.
-
-    Args:
-        frame: as decoded.
-        aspect: width of a pixel over its height; None for square ones.
-        longest_px: longest side of the result.
-    """
-    width, height = frame.width * float(aspect or 1), float(frame.height)
-    scale = min(1.0, longest_px / max(width, height))
-    size = max(2, round(width * scale)), max(2, round(height * scale))
-    picture: Image = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation="BICUBIC").to_image()
-    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
-    return picture.transpose(turn) if turn is not None else picture
 
 
 def _about(container: InputContainer) -> dict[str, Scalar]:
@@ -112,7 +97,7 @@ def _looks(container: InputContainer, stream: VideoStream, settings: Settings) -
     """Frames at 8 a second, or key frames alone where a video is long and they are dense enough."""
     few = stated_s(container) > _DECODE_ALL_S and _key_gap_s(container, stream) <= settings.frame_every_s / 2
     next_s = 0.0
-    for picture in pictures(container, _limits(settings), keyframes_only=few):
+    for picture in pictures(container, limits_of(settings), keyframes_only=few):
         if picture.at_s < next_s:
             continue
         # A little early, so that a rate that is a multiple of this one is not halved by rounding.
@@ -142,7 +127,3 @@ def _frame_segment(source: Source, ordinal: int, shot: Shot[VideoFrame], text: s
         title=source.title,
         meta={"at_s": at_s, "start_s": round(shot.start_s, 3), "end_s": round(shot.end_s, 3)},
     )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(settings.max_media_s, settings.max_pixels, settings.threads)

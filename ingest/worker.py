@@ -181,7 +181,8 @@ class _Process:
         self.items: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
         self._process = subprocess.Popen(
             # -P: a folder named `ingest` where the user happens to be is not this package.
-            [sys.executable, "-P", "-m", "ingest.worker"],
+            # -W: Pillow warns of odd metadata and goes on.
+            [sys.executable, "-P", "-W", "ignore", "-m", "ingest.worker"],
             env=_KEEP_MEMORY | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -108,4 +108,7 @@ class TestBounds:
             read(path, settings=Settings(max_media_s=2))
 
     def test_nothing_is_read_to_measure(self) -> None:
-        assert audio.measure(identify(JFK, SETTINGS)) == Measure(audio_s=pytest.approx(11.0, abs=0.1))
+        source = identify(JFK, SETTINGS)
+        assert audio.measure(source, SETTINGS) == Measure(audio_s=pytest.approx(11.0, abs=0.1))
+        with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
+            audio.measure(source, Settings(max_media_s=10))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.decode import Limits, Sound, description, opened, picture_stream, pictures, sound, stated_s
+from ingest.decode import Limits, Sound, description, pictures, sound, stated_s
+from rag.decoding import opened_av, picture_stream
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
@@ -19,12 +20,12 @@ LIMITS = Limits(seconds=3600, pixels=10_000_000)
 
 
 def heard(path: Path, limits: Limits = LIMITS) -> list[Sound]:
-    with opened(path) as container:
+    with opened_av(path) as container:
         return list(sound(container, limits))
 
 
 def seen(path: Path, limits: Limits = LIMITS) -> list[float]:
-    with opened(path) as container:
+    with opened_av(path) as container:
         return [picture.at_s for picture in pictures(container, limits)]
 
 
@@ -49,7 +50,7 @@ class TestClock:
     def test_a_start_time_of_the_container_counts_as_zero(self, tmp_path: Path) -> None:
         times = [100 + i / 10 for i in range(30)]
         path = write_video(tmp_path / "cast.ts", [texture(1)] * 30, times_s=times, sound=tone(3), sound_at_s=100)
-        with opened(path) as container:
+        with opened_av(path) as container:
             assert container.start_time > 90_000_000
         assert onset_s(heard(path)) == pytest.approx(0.0, abs=0.1)
         assert seen(path)[0] == pytest.approx(0.0, abs=0.1)
@@ -110,16 +111,16 @@ class TestSound:
     def test_tags_describe_the_recording(self, tmp_path: Path) -> None:
         tags = {"title": "Night birds", "artist": "A. Listener", "encoder": "secret"}
         path = write_audio(tmp_path / "tagged.mp3", tone(1), codec="libmp3lame", tags=tags)
-        with opened(path) as container:
+        with opened_av(path) as container:
             assert description(container) == "Night birds · A. Listener"
-        with opened(JFK) as container:
+        with opened_av(JFK) as container:
             assert "John F. Kennedy" in description(container)
 
 
 class TestPictures:
     def test_cover_art_is_no_video(self, tmp_path: Path) -> None:
         path = with_cover(tmp_path / "song.m4a")
-        with opened(path) as container:
+        with opened_av(path) as container:
             assert len(container.streams.video) == 1
             assert picture_stream(container) is None
         assert seen(path) == []
@@ -144,14 +145,14 @@ class TestBounds:
         data[18 + 3] &= 0xF0
         data[18 + 4 : 18 + 8] = bytes(4)
         path.write_bytes(data)
-        with opened(path) as container:
+        with opened_av(path) as container:
             assert stated_s(container) < 20
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
             heard(path, Limits(20, 1_000_000))
 
     def test_pictures_are_bounded_while_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "raw.m1v", [texture(1)] * 100, codec="mpeg1video", fps=25)
-        with opened(path) as container:
+        with opened_av(path) as container:
             assert stated_s(container) < 2
         with pytest.raises(MediaTooLarge):
             seen(path, Limits(2, 1_000_000))
@@ -204,14 +205,14 @@ class TestDamage:
             heard(path)
 
     def test_a_file_that_has_gone(self, tmp_path: Path) -> None:
-        with pytest.raises(MediaError, match="no such file"):
+        with pytest.raises(MediaError, match=r"no file .*gone\.wav"):
             heard(tmp_path / "gone.wav")
 
     def test_handles_are_released(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [plain((0, 0, 99))] * 5, sound=silence(0.5))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
-            with opened(path) as container:
+            with opened_av(path) as container:
                 next(pictures(container, LIMITS))
         assert len(os.listdir("/proc/self/fd")) == before
 

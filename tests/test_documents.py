@@ -51,7 +51,7 @@ def read(tmp_path, settings, ocr):
             if segment.kind == "passage" and isinstance(segment.locator, CharSpan):
                 assert text[segment.locator.start : segment.locator.end] == segment.text
             assert segment.text == segment.text.strip()
-        assert measure(source).characters >= 0
+        assert measure(source, settings).characters >= 0
         return found
 
     return read
@@ -331,7 +331,7 @@ def test_a_zip_bomb_is_refused_by_its_directory(tmp_path, settings, ocr):
     with pytest.raises(MediaTooLarge, match="ZIP bomb"):
         list(segments(source, settings, ocr))
     with pytest.raises(MediaTooLarge, match="ZIP bomb"):
-        measure(source)
+        measure(source, settings)
 
 
 def test_a_zip_that_lies_about_its_sizes_is_damaged(tmp_path, settings, ocr):

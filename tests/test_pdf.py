@@ -217,7 +217,7 @@ def test_few_words_need_no_ocr(read):
 
 def test_measure_counts_and_estimates(tmp_path, settings):
     pages = [Page().paragraph(72, 700, lines(WORDS)).picture(photo(), 72, 200, 240, 180) for _ in range(20)]
-    found = documents.measure(identify(write(tmp_path, "a.pdf", pdf(*pages)), settings))
+    found = documents.measure(identify(write(tmp_path, "a.pdf", pdf(*pages)), settings), settings)
     assert (found.pages, found.pictures) == (20, 20)
     assert found.characters == pytest.approx(20 * len(PROSE), rel=0.1)
 
@@ -227,6 +227,8 @@ def test_too_many_pages(tmp_path, ocr):
     settings = Settings.load(max_pages=3)
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PAGES"):
         list(documents.segments(identify(path, settings), settings, ocr))
+    with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PAGES"):
+        documents.measure(identify(path, settings), settings)
 
 
 def test_a_password(tmp_path, settings, ocr):
@@ -235,7 +237,7 @@ def test_a_password(tmp_path, settings, ocr):
     with pytest.raises(ProtectedMedia, match="password"):
         list(documents.segments(locked, settings, ocr))
     with pytest.raises(ProtectedMedia, match="password"):
-        documents.measure(locked)
+        documents.measure(locked, settings)
     opened = identify(write(tmp_path, "b.pdf", pdf(page, user_password="")), settings)
     (found,) = documents.segments(opened, settings, ocr)
     assert found.segment.text == "The clock has one hand."

@@ -19,8 +19,8 @@ from ingest.load import Measure, Source, identify
 from ingest.ocr import Ocr
 from ingest.shots import changed, look
 from ingest.speech import Transcriber, load_transcriber
-from ingest.video import upright
 from rag.config import Settings
+from rag.decoding import frame_rgb
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.segments import from_payload, to_payload
 from rag.types import Extracted, FrameRegion, Segment, TimeSpan
@@ -63,7 +63,7 @@ def shown_at(path: Path, at_s: float) -> Image.Image:
                 break
             shown = frame
         assert shown is not None
-        return upright(shown, stream.sample_aspect_ratio, 768)
+        return frame_rgb(shown, stream.sample_aspect_ratio, 768)
 
 
 def cells(image: Image.Image) -> NDArray[np.uint8]:
@@ -142,8 +142,8 @@ class TestFrames:
 
     def test_wide_pixels_are_made_square(self) -> None:
         frame = av.VideoFrame.from_image(texture(1, (320, 240)))
-        assert upright(frame, Fraction(4, 3), 768).size == (427, 240)
-        assert upright(frame, Fraction(4, 3), 200).size == (200, 113)
+        assert frame_rgb(frame, Fraction(4, 3), 768).size == (427, 240)
+        assert frame_rgb(frame, Fraction(4, 3), 200).size == (200, 113)
 
     def test_a_long_video_is_read_by_its_key_frames(self, tmp_path: Path) -> None:
         frames = [texture(i // 110, (64, 36)) for i in range(660)]
@@ -202,14 +202,16 @@ class TestBounds:
     def test_nothing_is_read_to_measure(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", scenes(1), sound=tone(3))
         length_s = pytest.approx(3.0, abs=0.1)
-        assert video.measure(identify(path, SETTINGS)) == Measure(audio_s=length_s, video_s=length_s)
+        assert video.measure(identify(path, SETTINGS), SETTINGS) == Measure(audio_s=length_s, video_s=length_s)
         mute = write_video(tmp_path / "b.mp4", scenes(1))
-        assert video.measure(identify(mute, SETTINGS)).audio_s == 0.0
+        assert video.measure(identify(mute, SETTINGS), SETTINGS).audio_s == 0.0
 
     def test_too_long(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", scenes(1))
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
             read(path, settings=Settings(max_media_s=1))
+        with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
+            video.measure(identify(path, SETTINGS), Settings(max_media_s=1))
 
     def test_too_many_pixels(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", scenes(1))

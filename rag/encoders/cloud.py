@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from rag import gateway
+from rag.decoding import rgb
 from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
-from rag.encoders.pixels import rgb
 from rag.errors import LLMError, ModelError
 
 PREFIX = "litellm:"

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rag.decoding import rgb
 from rag.encoders import matryoshka
 from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
-from rag.encoders.pixels import rgb
 from rag.encoders.torch_models import TorchModel, load_model, load_part
 from rag.errors import SettingsError
 from rag.models import Checkpoint

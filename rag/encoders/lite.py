@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rag.decoding import rgb
 from rag.encoders.base import Look, ModelCard, TextEncoder, Vectors, normalised
-from rag.encoders.pixels import rgb
 from rag.encoders.runtime import OnnxModel
 from rag.errors import SettingsError
 from rag.models import model

@@ -87,7 +87,7 @@ def picture(thing: Thing) -> Image:
     """
     from PIL import Image as Pictures
 
-    from rag.encoders.pixels import rgb
+    from rag.decoding import rgb
     from rag.media import open_picture
     from rag.types import ImageRegion
 

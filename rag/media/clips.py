@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rag.decoding import frame_rgb, opened_av, picture_stream
 from rag.errors import UnsupportedMedia
-from rag.media.decode import Sound, check_within, frames, picture_stream, sound, upright
-from rag.media.files import opened_av
+from rag.media.decode import Sound, check_within, frames, sound
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
     Raises:
         MediaError: as `clip`.
     """
-    with opened_av(path) as container:
+    with opened_av(path, path.name) as container:
         media_type = _media_type(container)
         late_start = abs(container.start_time or 0) > 100_000
         has_pictures = picture_stream(container) is not None
@@ -91,7 +91,7 @@ def clip(path: Path, span: TimeSpan) -> bytes:
     start_s = max(span.start_s, 0.0)
     span = TimeSpan(start_s, min(max(span.end_s, start_s + 0.1), start_s + MAX_CLIP_S))
     buffer = BytesIO()
-    with opened_av(path) as container:
+    with opened_av(path, path.name) as container:
         check_within(path, container, start_s)
         has_pictures, has_sound = picture_stream(container) is not None, container.streams.best("audio") is not None
     pictures = _clip_pictures(path, span) if has_pictures else iter(())
@@ -116,7 +116,7 @@ def length_s(path: Path) -> float:
     Raises:
         MediaError: the file has gone or is damaged.
     """
-    with opened_av(path) as container:
+    with opened_av(path, path.name) as container:
         return max(container.duration or 0, 0) / 1e6
 
 
@@ -152,7 +152,7 @@ def _clip_pictures(path: Path, span: TimeSpan) -> Iterator[tuple[float, Image.Im
         if clip_s < next_s:
             continue
         next_s = clip_s + 0.9 / _CLIP_FPS
-        picture = upright(shown, CLIP_PX)
+        picture = frame_rgb(shown.frame, shown.aspect, CLIP_PX)
         # H.264 wants even sides.
         even = picture.width & ~1, picture.height & ~1
         yield clip_s, picture if picture.size == even else picture.resize(even)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.Image import Image
 
+from rag.decoding import MAX_PIXELS, check_pixels, frame_rgb, opened_av, picture_stream, time_s
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from rag.media.files import MAX_PIXELS, check_pixels, opened_av
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _ROUNDING_S = 0.0006  # of times to milliseconds
 _PAST_END_S = 1.0  # lengths in headers are not exact
 _FRAME_PX = 4096
-_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
 class Shown(NamedTuple):
@@ -40,14 +39,14 @@ class Shown(NamedTuple):
     aspect: Fraction | None
 
 
-def frame_at(path: Path, at_s: float) -> Image.Image:
+def frame_at(path: Path, at_s: float) -> Image:
     """The frame that is shown at this second of a video: RGB, square pixels, upright.
 
     Raises:
         UnsupportedMedia: it has no moving pictures.
         MediaError: the file has gone, is damaged, or ends before that.
     """
-    with opened_av(path) as container:
+    with opened_av(path, path.name) as container:
         if picture_stream(container) is None:
             raise UnsupportedMedia(f"{path.name} has no pictures, only sound.")
         check_within(path, container, at_s)
@@ -57,7 +56,7 @@ def frame_at(path: Path, at_s: float) -> Image.Image:
         raise DamagedMedia(f"No picture of {path.name} could be decoded at second {at_s:.1f}.")
     if not states_length and at_s - shown.at_s > _PAST_END_S:
         raise _beyond(path, shown.at_s, at_s)
-    return upright(shown, _FRAME_PX)
+    return frame_rgb(shown.frame, shown.aspect, _FRAME_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
     """
     import av
 
-    with opened_av(path) as container:
+    with opened_av(path, path.name) as container:
         stream: Any = container.streams.best("audio")
         if stream is None or stream.codec_context is None:
             raise UnsupportedMedia(f"{path.name} has no sound.")
@@ -97,7 +96,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
         samples = np.zeros((channels, max(1, round((span.end_s - span.start_s) * rate))), np.float32)
         resampler = av.AudioResampler("fltp", "stereo" if channels == 2 else "mono", rate)
         for frame in _audio_frames(container, stream, span):
-            at_s = _time_s(frame, container) or 0.0
+            at_s = time_s(frame, container) or 0.0
             frame.pts = None
             for part in resampler.resample(frame):
                 piece = part.to_ndarray()
@@ -133,27 +132,6 @@ def frames(path: Path, at_s: float) -> Iterator[Shown]:
             return
 
 
-def picture_stream(container: InputContainer) -> Any:
-    """The first moving-picture track, or None; cover art attached to a recording is none."""
-    from av.stream import Disposition
-
-    still = Disposition.attached_pic | Disposition.timed_thumbnails
-    found = (s for s in container.streams.video if not s.disposition & still and s.codec_context is not None)
-    return next(found, None)
-
-
-def upright(shown: Shown, longest_px: int) -> Image.Image:
-    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked."""
-    frame = shown.frame
-    check_pixels(frame.width, frame.height)
-    width, height = frame.width * float(shown.aspect or 1), float(frame.height)
-    scale = min(1.0, longest_px / max(width, height))
-    size = max(2, round(width * scale)), max(2, round(height * scale))
-    picture: Image.Image = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_image()
-    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
-    return picture.transpose(turn) if turn is not None else picture
-
-
 def check_within(path: Path, container: InputContainer, at_s: float) -> None:
     """Refuse a second that lies after the end, as far as the headers say where that is.
 
@@ -183,7 +161,7 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
     # A second early: coders of sound need what came before.
     _seek(container, span.start_s - 1.0)
     for frame in _decoded(container, stream):
-        at_s = _time_s(frame, container)
+        at_s = time_s(frame, container)
         if at_s is not None and at_s >= span.end_s:
             return
         yield frame
@@ -191,15 +169,15 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
 
 def _decoded_frames(path: Path, from_s: float | None) -> Generator[Shown]:
     """Frames from the key frame before a second on, or all."""
-    with opened_av(path) as container:
-        stream = picture_stream(container)
+    with opened_av(path, path.name) as container:
+        stream: Any = picture_stream(container)
         context = stream.codec_context
-        check_pixels(context.width, context.height)
+        check_pixels((context.width, context.height), MAX_PIXELS, path.name)
         context.options = {"max_pixels": str(MAX_PIXELS)}
         if from_s is not None:
             _seek(container, from_s)
         for frame in _decoded(container, stream):
-            at_s = _time_s(frame, container)
+            at_s = time_s(frame, container)
             if at_s is not None and not frame.is_corrupt:
                 yield Shown(at_s, frame, stream.sample_aspect_ratio)
 
@@ -228,9 +206,3 @@ def _decoded(container: InputContainer, stream: Any) -> Iterator[Any]:
             if count > _MOST_FRAMES:
                 raise MediaTooLarge(f"More than {_MOST_FRAMES:,} frames would have to be decoded to get there.")
             yield frame
-
-
-def _time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:
-    if frame.pts is None or frame.time_base is None:
-        return None
-    return float(frame.pts * frame.time_base) - (container.start_time or 0) / 1e6

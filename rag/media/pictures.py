@@ -5,18 +5,14 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFile, ImageOps
+from PIL import Image, ImageChops, ImageDraw
 
+from rag.decoding import MAX_PIXELS, check_pixels, opened_image, opened_pdf, rendered, rgb
 from rag.errors import MediaError, UnsupportedMedia
 from rag.media.decode import frame_at
-from rag.media.files import check_pixels, head_of, opened_image, opened_pdf
+from rag.media.files import head_of
 from rag.types import Box, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
-
-if TYPE_CHECKING:
-    from pypdfium2 import PdfPage
 
 PAGE_PX = 1800  # longest side of a rendered page or of a part of it
 SHOWN_PX = 1200  # width at which a marked place is shown
@@ -39,8 +35,8 @@ def open_picture(path: Path, locator: Locator) -> Image.Image:
         case PageBox(page):
             return _page(path, page, _WHOLE)
         case ImageRegion():
-            with opened_image(path) as image:
-                return _upright_rgb(image)
+            with opened_image(path, MAX_PIXELS, path.name) as image:
+                return rgb(image, _DRAFT_PX)
         case FrameRegion(at_s):
             return _animation_frame(path, at_s) if _is_animation(head_of(path)) else frame_at(path, at_s)
         case TimeSpan(start_s):
@@ -99,12 +95,12 @@ def data_uri(content: Image.Image | bytes, media_type: str = "image/jpeg") -> st
 def _page(path: Path, number: int, box: Box) -> Image.Image:
     head = head_of(path)
     if b"%PDF-" in head:
-        with opened_pdf(path) as document:
+        with opened_pdf(path, path.name) as document:
             if not 1 <= number <= len(document):
                 raise _beyond(path, f"{len(document)} pages", f"page {number}")
             page = document[number - 1]
             try:
-                return _rendered(page, box)
+                return rendered(page, PAGE_PX, box, dpi=_MAX_DPI)
             finally:
                 page.close()
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -112,26 +108,14 @@ def _page(path: Path, number: int, box: Box) -> Image.Image:
     raise UnsupportedMedia(f"Pages of {path.name} cannot be drawn here; show their words, or print it to PDF.")
 
 
-def _rendered(page: PdfPage, box: Box) -> Image.Image:
-    """A part of a page as it is shown: PDFium crops to the visible box and turns it, so fractions need no mapping."""
-    width, height = page.get_size()
-    longest = max(box.w * width, box.h * height) or 1.0
-    scale = min(_MAX_DPI / 72, PAGE_PX / longest)
-    margins = (box.x * width, (1 - box.y - box.h) * height, (1 - box.x - box.w) * width, box.y * height)
-    bitmap = page.render(scale=scale, crop=tuple(max(0.0, side) for side in margins), rev_byteorder=True)
-    picture: Image.Image = bitmap.to_pil().convert("RGB")
-    bitmap.close()
-    return picture
-
-
 def _tiff_page(path: Path, number: int, box: Box) -> Image.Image:
-    with opened_image(path) as image:
+    with opened_image(path, MAX_PIXELS, path.name) as image:
         pages = getattr(image, "n_frames", 1)
         if not 1 <= number <= pages:
             raise _beyond(path, f"{pages} pages", f"page {number}")
         image.seek(number - 1)
-        check_pixels(*image.size)
-        whole = _upright_rgb(image)
+        check_pixels(image.size, MAX_PIXELS, path.name)
+        whole = rgb(image, _DRAFT_PX)
     return whole if box == _WHOLE else whole.crop(_pixels(box, whole.size))
 
 
@@ -141,31 +125,15 @@ def _is_animation(head: bytes) -> bool:
 
 def _animation_frame(path: Path, at_s: float) -> Image.Image:
     """The frame that is shown at this time; as browsers do, a frame without a duration is shown for 100 ms."""
-    with opened_image(path) as image:
+    with opened_image(path, MAX_PIXELS, path.name) as image:
         end_s = 0.0
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             end_s += float(image.info.get("duration") or 100) / 1000
             # A millisecond, to which times are rounded.
             if at_s < end_s - 0.001:
-                return _upright_rgb(image)
+                return rgb(image, _DRAFT_PX)
     raise _beyond(path, f"{end_s:.1f} s", f"second {at_s:.1f}")
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """A decoded copy: over white where it is transparent, turned as its EXIF orientation says."""
-    if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
-        image.draft(None, (_DRAFT_PX, _DRAFT_PX))
-    image.load()
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(turned, dtype=np.float64), posinf=0.0, neginf=0.0)
-        spread = float(np.ptp(values)) or 1.0
-        return Image.fromarray(((values - values.min()) * (255 / spread)).astype(np.uint8)).convert("RGB")
-    if "A" in turned.getbands() or "transparency" in turned.info:
-        coloured = turned.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
-    return turned.convert("RGB") if turned.mode != "RGB" else turned.copy()
 
 
 def _box(locator: Locator) -> Box | None:
