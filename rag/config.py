@@ -53,7 +53,12 @@ class Settings(BaseSettings):
     max_file_mb: float = Field(2048, gt=0, description="Larger files are listed as failed.")
     max_pages: int = Field(5000, gt=0, description="Longest document.")
     max_media_s: float = Field(6 * 3600, gt=0, description="Longest recording or video, in seconds.")
-    max_pixels: int = Field(100_000_000, gt=0, description="Largest picture after decoding.")
+    max_pixels: int = Field(
+        89_000_000,
+        gt=0,
+        le=178_000_000,
+        description="Largest picture after decoding; Pillow takes no more than 178 million.",
+    )
     reader_memory_gb: float = Field(6.0, gt=0, description="Most memory that reading a file may take (not on Windows).")
     file_timeout_s: float = Field(300.0, gt=0, description="Longest silence of a file's reader before it is stopped.")
     frame_every_s: float = Field(5.0, gt=0, description="Steady rate of video frames, beside those at scene changes.")

@@ -1,7 +1,7 @@
 """Fusion beside single lanes and reciprocal ranks, over one collection of words, figures with captions and bare photos.
 
-`python -m tests.measure.fusion --data DATA --kb FOLDER` takes in the textbook of ``anthropology/`` and the photos of the
-test modules of ``openstax_pairs/``, which the image encoder has not seen, without a word beside them; it then asks with
+`python -m tests.measure.fusion --data DATA --kb FOLDER` takes in the textbook of ``anthropology/`` and the photos of
+the test modules of ``openstax_pairs/``, which the image encoder has not seen, without a word beside them; it asks with
 half the words of a sentence (for its passage), with half of those of a caption (for its figure), and with the first
 sentence of a photo's alternative text (for the photo), all in one ranking. Figures: `rag.fusion`.
 """
