@@ -20,7 +20,8 @@ from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
 from ingest.sounds import Heard
 from ingest.speech import Transcriber
 from rag.config import Settings
-from rag.errors import DamagedMedia
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge
+from rag.media import open_picture
 from rag.types import Extracted, FrameRegion, Scalar, Segment
 
 if TYPE_CHECKING:
@@ -80,6 +81,30 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         for extracted in audio.audible(heard, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
+
+
+def glimpses(source: Source, settings: Settings, count: int) -> Iterator[Image]:
+    """Yield frames spread evenly over a video; those that are damaged or behind its real end are left out.
+
+    Raises:
+        MediaTooLarge: it is over a limit.
+        MediaError: no frame could be decoded.
+    """
+    with opened(source.path) as container:
+        next(pictures(container, _limits(settings)), None)  # refuses what is over a limit
+        length_s = stated_s(container)
+    found = False
+    for n in range(count):
+        try:
+            frame = open_picture(source.path, FrameRegion((n + 0.5) * length_s / count))
+        except MediaTooLarge:
+            raise
+        except MediaError:
+            continue
+        found = True
+        yield frame
+    if not found:
+        yield open_picture(source.path, FrameRegion(0.0))
 
 
 def upright(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image:
