@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -250,9 +251,10 @@ def demo(
 
 
 def main() -> None:
-    """Run the command; an expected error is one line on standard error, without a traceback."""
+    """Run the command; an expected error or a warning is one line on standard error, without a traceback."""
     from rag.errors import ExhibitError
 
+    warnings.formatwarning = lambda message, *_, **__: f"exhibit: {message}\n"
     try:
         app()
     except ExhibitError as error:

@@ -118,6 +118,14 @@ def test_a_wrong_setting_is_one_line(desk):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_warning_is_one_line(desk, monkeypatch):
+    monkeypatch.setenv("EXHIBIT_LLM", "nonsense")
+    done = exhibit("search", "lamp", "--rerank", cwd=desk)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "nonsense" in line]
+    assert line.startswith("exhibit: The language model could not judge the hits")
+
+
 def test_no_knowledge_base_yet(tmp_path):
     done = exhibit("status", cwd=tmp_path)
     assert done.returncode == 1
