@@ -87,6 +87,18 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
                 ordinal += 1
 
 
+def first(source: Source, settings: Settings) -> Image.Image:
+    """The first picture of a file, upright in RGB, as large as a page is read.
+
+    Raises:
+        MediaError: as `segments`.
+    """
+    with opened_image(source.path, settings.max_pixels) as image:
+        pixels = rgb(image)
+    pixels.thumbnail((PAGE_PX, PAGE_PX), Image.Resampling.LANCZOS)
+    return pixels
+
+
 def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterator[_View]:
     frames = getattr(image, "n_frames", 1)
     if frames == 1 or image.format == "MPO":  # further pictures of an MPO are its previews

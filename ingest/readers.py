@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from PIL.Image import Image
+
 from ingest import audio, documents, images, video
-from ingest.load import Measure, Source, identify
+from ingest.load import Measure, Medium, Source, identify
 from ingest.ocr import Ocr
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
-from rag.errors import QueryError
+from rag.errors import UnsupportedMedia
 from rag.types import Extracted
 
 
@@ -42,12 +44,23 @@ class Readers:
             case "video":
                 yield from video.segments(source, self._settings, self._transcriber, self._ocr)
 
-    def question(self, path: Path) -> Iterator[Extracted]:
+    def heard(self, path: Path) -> Iterator[Extracted]:
         """Yield the passages that are spoken in a recording or video, and what else is heard."""
+        yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
+
+    def picture(self, path: Path) -> Iterator[Image]:
+        """Yield the picture in a file, the first where it holds several."""
+        yield images.first(self._source(path, "image"), self._settings)
+
+    def frames(self, path: Path, count: int) -> Iterator[Image]:
+        """Yield some frames of a video, evenly spread."""
+        yield from video.glimpses(self._source(path, "video"), self._settings, count)
+
+    def _source(self, path: Path, *media: Medium) -> Source:
         source = identify(path, self._settings)
-        if source.medium not in ("audio", "video"):
-            raise QueryError(f"{path} is no recording ({source.media_type}).")
-        yield from audio.segments(source, self._settings, self._transcriber)
+        if source.medium not in media:
+            raise UnsupportedMedia(f"It is no {' or '.join(media)} but {source.media_type}.")
+        return source
 
     @cached_property
     def _ocr(self) -> Ocr:

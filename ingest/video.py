@@ -21,12 +21,14 @@ from ingest.sounds import Heard
 from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.decoding import frame_rgb, opened_av, picture_stream
-from rag.errors import DamagedMedia
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge
+from rag.media import open_picture
 from rag.types import Extracted, FrameRegion, Scalar, Segment
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
     from av.container import InputContainer
+    from PIL.Image import Image
 
 _PICTURE_PX = 768
 # Up to here every frame is decoded, at 200 to 2,000 a second; in a longer video key frames do, where they are dense.
@@ -81,6 +83,30 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         for extracted in audio.audible(heard, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
+
+
+def glimpses(source: Source, settings: Settings, count: int) -> Iterator[Image]:
+    """Yield frames spread evenly over a video; those that are damaged or behind its real end are left out.
+
+    Raises:
+        MediaTooLarge: it is over a limit.
+        MediaError: no frame could be decoded.
+    """
+    with opened_av(source.path) as container:
+        next(pictures(container, limits_of(settings)), None)  # refuses what is over a limit
+        length_s = stated_s(container)
+    found = False
+    for n in range(count):
+        try:
+            frame = open_picture(source.path, FrameRegion((n + 0.5) * length_s / count))
+        except MediaTooLarge:
+            raise
+        except MediaError:
+            continue
+        found = True
+        yield frame
+    if not found:
+        yield open_picture(source.path, FrameRegion(0.0))
 
 
 def _about(container: InputContainer) -> dict[str, Scalar]:

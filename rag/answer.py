@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rag.attribution import holder
 from rag.citations import Cited, MarkerStream, cite, moved, number, without_uncited
 from rag.errors import QueryError
-from rag.exhibits import Picture, Shown, described, plain, shares, where, with_pictures
+from rag.exhibits import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.prompts import load
 from rag.types import Answer, Evidence, Hit, Step
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
     from rag.llms import Llm
 
 _ANSWER_TOKENS = 200
-# What a chat template adds to a message, generously.
-_MESSAGE_TOKENS = 12
+# Twice the answer, and what asks for it: asked to cite again, the model is shown its first.
+_REPLY_TOKENS = 2 * _ANSWER_TOKENS + 96
 # An exhibit may fill so much of the context: 128 tokens of the bundled model's, 1.3 s of reading on 2 cores.
 _EXHIBIT_SHARE = 32
-# Of the context, for all that is counted: tokenizers of cloud models are known only roughly.
-_COUNTED_SHARE = 0.8
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
 # Log-odds behind the best at which a hit only distracts. On the questions of `tests/measure` no right one is lost.
@@ -80,35 +79,28 @@ class GroundedAnswerer:
         self._min_support = min_support
         self._picture = picture
 
-    def answer(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Answer:
+    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[str | Answer]:
         """An answer from these hits, best first, with each statement cited; or declined.
 
         Args:
             question: in words.
             hits: what may be cited.
             asked_with: the pictures of the question, for a model that sees.
+
+        Yields:
+            The text while it is written, then the `Answer`, which replaces it: it may lack what could not be cited.
         """
-        *_, answer = self._driven(self._talk(question, hits, asked_with), stream=False)
-        assert isinstance(answer, Answer)
-        return answer
-
-    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[str | Answer]:
-        """The text while it is written, then the `Answer`, which replaces it: it may lack what could not be cited."""
-        return self._driven(self._talk(question, hits, asked_with), stream=True)
-
-    async def aanswer(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Answer:
-        """`answer` without blocking."""
-        answers = [item async for item in self._adriven(self._talk(question, hits, asked_with), stream=False)]
-        assert isinstance(answers[-1], Answer)
-        return answers[-1]
+        return self._driven(self._talk(question, hits, asked_with))
 
     def astream(
         self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()
-    ) -> AsyncIterator[str | Answer]:
-        """`stream` without blocking."""
-        return self._adriven(self._talk(question, hits, asked_with), stream=True)
+    ) -> AsyncGenerator[str | Answer]:
+        """`stream` without blocking; closing it stops the model."""
+        return self._adriven(self._talk(question, hits, asked_with))
 
     def _talk(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Talk:
+        if not question.strip():
+            return self._declined(question, hits, ["Nothing in the question could be put into words."])
         evidence = number(self._worth_showing(hits))
         if not evidence:
             return self._declined(question, hits)
@@ -119,10 +111,10 @@ class GroundedAnswerer:
         steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits{note}")]
         if not cited.citations:
             return self._declined(question, hits, warnings, steps)
-        if self._llm.gives_logprobs:
-            started = time.monotonic()
-            asked = load("support").messages({"question": plain(question)})
-            support = yield _Judge([*messages, _said(cited.text), *asked])
+        started = time.monotonic()
+        asked = load("support").messages({"question": plain(question)})
+        support = yield _Judge([*messages, _said(cited.text), *asked])
+        if support is not None:
             steps.append(Step("check", time.monotonic() - started, f"support {support:+.1f}"))
             if support < self._min_support:
                 reason = f"An answer was dropped because the exhibits do not state it: {cited.text}"
@@ -169,16 +161,14 @@ class GroundedAnswerer:
             raise QueryError("The question is too long for the language model; ask for one thing at a time.")
         prompt = load("answer")
         values = {"question": plain(question), "may_decline": not llm.gives_logprobs}
-        fixed = prompt.messages(values | {"exhibits": []})
-        taken = sum(llm.count_tokens(message["content"]) + _MESSAGE_TOKENS for message in fixed)
-        # Twice the answer: asked to cite again, the model is shown its first.
-        room = int(llm.context_tokens * _COUNTED_SHARE) - taken - 2 * _ANSWER_TOKENS - 8 * _MESSAGE_TOKENS
+        left = room(prompt.messages(values | {"exhibits": []}), llm, _REPLY_TOKENS)
         most = llm.context_tokens // _EXHIBIT_SHARE
         hits = [exhibit.hit for exhibit in evidence]
         needs = [llm.count_tokens(described(hit, question, llm.count_tokens, most)) for hit in hits]
-        given = shares(needs, max(room, 0))
+        given = shares(needs, max(left, 0))
         shown = [described(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
-        return with_pictures(prompt.messages(values | {"exhibits": shown}), hits, llm, Shown(self._picture, asked_with))
+        messages = prompt.messages(values | {"exhibits": shown})
+        return with_pictures(messages, hits, llm, Shown(self._picture, asked_with), reply_tokens=_REPLY_TOKENS)
 
     def _declined(
         self, question: str, hits: Sequence[Hit], warnings: Sequence[str] = (), steps: Sequence[Step] = ()
@@ -189,12 +179,12 @@ class GroundedAnswerer:
         text = f"The collection does not answer this.{nearest}"
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
-    def _driven(self, talk: _Talk, *, stream: bool) -> Iterator[str | Answer]:
+    def _driven(self, talk: _Talk) -> Iterator[str | Answer]:
         step, streamed = _advanced(talk, None), False
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
                 step = _advanced(talk, self._llm.yes_no(step.messages))
-            elif not stream or streamed:
+            elif streamed:
                 step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
                 streamed, written, shown = True, "", MarkerStream(step.exhibits)
@@ -203,28 +193,29 @@ class GroundedAnswerer:
                     yield from _nonempty(shown.feed(piece))
                 yield from _nonempty(shown.end())
                 step = _advanced(talk, written)
-        if stream and not streamed:
+        if not streamed:
             yield step.text
         yield step
 
-    async def _adriven(self, talk: _Talk, *, stream: bool) -> AsyncIterator[str | Answer]:
+    async def _adriven(self, talk: _Talk) -> AsyncGenerator[str | Answer]:
         # Counting tokens and opening pictures is work for a thread.
         step, streamed = await asyncio.to_thread(_advanced, talk, None), False
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
-                heard: str | float = await self._llm.ayes_no(step.messages)
-            elif not stream or streamed:
+                heard: str | float | None = await self._llm.ayes_no(step.messages)
+            elif streamed:
                 heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
                 streamed, heard, shown = True, "", MarkerStream(step.exhibits)
-                async for piece in self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS):
-                    heard += piece
-                    for text in _nonempty(shown.feed(piece)):
-                        yield text
+                async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
+                    async for piece in pieces:
+                        heard += piece
+                        for text in _nonempty(shown.feed(piece)):
+                            yield text
                 for text in _nonempty(shown.end()):
                     yield text
             step = await asyncio.to_thread(_advanced, talk, heard)
-        if stream and not streamed:
+        if not streamed:
             yield step.text
         yield step
 

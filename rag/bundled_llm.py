@@ -45,9 +45,14 @@ Chunk = dict[str, Any]
 
 
 class Engine:
-    """One llama.cpp server in this process, loaded when it is first used; calls wait for one another."""
+    """One llama.cpp server in this process, loaded when it is first used.
+
+    Attributes:
+        turn: is held while a call runs, so that one that is cancelled while it waits never begins.
+    """
 
     def __init__(self, home: Path, threads: int) -> None:
+        self.turn = threading.Lock()
         self._home = home
         self._threads = threads
         self._lock = threading.Lock()
@@ -198,7 +203,9 @@ class _Generation:
 
     def _run(self) -> None:
         try:
-            self._engine.run(self._request, self._receive)
+            with self._engine.turn:
+                if not self._stopped.is_set():
+                    self._engine.run(self._request, self._receive)
             self._chunks.put(None)
         except (ValueError, RuntimeError, ModelError) as error:
             self._chunks.put(error)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 from rag.types import Citation, Evidence, Hit
@@ -33,7 +34,7 @@ _RUN = re.compile(r"(?:\s*\[E\d{1,3}\])+")
 # What may stand between a marker and the next part of the sentence.
 _JOINTS = ",;:.–-•*"
 _WORD = re.compile(r"\w")
-_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』]*)(?:[ \t]*\[E\d{1,3}\])*")
+_END = re.compile(r"(?P<stop>[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』]*)(?:[ \t]*\[E\d{1,3}\])*")
 # Words before a full stop that ends no sentence; single capitals (initials, as in "J. Goodall") are another such case.
 _ABBREVIATION = re.compile(
     r"(?:\b(?:dr|mr|mrs|ms|prof|st|vs|approx|ca|cf|fig|figs|no|vol|pp|ed|eds|al|inc|e\.g|i\.e)|\b[A-Z])\.$", re.I
@@ -66,7 +67,9 @@ def cite(text: str, exhibits: int) -> Cited:
     """Checks the markers of a whole text against the number of exhibits that its writer was shown."""
     stream = MarkerStream(exhibits)
     clean = (stream.feed(text) + stream.end()).rstrip()
-    citations, uncited = _covered(clean)
+    statements = _statements(clean)
+    citations = tuple(Citation(n, found.start, found.end) for found in statements for n in found.numbers)
+    uncited = tuple((found.start, found.end) for found in statements if not found.runs)
     return Cited(clean, citations, tuple(stream.unknown), uncited)
 
 
@@ -83,19 +86,26 @@ def without_uncited(cited: Cited, exhibits: int) -> Cited:
 def moved(cited: Cited, exhibits: int, holder: Callable[[str, int], int]) -> Cited:
     """The same statements, each cited to the exhibit that `holder` names for a statement and the exhibit it cites."""
     text = cited.text
-    for span in sorted({(c.start, c.end) for c in cited.citations}, reverse=True):
-        marks = _RUN.search(cited.text, span[0])
-        numbers = [c.exhibit for c in cited.citations if (c.start, c.end) == span]
-        if marks and [int(n) for n in _MARKER.findall(marks.group())] == numbers:
-            statement = _RUN.sub("", cited.text[slice(*span)])
-            held = "".join(f"[E{n}]" for n in dict.fromkeys(holder(statement, n) for n in numbers))
-            text = f"{text[: marks.start()]} {held}{text[marks.end() :]}"
+    edits: list[tuple[int, int, str]] = []
+    for statement in _statements(text):
+        said = _RUN.sub("", text[statement.start : statement.end])
+        held = list(dict.fromkeys(holder(said, n) for n in statement.numbers))
+        if held != statement.numbers:
+            first, *others = statement.runs
+            space = first.group()[: -len(first.group().lstrip())]
+            edits.append((*first.span(), space + "".join(f"[E{n}]" for n in held)))
+            edits += [(*run.span(), "") for run in others]
+    for start, end, written in sorted(edits, reverse=True):
+        text = text[:start] + written + text[end:]
     again = cite(text, exhibits)
     return Cited(again.text, again.citations, cited.unknown, again.uncited)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Sentences as ``[start, end)``, each with the markers behind it; a line break ends one."""
+    """Sentences as ``[start, end)``, each with its markers; a line break ends one.
+
+    Markers are behind a sentence, or before it on a line that begins with one and does not end with one.
+    """
     for line in re.finditer(r"[^\n]+", text):
         start = line.start()
         for end in [*_sentence_ends(text, *line.span()), line.end()]:
@@ -247,55 +257,62 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
-def _covered(text: str) -> tuple[tuple[Citation, ...], tuple[tuple[int, int], ...]]:
-    """What each marker covers, and the statements that none covers."""
-    citations: list[Citation] = []
-    uncited: list[tuple[int, int]] = []
-    before: tuple[int, int] | None = None
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A statement, or a part of one, as ``[start, end)``, and the runs of markers that cover it; none if uncited."""
+
+    start: int
+    end: int
+    runs: tuple[re.Match[str], ...] = ()
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(dict.fromkeys(int(n) for run in self.runs for n in _MARKER.findall(run.group())))
+
+
+def _statements(text: str) -> list[_Statement]:
+    found: list[_Statement] = []
     for start, end in sentences(text):
-        covers, leading = _parts(text, start, end)
-        if leading and before and before in uncited:  # markers alone on a line belong to the line above
-            uncited.remove(before)
-            covers = [(before, leading)]
-        elif not covers and _WORD.search(_MARKER.sub("", text[start:end])) and text[end - 1] != ":":
-            uncited.append((start, end))
-            before = (start, end)
-            continue
-        before = None
-        citations += [Citation(n, *span) for span, numbers in covers for n in numbers]
-    return tuple(citations), tuple(uncited)
+        runs = tuple(_RUN.finditer(text, start, end))
+        if not _WORD.search(_RUN.sub("", text[start:end])):
+            if runs and found and not found[-1].runs:  # markers alone on a line belong to the line above
+                found[-1] = replace(found[-1], runs=runs)
+        elif runs:
+            found += _parts(text, start, end, runs)
+        elif text[end - 1] != ":":
+            found.append(_Statement(start, end))
+    return found
 
 
-def _parts(text: str, start: int, end: int) -> tuple[list[tuple[tuple[int, int], list[int]]], list[int]]:
-    """Parts of a sentence with the numbers of their markers; and the numbers, where it is markers alone.
+def _parts(text: str, start: int, end: int, runs: tuple[re.Match[str], ...]) -> Iterator[_Statement]:
+    """A sentence with markers as parts, of which each marker covers one.
 
-    A marker covers its sentence as far back as the marker before it. Markers that begin a sentence cover what follows.
+    A marker covers its sentence as far back as the marker before it; what follows the last belongs to the same part.
+    Where a sentence begins with a marker and does not end with one, each covers what follows it.
     """
-    covers: list[tuple[tuple[int, int], list[int]]] = []
-    leading: list[int] = []
-    position = start
-    for run in _RUN.finditer(text, start, end):
-        numbers = [int(n) for n in _MARKER.findall(run.group())]
-        part = _trimmed(text, position, run.start(), lead=_JOINTS)
-        if _WORD.search(text, *part):
-            covers.append((part, numbers))
-        else:
-            leading += numbers
-        position = run.end()
-    tail = _trimmed(text, position, end, lead=_JOINTS)
-    if _WORD.search(text, *tail):
-        if leading and not covers:
-            return [(tail, leading)], []
-        if covers:
-            (first, _), numbers = covers.pop()
-            covers.append(((first, tail[1]), numbers))
-    return covers, [] if covers else leading
+    edges = [start, *(edge for run in runs for edge in run.span()), end]
+    between = [_trimmed(text, a, b, lead=_JOINTS) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    worded = [n for n, span in enumerate(between) if _WORD.search(text, *span)]
+    leads = worded[0] > 0 and worded[-1] == len(runs)
+    has_tail = not leads and len(worded) > 1 and worded[-1] == len(runs)
+    bodies = worded[:-1] if has_tail else worded
+    borders = [0, *bodies[:-1], len(runs)] if leads else [0, *bodies[1:], len(runs)]
+    for n, (first, last) in zip(bodies, pairwise(borders), strict=True):
+        ends = between[-1] if has_tail and n == bodies[-1] else between[n]
+        yield _Statement(between[n][0], ends[1], runs[first:last])
+
+
+def _leads(text: str, start: int, end: int) -> bool:
+    """Whether a line begins with a marker and does not end with one."""
+    runs = list(_RUN.finditer(text, start, end))
+    return bool(runs and not _WORD.search(text, start, runs[0].start()) and _WORD.search(text, runs[-1].end(), end))
 
 
 def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
+    leads = _leads(text, start, end)
     for stop in _END.finditer(text, start, end):
         if not _ABBREVIATION.search(text[max(start, stop.start() - 8) : stop.start() + 1]):
-            yield stop.end()
+            yield stop.end("stop") if leads else stop.end()
 
 
 def _trimmed(text: str, start: int, end: int, lead: str = "") -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,9 +254,10 @@ def demo(
 
 
 def main() -> None:
-    """Run the command; an expected error is one line on standard error, without a traceback."""
+    """Run the command; an expected error or a warning is one line on standard error, without a traceback."""
     from rag.errors import ExhibitError
 
+    warnings.formatwarning = lambda message, *_, **__: f"exhibit: {message}\n"
     try:
         app()
     except ExhibitError as error:

@@ -20,6 +20,10 @@
 """
 
 
+class ExhibitWarning(UserWarning):
+    """Something went wrong that a result cannot tell of, and the result is the worse for it."""
+
+
 class ExhibitError(Exception):
     """Base of all errors that Exhibit raises on purpose."""
 

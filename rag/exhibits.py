@@ -5,10 +5,12 @@ Everything here is one line without markers or chat tokens, so that text in a fi
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ class Shown:
     asked_with: Sequence[Image] = ()
 
 
-_NOUNS: dict[Kind, str] = {
+NOUNS: dict[Kind, str] = {
     "passage": "Passage",
     "speech": "Speech",
     "sound": "Sound",
@@ -50,6 +52,14 @@ _STEM = 4
 _MOST_TAGS = 5
 _LEAST_TOKENS = 8
 _MOST_FRAMES = 5  # of a moment
+# Name, place and headings are given these at least, which is what they mostly need.
+_HEAD_TOKENS = 16
+# What a chat template adds to a message, generously.
+_MESSAGE_TOKENS = 12
+# What a picture of 1024 px costs: 765 tokens at OpenAI, 1,400 at Anthropic, 1,300 with Qwen-VL.
+_PICTURE_TOKENS = 1500
+# Of the context, for all that is counted: tokenizers of cloud models are known only roughly.
+_COUNTED_SHARE = 0.8
 
 
 def where(hit: Hit) -> str:
@@ -67,7 +77,8 @@ def described(hit: Hit, question: str, count: Count, most_tokens: int) -> str:
     # Numbers of characters mean nothing to a model; headings do.
     spot = _name(hit) if isinstance(segment.locator, CharSpan) else where(hit)
     heading = segment.title.partition(" › ")[2]
-    head = ", ".join(part for part in (_NOUNS[segment.kind], spot, heading) if part)
+    head = ", ".join(part for part in (NOUNS[segment.kind], spot, heading) if part)
+    head = next(_halved(head, count, max(most_tokens - _LEAST_TOKENS, _HEAD_TOKENS)))
     if segment.kind == "moment":
         return _described_moment(hit, head, question, count, most_tokens)
     if segment.kind in ("passage", "speech"):
@@ -111,30 +122,31 @@ def plain(text: str) -> str:
     return " ".join(neutralised(text).split())
 
 
+def room(messages: Sequence[Mapping[str, Any]], llm: Llm, reply_tokens: int) -> int:
+    """Tokens of the context that messages in words and the reply leave free; below 0 where they are too long."""
+    taken = sum(llm.count_tokens(message["content"]) + _MESSAGE_TOKENS for message in messages)
+    return int(llm.context_tokens * _COUNTED_SHARE) - taken - reply_tokens
+
+
 def with_pictures(
-    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, shown: Shown
+    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, shown: Shown, *, reply_tokens: int
 ) -> list[dict[str, Any]]:
     """The messages, the last with the pictures of the hits and of the question before its words, for a model that sees.
 
-    A picture whose file cannot be read is left out: its description stays.
+    As many as the context has room for, those of the question and of the best hits first. A picture whose file cannot
+    be read is left out: its description stays.
     """
     from rag.llms import picture_part
 
     written = [dict(message) for message in messages]
     if not llm.sees_images:
         return written
-    seen: list[dict[str, Any]] = []
-    for hit in hits if shown.picture else ():
-        try:
-            pixels = shown.picture(hit) if shown.picture else None
-        except MediaError:
-            continue
-        if pixels is not None:
-            seen += [{"type": "text", "text": f"{where(hit)}:"}, picture_part(pixels)]
-    for pixels in shown.asked_with:
-        seen += [{"type": "text", "text": "The picture of the question:"}, picture_part(pixels)]
-    if seen:
-        written[-1]["content"] = [*seen, {"type": "text", "text": written[-1]["content"]}]
+    most = max(room(messages, llm, reply_tokens) // _PICTURE_TOKENS, 0)
+    asked_with = [("The picture of the question:", pixels) for pixels in shown.asked_with[:most]]
+    found = islice(_seen(hits, shown.picture), most - len(asked_with))
+    parts = [({"type": "text", "text": name}, picture_part(pixels)) for name, pixels in [*found, *asked_with]]
+    if parts:
+        written[-1]["content"] = [*chain(*parts), {"type": "text", "text": written[-1]["content"]}]
     return written
 
 
@@ -170,6 +182,13 @@ def shares(needs: Sequence[int], budget: int) -> list[int]:
         given[n] = min(needs[n], budget // (len(needs) - left))
         budget -= given[n]
     return given
+
+
+def _seen(hits: Sequence[Hit], picture: Picture | None) -> Iterator[tuple[str, Image]]:
+    for hit in hits if picture else ():
+        with contextlib.suppress(MediaError):
+            if picture and (pixels := picture(hit)) is not None:
+                yield plain(f"{where(hit)}:"), pixels
 
 
 def _name(hit: Hit) -> str:

@@ -94,6 +94,15 @@ def passes(error: LLMUnavailable) -> bool:
     return not isinstance(error.__cause__, exceptions.Timeout)
 
 
+def is_refused(error: LLMError) -> bool:
+    """Whether the provider refused what the request asks for, rather than its length, its content or its sender."""
+    from litellm import exceptions as known
+
+    cause = error.__cause__
+    other = (known.ContextWindowExceededError, known.ContentPolicyViolationError)
+    return isinstance(cause, (known.BadRequestError, known.UnprocessableEntityError)) and not isinstance(cause, other)
+
+
 def _mapped(error: Exception, model: str, setting: str, late: str) -> LLMError:
     from litellm import exceptions as known
 

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.errors import ExhibitWarning, KnowledgeBaseBusy, QueryError, UnsupportedMedia
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
 
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from ingest.plan import Plan
     from rag.answer import GroundedAnswerer
     from rag.encoders import ModelCard
+    from rag.exhibits import Shown
     from rag.index.base import Dense
     from rag.llms import Llm
     from rag.query import Query
     from rag.questions import Asked
+    from rag.rerank import Reranked
     from rag.retrieve import Retriever
 
 _MOST_HITS = 1000
@@ -58,6 +61,52 @@ class Status:
     failed: tuple[FileResult, ...]
     encoders: Mapping[str, str]
     disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for a question.
+
+    Attributes:
+        query: the question, opened.
+        said: the question as the language model is asked it; empty where there is nothing to judge by, or no judge.
+        hits: best first; more than are wanted where they are to be judged or quotas filled.
+        most: how many are wanted.
+        started: when the question was put, by `time.monotonic`.
+        quotas: how many of some modalities.
+        warnings: what went wrong on the way.
+        steps: what was done.
+    """
+
+    query: Query
+    said: str
+    hits: tuple[Hit, ...]
+    most: int
+    started: float
+    quotas: Mapping[Modality, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def chosen(self) -> list[Hit]:
+        """The hits that are wanted."""
+        from rag.fusion import apportioned
+
+        return apportioned(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
+
+    @property
+    def shown(self) -> Shown:
+        """What a language model that sees is given of it."""
+        from rag.exhibits import Shown
+
+        return Shown(_picture, self.query.pictures)
+
+    def reranked(self, ranked: Reranked, started: float) -> _Found:
+        """The same in another order."""
+        judged = sum(hit.relevance is not None for hit in ranked.hits)
+        note = "; ".join(ranked.warnings) or f"{judged} judged"
+        steps = (*self.steps, Step("rerank", time.monotonic() - started, note))
+        return replace(self, hits=ranked.hits, warnings=ranked.warnings, steps=steps)
 
 
 class KnowledgeBase:
@@ -175,7 +224,8 @@ class KnowledgeBase:
             modality: where to look: text, image, audio, video, or several of them.
             where: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
             top_k: number of hits; the setting `top_k` by default.
-            rerank: let the language model judge the best candidates.
+            rerank: let the language model judge the best candidates; where it fails, their order stays and an
+                `ExhibitWarning` says why.
             quotas: number of hits of some modalities, as far as candidates of them are found; no more of them either.
 
         Raises:
@@ -183,18 +233,8 @@ class KnowledgeBase:
             MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        from rag.fusion import apportioned
-
-        quotas = dict(quotas or {})
-        Filter(modalities=frozenset(quotas))  # refuses what is no modality
-        asked = self._opened(query)
-        most = self.settings.top_k if top_k is None else top_k
-        if not 1 <= most <= _MOST_HITS:
-            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
-        depth = max(most, _QUOTA_DEPTH) if quotas else most
-        said = self._said(asked) if rerank else None
-        found = self._find(asked, _filter(modality, where), depth, said)[0]
-        return apportioned(found, lambda hit: hit.segment.modality, quotas, most)
+        found = self._found(query, modality=modality, where=where, top_k=top_k, rerank=rerank, quotas=quotas)
+        return _told(self._judged(found))
 
     @property
     def least_believed(self) -> float:
@@ -224,26 +264,10 @@ class KnowledgeBase:
         where: Where | None = None,
     ) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        query = self._opened(question)
+        found = self._judged(self._found(question, modality=modality, where=where, rerank=True))
         started = time.monotonic()
-        said = self._said(query)
-        hits, warnings, steps = self._find(query, _filter(modality, where), self.settings.top_k, said)
-        retrieved = time.monotonic()
-        for piece in self._answerer.stream(said, hits, asked_with=query.pictures):
-            if isinstance(piece, Answer):
-                steps = (
-                    *steps,
-                    Step("answer", time.monotonic() - retrieved),
-                    Step("total", time.monotonic() - started),
-                )
-                yield replace(
-                    piece,
-                    warnings=(*warnings, *piece.warnings),
-                    trace=(*steps, *piece.trace),
-                    renderer=lambda answer: self.page([answer]),
-                )
-            else:
-                yield piece
+        for piece in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
+            yield self._whole(piece, found, started) if isinstance(piece, Answer) else piece
 
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
@@ -271,17 +295,35 @@ class KnowledgeBase:
 
     async def asearch(self, query: Asked, **options: Any) -> list[Hit]:
         """Async twin of `search`, with the same options."""
-        return await asyncio.to_thread(self.search, query, **options)
+        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
 
-    async def aask(self, question: Asked, **options: Any) -> Answer:
-        """Async twin of `ask`, with the same options."""
-        return await asyncio.to_thread(self.ask, question, **options)
+    async def aask(
+        self,
+        question: Asked,
+        *,
+        modality: Modality | Collection[Modality] | None = None,
+        where: Where | None = None,
+    ) -> Answer:
+        """Async twin of `ask`; cancelling it stops the language model."""
+        pieces = [piece async for piece in self.aask_stream(question, modality=modality, where=where)]
+        assert isinstance(pieces[-1], Answer)
+        return pieces[-1]
 
-    async def aask_stream(self, question: Asked, **options: Any) -> AsyncIterator[str | Answer]:
-        """Async twin of `ask_stream`, with the same options."""
-        pieces = self.ask_stream(question, **options)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
+    async def aask_stream(
+        self,
+        question: Asked,
+        *,
+        modality: Modality | Collection[Modality] | None = None,
+        where: Where | None = None,
+    ) -> AsyncGenerator[str | Answer]:
+        """Async twin of `ask_stream`; closing it stops the language model."""
+        found = await asyncio.to_thread(self._found, question, modality=modality, where=where, rerank=True)
+        found = await self._ajudged(found)
+        started = time.monotonic()
+        answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
+        async with contextlib.aclosing(answering) as pieces:
+            async for piece in pieces:
+                yield self._whole(piece, found, started) if isinstance(piece, Answer) else piece
 
     async def aremove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Async twin of `remove`."""
@@ -297,13 +339,13 @@ class KnowledgeBase:
         """The reranker as a llama-index node postprocessor."""
         from rag.llamaindex import RelevanceReranker
 
-        return RelevanceReranker(rerank=self._reranked, top_n=top_n or self.settings.evidence_n)
+        return RelevanceReranker(rerank=self._reordered, top_n=top_n or self.settings.evidence_n)
 
     def as_query_engine(self) -> BaseQueryEngine:
         """The whole way from question to cited answer as a llama-index query engine."""
         from rag.llamaindex import GroundedQueryEngine
 
-        return GroundedQueryEngine(self.ask)
+        return GroundedQueryEngine(self.ask, self.aask)
 
     def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
         """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
@@ -335,20 +377,30 @@ class KnowledgeBase:
             unfinished.replace(kept)
         return str(kept)
 
-    def _find(
-        self, query: Query, admitted: Filter, top_k: int, said: str | None
-    ) -> tuple[list[Hit], tuple[str, ...], tuple[Step, ...]]:
-        """Hits with their files, warnings, and the steps taken; reranked where the question is given as it is said."""
+    def _found(
+        self,
+        asked: Asked,
+        *,
+        modality: Modality | Collection[Modality] | None = None,
+        where: Where | None = None,
+        top_k: int | None = None,
+        rerank: bool = False,
+        quotas: Mapping[Modality, int] | None = None,
+    ) -> _Found:
+        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
+        quotas = dict(quotas or {})
+        Filter(modalities=frozenset(quotas))  # refuses what is no modality
         started = time.monotonic()
-        depth = max(top_k, self.settings.rerank_top_n if said is not None else 0)
-        hits = self._located(self._retriever.retrieve(query, top_k=depth, admitted=admitted))
-        steps: tuple[Step, ...] = (Step("retrieve", time.monotonic() - started, f"{len(hits)} hits"),)
-        warnings: tuple[str, ...] = ()
-        if said is not None and self.settings.rerank_top_n:
-            started = time.monotonic()
-            hits, warnings = self._reranked(said, hits, query.pictures)
-            steps += (Step("rerank", time.monotonic() - started, "; ".join(warnings)),)
-        return hits[:top_k], warnings, steps
+        query = self._opened(asked)
+        said = self._said(query) if rerank else ""
+        opened = time.monotonic()
+        most = self.settings.top_k if top_k is None else top_k
+        if not 1 <= most <= _MOST_HITS:
+            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
+        depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
+        hits = self._located(self._retriever.retrieve(query, top_k=depth, admitted=_filter(modality, where)))
+        retrieved = Step("retrieve", time.monotonic() - opened, f"{len(hits)} hits")
+        return _Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
 
     def _opened(self, asked: Asked) -> Query:
         from rag.questions import opened
@@ -363,14 +415,46 @@ class KnowledgeBase:
             return query.spoken or SAME
         return in_words(query, self._dual, self.settings)
 
-    def _reranked(
-        self, words: str, hits: Sequence[Hit], asked_with: Sequence[Image] = ()
-    ) -> tuple[list[Hit], tuple[str, ...]]:
+    def _judged(self, found: _Found) -> _Found:
+        """What was found in the order in which the language model puts it."""
         from rag.rerank import rerank
 
-        top_n = self.settings.rerank_top_n
-        judged = rerank(words, hits, self._llm, top_n=top_n, picture=_picture, asked_with=asked_with)
-        return list(judged.hits), tuple(judged.warnings)
+        started = time.monotonic()
+        return found.reranked(
+            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+        )
+
+    async def _ajudged(self, found: _Found) -> _Found:
+        """`_judged` without blocking."""
+        from rag.rerank import arerank
+
+        started = time.monotonic()
+        return found.reranked(
+            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+        )
+
+    @property
+    def _judged_n(self) -> int:
+        """How many candidates are judged: as many as may become exhibits at least."""
+        most = self.settings.rerank_top_n
+        return max(most, self.settings.evidence_n) if most else 0
+
+    def _reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits from elsewhere in the order in which the language model puts them."""
+        from rag.query import Query
+
+        return _told(self._judged(_Found(Query(words), words, tuple(hits), len(hits), time.monotonic())))
+
+    def _whole(self, answer: Answer, found: _Found, started: float) -> Answer:
+        """The answer with all that was done for it."""
+        now = time.monotonic()
+        steps = (*found.steps, Step("answer", now - started), Step("total", now - found.started))
+        return replace(
+            answer,
+            warnings=(*found.warnings, *answer.warnings),
+            trace=(*steps, *answer.trace),
+            renderer=lambda answer: self.page([answer]),
+        )
 
     def _located(self, hits: Sequence[Hit]) -> list[Hit]:
         paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
@@ -436,10 +520,24 @@ class KnowledgeBase:
 
 
 def _picture(hit: Hit) -> Image | None:
-    """The pixels of a hit for a language model that sees; None for words and sound."""
-    from rag.media import open_picture
+    """The pixels of a hit for a language model that sees; None for words and sound.
 
-    return open_picture(Path(hit.path), hit.seen.locator) if hit.seen is not None else None
+    Raises:
+        MediaError: its file has gone, was changed since, or cannot be read.
+    """
+    from rag import media
+
+    if hit.seen is None:
+        return None
+    media.check_same(Path(hit.path), hit.seen.asset_id)
+    return media.open_picture(Path(hit.path), hit.seen.locator)
+
+
+def _told(found: _Found) -> list[Hit]:
+    """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
+    for problem in found.warnings:
+        warnings.warn(problem, ExhibitWarning, stacklevel=3)
+    return found.chosen
 
 
 def _at(hit: Hit, path: str) -> Hit:

@@ -7,7 +7,7 @@ segment's payload, so that other llama-index parts can use them, and that `segme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -23,7 +23,7 @@ from rag.errors import QueryError
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Answer, Hit
 
-Rerank = Callable[[str, Sequence[Hit]], tuple[list[Hit], tuple[str, ...]]]
+Rerank = Callable[[str, Sequence[Hit]], list[Hit]]
 
 
 class CrossModalRetriever(BaseRetriever):
@@ -56,24 +56,22 @@ class RelevanceReranker(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise QueryError("The reranker needs the question: pass `query_bundle` or `query_str`.")
-        hits, _ = self.rerank(query_bundle.query_str, [to_hit(node) for node in nodes])
+        hits = self.rerank(query_bundle.query_str, [to_hit(node) for node in nodes])
         return [to_node(hit) for hit in hits[: self.top_n]]
 
 
 class GroundedQueryEngine(BaseQueryEngine):
     """Answers with cited evidence: `source_nodes` are the exhibits, `metadata` holds the `rag.types.Answer`."""
 
-    def __init__(self, ask: Callable[[str], Answer]) -> None:
+    def __init__(self, ask: Callable[[str], Answer], aask: Callable[[str], Awaitable[Answer]]) -> None:
         super().__init__(CallbackManager([]))
-        self._ask = ask
+        self._ask, self._aask = ask, aask
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        answer = self._ask(query_bundle.query_str)
-        nodes = [to_node(exhibit.hit) for exhibit in answer.evidence]
-        return Response(answer.text, source_nodes=nodes, metadata={"answer": answer})
+        return _response(self._ask(query_bundle.query_str))
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        return await asyncio.to_thread(self._query, query_bundle)
+        return _response(await self._aask(query_bundle.query_str))
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
@@ -111,6 +109,11 @@ def to_hit(node: NodeWithScore) -> Hit:
         )
     except KeyError as error:
         raise QueryError(f"Node {node.node.node_id} was not retrieved by Exhibit: it has no {error}.") from error
+
+
+def _response(answer: Answer) -> Response:
+    nodes = [to_node(exhibit.hit) for exhibit in answer.evidence]
+    return Response(answer.text, source_nodes=nodes, metadata={"answer": answer})
 
 
 def _part(payload: dict[str, Any], path: str) -> Hit:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ Schema = Mapping[str, Any]
 # What is assumed of a model that litellm does not know: the least that current servers give.
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
-_TOP_LOGPROBS = 20
+_LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 _PICTURE_SIDE_PX = 1024
 _YES, _NO = "yes", "no"
 _PROVIDER_LOCK = threading.Lock()
@@ -100,8 +101,8 @@ class Llm:
             for chunk in chunks:
                 yield from _text(chunk)
 
-    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
-        """`stream` without blocking."""
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
+        """`stream` without blocking; closing it stops the model."""
         options = await asyncio.to_thread(self._options, max_tokens) | {"stream": True}
 
         async def opened() -> tuple[AsyncIterator[Any], Any]:
@@ -116,20 +117,30 @@ class Llm:
                 for text in _text(chunk):
                     yield text
 
-    def yes_no(self, messages: Sequence[Message]) -> float:
+    def yes_no(self, messages: Sequence[Message]) -> float | None:
         """Logit of Yes minus logit of No for the next word; 0 means that both are as likely.
 
-        Raises:
-            LLMError: the model gives no log-probabilities; from then on `gives_logprobs` is False.
+        None where the model gives no log-probabilities; from then on `gives_logprobs` is False, and none are asked for.
         """
-        options = self._options(1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-        return self._preference(self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options)))
+        options = self._judging()
+        if options is None:
+            return None
+        with self._without_logprobs():
+            return self._preference(
+                self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options))
+            )
+        return None
 
-    async def ayes_no(self, messages: Sequence[Message]) -> float:
+    async def ayes_no(self, messages: Sequence[Message]) -> float | None:
         """`yes_no` without blocking."""
-        options = await asyncio.to_thread(self._options, 1) | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-        response = await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
-        return self._preference(response)
+        options = await asyncio.to_thread(self._judging)
+        if options is None:
+            return None
+        with self._without_logprobs():
+            return self._preference(
+                await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
+            )
+        return None
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text: the bundled model's own count, for others that of the nearest tokenizer litellm has."""
@@ -158,7 +169,7 @@ class Llm:
 
     @property
     def gives_logprobs(self) -> bool:
-        """Whether `yes_no` can be asked."""
+        """Whether `yes_no` has an answer, as far as is known."""
         return not self._logprobs_refused and (bool(self._engine) or self._takes_logprobs)
 
     @cached_property
@@ -193,12 +204,25 @@ class Llm:
             options["response_format"] = {"type": "json_schema", "json_schema": named}
         return options
 
-    def _preference(self, response: Any) -> float:
+    def _judging(self) -> dict[str, Any] | None:
+        return self._options(1) | _LOGPROBS if self.gives_logprobs else None
+
+    def _preference(self, response: Any) -> float | None:
         content = getattr(getattr(response.choices[0], "logprobs", None), "content", None)
         if not content:
             self._logprobs_refused = True
-            raise LLMError(f"`{self.model}` gives no log-probabilities.")
+            return None
         return _preference({item.token: item.logprob for item in content[0].top_logprobs})
+
+    @contextmanager
+    def _without_logprobs(self) -> Iterator[None]:
+        """Ends where the request is refused: some providers do so where they are asked for log-probabilities."""
+        try:
+            yield
+        except LLMError as error:
+            if not gateway.is_refused(error):
+                raise
+            self._logprobs_refused = True
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         return gateway.retried(call, self.model)

@@ -130,11 +130,6 @@ class Query:
         return tuple(picture for part in self.parts for picture in part.pictures)
 
     @property
-    def sounds(self) -> tuple[NDArray[np.float32], ...]:
-        """All sounds that are wanted."""
-        return tuple(sound for part in self.parts for sound in part.sounds)
-
-    @property
     def spoken(self) -> str:
         """The question as one would say it; empty where it has no words."""
         unwanted = _joined(self.without)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
 from rag.config import Settings
+from rag.decoding import rgb
 from rag.errors import MediaError, QueryError, UnsupportedMedia
 from rag.query import Audio, Image, Not, Part, Query, Text, Video
-from rag.types import FrameRegion, ImageRegion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,11 +74,11 @@ def in_words(query: Query, dual: DualEncoder, settings: Settings) -> str:
 
 
 def _opened(part: One, settings: Settings, reader: Worker, sample_rate: int | None) -> Part:
-    match _typed(part, settings):
+    match _typed(part, reader):
         case Text(words, weight):
             return Part(words=words, weight=weight)
         case Image(source, weight):
-            return Part(pictures=(_picture(source),), weight=weight)
+            return Part(pictures=(_picture(source, reader),), weight=weight)
         case Audio(source, weight):
             words, sounds = _heard(Path(source), reader, sample_rate)
             if not words and not sounds:
@@ -88,12 +88,10 @@ def _opened(part: One, settings: Settings, reader: Worker, sample_rate: int | No
             words, sounds = "", ()
             with contextlib.suppress(UnsupportedMedia):  # a silent film
                 words, sounds = _heard(Path(source), reader, sample_rate)
-            return Part(words, _frames(Path(source)), sounds, weight)
+            return Part(words, tuple(_found(reader, "frames", Path(source), _FRAMES)), sounds, weight)
 
 
-def _typed(part: One, settings: Settings) -> Text | Image | Audio | Video:
-    from ingest.load import identify
-
+def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
     match part:
         case Text() | Image() | Audio() | Video():
             return part
@@ -102,41 +100,34 @@ def _typed(part: One, settings: Settings) -> Text | Image | Audio | Video:
         case bytes() | PIL.Image.Image():
             return Image(part)
         case Path():
-            medium = identify(part, settings).medium
+            (source,) = _found(reader, "identify", part, ())
+            medium = source.medium
             if medium == "document":
                 raise QueryError(f"{part} is a document; ask with words, a picture, a recording or a film.")
             return Image(part) if medium == "image" else Audio(part) if medium == "audio" else Video(part)
     raise QueryError(f"A question is made of Text, Image, Audio, Video and Not, not of {type(part).__name__}.")
 
 
-def _picture(source: str | Path | bytes | PIL.Image.Image) -> PIL.Image.Image:
-    from rag.media import open_picture
-
+def _picture(source: str | Path | bytes | PIL.Image.Image, reader: Worker) -> PIL.Image.Image:
     if isinstance(source, PIL.Image.Image):
-        return source
-    if isinstance(source, bytes):
-        with _file("picture", source) as path:
-            return open_picture(path, ImageRegion())
-    return open_picture(Path(source), ImageRegion())
+        return rgb(source)
+    with _file("picture", source) if isinstance(source, bytes) else nullcontext(Path(source)) as path:
+        (picture,) = _found(reader, "picture", path)
+    return picture  # type: ignore[no-any-return]
 
 
-def _frames(film: Path) -> tuple[PIL.Image.Image, ...]:
-    """Some frames of a film; those that cannot be reached, as at the end of a damaged one, are left out."""
-    from rag.media import length_s, open_picture
-
-    length = length_s(film)
-    found = []
-    for n in range(_FRAMES):
-        with contextlib.suppress(MediaError):
-            found.append(open_picture(film, FrameRegion((n + 0.5) * length / _FRAMES)))
-    return tuple(found) or (open_picture(film, FrameRegion(0.0)),)
+def _found(reader: Worker, operation: str, path: Path, *arguments: Any) -> list[Any]:
+    try:
+        return list(reader.run(operation, path, *arguments))
+    except MediaError as error:
+        raise type(error)(f"The question's {path.name} cannot be used. {error}") from error
 
 
 def _heard(recording: Path, reader: Worker, sample_rate: int | None) -> tuple[str, tuple[NDArray[np.float32], ...]]:
     """What is said in a recording, and its first other sounds at the sound encoder's rate, if any."""
     from ingest.decode import SAMPLE_RATE, resampled
 
-    found = list(reader.run("question", recording))
+    found = _found(reader, "heard", recording)
     words = " ".join(extracted.segment.text for extracted in found if extracted.segment.text)
     sounds = [extracted.sound for extracted in found if extracted.sound is not None]
     return words, (resampled(sounds[0], SAMPLE_RATE, sample_rate),) if sounds and sample_rate else ()
@@ -144,11 +135,10 @@ def _heard(recording: Path, reader: Worker, sample_rate: int | None) -> tuple[st
 
 def _read(picture: PIL.Image.Image, settings: Settings) -> str:
     """The text in a picture, on one line; quotation marks would end the one it is put into."""
-    from ingest.load import identify
-
     with closing(_reader(settings)) as reader, _file("question.png", b"") as path:
         picture.save(path)
-        found = " ".join(extracted.segment.text for extracted in reader.run("extract", identify(path, settings)))
+        (source,) = reader.run("identify", path, ())
+        found = " ".join(extracted.segment.text for extracted in reader.run("extract", source))
     return " ".join(found.replace("“", " ").replace("”", " ").split())[:_MOST_READ]
 
 

@@ -18,18 +18,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import LLMError
-from rag.exhibits import Picture, Shown, described, plain, with_pictures
+from rag.exhibits import Shown, described, plain, room, with_pictures
 from rag.prompts import load
 from rag.types import Hit
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from rag.llms import Llm
 
 # Of each candidate; each token read costs 10 ms with the bundled model.
 _SHOWN_TOKENS = 64
 _LIST_REPLY_TOKENS = 400
+# Of a list: one candidate with its number, and its number written in the reply, at most twice.
+_LISTED_TOKENS, _NUMBERS_TOKENS = _SHOWN_TOKENS + 16, 10
+_NOTHING_SHOWN = Shown()
 # Requests to a server at a time.
 _AT_ONCE = 8
 # The search is never surer than this of a hit, for or against.
@@ -46,15 +47,7 @@ class Reranked:
     warnings: tuple[str, ...] = ()
 
 
-def rerank(
-    question: str,
-    hits: Sequence[Hit],
-    llm: Llm,
-    *,
-    top_n: int,
-    picture: Picture | None = None,
-    asked_with: Sequence[Image] = (),
-) -> Reranked:
+def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: Shown = _NOTHING_SHOWN) -> Reranked:
     """Judges the first `top_n` hits and puts them in the order of their relevance, which is set on them.
 
     Where the model fails, the order stays and a warning says so. Without words to judge by, nothing is judged.
@@ -63,78 +56,81 @@ def rerank(
         question: what is asked, in words.
         hits: candidates, best first.
         llm: the language model.
-        top_n: how many to judge; the others keep their order behind them.
-        picture: gives the pixels of a hit, or None, to a model that sees.
-        asked_with: the pictures of the question, for such a model.
+        top_n: how many to judge, in one list as many as the context holds; the others keep their order behind them.
+        shown: what a model that sees is given beside words.
     """
     judged = hits[:top_n] if question.strip() else ()
     if not judged:
         return Reranked(tuple(hits))
-    shown = Shown(picture, asked_with)
     try:
         if llm.gives_logprobs:
             logits = [llm.yes_no(_pointwise(question, hit, llm, shown)) for hit in judged]
-            return _by_logits(hits, logits)
-        reply = llm.complete(_listwise(question, judged, llm, shown), **_LIST_REPLY)
-        return _by_list(hits, reply.text, len(judged))
+            if (ranked := _by_logits(hits, logits)) is not None:
+                return ranked
+        prompt, judges = _listwise(question, judged, llm, shown)
+        return _by_list(hits, llm.complete(prompt, **_list_reply(judges)).text, judges)
     except LLMError as error:
         return _failed(hits, error)
 
 
 async def arerank(
-    question: str,
-    hits: Sequence[Hit],
-    llm: Llm,
-    *,
-    top_n: int,
-    picture: Picture | None = None,
-    asked_with: Sequence[Image] = (),
+    question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: Shown = _NOTHING_SHOWN
 ) -> Reranked:
     """`rerank` without blocking; a server is asked about several hits at once."""
     judged = hits[:top_n] if question.strip() else ()
     if not judged:
         return Reranked(tuple(hits))
-    shown = Shown(picture, asked_with)
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def judge(hit: Hit) -> float:
+    async def judge(hit: Hit) -> float | None:
         async with slots:
             return await llm.ayes_no(await asyncio.to_thread(_pointwise, question, hit, llm, shown))
 
     try:
-        if llm.gives_logprobs:
-            return _by_logits(hits, await asyncio.gather(*map(judge, judged)))
-        prompt = await asyncio.to_thread(_listwise, question, judged, llm, shown)
-        return _by_list(hits, (await llm.acomplete(prompt, **_LIST_REPLY)).text, len(judged))
+        if await asyncio.to_thread(lambda: llm.gives_logprobs):  # litellm is imported for that
+            ranked = _by_logits(hits, await asyncio.gather(*map(judge, judged)))
+            if ranked is not None:
+                return ranked
+        prompt, judges = await asyncio.to_thread(_listwise, question, judged, llm, shown)
+        return _by_list(hits, (await llm.acomplete(prompt, **_list_reply(judges))).text, judges)
     except LLMError as error:
         return _failed(hits, error)
 
 
-_LIST_REPLY: dict[str, Any] = {
-    "max_tokens": _LIST_REPLY_TOKENS,
-    "schema": {
-        "type": "object",
-        "properties": {name: {"type": "array", "items": {"type": "integer"}} for name in ("order", "answering")},
-        "required": ["order", "answering"],
-        "additionalProperties": False,
-    },
+_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "array", "items": {"type": "integer"}} for name in ("order", "answering")},
+    "required": ["order", "answering"],
+    "additionalProperties": False,
 }
 
 
 def _pointwise(question: str, hit: Hit, llm: Llm, shown: Shown) -> list[dict[str, Any]]:
     exhibit = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
     values = {"question": plain(question), "exhibit": exhibit}
-    return with_pictures(load("rerank").messages(values), [hit], llm, shown)
+    return with_pictures(load("rerank").messages(values), [hit], llm, shown, reply_tokens=1)
 
 
-def _listwise(question: str, hits: Sequence[Hit], llm: Llm, shown: Shown) -> list[dict[str, Any]]:
-    exhibits = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in hits]
-    values = {"question": plain(question), "exhibits": exhibits}
-    return with_pictures(load("rerank_list").messages(values), hits, llm, shown)
+def _listwise(question: str, hits: Sequence[Hit], llm: Llm, shown: Shown) -> tuple[list[dict[str, Any]], int]:
+    """The prompt, and how many of the hits are in it."""
+    prompt, values = load("rerank_list"), {"question": plain(question)}
+    left = room(prompt.messages(values | {"exhibits": []}), llm, _LIST_REPLY_TOKENS)
+    listed = hits[: max(left // _LISTED_TOKENS, 1)]
+    exhibits = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in listed]
+    messages = prompt.messages(values | {"exhibits": exhibits})
+    reply_tokens = _list_reply(len(listed))["max_tokens"]
+    return with_pictures(messages, listed, llm, shown, reply_tokens=reply_tokens), len(listed)
 
 
-def _by_logits(hits: Sequence[Hit], logits: Sequence[float]) -> Reranked:
-    judged = [replace(hit, relevance=logit + _log_odds(hit.score)) for hit, logit in zip(hits, logits, strict=False)]
+def _list_reply(listed: int) -> dict[str, Any]:
+    return {"max_tokens": max(_LIST_REPLY_TOKENS, listed * _NUMBERS_TOKENS), "schema": _SCHEMA}
+
+
+def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None]) -> Reranked | None:
+    known = [logit for logit in logits if logit is not None]
+    if len(known) < len(logits):
+        return None
+    judged = [replace(hit, relevance=logit + _log_odds(hit.score)) for hit, logit in zip(hits, known, strict=False)]
     judged.sort(key=lambda hit: -(hit.relevance or 0.0))
     return Reranked((*judged, *hits[len(judged) :]))
 

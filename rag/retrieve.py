@@ -22,7 +22,6 @@ Frames and speech of films become moments (`rag.moments`).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -159,10 +158,6 @@ class Retriever:
         order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
         return list(self._whole(order[:top_k], query.words))
 
-    async def aretrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
-        """Async twin of `retrieve`."""
-        return await asyncio.to_thread(self.retrieve, query, top_k=top_k, admitted=admitted)
-
     def _plan(self, query: Query, depth: int, admitted: Filter) -> _Plan:
         """The question as lanes by name; each part is encoded once.
 
@@ -182,10 +177,6 @@ class Retriever:
         for n, (asked, part) in enumerate(zip(unwanted, query.without, strict=True)):
             _add(plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True)
         return plan
-
-    def _lanes(self, query: Query, depth: int, admitted: Filter) -> dict[str, LaneQuery]:
-        """A question of words and a picture as one query for each lane."""
-        return {name: asked.queries[0] for name, asked in self._plan(query, depth, admitted).items()}
 
     def _encoded(self, part: Part) -> _Encoded:
         """What each lane is asked with for one part of a question."""
@@ -256,8 +247,7 @@ class Retriever:
     def _measured(self) -> dict[str, Calibration]:
         best: dict[str, list[float]] = {}
         for words, picture in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures()):  # together they ask every lane
-            lanes = self._lanes(Query(words or "", picture), 1, Filter())
-            for name, found in zip(lanes, self._index.search(list(lanes.values())), strict=True):
+            for name, found in self._found(self._plan(Query(words or "", picture), 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in best.items()}
 

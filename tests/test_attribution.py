@@ -35,6 +35,11 @@ def test_of_two_markers_the_wrong_one_joins_the_right_one():
     assert held("The branch is far away [E2][E1].") == "The branch is far away [E2]."
 
 
+def test_markers_before_their_statements_are_moved_where_they_stand():
+    assert held("[E1] A bee on a daisy. [E3] A marmoset.") == "[E3] A bee on a daisy. [E1] A marmoset."
+    assert held("- [E1] A bee on a daisy.\n- [E1] A marmoset.") == "- [E3] A bee on a daisy.\n- [E1] A marmoset."
+
+
 def test_what_words_cannot_tell_stays():
     assert held("Nobody knows [E1].") == "Nobody knows [E1]."
     assert held("An animal that leaps must know [E1].") == "An animal that leaps must know [E2]."

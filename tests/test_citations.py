@@ -89,7 +89,30 @@ def test_citations_cover_their_statements() -> None:
     assert covered("Dogs bark [E1]. Cats meow. [E2]") == [(1, "Dogs bark"), (2, "Cats meow.")]
     assert covered("Dogs bark [E1], cats meow [E2][E3].") == [(1, "Dogs bark"), (2, "cats meow"), (3, "cats meow")]
     assert covered("[E2] says that dogs bark.") == [(2, "says that dogs bark.")]
+    assert covered("Dogs bark [E1], [E2].") == covered("[E1] Dogs bark [E2].") == [(1, "Dogs bark"), (2, "Dogs bark")]
     assert covered("- Dogs bark\n  [E1]\n- Cats [E2] meow") == [(1, "- Dogs bark"), (2, "Cats [E2] meow")]
+
+
+@pytest.mark.parametrize(
+    ("text", "covers"),
+    [
+        ("[E1] Dogs bark. [E2] Cats sleep.", [(1, "Dogs bark."), (2, "Cats sleep.")]),
+        ("[E1] Dogs bark, [E2][E3] cats sleep.", [(1, "Dogs bark,"), (2, "cats sleep."), (3, "cats sleep.")]),
+        (
+            "- [E1] Dogs bark. [E2] Cats sleep.\n- Fish swim [E3].",
+            [(1, "Dogs bark."), (2, "Cats sleep."), (3, "Fish swim")],
+        ),
+        ("[E1] says dogs bark. Cats sleep [E2].", [(1, "says dogs bark."), (2, "Cats sleep")]),
+    ],
+)
+def test_markers_that_begin_a_line_cover_what_follows_them(text: str, covers: list[tuple[int, str]]) -> None:
+    assert covered(text) == covers
+    assert not cite(text, 3).uncited
+
+
+def test_a_marker_covers_one_sentence_that_follows_it() -> None:
+    cited = cite("[E1] Dogs bark. They run. [E2] Cats sleep.", 3)
+    assert [cited.text[a:b] for a, b in cited.uncited] == ["They run."]
 
 
 def test_statement_without_marker_is_reported_and_can_be_dropped() -> None:

@@ -115,6 +115,14 @@ def test_a_wrong_setting_is_one_line(desk):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_warning_is_one_line(desk, monkeypatch):
+    monkeypatch.setenv("EXHIBIT_LLM", "nonsense")
+    done = exhibit("search", "lamp", "--rerank", cwd=desk)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "nonsense" in line]
+    assert line.startswith("exhibit: The language model could not judge the hits")
+
+
 @pytest.mark.parametrize("command", [["status"], ["search", "lamp"], ["ask", "What burns?"]])
 def test_no_knowledge_base_yet(tmp_path, command):
     done = exhibit(*command, cwd=tmp_path)

@@ -6,6 +6,8 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pptx
@@ -15,7 +17,16 @@ from PIL import Image
 import rag
 from rag import Answer, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
-from rag.errors import ExhibitError, IndexUnavailable, KnowledgeBaseBusy, MediaError, QueryError, SettingsError
+from rag.errors import (
+    ExhibitError,
+    ExhibitWarning,
+    IndexUnavailable,
+    KnowledgeBaseBusy,
+    MediaError,
+    QueryError,
+    SettingsError,
+)
+from rag.knowledge_base import _picture as picture_of
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox, TimeSpan
 
@@ -88,6 +99,23 @@ def test_async_twins_give_the_same(demo_base):
     apes, bees = asyncio.run(both())
     assert [segment_id(h.segment) for h in apes] == [segment_id(h.segment) for h in demo_base.search("orangutan")]
     assert {h.segment.modality for h in bees} == {"video"}
+
+
+async def test_cancelling_a_question_stops_the_model(demo_base):
+    def is_at_work() -> bool:
+        return any(thread.name == "exhibit-llm" for thread in threading.enumerate())
+
+    asking = asyncio.create_task(demo_base.aask(ANSWERABLE[0]["question"]))
+    while not is_at_work():
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    until = time.monotonic() + 10
+    while is_at_work() and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # nor does it begin with the next candidate
+    assert not is_at_work()
 
 
 def test_modality_and_metadata_filters(demo_base):
@@ -276,6 +304,41 @@ def test_remove_forgets_and_leaves_the_file(small):
     assert base.search("teal", modality="image") == []
     with pytest.raises(QueryError, match="not in this knowledge base"):
         base.remove(folder / "teal.png")
+
+
+def test_as_many_are_judged_as_may_be_exhibits(small):
+    base, folder = small
+    base.ingest(folder)
+    base.close()
+    with KnowledgeBase.open(base.path, rerank_top_n=1, evidence_n=3) as other:
+        hits = other.search("whale oil", rerank=True)
+    assert len(hits) == 3
+    assert all(hit.relevance is not None for hit in hits)
+
+
+def test_a_reranker_that_fails_is_told(small):
+    base, folder = small
+    base.ingest(folder)
+    base.close()
+    with KnowledgeBase.open(base.path, llm="nonsense") as other:
+        nodes = other.as_retriever().retrieve("whale oil")
+        for rerank in (
+            lambda: other.search("whale oil", rerank=True),
+            lambda: asyncio.run(other.asearch("whale oil", rerank=True)),
+            lambda: other.as_postprocessor().postprocess_nodes(nodes, query_str="whale oil"),
+        ):
+            with pytest.warns(ExhibitWarning, match="could not judge"):
+                assert len(rerank()) == 3
+
+
+def test_a_picture_that_was_changed_is_not_shown_to_a_model_that_sees(small):
+    base, folder = small
+    base.ingest(folder)
+    hit = base.search("teal", modality="image")[0]
+    assert picture_of(hit) is not None
+    Image.new("RGB", (64, 64), "red").save(folder / "teal.png")
+    with pytest.raises(MediaError, match="has changed"):
+        picture_of(hit)
 
 
 def test_broken_files_are_listed_and_never_stop_the_run(small):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -62,6 +63,8 @@ class LlmContract:
     def test_prefers_yes_or_no(self, llm: Llm) -> None:
         yes = llm.yes_no(ask("Is Paris in France? Reply Yes or No."))
         no = llm.yes_no(ask("Is Paris in Japan? Reply Yes or No."))
+        assert yes is not None
+        assert no is not None
         assert math.isfinite(yes)
         assert yes > no
 
@@ -114,6 +117,14 @@ class TestBundled(LlmContract):
         stream.close()
         assert llm.complete(ask("Say Paris."), max_tokens=4).text
 
+    async def test_stops_when_the_async_stream_is_closed(self, llm: Llm) -> None:
+        stream = llm.astream(ask("Write a long story."), max_tokens=1000)
+        await anext(stream)
+        await stream.aclose()
+        started = time.monotonic()
+        assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
+        assert time.monotonic() - started < 10  # the story takes 40 s
+
     async def test_stops_when_the_task_is_cancelled(self, llm: Llm) -> None:
         task = asyncio.create_task(llm.acomplete(ask("Write a long story."), max_tokens=1000))
         await asyncio.sleep(0.1)
@@ -141,8 +152,9 @@ class TestScripted(LlmContract):
         return ScriptedLlm(_knows, lambda prompt: 2.0 if "France" in prompt else -2.0)
 
     def test_without_logprobs(self) -> None:
-        with pytest.raises(LLMError, match="log-probabilities"):
-            ScriptedLlm(gives_logprobs=False).yes_no(ask("?"))
+        mute = ScriptedLlm(logit=lambda prompt: None)
+        assert mute.yes_no(ask("?")) is mute.yes_no(ask("?")) is None
+        assert len(mute.asked) == 1
 
 
 def _knows(prompt: str) -> str:
@@ -153,7 +165,7 @@ class _Server(ThreadingHTTPServer):
     """An OpenAI-compatible server; how it behaves is told by the name of the model."""
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures = self.asked = 0
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
@@ -166,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = json.dumps(request["messages"])
+        self.server.asked += 1
         status = {"busy": 429, "down": 503, "locked": 401, "missing": 404}.get(request["model"])
         if request["model"] == "busy" and self.server.failures == len(RETRY_WAITS_S):
             status = None
@@ -176,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             code = "context_length_exceeded"
             message = "This model's maximum context length is 4096 tokens."
             self._send(400, {"error": {"message": message, "code": code, "type": "invalid_request_error"}})
+        elif request.get("logprobs") and request["model"] == "strict":
+            self._send(400, {"error": {"message": "logprobs are not supported by this model"}})
         elif "image_url" in text and request["model"] == "blind":
             self._send(400, {"error": {"message": "this model reads text only"}})
         elif request.get("stream"):
@@ -281,12 +296,24 @@ class TestOverHttp(LlmContract):
             self.named(model, server, tmp_path).complete(ask("?"), max_tokens=4)
         assert server.failures == 1
 
-    def test_server_without_logprobs_is_found_out(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
-        mute = self.named("mute", server, tmp_path)
+    @pytest.mark.parametrize("model", ["mute", "strict"])
+    async def test_server_without_logprobs_is_asked_once(
+        self, llm: Llm, server: _Server, tmp_path: Path, model: str
+    ) -> None:
+        mute = self.named(model, server, tmp_path)
         assert mute.gives_logprobs
-        with pytest.raises(LLMError, match="log-probabilities"):
-            mute.yes_no(ask("?"))
+        assert mute.yes_no(ask("?")) is None
         assert not mute.gives_logprobs
+        asked = server.asked
+        assert mute.yes_no(ask("?")) is await mute.ayes_no(ask("?")) is None
+        assert server.asked == asked
+        assert await self.named(model, server, tmp_path).ayes_no(ask("?")) is None
+
+    def test_an_outage_is_no_refusal_of_logprobs(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
+        locked = self.named("locked", server, tmp_path)
+        with pytest.raises(LLMError, match="the key"):
+            locked.yes_no(ask("?"))
+        assert locked.gives_logprobs
 
 
 def test_unknown_bundled_model_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pixels
 
 from rag.config import Settings
-from rag.errors import MediaError, QueryError
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
 from rag.query import Audio, Image, Not, Part, Query, Text, Video, weights
 from rag.questions import in_words, opened
 from tests.fakes.encoders import HashingEncoder
@@ -37,6 +37,21 @@ def test_words_and_pictures_in_every_form(picture: Path) -> None:
         assert query.picture.size == (320, 180)
     assert opened("a barn", SETTINGS) == Query("a barn")
     assert opened(Query("a barn"), SETTINGS) == Query("a barn")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "F", "YCbCr", "RGBA", "I;16"])
+def test_a_picture_of_any_colours_becomes_rgb(mode: str) -> None:
+    (part,) = opened(Pixels.new(mode, (8, 8)), SETTINGS).parts
+    assert part.pictures[0].mode == "RGB"
+
+
+def test_the_limits_of_ingest_hold_for_questions(picture: Path, tmp_path: Path) -> None:
+    film = write_video(tmp_path / "a.mp4", [texture(1)] * 50)
+    for asked, limit in ((picture, {"max_pixels": 100}), (film, {"max_pixels": 100}), (film, {"max_media_s": 0.5})):
+        with pytest.raises(MediaTooLarge, match=asked.name):
+            opened(asked, SETTINGS.model_copy(update=limit))
+    with pytest.raises(DamagedMedia, match="fell silent"):
+        opened(Image(picture), SETTINGS.model_copy(update={"file_timeout_s": 0.01}))
 
 
 def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
@@ -71,7 +86,7 @@ def test_recordings_and_films_are_heard_and_seen(tmp_path: Path) -> None:
     silent = write_video(tmp_path / "b.mp4", [texture(1)] * 10)
     said = opened(JFK, SETTINGS)
     assert "ask not" in said.words.lower()
-    assert (said.sounds, said.pictures) == ((), ())
+    assert (said.parts[0].sounds, said.pictures) == ((), ())
     seen = opened([Video(film, 0.5), Audio(JFK)], SETTINGS)
     assert "ask not" in seen.parts[0].words.lower()
     assert len(seen.parts[0].pictures) == 4

@@ -15,6 +15,7 @@ import pytest
 
 from rag.demo import HERE
 from rag.report import page
+from rag.report.exhibits import Album
 from rag.types import (
     Answer,
     Box,
@@ -273,6 +274,14 @@ class TestMedia:
         found = shown(answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", words=words)))
         assert found.all("div", class_="player")[0]["data-start"] == "0.000"
         assert [a["data-s"] for a in found.all("span") if "data-s" in a] == ["0.500"]
+
+    @pytest.mark.parametrize(("name", "length_s"), [("a.flac", 2.0), ("a.wav", 6.0)])
+    def test_a_wave_is_as_long_as_what_plays(self, tmp_path: Path, name: str, length_s: float) -> None:
+        path = write_audio(tmp_path / name, tone(6), codec="flac" if name.endswith("flac") else "pcm_s16le")
+        cited = exhibit(path, TimeSpan(0, 2), "speech", modality="audio")
+        player = Album(10_000_000).exhibit(cited, "a", "", in_full=True).player
+        assert player is not None
+        assert player.length_s == pytest.approx(length_s, abs=0.01)
 
     def test_a_film_is_in_the_page_once(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [texture(1)] * 40, sound=silence(4))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rag.config import Settings
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
+from rag.exhibits import Shown
 from rag.llms import Llm
 from rag.rerank import Reranked, arerank, rerank
 from rag.types import Hit
@@ -82,6 +83,23 @@ def test_lists_where_there_are_no_logprobs() -> None:
     assert relevance[3:] == [None, None, None]
 
 
+def test_lists_where_log_probabilities_turn_out_to_be_refused() -> None:
+    llm = ScriptedLlm(lambda prompt: '{"order":[2,3,1],"answering":[3]}', lambda prompt: None)
+    assert pages(rerank("Which?", HITS, llm, top_n=3)) == [3, 2, 1, 4, 5, 6]
+    assert len(llm.asked) == 2
+
+
+@pytest.mark.parametrize(("context_tokens", "listed"), [(4096, 34), (100_000, 100)])
+def test_a_list_and_its_reply_keep_to_the_context(context_tokens: int, listed: int) -> None:
+    numbers = list(range(listed, 0, -1))
+    reply = json.dumps({"order": numbers, "answering": numbers})
+    hits = [passage(f"Fact number {n}. " + "More words on it. " * 40, n) for n in range(1, 101)]
+    llm = ScriptedLlm(lambda prompt: reply, gives_logprobs=False, context_tokens=context_tokens)
+    reranked = rerank("Which fact?", hits, llm, top_n=100)
+    assert reranked.warnings == ()
+    assert pages(reranked) == [*numbers, *range(listed + 1, 101)]
+
+
 @pytest.mark.parametrize("reply", ["", "Doc: 2", "[2, 1]", '{"order": 2}', '{"order": ["x"], "answering": []}', "null"])
 def test_unreadable_list_keeps_the_order_and_is_told(reply: str) -> None:
     reranked = rerank("Which?", HITS, ScriptedLlm(lambda prompt: reply, gives_logprobs=False), top_n=3)
@@ -106,19 +124,19 @@ def test_pictures_go_to_models_that_see() -> None:
 
     hits = [picture("a.jpg", "goldfinch"), picture("gone.jpg", "teapot"), passage("Birds.")]
     seeing, blind = ScriptedLlm(sees_images=True), ScriptedLlm()
-    rerank("Which picture shows a bird?", hits, seeing, top_n=3, picture=pixels)
-    rerank("Which picture shows a bird?", hits, blind, top_n=3, picture=pixels)
+    rerank("Which picture shows a bird?", hits, seeing, top_n=3, shown=Shown(pixels))
+    rerank("Which picture shows a bird?", hits, blind, top_n=3, shown=Shown(pixels))
     assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
     assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.asked] == [True, False, False]
     listing = ScriptedLlm(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
-    rerank("Which picture shows a bird?", hits, listing, top_n=3, picture=pixels)
+    rerank("Which picture shows a bird?", hits, listing, top_n=3, shown=Shown(pixels))
     assert len(pictures_of(listing.asked[0][-1])) == 1
 
 
 def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
     asked_with = [Image.new("RGB", (8, 8))]
     for llm, expected in ((ScriptedLlm(sees_images=True), 1), (ScriptedLlm(), 0)):
-        rerank("Which is the same?", [picture("a.jpg", "goldfinch")], llm, top_n=1, asked_with=asked_with)
+        rerank("Which is the same?", [picture("a.jpg", "goldfinch")], llm, top_n=1, shown=Shown(asked_with=asked_with))
         assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
 
 
@@ -129,6 +147,10 @@ async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
 
     llm = ScriptedLlm(reply, prefers(3, 2), gives_logprobs=gives_logprobs)
     assert await arerank("Which?", HITS, llm, top_n=4) == rerank("Which?", HITS, llm, top_n=4)
+    refused = ScriptedLlm(reply, lambda prompt: None)
+    assert await arerank("Which?", HITS, refused, top_n=4) == rerank(
+        "Which?", HITS, ScriptedLlm(reply, gives_logprobs=False), top_n=4
+    )
     assert await arerank(" ", HITS, llm, top_n=4) == Reranked(tuple(HITS))
     failing = ScriptedLlm(lambda _: LLMError("no"), lambda _: LLMError("no"), gives_logprobs=gives_logprobs)
     assert (await arerank("Which?", HITS, failing, top_n=4)).warnings

@@ -387,8 +387,3 @@ def test_an_empty_question_is_refused() -> None:
             Query(words)
     with pytest.raises(QueryError, match="what is wanted"):
         Query(without=(Part(words="logo"),))
-
-
-async def test_the_async_twin_finds_the_same(index: SegmentIndex, retriever: Retriever) -> None:
-    index.upsert([indexed(passage("a", "red")), indexed(photo("b"), "red")])
-    assert await retriever.aretrieve(Query("red"), top_k=5) == retriever.retrieve(Query("red"), top_k=5)

@@ -169,8 +169,8 @@ def _answers(hit: Hit, question: str, llm: Llm) -> bool:
     """Whether the model, asked as when it reranks, thinks that the hit answers."""
     shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
     messages = load("rerank").messages({"question": question, "exhibit": shown})
-    if llm.gives_logprobs:
-        return llm.yes_no(messages) > 0
+    if (logit := llm.yes_no(messages)) is not None:
+        return logit > 0
     return llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
 
 

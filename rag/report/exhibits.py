@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from rag import media
 from rag.errors import MediaError, UnsupportedMedia
+from rag.exhibits import NOUNS
 from rag.segments import place
 from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpan, Word
 
@@ -18,15 +19,6 @@ PICTURE_PX = 1200
 _WHOLE_BYTES = 4_000_000  # a recording or film up to this size is put in whole
 _AROUND_FRAME_S = 8.0  # of the shot that a frame is in
 _NOTHING = Markup("")
-_NAMES = {
-    "passage": "Passage",
-    "figure": "Figure",
-    "picture": "Picture",
-    "speech": "Speech",
-    "sound": "Sound",
-    "frame": "Film frame",
-    "moment": "Moment of a film",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +96,7 @@ class Album:
 
     budget: int
     media: dict[str, str] = field(default_factory=dict)
-    _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float]] = field(default_factory=dict)
+    _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float, bool]] = field(default_factory=dict)
     _checked: dict[tuple[Path, str], str] = field(default_factory=dict)
 
     def exhibit(self, evidence: Evidence, anchor: str, statement: str, *, in_full: bool) -> Exhibit:
@@ -154,18 +146,18 @@ class Album:
         found = self._clip(path, span)
         if found is None:
             return replace(shown, note="Sound and film are left out here: the page would become too large.")
-        key, offset_s = found
+        key, offset_s, is_whole = found
         is_film = segment.modality == "video"
         if is_film:
             poster = shown.picture or media.data_uri(media.open_picture(path, span))
             return replace(shown, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
-        length = TimeSpan(0.0, max(media.length_s(path), span.end_s)) if offset_s == 0.0 else span
+        length = TimeSpan(0.0, max(media.length_s(path), span.end_s)) if is_whole else span
         wave = media.data_uri(media.waveform(path, length))
         player = Player(key, False, span.start_s, span.end_s, offset_s, wave, length.end_s - length.start_s)
         return replace(shown, player=player)
 
-    def _clip(self, path: Path, span: TimeSpan) -> tuple[str, float] | None:
-        """Key and first second of media that hold the span; None where they would go over the budget."""
+    def _clip(self, path: Path, span: TimeSpan) -> tuple[str, float, bool] | None:
+        """Key and first second of media that hold the span, and whether they are the whole; None over the budget."""
         for known in ((path, None), (path, span)):
             if known in self._clips:
                 return self._clips[known]
@@ -175,8 +167,8 @@ class Album:
         self.budget -= len(clip.data)
         key = f"m{len(self.media) + 1}"
         self.media[key] = media.data_uri(clip.data, clip.media_type)
-        self._clips[path, None if clip.is_whole else span] = key, clip.start_s
-        return key, clip.start_s
+        found = self._clips[path, None if clip.is_whole else span] = key, clip.start_s, clip.is_whole
+        return found
 
 
 def _in_short(shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
@@ -208,7 +200,7 @@ def _spoken(words: Sequence[Word], statement: str) -> tuple[Spoken, ...]:
 
 def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
     segment, hit = evidence.segment, evidence.hit
-    name = _NAMES[segment.kind]
+    name = NOUNS[segment.kind]
     where = place(segment)
     asset = segment.title or Path(hit.path).name or "Untitled"
     still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 
 from rag.errors import ContextOverflow, LLMError
@@ -13,11 +13,11 @@ _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedLlm:
-    """Same interface as `rag.llms.Llm`, without a model; a word is a token.
+    """Same interface as `rag.llms.Llm`, without a model; a word is a token, a picture 1,400.
 
     Args:
         reply: what it writes, given the text of the last message; an error is raised.
-        logit: its preference for Yes over No, given the same.
+        logit: its preference for Yes over No, given the same; None turns out to give no log-probabilities.
     """
 
     model = "scripted"
@@ -25,7 +25,7 @@ class ScriptedLlm:
     def __init__(
         self,
         reply: Callable[[str], str | Exception] = lambda prompt: "",
-        logit: Callable[[str], float | Exception] = lambda prompt: 0.0,
+        logit: Callable[[str], float | Exception | None] = lambda prompt: 0.0,
         *,
         context_tokens: int = 4096,
         sees_images: bool = False,
@@ -53,16 +53,18 @@ class ScriptedLlm:
         text = self.complete(messages, max_tokens=max_tokens).text
         yield from (text[n : n + 3] for n in range(0, len(text), 3))
 
-    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
         for piece in self.stream(messages, max_tokens=max_tokens):
             yield piece
 
-    def yes_no(self, messages: Sequence[Message]) -> float:
+    def yes_no(self, messages: Sequence[Message]) -> float | None:
         if not self.gives_logprobs:
-            raise LLMError("`scripted` gives no log-probabilities.")
-        return _raised(self._logit(self._heard(messages)))
+            return None
+        logit = _raised(self._logit(self._heard(messages)))
+        self.gives_logprobs = logit is not None
+        return logit
 
-    async def ayes_no(self, messages: Sequence[Message]) -> float:
+    async def ayes_no(self, messages: Sequence[Message]) -> float | None:
         return self.yes_no(messages)
 
     def count_tokens(self, text: str) -> int:
@@ -77,7 +79,7 @@ class ScriptedLlm:
         return text_of(messages[-1])
 
     def _length(self, messages: Sequence[Message]) -> int:
-        return sum(self.count_tokens(text_of(message)) for message in messages)
+        return sum(self.count_tokens(text_of(message)) + 1400 * len(pictures_of(message)) for message in messages)
 
 
 def text_of(message: Message) -> str:
