@@ -6,37 +6,30 @@ import asyncio
 import contextlib
 import threading
 import time
-import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import ExhibitWarning, KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.errors import KnowledgeBaseBusy, UnsupportedMedia
 from rag.segments import segment_id
-from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Step, Where
+from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Where
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.retrievers import BaseRetriever
-    from PIL.Image import Image
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
-    from rag.answer import GroundedAnswerer
     from rag.encoders import ModelCard
-    from rag.exhibits import Shown
+    from rag.engine import QueryEngine
     from rag.index.base import Dense
-    from rag.llms import Llm
-    from rag.query import Query
     from rag.questions import Asked
-    from rag.rerank import Reranked
-    from rag.retrieve import Retriever
 
 _MOST_HITS = 1000
 _QUOTA_DEPTH = 50  # candidates among which quotas are filled
@@ -61,52 +54,6 @@ class Status:
     failed: tuple[FileResult, ...]
     encoders: Mapping[str, str]
     disk_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What was found for a question.
-
-    Attributes:
-        query: the question, opened.
-        said: the question as the language model is asked it; empty where there is nothing to judge by, or no judge.
-        hits: best first; more than are wanted where they are to be judged or quotas filled.
-        most: how many are wanted.
-        started: when the question was put, by `time.monotonic`.
-        quotas: how many of some modalities.
-        warnings: what went wrong on the way.
-        steps: what was done.
-    """
-
-    query: Query
-    said: str
-    hits: tuple[Hit, ...]
-    most: int
-    started: float
-    quotas: Mapping[Modality, int] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def chosen(self) -> list[Hit]:
-        """The hits that are wanted."""
-        from rag.fusion import apportioned
-
-        return apportioned(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
-
-    @property
-    def shown(self) -> Shown:
-        """What a language model that sees is given of it."""
-        from rag.exhibits import Shown
-
-        return Shown(_picture, self.query.pictures)
-
-    def reranked(self, ranked: Reranked, started: float) -> _Found:
-        """The same in another order."""
-        judged = sum(hit.relevance is not None for hit in ranked.hits)
-        note = "; ".join(ranked.warnings) or f"{judged} judged"
-        steps = (*self.steps, Step("rerank", time.monotonic() - started, note))
-        return replace(self, hits=ranked.hits, warnings=ranked.warnings, steps=steps)
 
 
 class KnowledgeBase:
@@ -185,7 +132,7 @@ class KnowledgeBase:
 
         with self._writing():
             yield from ingest(_paths(paths), self._stores, on_progress=on_progress)
-            self._retriever.calibrate()
+            self._engine.retriever.calibrate()
 
     def plan(self, paths: str | Path | Sequence[str | Path]) -> Plan:
         """Say what `ingest` would do with these paths, without doing it."""
@@ -233,13 +180,13 @@ class KnowledgeBase:
             MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        found = self._found(query, modality=modality, where=where, top_k=top_k, rerank=rerank, quotas=quotas)
-        return _told(self._judged(found))
+        options = {"modality": modality, "where": where, "top_k": top_k, "rerank": rerank, "quotas": quotas}
+        return self._engine.search(query, **options)
 
     @property
     def least_believed(self) -> float:
         """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
-        return self._retriever.calibrate().least_believed
+        return self._engine.retriever.calibrate().least_believed
 
     def ask(
         self,
@@ -264,10 +211,7 @@ class KnowledgeBase:
         where: Where | None = None,
     ) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        found = self._judged(self._found(question, modality=modality, where=where, rerank=True))
-        started = time.monotonic()
-        for piece in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
-            yield self._whole(piece, found, started) if isinstance(piece, Answer) else piece
+        yield from self._engine.stream(question, modality=modality, where=where)
 
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
@@ -285,7 +229,7 @@ class KnowledgeBase:
     def segments(self) -> Iterator[Hit]:
         """Every segment with its file, file by file, with a score of 0: what there is, not what was found."""
         for asset_id in self._catalog.asset_ids():
-            yield from self._located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
+            yield from self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
 
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
@@ -295,7 +239,7 @@ class KnowledgeBase:
 
     async def asearch(self, query: Asked, **options: Any) -> list[Hit]:
         """Async twin of `search`, with the same options."""
-        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
+        return await self._engine.asearch(query, **options)
 
     async def aask(
         self,
@@ -317,13 +261,10 @@ class KnowledgeBase:
         where: Where | None = None,
     ) -> AsyncGenerator[str | Answer]:
         """Async twin of `ask_stream`; closing it stops the language model."""
-        found = await asyncio.to_thread(self._found, question, modality=modality, where=where, rerank=True)
-        found = await self._ajudged(found)
-        started = time.monotonic()
-        answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
+        answering = self._engine.astream(question, modality=modality, where=where)
         async with contextlib.aclosing(answering) as pieces:
             async for piece in pieces:
-                yield self._whole(piece, found, started) if isinstance(piece, Answer) else piece
+                yield piece
 
     async def aremove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Async twin of `remove`."""
@@ -339,7 +280,7 @@ class KnowledgeBase:
         """The reranker as a llama-index node postprocessor."""
         from rag.llamaindex import RelevanceReranker
 
-        return RelevanceReranker(rerank=self._reordered, top_n=top_n or self.settings.evidence_n)
+        return RelevanceReranker(rerank=self._engine.reordered, top_n=top_n or self.settings.evidence_n)
 
     def as_query_engine(self) -> BaseQueryEngine:
         """The whole way from question to cited answer as a llama-index query engine."""
@@ -377,90 +318,6 @@ class KnowledgeBase:
             unfinished.replace(kept)
         return str(kept)
 
-    def _found(
-        self,
-        asked: Asked,
-        *,
-        modality: Modality | Collection[Modality] | None = None,
-        where: Where | None = None,
-        top_k: int | None = None,
-        rerank: bool = False,
-        quotas: Mapping[Modality, int] | None = None,
-    ) -> _Found:
-        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
-        quotas = dict(quotas or {})
-        Filter(modalities=frozenset(quotas))  # refuses what is no modality
-        started = time.monotonic()
-        query = self._opened(asked)
-        said = self._said(query) if rerank else ""
-        opened = time.monotonic()
-        most = self.settings.top_k if top_k is None else top_k
-        if not 1 <= most <= _MOST_HITS:
-            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
-        depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
-        hits = self._located(self._retriever.retrieve(query, top_k=depth, admitted=_filter(modality, where)))
-        retrieved = Step("retrieve", time.monotonic() - opened, f"{len(hits)} hits")
-        return _Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
-
-    def _opened(self, asked: Asked) -> Query:
-        from rag.questions import opened
-
-        return opened(asked, self.settings, sample_rate=self._audio.sample_rate if self._audio else None)
-
-    def _said(self, query: Query) -> str:
-        """The question as the language model is asked it; empty where there is nothing to judge by."""
-        from rag.questions import SAME, in_words
-
-        if query.spoken or (query.pictures and self._llm.sees_images):
-            return query.spoken or SAME
-        return in_words(query, self._dual, self.settings)
-
-    def _judged(self, found: _Found) -> _Found:
-        """What was found in the order in which the language model puts it."""
-        from rag.rerank import rerank
-
-        started = time.monotonic()
-        return found.reranked(
-            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
-        )
-
-    async def _ajudged(self, found: _Found) -> _Found:
-        """`_judged` without blocking."""
-        from rag.rerank import arerank
-
-        started = time.monotonic()
-        return found.reranked(
-            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
-        )
-
-    @property
-    def _judged_n(self) -> int:
-        """How many candidates are judged: as many as may become exhibits at least."""
-        most = self.settings.rerank_top_n
-        return max(most, self.settings.evidence_n) if most else 0
-
-    def _reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
-        """Hits from elsewhere in the order in which the language model puts them."""
-        from rag.query import Query
-
-        return _told(self._judged(_Found(Query(words), words, tuple(hits), len(hits), time.monotonic())))
-
-    def _whole(self, answer: Answer, found: _Found, started: float) -> Answer:
-        """The answer with all that was done for it."""
-        now = time.monotonic()
-        steps = (*found.steps, Step("answer", now - started), Step("total", now - found.started))
-        return replace(
-            answer,
-            warnings=(*found.warnings, *answer.warnings),
-            trace=(*steps, *answer.trace),
-            renderer=lambda answer: self.page([answer]),
-        )
-
-    def _located(self, hits: Sequence[Hit]) -> list[Hit]:
-        paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
-        first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
-        return [_at(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
-
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
         from ingest.pipeline import roll_back
@@ -493,55 +350,17 @@ class KnowledgeBase:
         return cards | ({"sound": self._audio.card} if self._audio else {})
 
     @cached_property
-    def _thumbnails(self) -> Path:
-        return self.path / "thumbnails"
-
-    @cached_property
-    def _retriever(self) -> Retriever:
+    def _engine(self) -> QueryEngine:
+        from rag.engine import QueryEngine
         from rag.retrieve import Retriever
 
-        return Retriever(self._index, self._text, self._dual, self._audio, kept=self.path / "calibration.json")
+        kept = self.path / "calibration.json"
+        retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
+        return QueryEngine(self.settings, retriever, self._catalog.paths_of)
 
     @cached_property
-    def _llm(self) -> Llm:
-        from rag.llms import Llm
-
-        settings = self.settings
-        return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
-
-    @cached_property
-    def _answerer(self) -> GroundedAnswerer:
-        from rag.answer import GroundedAnswerer
-
-        settings = self.settings
-        return GroundedAnswerer(
-            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=_picture
-        )
-
-
-def _picture(hit: Hit) -> Image | None:
-    """The pixels of a hit for a language model that sees; None for words and sound.
-
-    Raises:
-        MediaError: its file has gone, was changed since, or cannot be read.
-    """
-    from rag import media
-
-    if hit.seen is None:
-        return None
-    media.check_same(Path(hit.path), hit.seen.asset_id)
-    return media.open_picture(Path(hit.path), hit.seen.locator)
-
-
-def _told(found: _Found) -> list[Hit]:
-    """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
-    for problem in found.warnings:
-        warnings.warn(problem, ExhibitWarning, stacklevel=3)
-    return found.chosen
-
-
-def _at(hit: Hit, path: str) -> Hit:
-    return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
+    def _thumbnails(self) -> Path:
+        return self.path / "thumbnails"
 
 
 def _disk_bytes(file: Path) -> int:
@@ -552,8 +371,3 @@ def _disk_bytes(file: Path) -> int:
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
-
-
-def _filter(modality: Modality | Collection[Modality] | None, where: Where | None) -> Filter:
-    modalities = [modality] if isinstance(modality, str) else modality or ()
-    return Filter(modalities=frozenset(modalities), where=where or {})

@@ -134,7 +134,7 @@ class Retriever:
         kept: Path | None = None,
         without: Collection[str] = (),
     ) -> None:
-        self._index, self._text, self._dual, self._audio, self._kept = index, text, dual, audio, kept
+        self._index, self._text, self.dual, self.audio, self._kept = index, text, dual, audio, kept
         self._without = frozenset(without)
         self._calibrated = Calibrations()
 
@@ -183,16 +183,16 @@ class Retriever:
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
             meant = self._text.embed_query(part.words)
-            lifted = self._dual.of_text(meant[None], asked=True)
-            looks = self._dual.embed_query(part.words) if lifted is None else lifted[0]
+            lifted = self.dual.of_text(meant[None], asked=True)
+            looks = self.dual.embed_query(part.words) if lifted is None else lifted[0]
             asked |= {"text": [meant], "bm25": [part.words], "image": [looks], "video": [looks]}
-            if self._audio:
-                asked["sound"] = [self._audio.embed_query(part.words)]
+            if self.audio:
+                asked["sound"] = [self.audio.embed_query(part.words)]
         if part.pictures:
-            seen = list(self._dual.embed_images(part.pictures))
+            seen = list(self.dual.embed_images(part.pictures))
             asked |= {"like image": seen, "like video": seen, "like text": seen}
-        if part.sounds and self._audio:
-            asked["like sound"] = list(self._audio.embed_audio(part.sounds))
+        if part.sounds and self.audio:
+            asked["like sound"] = list(self.audio.embed_audio(part.sounds))
         return {lane: what for lane, what in asked.items() if lane not in self._without}
 
     def _found(self, plan: _Plan) -> dict[str, Found]:
@@ -233,7 +233,7 @@ class Retriever:
         It is read from where it is kept, and measured where that does not fit the collection any more.
         """
         count = self._index.count()
-        cards = [encoder.card for encoder in (self._text, self._dual, self._audio) if encoder]
+        cards = [encoder.card for encoder in (self._text, self.dual, self.audio) if encoder]
         encoders = tuple(card.revision for card in cards)
         if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))

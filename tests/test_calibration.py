@@ -38,7 +38,7 @@ def letters(seed: int) -> Iterator[str]:
 
 def rank(retriever: Retriever, base: KnowledgeBase, words: str, name: str) -> int:
     """Rank of the first hit in a file, 99 where there is none."""
-    found = base._located(retriever.retrieve(Query(words), top_k=20))
+    found = base._engine.located(retriever.retrieve(Query(words), top_k=20))
     return next((n for n, hit in enumerate(found, 1) if hit.path.endswith(name)), 99)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 import rag
 from rag import Answer, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
+from rag.engine import _picture as picture_of
 from rag.errors import (
     ExhibitError,
     ExhibitWarning,
@@ -26,7 +27,6 @@ from rag.errors import (
     QueryError,
     SettingsError,
 )
-from rag.knowledge_base import _picture as picture_of
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox, TimeSpan
 

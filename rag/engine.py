@@ -1,0 +1,256 @@
+"""From a question to hits and to an answer: open it, retrieve, let the language model judge, and have it answer.
+
+Sync and async differ in the calls of the language model alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import warnings
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.config import Settings
+from rag.errors import ExhibitWarning, QueryError
+from rag.types import Answer, Filter, Hit, Modality, Step, Where
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from rag.answer import GroundedAnswerer
+    from rag.exhibits import Shown
+    from rag.llms import Llm
+    from rag.query import Query
+    from rag.questions import Asked
+    from rag.rerank import Reranked
+    from rag.retrieve import Retriever
+
+_MOST_HITS = 1000
+_QUOTA_DEPTH = 50  # candidates among which quotas are filled
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for a question.
+
+    Attributes:
+        query: the question, opened.
+        said: the question as the language model is asked it; empty where there is nothing to judge by, or no judge.
+        hits: best first; more than are wanted where they are to be judged or quotas filled.
+        most: how many are wanted.
+        started: when the question was put, by `time.monotonic`.
+        quotas: how many of some modalities.
+        warnings: what went wrong on the way.
+        steps: what was done.
+    """
+
+    query: Query
+    said: str
+    hits: tuple[Hit, ...]
+    most: int
+    started: float
+    quotas: Mapping[Modality, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def chosen(self) -> list[Hit]:
+        """The hits that are wanted."""
+        from rag.fusion import apportioned
+
+        return apportioned(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
+
+    @property
+    def shown(self) -> Shown:
+        """What a language model that sees is given of it."""
+        from rag.exhibits import Shown
+
+        return Shown(_picture, self.query.pictures)
+
+    def reranked(self, ranked: Reranked, started: float) -> Found:
+        """The same in another order."""
+        judged = sum(hit.relevance is not None for hit in ranked.hits)
+        note = "; ".join(ranked.warnings) or f"{judged} judged"
+        steps = (*self.steps, Step("rerank", time.monotonic() - started, note))
+        return replace(self, hits=ranked.hits, warnings=ranked.warnings, steps=steps)
+
+
+class QueryEngine:
+    """Answers questions from what a retriever finds; threads may share it.
+
+    Args:
+        settings: of the knowledge base.
+        retriever: finds segments.
+        paths_of: the files that hold each asset.
+    """
+
+    def __init__(
+        self, settings: Settings, retriever: Retriever, paths_of: Callable[[Collection[str]], Mapping[str, list[str]]]
+    ) -> None:
+        self.retriever = retriever
+        self._settings, self._paths_of = settings, paths_of
+
+    def search(self, query: Asked, **options: Any) -> list[Hit]:
+        """See `KnowledgeBase.search`."""
+        return _told(self._judged(self._found(query, **options)))
+
+    async def asearch(self, query: Asked, **options: Any) -> list[Hit]:
+        """Async twin of `search`; cancelling it stops the language model."""
+        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
+
+    def stream(self, question: Asked, **options: Any) -> Iterator[str | Answer]:
+        """See `KnowledgeBase.ask_stream`."""
+        found = self._judged(self._found(question, rerank=True, **options))
+        started = time.monotonic()
+        for piece in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
+            yield _whole(piece, found, started) if isinstance(piece, Answer) else piece
+
+    async def astream(self, question: Asked, **options: Any) -> AsyncGenerator[str | Answer]:
+        """Async twin of `stream`; closing it stops the language model."""
+        found = await self._ajudged(await asyncio.to_thread(self._found, question, rerank=True, **options))
+        started = time.monotonic()
+        answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
+        async with contextlib.aclosing(answering) as pieces:
+            async for piece in pieces:
+                yield _whole(piece, found, started) if isinstance(piece, Answer) else piece
+
+    def reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits from elsewhere in the order in which the language model puts them."""
+        from rag.query import Query
+
+        return _told(self._judged(Found(Query(words), words, tuple(hits), len(hits), time.monotonic())))
+
+    def located(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits with their files."""
+        paths = self._paths_of({hit.segment.asset_id for hit in hits})
+        first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
+        return [_at(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
+
+    def _found(
+        self,
+        asked: Asked,
+        *,
+        modality: Modality | Collection[Modality] | None = None,
+        where: Where | None = None,
+        top_k: int | None = None,
+        rerank: bool = False,
+        quotas: Mapping[Modality, int] | None = None,
+    ) -> Found:
+        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
+        from rag.questions import opened
+
+        quotas = dict(quotas or {})
+        Filter(modalities=frozenset(quotas))  # refuses what is no modality
+        started = time.monotonic()
+        audio = self.retriever.audio
+        query = opened(asked, self._settings, sample_rate=audio.sample_rate if audio else None)
+        said = self._said(query) if rerank else ""
+        asked_at = time.monotonic()
+        most = self._settings.top_k if top_k is None else top_k
+        if not 1 <= most <= _MOST_HITS:
+            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
+        depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
+        hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=_filter(modality, where)))
+        retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
+        return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
+
+    def _said(self, query: Query) -> str:
+        """The question as the language model is asked it; empty where there is nothing to judge by."""
+        from rag.questions import SAME, in_words
+
+        if query.spoken or (query.pictures and self._llm.sees_images):
+            return query.spoken or SAME
+        return in_words(query, self.retriever.dual, self._settings)
+
+    def _judged(self, found: Found) -> Found:
+        """What was found in the order in which the language model puts it."""
+        from rag.rerank import rerank
+
+        started = time.monotonic()
+        return found.reranked(
+            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+        )
+
+    async def _ajudged(self, found: Found) -> Found:
+        """`_judged` without blocking."""
+        from rag.rerank import arerank
+
+        started = time.monotonic()
+        return found.reranked(
+            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+        )
+
+    @property
+    def _judged_n(self) -> int:
+        """How many candidates are judged: as many as may become exhibits at least."""
+        most = self._settings.rerank_top_n
+        return max(most, self._settings.evidence_n) if most else 0
+
+    @cached_property
+    def _llm(self) -> Llm:
+        from rag.llms import Llm
+
+        settings = self._settings
+        return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
+
+    @cached_property
+    def _answerer(self) -> GroundedAnswerer:
+        from rag.answer import GroundedAnswerer
+
+        settings = self._settings
+        return GroundedAnswerer(
+            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=_picture
+        )
+
+
+def _whole(answer: Answer, found: Found, started: float) -> Answer:
+    """The answer with all that was done for it."""
+    now = time.monotonic()
+    steps = (*found.steps, Step("answer", now - started), Step("total", now - found.started))
+    return replace(
+        answer,
+        warnings=(*found.warnings, *answer.warnings),
+        trace=(*steps, *answer.trace),
+        renderer=_page,
+    )
+
+
+def _page(answer: Answer) -> str:
+    from rag.report import page
+
+    return page([answer], title="Exhibit")
+
+
+def _picture(hit: Hit) -> Image | None:
+    """The pixels of a hit for a language model that sees; None for words and sound.
+
+    Raises:
+        MediaError: its file has gone, was changed since, or cannot be read.
+    """
+    from rag import media
+
+    if hit.seen is None:
+        return None
+    media.check_same(Path(hit.path), hit.seen.asset_id)
+    return media.open_picture(Path(hit.path), hit.seen.locator)
+
+
+def _told(found: Found) -> list[Hit]:
+    """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
+    for problem in found.warnings:
+        warnings.warn(problem, ExhibitWarning, stacklevel=3)
+    return found.chosen
+
+
+def _at(hit: Hit, path: str) -> Hit:
+    return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
+
+
+def _filter(modality: Modality | Collection[Modality] | None, where: Where | None) -> Filter:
+    modalities = [modality] if isinstance(modality, str) else modality or ()
+    return Filter(modalities=frozenset(modalities), where=where or {})
