@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from rag.answer import GroundedAnswerer
-from rag.config import Settings
 from rag.errors import LLMUnavailable, QueryError
 from rag.llms import Llm
 from rag.types import Answer, Hit
@@ -192,12 +191,6 @@ async def test_async_twins_do_the_same(replies: Sequence[str]) -> None:
             expected.warnings,
         )
     assert streamed[:-1] == list(answerer().stream("What?", HITS))[:-1]
-
-
-@pytest.fixture(scope="module")
-def bundled() -> Llm:
-    settings = Settings.load()
-    return Llm(settings.llm, home=settings.home, threads=settings.threads)
 
 
 @pytest.mark.parametrize(
