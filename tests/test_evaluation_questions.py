@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from rag.cli import main
+from rag.config import Settings
 from rag.errors import LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.collection import overlap, trials
 from rag.evaluation.command import changed_settings
@@ -116,6 +118,19 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> N
     assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 3, 3)
+
+
+def test_a_search_is_as_deep_as_the_cut() -> None:
+    class Wide:
+        """Holds as many files as one asks for."""
+
+        settings = Settings(rerank_top_n=0)
+
+        def search(self, words: str, *, top_k: int) -> list[Hit]:
+            return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
+
+    made, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
+    assert made[0].judged[0].rank == 61
 
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
