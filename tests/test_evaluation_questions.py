@@ -232,7 +232,7 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 
 
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: Llm, tmp_path: Path) -> None:
-    made = list(generate(list(demo_base.segments()), demo_base.search, bundled, tmp_path / "q.jsonl", 2))
+    made = list(generate(list(demo_base.segments()), demo_base.search, bundled, tmp_path / "q.jsonl", 1))
     assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]
