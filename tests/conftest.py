@@ -1,31 +1,74 @@
-"""The demo's collection, taken in once with the real bundled models, for every test that only reads it."""
+"""What many tests share and only read: the models, and the demo's collection, taken in once."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from rag import KnowledgeBase
-from rag.demo import HERE
+from ingest.ocr import Ocr
+from rag import Answer, KnowledgeBase
+from rag.config import Settings
+from rag.demo import HERE, questions
+from rag.llms import Llm
 
-COLLECTION = HERE / "collection"
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """Where the models are joined, once for all tests."""
+    return Settings.load().home
+
+
+@pytest.fixture(scope="session")
+def ocr() -> Ocr:
+    return Ocr(threads=2)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Llm:
+    settings = Settings.load()
+    return Llm(settings.llm, home=settings.home, threads=settings.threads)
+
+
+@pytest.fixture
+async def litellm_closed() -> AsyncIterator[None]:
+    """litellm keeps a client for each event loop until the program ends, and pytest ends a loop with each test."""
+    yield
+    import litellm
+
+    await litellm.close_litellm_async_clients()
 
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the demo's collection."""
     folder = tmp_path_factory.mktemp("demo") / "media"
-    shutil.copytree(COLLECTION, folder)
+    shutil.copytree(HERE / "collection", folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def demo_base(demo_folder: Path) -> Iterator[KnowledgeBase]:
-    """A knowledge base of the demo's collection."""
-    with KnowledgeBase.open(demo_folder.parent / "base") as base:
+def demo_kept(demo_folder: Path) -> Path:
+    """A knowledge base of it that nobody has open, to be copied."""
+    path = demo_folder.parent / "kept"
+    with KnowledgeBase.open(path) as base:
         report = base.ingest(demo_folder)
         assert report.counts == {"indexed": 12}, report
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_base(demo_kept: Path) -> Iterator[KnowledgeBase]:
+    """A knowledge base of the demo's collection."""
+    with KnowledgeBase.open(shutil.copytree(demo_kept, demo_kept.with_name("base"))) as base:
         yield base
+
+
+@pytest.fixture(scope="session")
+def demo_answer(demo_base: KnowledgeBase) -> tuple[list[str | Answer], Answer]:
+    """The answer to the demo's first question, in pieces and whole."""
+    *pieces, answer = demo_base.ask_stream(questions()[0]["question"])
+    assert isinstance(answer, Answer)
+    return pieces, answer

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from rag.answer import GroundedAnswerer
-from rag.config import Settings
 from rag.errors import LLMUnavailable, QueryError
 from rag.llms import Llm
 from rag.types import Answer, Hit
@@ -222,12 +221,6 @@ async def test_the_async_twin_does_the_same(replies: Sequence[str]) -> None:
     assert isinstance(answer, Answer)
     assert replace(answer, trace=()) == replace(expected, trace=())
     assert streamed == pieces
-
-
-@pytest.fixture(scope="module")
-def bundled() -> Llm:
-    settings = Settings.load()
-    return Llm(settings.llm, home=settings.home, threads=settings.threads)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ SETTINGS = Settings(threads=2)
 
 
 @pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> Transcriber:
-    return load_transcriber(Settings(home=tmp_path_factory.mktemp("home"), threads=2))
+def whisper() -> Transcriber:
+    return load_transcriber(SETTINGS)
 
 
 def read(path: Path, transcriber: Transcriber | None = None, settings: Settings = SETTINGS) -> list[Segment]:

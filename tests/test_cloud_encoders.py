@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,35 +16,24 @@ from rag.encoders.cloud import CloudEncoder, CloudTextEncoder
 from rag.errors import ModelError
 from rag.gateway import RETRY_WAITS_S
 from tests.fakes.encoders import HashingEncoder
+from tests.fakes.server import Handler, Server, running
 from tests.test_encoders import DualEncoderContract, SenseContract, drawn
 
 SETTING = "EXHIBIT_ENCODER"
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
-class _Server(ThreadingHTTPServer):
+class _Handler(Handler):
     """How it behaves is told by the name of the model; what it embeds, it embeds by words and colours."""
 
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.encoder = HashingEncoder()
-        super().__init__(("127.0.0.1", 0), _Handler)
+    encoder = HashingEncoder()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(request)
+    def answer(self, request: dict[str, Any]) -> None:
         status = {"down": 503, "locked": 401, "missing": 404}.get(request["model"], 200)
         if request["model"] == "busy" and len(self.server.requests) <= len(RETRY_WAITS_S):
             status = 429
         if status != 200:
-            return self._send(status, {"error": {"message": f"status {status}"}})
+            return self.send_json(status, {"error": {"message": f"status {status}"}})
         size = request.get("dimensions", 64)
         rows = [
             {"object": "embedding", "index": n, "embedding": self._vector(item)[:size]}
@@ -55,44 +41,26 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         rows = rows[1:] if request["model"] == "forgetful" else rows[::-1]
         usage = {"prompt_tokens": 1, "total_tokens": 1}
-        return self._send(200, {"object": "list", "data": rows, "model": request["model"], "usage": usage})
+        return self.send_json(200, {"object": "list", "data": rows, "model": request["model"], "usage": usage})
 
     def _vector(self, item: str) -> list[float]:
-        encoder = self.server.encoder
         if item.startswith("data:image/jpeg;base64,"):
             image = Image.open(io.BytesIO(base64.b64decode(item.partition(",")[2])))
-            return list(map(float, encoder.embed_images([image])[0] * 3))
-        return list(map(float, encoder.embed_text([item])[0] * 3))
-
-    def _send(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            return list(map(float, self.encoder.embed_images([image])[0] * 3))
+        return list(map(float, self.encoder.embed_text([item])[0] * 3))
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[_Server]:
-    with _Server() as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+def server() -> Iterator[Server]:
+    with running(_Handler) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
-async def _closed(monkeypatch: pytest.MonkeyPatch, server: _Server) -> AsyncIterator[None]:
-    """litellm keeps a client for each event loop until the program ends, and pytest ends a loop with each test."""
+def _asked(monkeypatch: pytest.MonkeyPatch, server: Server, litellm_closed: None) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_BASE", f"{server.url}/v1")
     server.requests.clear()
-    yield
-    import litellm
-
-    await litellm.close_litellm_async_clients()
 
 
 def named(model: str, dimensions: int | None = None) -> CloudEncoder:
@@ -121,7 +89,7 @@ def test_settings_name_them(tmp_path: Any) -> None:
     assert isinstance(load_dual_encoder("litellm:openai/seeing", tmp_path, 1, text), CloudEncoder)
 
 
-def test_texts_are_sent_in_batches_and_pictures_one_by_one(server: _Server) -> None:
+def test_texts_are_sent_in_batches_and_pictures_one_by_one(server: Server) -> None:
     encoder = named("seeing")
     server.requests.clear()
     encoder.embed_text([f"word{n}" for n in range(150)])
@@ -133,7 +101,7 @@ def test_texts_are_sent_in_batches_and_pictures_one_by_one(server: _Server) -> N
         assert sent.size == (1024, 77)
 
 
-def test_a_passing_failure_is_tried_again(server: _Server) -> None:
+def test_a_passing_failure_is_tried_again(server: Server) -> None:
     assert named("busy").card.dimensions == 64
     assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
@@ -142,7 +110,7 @@ def test_a_passing_failure_is_tried_again(server: _Server) -> None:
     ("model", "advice", "attempts"),
     [("down", "is its server up", 3), ("locked", "OPENAI_API_KEY", 1), ("missing", SETTING, 1)],
 )
-def test_failures_are_told(server: _Server, model: str, advice: str, attempts: int) -> None:
+def test_failures_are_told(server: Server, model: str, advice: str, attempts: int) -> None:
     with pytest.raises(ModelError, match=advice):
         named(model)
     assert len(server.requests) == attempts

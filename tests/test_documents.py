@@ -11,7 +11,6 @@ from pptx.util import Inches
 
 from ingest.documents import extracted_text, measure, segments
 from ingest.load import identify
-from ingest.ocr import Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
 from rag.types import CharSpan, PageBox
@@ -31,11 +30,6 @@ CNXML = f"""<document xmlns="http://cnx.rice.edu/cnxml"><title>Clocks</title>
 @pytest.fixture(scope="module")
 def settings():
     return Settings.load(ocr="off")
-
-
-@pytest.fixture(scope="module")
-def ocr():
-    return Ocr(threads=1)
 
 
 @pytest.fixture

@@ -40,11 +40,6 @@ ODD = ["\ud800 broken", "😀", "a\x00b", "\u200b", "?!", "word " * 50_000, "x" 
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
 def minilm(home: Path) -> TextEncoder:
     return load_text_encoder("minilm", home, threads=2)
 

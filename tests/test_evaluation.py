@@ -13,21 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.encoders import HashingEncoder, HashingTextEncoder
-from fakes.media import JFK, noise, tone, write_audio
-from fakes.sounds import PitchEncoder
 from PIL import Image
 
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
-from rag.evaluation import datasets
+from rag.evaluation import datasets, embed
 from rag.evaluation.datasets import load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.report import columns, page
 from rag.evaluation.results import Options
 from rag.evaluation.run import evaluate
 from rag.evaluation.things import Direction, EvaluationSet, Thing
+from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
+from tests.fakes.media import JFK, noise, tone, write_audio
 
 SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COLOURS = ("red", "green", "blue", "yellow")
@@ -90,7 +89,7 @@ def write_openstax(data: Path) -> None:
 
 
 def write_esc10(data: Path) -> None:
-    for name, hertz in (("001 - Low hum", 100.0), ("002 - Whistle", 3000.0)):
+    for name, hertz in (("001 - Low hum", 100.0), ("002 - High whistle", 3000.0)):
         (data / "esc10" / name).mkdir(parents=True)
         for n in range(3):
             write_audio(data / "esc10" / name / f"{n}.ogg", tone(1, hertz) + noise(1, 0.01), codec="libopus")
@@ -132,6 +131,8 @@ def test_figures_are_read_out_of_tar_files_and_counted_by_kind(settings, encoder
     assert sizes[("caption>figure", "")] == 2
     assert found(result, "figure>alt", "recall@1") == found(result, "alt>figure", "mrr", part="photo") == 1.0
     assert columns(result) == ["recall@1", "recall@3", "ndcg@3", "mrr"]
+    poor = evaluate(load("openstax", settings), {"": replace(encoders, dual=Deaf())}, OPTIONS).rows[0].metrics["mrr"]
+    assert poor.low == poor.high < 1.0  # all figures are of one module, which leaves nothing to resample
 
 
 def test_sounds_by_name_and_by_their_like_but_never_by_themselves(settings, encoders) -> None:
@@ -140,9 +141,11 @@ def test_sounds_by_name_and_by_their_like_but_never_by_themselves(settings, enco
     result = evaluate(chosen, {"": encoders}, replace(OPTIONS, robust=True))
     assert found(result, "name>sound", "hit@1") == 1.0
     assert found(result, "sound>sound", "recall@3") == 1.0  # two others of the class, the sound itself left out
-    assert found(result, "sound>sound", "hit@1", variant="noise, 10 dB") <= 1.0
-    variants = {row.variant for row in result.rows if row.direction == "name>sound"}
-    assert variants == {"", "typos", "vague wording", "noise, 10 dB"}
+    variants = {(row.direction, row.variant) for row in result.rows}
+    assert {name for direction, name in variants if direction == "sound>sound"} == {"", "noise, 10 dB"}
+    assert {name for direction, name in variants if direction == "name>sound"} == {
+        "", "typos", "vague wording", "noise, 10 dB",
+    }  # fmt: skip
 
 
 def test_without_an_encoder_of_sounds_it_says_so(settings, encoders) -> None:
@@ -183,7 +186,7 @@ def test_robustness_changes_one_medium_at_a_time(settings, encoders) -> None:
     assert found(result, "text>image", "recall@1", "blur") == 1.0
 
 
-def test_vectors_are_kept_and_made_anew_for_other_words_or_encoders(settings, encoders) -> None:
+def test_vectors_are_kept_and_made_anew_for_other_words_encoders_or_recipes(settings, encoders, monkeypatch) -> None:
     asked = []
     things = [Thing("a", "text", "red"), Thing("b", "text", "blue")]
 
@@ -198,6 +201,9 @@ def test_vectors_are_kept_and_made_anew_for_other_words_or_encoders(settings, en
     other = HashingTextEncoder(name="other")
     embedded(things, Encoders(other, HashingEncoder(other)))
     assert len(asked) == 3 * steps
+    monkeypatch.setattr(embed, "_RECIPE", "another")
+    embedded(things)
+    assert len(asked) == 4 * steps
     assert not [path for path in settings.home.iterdir() if path.suffix != ".npy"]
 
 
@@ -212,6 +218,13 @@ def test_a_module_counts_once_at_its_best_passage(encoders) -> None:
     (row,) = result.rows
     assert row.metrics["recall@3"].mean == 1.0
     assert row.metrics["ndcg@3"].mean > 0.5
+
+
+def test_right_things_are_counted_however_deep_one_cuts(encoders) -> None:
+    items = [Thing(f"{n:04}", "text", "red") for n in range(1200)]
+    direction = Direction("words>words", "text", [Thing("q", "text", "red")], items, {"q": frozenset({"1150"})})
+    result = evaluate(EvaluationSet("x", "", [direction]), {"": encoders}, Options(ks=(1, 1200)))
+    assert found(result, "words>words", "recall@1200") == 1.0
 
 
 def test_a_comparison_pairs_the_same_queries(settings, encoders) -> None:
@@ -255,14 +268,14 @@ def test_a_missing_set_or_file_is_named(settings) -> None:
 
 def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
     settings = Settings.load()
-    shown = {"photo-04.jpg": "an orangutan", "photo-01.jpg": "a monkey"}
+    shown = {"photo-04.jpg": "an orangutan", "photo-06.jpg": "a guenon monkey", "photo-07.jpg": "a tabby cat"}
     photos = [Thing(path.name, "image", path=path) for path in sorted(demo_folder.glob("photo-*.jpg"))]
     words = [Thing(text, "text", text, family=name) for name, text in shown.items()]
     direction = Direction("text>image", "joint", words, photos, {w.id: frozenset({w.family}) for w in words})
     encoders = load_encoders(settings, frozenset({"joint"}))
     result = evaluate(EvaluationSet("demo", "", [direction]), {"": encoders}, OPTIONS)
     (row,) = result.rows
-    assert row.metrics["hit@3"].mean >= 0.5
+    assert row.metrics["hit@1"].mean == 1.0  # of eight photos; `lite` was trained on all of them but the monkey's
     assert result.configuration["joint"].startswith(settings.encoder)
 
 
@@ -274,6 +287,17 @@ def test_real_speech_is_heard() -> None:
     asked = items.vectors([Thing("q", "text", "ask what you can do for your country"), other], "text", "query")
     cosines = asked @ items.vectors([spoken], "text", "item").T
     assert cosines[0, 0] > 0.6 > 0.3 > cosines[1, 0]
+
+
+@pytest.mark.skipif(not (SHARED / "anthropology").is_dir(), reason="EXHIBIT_DATA's folder is not there")
+def test_figures_that_were_trained_on_are_told_apart() -> None:
+    chosen = load("anthropology", Settings.load(data=SHARED))
+    trained = datasets.trained_on(SHARED)
+    figures = [item for item in chosen.directions[1].items if item.slice == "trained on"]
+    assert {item.id for item in figures} == trained & {item.id for item in chosen.directions[1].items}
+    assert f"{len(figures)} of the {len(chosen.directions[1].items)} figures" in chosen.notes[0]
+    assert {query.slice for query in chosen.directions[1].queries} == {"trained on", "not trained on"}
+    assert {query.slice for query in chosen.directions[0].queries} == {""}
 
 
 @pytest.mark.skipif(not (SHARED / "flickr_dev").is_dir(), reason="EXHIBIT_DATA's folder is not there")

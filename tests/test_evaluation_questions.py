@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.hits import passage, picture, speech
-from fakes.llms import ScriptedLlm
 from PIL import Image
 
+from rag.cli import main
 from rag.config import Settings
 from rag.errors import LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.collection import overlap, trials
@@ -23,6 +23,8 @@ from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import Options
 from rag.llms import Llm
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from tests.fakes.hits import passage, picture, speech
+from tests.fakes.llms import ScriptedLlm
 
 KESTREL = passage(
     "The kestrel hovers in the wind before it dives. It feeds mainly on voles, and nests in cliffs and on ledges of"
@@ -84,7 +86,11 @@ def test_assets_are_whole_paths_or_their_ends() -> None:
         (PageBox(3), PageBox(4), False),
         (ImageRegion(Box(0, 0, 0.2, 0.2)), ImageRegion(Box(0.5, 0.5, 0.2, 0.2)), False),
         (TimeSpan(1, 4), FrameRegion(3.5), True),
-        (TimeSpan(1, 4), TimeSpan(5, 6), False),
+        (TimeSpan(1, 4), FrameRegion(4), True),
+        (TimeSpan(1, 4), FrameRegion(4.5), False),
+        (FrameRegion(3), FrameRegion(3), True),
+        (TimeSpan(1, 4), TimeSpan(3.9, 6), True),
+        (TimeSpan(1, 4), TimeSpan(4, 6), False),
         (TimeSpan(1, 4), PageBox(1), False),
     ],
 )
@@ -112,6 +118,19 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> N
     assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 3, 3)
+
+
+def test_a_search_is_as_deep_as_the_cut() -> None:
+    class Wide:
+        """Holds as many files as one asks for."""
+
+        settings = Settings(rerank_top_n=0)
+
+        def search(self, words: str, *, top_k: int) -> list[Hit]:
+            return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
+
+    made, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
+    assert made[0].judged[0].rank == 61
 
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
@@ -212,10 +231,8 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
     assert written(ScriptedLlm(wrote, lambda prompt: 2.0), out) == []
 
 
-def test_the_bundled_model_writes_questions_about_the_demo(demo_base, tmp_path: Path) -> None:
-    settings = Settings.load()
-    llm = Llm(settings.llm, home=settings.home, threads=settings.threads)
-    made = list(generate(list(demo_base.segments()), demo_base.search, llm, tmp_path / "q.jsonl", 2))
+def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: Llm, tmp_path: Path) -> None:
+    made = list(generate(list(demo_base.segments()), demo_base.search, bundled, tmp_path / "q.jsonl", 1))
     assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]
@@ -284,10 +301,21 @@ def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
         (["flickr_dev", "--against", "encoder=nope"], 1, "nope"),
     ],
 )
-def test_wrong_usage_is_told_in_a_line(desk: Path, arguments: list[str], code: int, said: str) -> None:
-    done = exhibit(*arguments, cwd=desk, EXHIBIT_DATA="data")
-    assert done.returncode == code, done.stderr
-    assert said in " ".join(done.stderr.replace("│", " ").split())
+def test_wrong_usage_is_told_in_a_line(
+    desk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("EXHIBIT_DATA", "data")
+    monkeypatch.setattr(sys, "argv", ["exhibit", "eval", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_the_command_lists_the_sets(desk: Path) -> None:
@@ -295,4 +323,3 @@ def test_the_command_lists_the_sets(desk: Path) -> None:
     states = {row["name"]: row["state"] for row in rows}
     assert states["flickr_dev"] == "ready"
     assert states["esc10"] == "missing"
-    assert "flickr_dev" in exhibit("--list", cwd=desk).stdout

@@ -8,9 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 
 from rag.errors import ModelError, SettingsError
 from rag.models.hub import checkpoint, used
+from tests.fakes.server import Handler, Server, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -44,58 +43,26 @@ except ExhibitError as error:
 """
 
 
-class _Handler(BaseHTTPRequestHandler):
-    asked: list[str]
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        self.asked.append(path)
+class _Handler(Handler):
+    def answer(self, path: str) -> None:
         name = path.removeprefix(f"/tiny/clip/resolve/{COMMIT}/")
         if path.startswith("/api/models/tiny/clip/tree/"):
             tree = [{"type": "file", "path": file, "oid": "0", "size": len(data)} for file, data in FILES.items()]
-            self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"}, body=body)
+            self.send_json(200, tree)
         elif path.startswith("/api/models/tiny/clip"):
             siblings = [{"rfilename": file} for file in FILES]
-            info = {"id": "tiny/clip", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
-            self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"}, body=body)
+            self.send_json(200, {"id": "tiny/clip", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})
         elif name in FILES:
             etag = f'"{hashlib.sha256(FILES[name]).hexdigest()}"'
-            self._send(200, FILES[name], {"ETag": etag, "X-Repo-Commit": COMMIT}, body=body)
+            self.send(200, FILES[name], {"ETag": etag, "X-Repo-Commit": COMMIT})
         else:
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
+            self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
 
 @pytest.fixture
-def asked() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def hub(asked: list[str]) -> Iterator[str]:
-    handler = type("Handler", (_Handler,), {"asked": asked})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def hub() -> Iterator[Server]:
+    with running(_Handler) as server:
+        yield server
 
 
 def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[Any]:
@@ -109,29 +76,29 @@ def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[A
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_what_is_used_is_downloaded_once(hub: str, asked: list[str], tmp_path: Path) -> None:
-    found = looked_up("tiny/clip", hub, tmp_path / "cache")
+def test_what_is_used_is_downloaded_once(hub: Server, tmp_path: Path) -> None:
+    found = looked_up("tiny/clip", hub.url, tmp_path / "cache")
     assert found[0] == sorted(set(FILES) - {"pytorch_model.bin", "onnx/model.onnx"})
     assert found[2] == "mit"
-    assert not any("pytorch_model" in path or "onnx" in path for path in asked)
-    asked.clear()
-    assert looked_up("tiny/clip", hub, tmp_path / "cache") == found
-    assert looked_up("tiny/clip", hub, tmp_path / "cache", HF_HUB_OFFLINE="1") == found
-    assert asked == []
+    assert not any("pytorch_model" in path or "onnx" in path for path in hub.requests)
+    hub.requests.clear()
+    assert looked_up("tiny/clip", hub.url, tmp_path / "cache") == found
+    assert looked_up("tiny/clip", hub.url, tmp_path / "cache", HF_HUB_OFFLINE="1") == found
+    assert hub.requests == []
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_copy_in_a_folder_has_the_same_revision(hub: str, tmp_path: Path) -> None:
+def test_a_copy_in_a_folder_has_the_same_revision(hub: Server, tmp_path: Path) -> None:
     for name, data in FILES.items():
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(data)
-    revision = looked_up("tiny/clip", hub, tmp_path / "cache")[1]
+    revision = looked_up("tiny/clip", hub.url, tmp_path / "cache")[1]
     assert checkpoint(str(tmp_path / "copy"), "EXHIBIT_ENCODER").revision == revision
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_repository_that_is_not_there(hub: str, tmp_path: Path) -> None:
-    kind, said, _ = looked_up("tiny/other", hub, tmp_path)
+def test_a_repository_that_is_not_there(hub: Server, tmp_path: Path) -> None:
+    kind, said, _ = looked_up("tiny/other", hub.url, tmp_path)
     assert kind == "ModelError"
     assert "RepositoryNotFoundError" in str(said)
 

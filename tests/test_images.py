@@ -11,7 +11,6 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from ingest import images
 from ingest.load import identify
-from ingest.ocr import Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import FrameRegion, ImageRegion, PageBox
@@ -23,11 +22,6 @@ SKY, GRASS, SUN = (120, 170, 230), (60, 130, 50), (250, 220, 90)
 @pytest.fixture(scope="module")
 def settings():
     return Settings.load(ocr="off")
-
-
-@pytest.fixture(scope="module")
-def ocr():
-    return Ocr(threads=1)
 
 
 @pytest.fixture

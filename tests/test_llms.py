@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
 from rag.gateway import RETRY_WAITS_S
 from rag.llms import Llm, picture_part
 from tests.fakes.llms import ScriptedLlm
+from tests.fakes.server import Handler, Server, running
 
 BUNDLED = "bundled/qwen2.5-coder-1.5b-instruct"
 NUMBERS = {
@@ -95,12 +94,6 @@ class LlmContract:
                 llm.complete(PICTURE, max_tokens=4)
 
 
-@pytest.fixture(scope="module")
-def bundled() -> Llm:
-    settings = Settings.load()
-    return Llm(BUNDLED, home=settings.home, threads=settings.threads)
-
-
 class TestBundled(LlmContract):
     @pytest.fixture
     def llm(self, bundled: Llm) -> Llm:
@@ -161,50 +154,28 @@ def _knows(prompt: str) -> str:
     return '{"order":[1,2,3]}' if "JSON" in prompt else "Paris is the capital."
 
 
-class _Server(ThreadingHTTPServer):
+class _Handler(Handler):
     """An OpenAI-compatible server; how it behaves is told by the name of the model."""
 
-    def __init__(self) -> None:
-        self.failures = self.asked = 0
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def answer(self, request: dict[str, Any]) -> None:
         text = json.dumps(request["messages"])
-        self.server.asked += 1
         status = {"busy": 429, "down": 503, "locked": 401, "missing": 404}.get(request["model"])
-        if request["model"] == "busy" and self.server.failures == len(RETRY_WAITS_S):
+        if request["model"] == "busy" and len(self.server.requests) > len(RETRY_WAITS_S):
             status = None
         if status:
-            self.server.failures += 1
-            self._send(status, {"error": {"message": f"status {status}"}})
+            self.send_json(status, {"error": {"message": f"status {status}"}})
         elif len(text) > 20_000:
             code = "context_length_exceeded"
             message = "This model's maximum context length is 4096 tokens."
-            self._send(400, {"error": {"message": message, "code": code, "type": "invalid_request_error"}})
+            self.send_json(400, {"error": {"message": message, "code": code, "type": "invalid_request_error"}})
         elif request.get("logprobs") and request["model"] == "strict":
-            self._send(400, {"error": {"message": "logprobs are not supported by this model"}})
+            self.send_json(400, {"error": {"message": "logprobs are not supported by this model"}})
         elif "image_url" in text and request["model"] == "blind":
-            self._send(400, {"error": {"message": "this model reads text only"}})
+            self.send_json(400, {"error": {"message": "this model reads text only"}})
         elif request.get("stream"):
             self._stream(request)
         else:
-            self._send(200, _completion(request, text))
-
-    def _send(self, status: int, body: dict[str, Any], kind: str = "application/json") -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            self.send_json(200, _completion(request, text))
 
     def _stream(self, request: dict[str, Any]) -> None:
         self.send_response(200)
@@ -246,70 +217,59 @@ def _completion(request: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[_Server]:
-    with _Server() as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+def server() -> Iterator[Server]:
+    with running(_Handler) as server:
+        yield server
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.usefixtures("litellm_closed")
 class TestOverHttp(LlmContract):
     @pytest.fixture
-    def llm(self, server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Llm:
+    def llm(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Llm:
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         return self.named("blind", server, tmp_path)
 
-    @pytest.fixture(autouse=True)
-    async def _closed(self) -> AsyncIterator[None]:
-        """litellm keeps a client for each event loop until the program ends, and pytest ends a loop with each test."""
-        yield
-        import litellm
+    def named(self, model: str, server: Server, home: Path) -> Llm:
+        server.requests.clear()
+        return Llm(f"openai/{model}", home=home, api_base=f"{server.url}/v1", timeout_s=20)
 
-        await litellm.close_litellm_async_clients()
-
-    def named(self, model: str, server: _Server, home: Path) -> Llm:
-        server.failures = 0
-        return Llm(f"openai/{model}", home=home, api_base=f"http://127.0.0.1:{server.server_port}/v1", timeout_s=20)
-
-    def test_sends_pictures_to_a_model_that_sees(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
+    def test_sends_pictures_to_a_model_that_sees(self, llm: Llm, server: Server, tmp_path: Path) -> None:
         seeing = self.named("gpt-4o", server, tmp_path)
         assert seeing.sees_images
         assert seeing.complete(PICTURE, max_tokens=4).text == "Paris is it"
         assert seeing.context_tokens == 128_000
 
-    def test_passing_failure_is_tried_again(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
+    def test_passing_failure_is_tried_again(self, llm: Llm, server: Server, tmp_path: Path) -> None:
         assert self.named("busy", server, tmp_path).complete(ask("?"), max_tokens=4).text == "Paris is it"
 
-    def test_lasting_outage_is_told(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
+    def test_lasting_outage_is_told(self, llm: Llm, server: Server, tmp_path: Path) -> None:
         with pytest.raises(LLMUnavailable, match="is its server up"):
             self.named("down", server, tmp_path).complete(ask("?"), max_tokens=4)
-        assert server.failures == 1 + len(RETRY_WAITS_S)
+        assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
     @pytest.mark.parametrize(("model", "advice"), [("locked", "the key"), ("missing", "EXHIBIT_LLM")])
     def test_refusal_is_not_tried_again(
-        self, llm: Llm, server: _Server, tmp_path: Path, model: str, advice: str
+        self, llm: Llm, server: Server, tmp_path: Path, model: str, advice: str
     ) -> None:
         with pytest.raises(LLMError, match=advice):
             self.named(model, server, tmp_path).complete(ask("?"), max_tokens=4)
-        assert server.failures == 1
+        assert len(server.requests) == 1
 
     @pytest.mark.parametrize("model", ["mute", "strict"])
     async def test_server_without_logprobs_is_asked_once(
-        self, llm: Llm, server: _Server, tmp_path: Path, model: str
+        self, llm: Llm, server: Server, tmp_path: Path, model: str
     ) -> None:
         mute = self.named(model, server, tmp_path)
         assert mute.gives_logprobs
         assert mute.yes_no(ask("?")) is None
         assert not mute.gives_logprobs
-        asked = server.asked
+        asked = len(server.requests)
         assert mute.yes_no(ask("?")) is await mute.ayes_no(ask("?")) is None
-        assert server.asked == asked
+        assert len(server.requests) == asked
         assert await self.named(model, server, tmp_path).ayes_no(ask("?")) is None
 
-    def test_an_outage_is_no_refusal_of_logprobs(self, llm: Llm, server: _Server, tmp_path: Path) -> None:
+    def test_an_outage_is_no_refusal_of_logprobs(self, llm: Llm, server: Server, tmp_path: Path) -> None:
         locked = self.named("locked", server, tmp_path)
         with pytest.raises(LLMError, match="the key"):
             locked.yes_no(ask("?"))

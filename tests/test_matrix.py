@@ -6,7 +6,7 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.types import MODALITIES
-from tests.measure.matrix import ROWS, SOURCES, WEAK, Cell, collection, measure, table
+from tests.measure.matrix import ROWS, SOURCES, WEAK, Cell, collection, measure
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,3 @@ def test_a_cell_does_better_than_guessing(cells: dict[tuple[str, str], Cell], so
     assert cell.asked == sum(row[:2] == (source, target) for row in ROWS) >= 3
     if (source, target) not in WEAK:
         assert cell.recall > cell.chance, cell
-
-
-def test_the_table_has_every_cell(cells: dict[tuple[str, str], Cell]) -> None:
-    assert [len(row) for row in table(cells)] == [5] * 5
-    assert set(WEAK) <= set(cells)

@@ -5,13 +5,7 @@ import logging
 import pytest
 from PIL import Image
 
-from ingest.ocr import Ocr
 from tests.fakes.files import photo, sign
-
-
-@pytest.fixture(scope="module")
-def ocr():
-    return Ocr(threads=2)
 
 
 def test_lines_with_boxes_and_confidence(ocr):

@@ -6,7 +6,6 @@ import pytest
 
 from ingest import documents
 from ingest.load import identify
-from ingest.ocr import Ocr
 from ingest.pages import Paragraph, TextLine, page_passages
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
@@ -19,11 +18,6 @@ WORDS = PROSE.split()
 @pytest.fixture(scope="module")
 def settings():
     return Settings.load(ocr="off")
-
-
-@pytest.fixture(scope="module")
-def ocr():
-    return Ocr(threads=1)
 
 
 @pytest.fixture

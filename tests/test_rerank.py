@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rag.config import Settings
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
 from rag.exhibits import Shown
 from rag.llms import Llm
@@ -154,12 +153,6 @@ async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
     assert await arerank(" ", HITS, llm, top_n=4) == Reranked(tuple(HITS))
     failing = ScriptedLlm(lambda _: LLMError("no"), lambda _: LLMError("no"), gives_logprobs=gives_logprobs)
     assert (await arerank("Which?", HITS, failing, top_n=4)).warnings
-
-
-@pytest.fixture(scope="module")
-def bundled() -> Llm:
-    settings = Settings.load()
-    return Llm(settings.llm, home=settings.home, threads=settings.threads)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ingest.decode import SAMPLE_RATE, Sound, resampled
 from ingest.sounds import MOST_WINDOWS, Heard, merged
 from rag import KnowledgeBase
-from rag.encoders import AudioEncoder, ModelCard, load_audio_encoder, load_text_encoder
+from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalised
 from rag.encoders.mel import patches
 from rag.encoders.sounds import DATA, LiteSounds, class_vectors, classes
@@ -23,14 +23,10 @@ from rag.models import ensure
 from rag.types import Hit, Segment, TimeSpan
 from tests.fakes.encoders import HashingTextEncoder, PitchEncoder
 from tests.fakes.media import JFK, noise, samples_of, silence, texture, tone, write_audio, write_video
+from tests.test_audio_encoders import AudioEncoderContract
 
 SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOG, RAIN = JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
@@ -38,46 +34,6 @@ def lite(home: Path) -> AudioEncoder:
     encoder = load_audio_encoder("lite", home, 1, load_text_encoder("minilm", home, 1))
     assert encoder is not None
     return encoder
-
-
-class AudioEncoderContract:
-    """What every sound encoder does."""
-
-    def test_card_is_what_json_keeps_of_it(self, encoder: AudioEncoder) -> None:
-        assert ModelCard.from_json(encoder.card.to_json()) == encoder.card
-
-    def test_vectors_are_finite_and_of_unit_length(self, encoder: AudioEncoder) -> None:
-        look = encoder.listen([tone(2), noise(1)])
-        for vectors in (look.vectors, encoder.embed_query("a dog barks")[None]):
-            assert vectors.dtype == np.float32
-            assert vectors.shape[1:] == (encoder.card.dimensions,)
-            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
-        assert all(isinstance(tags, tuple) and len(tags) <= 5 for tags in look.tags)
-
-    def test_no_sounds_give_no_vectors(self, encoder: AudioEncoder) -> None:
-        assert encoder.embed_audio([]).shape == (0, encoder.card.dimensions)
-        assert encoder.listen([]).tags == []
-
-    def test_a_vector_depends_on_its_sound_alone(self, encoder: AudioEncoder) -> None:
-        sounds = [tone(1), noise(3), tone(2, 2000), tone(1)]
-        together = encoder.embed_audio(sounds)
-        alone = np.concatenate([encoder.embed_audio([sound]) for sound in sounds])
-        np.testing.assert_allclose(together, alone, atol=1e-4)
-        np.testing.assert_array_equal(together, encoder.embed_audio(sounds))
-        np.testing.assert_allclose(together[0], together[3], atol=1e-4)
-
-    @pytest.mark.parametrize("sound", [silence(3), silence(0.001), tone(0.05), tone(12), np.ones(9000, np.float32)])
-    def test_any_length_and_loudness_has_a_vector(self, encoder: AudioEncoder, sound: NDArray[np.float32]) -> None:
-        np.testing.assert_allclose(np.linalg.norm(encoder.embed_audio([sound])), 1.0, atol=1e-5)
-
-    def test_sounds_are_nearest_to_their_own_kind(self, encoder: AudioEncoder) -> None:
-        near, same, far = encoder.embed_audio([tone(2), tone(3, 450), noise(2)])
-        assert near @ same > near @ far
-
-    @pytest.mark.parametrize("blank", ["", " \n"])
-    def test_a_blank_question_is_refused(self, encoder: AudioEncoder, blank: str) -> None:
-        with pytest.raises(QueryError, match="blank"):
-            encoder.embed_query(blank)
 
 
 class TestPitch(AudioEncoderContract):

@@ -40,11 +40,6 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
 def whisper(home: Path) -> FasterWhisper:
     return FasterWhisper("base", Settings(home=home, threads=2))
 

@@ -31,11 +31,6 @@ SETTINGS = Settings(threads=2)
 BLIND = Settings(threads=2, ocr="off")
 
 
-@pytest.fixture(scope="module")
-def ocr() -> Ocr:
-    return Ocr(2)
-
-
 def read(
     path: Path, transcriber: Transcriber | None = None, settings: Settings = BLIND, ocr: Ocr | None = None
 ) -> list[Extracted]:
@@ -84,7 +79,7 @@ class TestClock:
         assert [f for f in of_kind(found, "frame") if abs(float(f.meta["start_s"]) - 7.0) < 0.2]
 
     def test_words_are_at_their_time_in_the_video(self, tmp_path: Path) -> None:
-        whisper = load_transcriber(Settings(home=tmp_path, threads=2, transcriber="tiny.en"))
+        whisper = load_transcriber(Settings(threads=2, transcriber="tiny.en"))
         path = write_video(tmp_path / "late.mp4", scenes(1, length=130), sound=samples_of(JFK), sound_at_s=2.0)
         (speech,) = of_kind(read(path, whisper), "speech")
         asks = [word.start_s for word in speech.words if word.text == "ask"]

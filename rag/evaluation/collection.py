@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
 
 RERANKED = ", reranked"
-_DEPTH = 50  # hits of a search; several may be of one file
+_LEAST_DEPTH = 50  # hits of a search
+_HITS_A_FILE = 5  # several may be of one file
 _SHOWN = 3  # hits whose picture the report may show
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
 
@@ -48,13 +49,14 @@ def trials(
     if not answerable:
         raise QueryError("None of these questions has an answer in the collection, so there is nothing to find.")
     made: list[Trial] = []
+    depth = max(_LEAST_DEPTH, _HITS_A_FILE * options.ks[-1])
     for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
         label = variant.name if variant else "searching"
-        found = [base.search(words, top_k=_DEPTH) for words in _asked(answerable, variant, label, on_progress)]
+        found = [base.search(words, top_k=depth) for words in _asked(answerable, variant, label, on_progress)]
         made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
     if not base.settings.rerank_top_n:
         return made, []
-    judged_hits = [base.search(q, top_k=_DEPTH, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
+    judged_hits = [base.search(q, top_k=depth, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
     of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
     _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
@@ -136,17 +138,13 @@ def overlap(a: Locator, b: Locator) -> bool:
             return page_a == page_b and _boxes_meet(box_a, box_b)
         case ImageRegion(box_a), ImageRegion(box_b):
             return _boxes_meet(box_a, box_b)
-        case TimeSpan() | FrameRegion(), TimeSpan() | FrameRegion():
-            (from_a, to_a), (from_b, to_b) = _seconds(a), _seconds(b)
-            return from_a <= to_b and from_b <= to_a
+        case TimeSpan(start_a, end_a), TimeSpan(start_b, end_b):  # the next passage begins where one ends
+            return start_a < end_b and start_b < end_a
+        case (TimeSpan(start_s, end_s), FrameRegion(at_s)) | (FrameRegion(at_s), TimeSpan(start_s, end_s)):
+            return start_s <= at_s <= end_s
+        case FrameRegion(at_a), FrameRegion(at_b):
+            return at_a == at_b
     return False
-
-
-def _seconds(place: Locator) -> tuple[float, float]:
-    if isinstance(place, TimeSpan):
-        return place.start_s, place.end_s
-    assert isinstance(place, FrameRegion)
-    return place.at_s, place.at_s
 
 
 def _boxes_meet(a: Box | None, b: Box | None) -> bool:

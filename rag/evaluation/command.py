@@ -139,7 +139,7 @@ def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: O
         rows=(*result.rows, *declined),
         differences=(*_by_reranking(made, request.options, RERANKED), *result.differences),
         configuration={"": "the settings"} if changes is None else {"A": "the settings", "B": str(request.against)},
-        notes=_notes(questions),
+        notes=tuple(_notes(questions)),
         seconds=time.monotonic() - started,
     )
 
@@ -163,9 +163,11 @@ def _questions(name: str) -> list[Question]:
     return read_questions(Path(name))
 
 
-def _notes(questions: Sequence[Question]) -> tuple[str, ...]:
-    unseen = sum(not question.reviewed for question in questions)
-    return (f"{unseen} of {len(questions)} questions have not been reviewed by a person.",) if unseen else ()
+def _notes(questions: Sequence[Question]) -> Iterator[str]:
+    if unseen := sum(not question.reviewed for question in questions):
+        yield f"{unseen} of {len(questions)} questions have not been reviewed by a person."
+    if any(asset.startswith(datasets.FIGURES) for question in questions for asset in question.assets):
+        yield datasets.FIGURES_NOTE
 
 
 @contextmanager

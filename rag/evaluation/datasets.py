@@ -21,15 +21,19 @@ from rag.errors import QueryError
 from rag.evaluation.questions import Question, shipped
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 
+FIGURES = "anthropology/media/"
+FIGURES_NOTE = f"The encoder `lite` was trained on 241 of the 328 figures in `{FIGURES}`."
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A set that `exhibit eval --list` names: what it is, where it lies below `data`, what reads it."""
+    """A set that `exhibit eval --list` names: what it is, where it lies below `data`, what reads it, and a warning."""
 
     name: str
     about: str
     folder: str
     read: Callable[[Path, Settings], Sequence[Direction]]
+    notes: tuple[str, ...] = ()
 
 
 def load(name: str, settings: Settings, *, limit: int | None = None) -> EvaluationSet:
@@ -46,7 +50,7 @@ def load(name: str, settings: Settings, *, limit: int | None = None) -> Evaluati
     if not folder.is_dir():
         raise QueryError(f"The set `{name}` is read from {folder}, which is not there; set EXHIBIT_DATA to its parent.")
     directions = [_limited(direction, limit) for direction in known.read(folder, settings)]
-    return EvaluationSet(name, known.about, directions)
+    return EvaluationSet(name, known.about, directions, known.notes)
 
 
 def evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
@@ -113,12 +117,14 @@ def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
     lines = _there(folder / "pairs.jsonl").read_text("utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if held_out(row["module_id"]) == "test"]
     spans = {shard: _members(_there(folder / shard)) for shard in sorted({row["shard"] for row in rows})}
+    # Figures of one module share their subject and often their wording: 538 figures are 212 clusters.
+    labels = {r["id"]: {"family": r["id"], "slice": r["kind"], "cluster": r["module_id"]} for r in rows}
     figures = [
-        Thing(r["id"], "image", r["alt"], folder / r["shard"], spans[r["shard"]][r["path"]], r["id"], r["kind"])
+        Thing(r["id"], "image", r["alt"], folder / r["shard"], spans[r["shard"]][r["path"]], **labels[r["id"]])
         for r in rows
     ]
     alts, captions = (
-        [Thing(r["id"], "text", r[key].strip(), family=r["id"], slice=r["kind"]) for r in rows if r[key].strip()]
+        [Thing(r["id"], "text", r[key].strip(), **labels[r["id"]]) for r in rows if r[key].strip()]
         for key in ("alt", "caption")
     )
     described = [figure for figure in figures if figure.id in {alt.id for alt in alts}]
@@ -141,11 +147,23 @@ def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
         passage for path in sorted(folder.glob("modules/*/index.cnxml")) for passage in _passages(path, settings)
     ]
     media = sorted(path for path in (folder / "media").iterdir() if path.suffix.lower() in (".jpg", ".png"))
-    figures = [Thing(path.name, "image", path=path, family=f"anthropology/media/{path.name}") for path in media]
+    trained = trained_on(folder.parent)
+    slices = {path.name: "trained on" if path.name in trained else "not trained on" for path in media if trained}
+    figures = [
+        Thing(path.name, "image", path=path, family=f"{FIGURES}{path.name}", slice=slices.get(path.name, ""))
+        for path in media
+    ]
     return [
         Direction("question>passage", "text", *_searched(asked, passages), by_family=True),
         Direction("question>figure", "joint", *_searched(asked, figures), by_family=True),
     ]
+
+
+def trained_on(data: Path) -> frozenset[str]:
+    """Names of the figures that the encoder `lite` was trained on; none where `openstax_pairs` is not at hand."""
+    pairs = data / "openstax_pairs" / "pairs.jsonl"
+    rows = map(json.loads, pairs.read_text("utf-8").splitlines() if pairs.is_file() else ())
+    return frozenset(Path(row["path"]).name for row in rows if held_out(row["module_id"]) == "train")
 
 
 def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
@@ -166,7 +184,8 @@ def _searched(
     """Queries, items and what is relevant: a question's assets may be of other media too, which are not searched."""
     families = {item.family for item in items}
     relevant = {q.question: families & set(q.assets) for q in asked if families & set(q.assets)}
-    queries = [Thing(question, "text", question, family=question) for question in relevant]
+    slices = {item.family: item.slice for item in items}
+    queries = [Thing(q, "text", q, family=q, slice=slices[min(found)]) for q, found in relevant.items()]
     return queries, items, {question: frozenset(assets) for question, assets in relevant.items()}
 
 
@@ -217,7 +236,13 @@ SETS = (
     Known("flickr_dev", "500 photos with 5 captions each: text>image, image>text", "flickr_dev", _flickr),
     Known("flickr_spoken", "captions read out, to find their photo: speech>image", "flickr_dev", _flickr_spoken),
     Known("openstax", "textbook figures of modules kept from training, by kind", "openstax_pairs", _openstax),
-    Known("anthropology", "questions to a textbook: question>passage, question>figure", "anthropology", _anthropology),
+    Known(
+        "anthropology",
+        "questions to a textbook: question>passage, question>figure",
+        "anthropology",
+        _anthropology,
+        (FIGURES_NOTE,),
+    ),
     Known("esc10", "100 sounds of 10 classes: name>sound, sound>sound", "esc10", _esc10),
     Known("speech", "recordings by what is said: words>speech, paraphrase>speech", "flickr_dev", _speech),
 )

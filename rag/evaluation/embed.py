@@ -25,6 +25,8 @@ Role = Literal["query", "item"]
 OnProgress = Callable[[str, int, int], None]
 Hear = Callable[[NDArray[np.float32]], str]
 SPEECH_RATE = 16_000
+# Raise it when pictures, sounds or words are made ready, heard or changed in another way: what was kept is then stale.
+_RECIPE = "1"
 _BATCH = 32  # pictures or sounds in memory at a time
 _SILENCE = "silence"  # what stands for a recording in which nothing is heard: blank text has no vector
 
@@ -117,8 +119,7 @@ class Embedder:
                 return self.encoders.dual.embed_images(pictures)
             case "sound":
                 encoder = self.encoders.audio
-                if encoder is None:
-                    raise SettingsError("Searching for sounds needs an encoder of sounds.")
+                assert encoder is not None
                 rate = encoder.sample_rate
                 return encoder.embed_audio([_changed(samples(thing, rate), thing, variant) for thing in things])
             case "speech":
@@ -135,7 +136,8 @@ class Embedder:
     def _heard(self, thing: Thing, variant: Variant | None) -> str:
         """What is said in a recording; each is kept, because hearing it takes seconds."""
         name = variant.name if variant else ""
-        key = hashlib.sha256("\0".join((self.encoders.ear, name, *_identity(thing))).encode("utf-8", "replace"))
+        made_by = (_RECIPE, self.encoders.ear, name, *_identity(thing))
+        key = hashlib.sha256("\0".join(made_by).encode("utf-8", "replace"))
         kept = self._cache / f"heard-{key.hexdigest()[:32]}.json" if self._cache else None
         if kept is not None and kept.exists():
             return str(json.loads(kept.read_text("utf-8"))["words"])
@@ -150,7 +152,7 @@ class Embedder:
         if self._cache is None:
             return None
         ear = self.encoders.ear if things[0].medium == "speech" else ""
-        made_by = (self.encoders.of(space).card.to_json(), ear, role, variant.name if variant else "")
+        made_by = (_RECIPE, self.encoders.of(space).card.to_json(), ear, role, variant.name if variant else "")
         digest = hashlib.sha256("\0".join(made_by).encode())
         for thing in things:
             digest.update("\0".join(_identity(thing)).encode("utf-8", "replace"))

@@ -75,7 +75,7 @@ def bootstrap(
 
     Args:
         values: one for each query.
-        clusters: what each query was made from. Five captions of one photo are no five independent queries: photos
+        clusters: what each query depends on. Five captions of one photo are no five independent queries: photos
             are resampled then, with all their captions. Each query is its own cluster where None.
         seed: the same seed gives the same interval.
         resamples: how often to resample.

@@ -178,4 +178,4 @@ def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
 
 
 def _clusters(part: Sequence[Judged]) -> list[str]:
-    return [one.query.family or one.query.id for one in part]
+    return [one.query.cluster or one.query.family or one.query.id for one in part]

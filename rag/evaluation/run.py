@@ -16,7 +16,7 @@ from rag.evaluation.perturb import VARIANTS, Variant
 from rag.evaluation.results import PLAIN, Evaluation, Options, Trial, differences, failures, judged, rows
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 
-_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
+_LEAST_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
 
 
 def evaluate(
@@ -51,7 +51,7 @@ def evaluate(
         for space, card in encoders.cards().items()
     }
     made = assembled(chosen.name, chosen.about, trials, options)
-    return replace(made, configuration=configuration, seconds=time.monotonic() - started)
+    return replace(made, configuration=configuration, notes=tuple(chosen.notes), seconds=time.monotonic() - started)
 
 
 def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) -> Evaluation:
@@ -86,13 +86,14 @@ def _trials(direction: Direction, run: str, embedder: Embedder, options: Options
 
 
 def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: Options) -> Trial:
+    depth = max(_LEAST_DEPTH, options.ks[-1])
     named, targets = _ranked_things(direction)
     columns = _columns(direction)
     made = []
     for query, row in zip(direction.queries, cosines, strict=True):
         best = row if columns is None else np.maximum.reduceat(row[columns[0]], columns[1])
-        order = np.argsort(-best, kind="stable")[: _DEPTH + 1]
-        ranking = [named[i] for i in order if (named[i].id, named[i].medium) != (query.id, query.medium)][:_DEPTH]
+        order = np.argsort(-best, kind="stable")[: depth + 1]
+        ranking = [named[i] for i in order if (named[i].id, named[i].medium) != (query.id, query.medium)][:depth]
         expected = [targets[key] for key in sorted(direction.relevant[query.id])]
         made.append(judged(query, ranking, expected, options.ks))
     return Trial(direction.name, run, variant.name if variant else PLAIN, made)

@@ -33,6 +33,7 @@ class Thing:
         span: the bytes of the file that hold it, first and how many; None for all.
         family: what it was made from, the same for all captions of one photo and all passages of one module.
         slice: the kind under which its scores are also reported.
+        cluster: whatever its wording or looks depend on, which intervals resample as a whole; empty for its family.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Thing:
     span: tuple[int, int] | None = None
     family: str = ""
     slice: str = ""
+    cluster: str = ""
 
     @property
     def seed(self) -> int:
@@ -72,11 +74,12 @@ class Direction:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Directions over one collection, with a sentence that says what it is."""
+    """Directions over one collection, with a sentence that says what it is, and what a reader must know."""
 
     name: str
     about: str
     directions: Sequence[Direction]
+    notes: Sequence[str] = ()
 
 
 def picture(thing: Thing) -> Image:

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from rag.types import MODALITIES
+from rag.evaluation.questions import Question
 
 Outcome = Literal[
     "correct and cited", "correct, cited elsewhere", "wrong", "declined wrongly", "declined correctly", "made up"
 ]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question with its labels.
-
-    Attributes:
-        question: in words.
-        assets: paths of all files that really answer it, relative to the folder of the data.
-        modality: the medium that the answer needs.
-        answer: lower-case phrases, of which a right answer holds at least one.
-        answerable: whether the collection holds the answer.
-    """
-
-    question: str
-    assets: tuple[str, ...]
-    modality: str
-    answer: tuple[str, ...]
-    answerable: bool
-
-    def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise ValueError(f"unknown modality in {self}")
-        if not self.question.strip() or bool(self.assets) != self.answerable or bool(self.answer) != self.answerable:
-            raise ValueError(f"a question has words, and assets and phrases exactly if it is answerable: {self}")
-        if any(phrase != normalised(phrase) for phrase in self.answer):
-            raise ValueError(f"phrases are lower-case words with single spaces: {self}")
-
-    @classmethod
-    def read(cls, line: str) -> Self:
-        """The question of one line of JSON; unknown and missing keys are refused with a `TypeError`."""
-        fields = json.loads(line)
-        return cls(**fields | {key: tuple(fields[key]) for key in ("assets", "answer")})
 
 
 @dataclass(frozen=True)
@@ -88,21 +53,6 @@ class Record:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
 
 
-def read_questions(path: Path) -> list[Question]:
-    """All questions of a JSON-lines file."""
-    return [Question.read(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def once(assets: Iterable[str]) -> tuple[str, ...]:
-    """Each asset once, at its best rank."""
-    return tuple(dict.fromkeys(assets))
-
-
-def hit_at(ranking: Sequence[str], expected: Collection[str], k: int) -> bool:
-    """Whether one of the first `k` different assets is an expected one."""
-    return any(asset in expected for asset in once(ranking)[:k])
-
-
 def normalised(text: str) -> str:
     """Lower case, plain quotes, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
@@ -111,7 +61,8 @@ def normalised(text: str) -> str:
 def holds(text: str, phrases: Iterable[str]) -> bool:
     """Whether a text holds one of some phrases as whole words or numbers; markers such as ``[E1]`` do not count."""
     words = normalised(re.sub(r"\[E\d+\]", " ", text))
-    return any(re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(phrase)}(?!\w|[.,]\d)", words) for phrase in phrases)
+    found = (re.escape(normalised(phrase)) for phrase in phrases)
+    return any(re.search(rf"(?<!\w)(?<!\d[.,]){phrase}(?!\w|[.,]\d)", words) for phrase in found)
 
 
 def outcome(question: Question, record: Record) -> Outcome:

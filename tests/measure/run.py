@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rag import KnowledgeBase
-from rag.evaluation.questions import SHIPPED as QUESTIONS
+from rag.evaluation.datasets import evenly, trained_on
+from rag.evaluation.metrics import hit
+from rag.evaluation.questions import SHIPPED, Question, read_questions
 from rag.types import MODALITIES, Answer, FileResult, Hit
-
-from .metrics import Outcome, Question, Record, hit_at, once, outcome, percentile, read_questions, step_seconds
+from tests.measure.metrics import Outcome, Record, outcome, percentile, step_seconds
 
 # What is taken in; `anthropology/figures.json` repeats the captions of the book and is left out.
 COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")
@@ -35,11 +36,16 @@ _STAGES = ("retrieve", "rerank", "answer", "total")
 
 @dataclass
 class Report:
-    """All that was measured; written to disk again and again, so that nothing is lost when a run is cut off."""
+    """All that was measured; written to disk again and again, so that nothing is lost when a run is cut off.
+
+    Attributes:
+        trained: names of the pictures that the encoder `lite` was trained on; read from the data, and not kept.
+    """
 
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     ingest_wall_s: float = 0.0
     records: dict[str, Record] = field(default_factory=dict)
+    trained: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, path: Path) -> Report:
@@ -65,6 +71,7 @@ class Report:
 
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+Asked = tuple[Question, Record]
 
 
 def main() -> None:
@@ -72,8 +79,9 @@ def main() -> None:
     options = _options()
     if not (options.data / COLLECTION[0]).is_dir():
         sys.exit(f"{options.data} does not hold the data; name its folder with --data or EXHIBIT_DATA.")
-    questions = _some(read_questions(QUESTIONS), options.limit)
+    questions = evenly(read_questions(SHIPPED), options.limit)
     report = Report.load(options.out)
+    report.trained = trained_on(options.data)
     if not options.resume:
         report.records = {}
     with KnowledgeBase.open(options.kb) as base:
@@ -96,13 +104,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="ask N questions of all kinds alone")
     parser.add_argument("--resume", action="store_true", help="keep the answers that the report holds already")
     return parser.parse_args()
-
-
-def _some(questions: Sequence[Question], limit: int | None) -> Sequence[Question]:
-    """At most `limit` questions, evenly from all: they are sorted by modality."""
-    if limit is None or limit >= len(questions):
-        return questions
-    return [questions[n * len(questions) // limit] for n in range(limit)]
 
 
 def _absolute(path: str) -> Path:
@@ -158,7 +159,9 @@ def _record(answer: Answer, before: tuple[str, ...], after: tuple[str, ...], *, 
 
 
 def _assets(hits: Iterable[Hit], data: Path) -> tuple[str, ...]:
-    return once(os.path.relpath(hit.path, data) if hit.path else hit.segment.asset_id for hit in hits)
+    """The files of hits, each once."""
+    names = (os.path.relpath(hit.path, data) if hit.path else hit.segment.asset_id for hit in hits)
+    return tuple(dict.fromkeys(names))
 
 
 def _first(ranking: Sequence[str], question: Question) -> str:
@@ -192,7 +195,7 @@ def tables(report: Report, questions: Sequence[Question]) -> list[Table]:
     asked = [(q, report.records[q.question]) for q in questions if q.question in report.records]
     made = [_files_table(report), _rates_table(report), _machine_table()]
     if asked:
-        made += [_hits_table(asked), _outcomes_table(asked), _seconds_table(asked)]
+        made += [_hits_table(asked, report.trained), _outcomes_table(asked), _seconds_table(asked)]
     return made
 
 
@@ -216,19 +219,19 @@ def _rates_table(report: Report) -> Table:
     return "Ingest", ("unit", "files", "units", "seconds", "seconds per unit"), rows
 
 
-def _hits_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+def _hits_table(asked: Sequence[Asked], trained: frozenset[str]) -> Table:
     answerable = [pair for pair in asked if pair[0].answerable]
     rows = []
-    for name, chosen in _by_modality(answerable):
+    for name, chosen in [*_by_modality(answerable), *_by_training(answerable, trained)]:
         row = [name, str(len(chosen))]
-        row += [str(sum(hit_at(r.before, q.assets, k) for q, r in chosen)) for k in (1, 5)]
-        row += [str(sum(hit_at(r.after, q.assets, k) for q, r in chosen)) for k in (1, 5)]
+        row += [f"{sum(hit(r.before, q.assets, k) for q, r in chosen):.0f}" for k in (1, 5)]
+        row += [f"{sum(hit(r.after, q.assets, k) for q, r in chosen):.0f}" for k in (1, 5)]
         rows.append(row)
     header = ("modality", "n", "hits at 1", "hits at 5", "reranked: at 1", "reranked: at 5")
     return "The right asset is found", header, rows
 
 
-def _outcomes_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+def _outcomes_table(asked: Sequence[Asked]) -> Table:
     outcomes = get_args(Outcome)
     rows = []
     for name, chosen in _by_modality(asked):
@@ -237,16 +240,24 @@ def _outcomes_table(asked: Sequence[tuple[Question, Record]]) -> Table:
     return "Answers", ("modality", "n", *outcomes), rows
 
 
-def _by_modality(
-    asked: Sequence[tuple[Question, Record]],
-) -> Iterable[tuple[str, Sequence[tuple[Question, Record]]]]:
+def _by_modality(asked: Sequence[Asked]) -> Iterable[tuple[str, Sequence[Asked]]]:
     for modality in MODALITIES:
         if chosen := [pair for pair in asked if pair[0].modality == modality]:
             yield modality, chosen
     yield "all", asked
 
 
-def _seconds_table(asked: Sequence[tuple[Question, Record]]) -> Table:
+def _by_training(asked: Sequence[Asked], trained: frozenset[str]) -> Iterable[tuple[str, Sequence[Asked]]]:
+    """The questions to pictures, by whether the encoder `lite` was trained on one of theirs."""
+    parts: dict[str, list[Asked]] = {}
+    for question, record in asked:
+        if question.modality == "image" and trained:
+            known = trained.intersection(Path(asset).name for asset in question.assets)
+            parts.setdefault("trained on" if known else "not trained on", []).append((question, record))
+    return [(f"image, {name}", part) for name, part in sorted(parts.items())]
+
+
+def _seconds_table(asked: Sequence[Asked]) -> Table:
     rows = []
     for stage in _STAGES:
         taken = [r.seconds[stage] for _, r in asked if stage in r.seconds]
