@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
+from ingest.pulse import waiting
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
 from rag.gateway import litellm
 from rag.types import Word
@@ -156,10 +157,11 @@ class FasterWhisper:
         from rag.models import ensure
 
         name, threads = self._name, self._settings.threads
-        if name in _BUNDLED:
-            name = str(ensure(f"whisper-{name}", self._settings.home))
         try:
-            return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
+            with waiting():
+                if name in _BUNDLED:
+                    name = str(ensure(f"whisper-{name}", self._settings.home))
+                return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "
@@ -229,7 +231,8 @@ class OpenAIWhisper:
 
         torch.set_num_threads(self._settings.threads)
         try:
-            return whisper.load_model(self._size)
+            with waiting():
+                return whisper.load_model(self._size)
         except (OSError, RuntimeError) as error:
             raise ModelError(f"The Whisper model `{self._size}` cannot be loaded ({error}).") from error
 
