@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ingest import pdf
 from ingest.archive import contents, read_part
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.markup import read_html, read_markdown, read_xml
 from ingest.ocr import Ocr
 from ingest.office import read_docx, read_pptx, read_xlsx, slide_pictures
@@ -23,7 +23,7 @@ from ingest.records import read_csv, read_json, read_subtitles
 from ingest.sniff import DOCX, PDF, PPTX, XLSX
 from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge
-from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment
+from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, Source
 
 _MOST_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
