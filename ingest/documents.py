@@ -148,13 +148,13 @@ def _title(name: str, heading: str) -> str:
 
 
 def _figures(source: Source, prose: Prose) -> Iterator[_Figure]:
-    if source.media_type == DOCX:
-        yield from _docx_figures(prose)
+    if source.media_type in (DOCX, XLSX):
+        yield from _figures_in_text(prose)
     elif source.media_type == PPTX:
         yield from _slide_figures(source, prose)
 
 
-def _docx_figures(prose: Prose) -> Iterator[_Figure]:
+def _figures_in_text(prose: Prose) -> Iterator[_Figure]:
     """Pictures where they stand in the text; the place of one is its caption, or else the paragraph beside it."""
     seen: set[str] = set()
     for number, part in enumerate(prose.parts):
