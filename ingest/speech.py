@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
 from ingest.pulse import waiting
-from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
-from rag.gateway import litellm
+from rag import gateway
+from rag.errors import LLMError, ModelError, SettingsError
 from rag.types import Word
 
 if TYPE_CHECKING:
@@ -267,24 +267,20 @@ class ApiTranscriber:
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
 
     def _ask(self, samples: NDArray[np.float32]) -> Any:
-        import openai
-
-        try:
-            return litellm().transcription(
+        spoken = _wav(samples)
+        return gateway.retried(
+            lambda: gateway.litellm().transcription(
                 model=self._name,
-                file=("speech.wav", _wav(samples), "audio/wav"),
+                file=("speech.wav", spoken, "audio/wav"),
                 language=self._settings.language,
                 response_format="verbose_json",
                 timestamp_granularities=["word"],
                 timeout=self._settings.llm_timeout_s,
-            )
-        # litellm's own exceptions derive from OpenAI's, and some of OpenAI's come through as they are.
-        except openai.BadRequestError as error:
-            raise LLMError(f"`{self._name}` refused the recording: {error}") from error
-        except openai.OpenAIError as error:
-            raise LLMUnavailable(
-                f"`{self._name}` could not be reached or refused the request: {error}. Check the network and the key."
-            ) from error
+                max_retries=0,
+            ),
+            self._name,
+            setting="EXHIBIT_TRANSCRIBER",
+        )
 
 
 @dataclass(frozen=True, slots=True)
