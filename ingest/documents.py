@@ -80,17 +80,6 @@ def measure(source: Source) -> Measure:
     return Measure(characters=source.size // share)
 
 
-def extracted_text(source: Source) -> str:
-    """The text of a document that its `CharSpan` locators count in; the same at every call.
-
-    Raises:
-        MediaError: it cannot be read, or is a PDF, whose places are boxes on pages.
-    """
-    if source.media_type == PDF:
-        raise MediaError("A PDF has no text of its own; its places are boxes on pages.")
-    return _read(source).text
-
-
 def _read(source: Source) -> Prose:
     if source.media_type in _FILE_READERS:
         return _FILE_READERS[source.media_type](source.path)

@@ -11,7 +11,7 @@ import pptx
 import pytest
 from pptx.util import Inches
 
-from ingest.documents import extracted_text, measure, segments
+from ingest.documents import _read, measure, segments
 from ingest.load import identify
 from ingest.ocr import Ocr
 from rag.config import Settings
@@ -47,7 +47,7 @@ def read(tmp_path, settings, ocr):
     def read(name, data):
         source = identify(write(tmp_path, name, data), settings)
         found = [extracted.segment for extracted in segments(source, settings, ocr)]
-        text = extracted_text(source)
+        text = _read(source).text
         for number, segment in enumerate(found):
             assert (segment.asset_id, segment.ordinal) == (source.asset_id, number)
             if segment.kind == "passage" and isinstance(segment.locator, CharSpan):
@@ -66,7 +66,7 @@ def everything(found):
 def test_plain_text_stays_as_it_is(read, tmp_path, settings):
     words = f"\n\n  {PROSE}\n   \n\n{PROSE * 3}\n"
     found = read("a.txt", words)
-    assert extracted_text(identify(tmp_path / "a.txt", settings)) == words
+    assert _read(identify(tmp_path / "a.txt", settings)).text == words
     assert "".join(everything(found).split()) == "".join(words.split())
     assert found[0].title == "a.txt"
 
@@ -212,7 +212,7 @@ def test_docx_headings_tables_and_figures(read, tmp_path, settings, ocr):
     first, second = (segment for segment in found if segment.kind == "figure")
     assert first.caption == "A landscape\nFigure 1: The hill of the tower"
     assert (first.modality, first.meta["part"], first.meta["width_px"]) == ("image", "word/media/pic1.png", 320)
-    text = extracted_text(identify(tmp_path / "a.docx", settings))
+    text = _read(identify(tmp_path / "a.docx", settings)).text
     assert text[first.locator.start : first.locator.end] == "Figure 1: The hill of the tower"
     assert second.caption.startswith("The tower clock")
     source = identify(tmp_path / "a.docx", settings)
