@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from ingest.decode import check_length, description, limits_of, sound, sound_stream, stated_s
 from ingest.listen import transcripts
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.passages import speech_segments
 from ingest.sounds import Heard, sound_segment, sound_segments
 from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.decoding import opened_av
 from rag.errors import DamagedMedia, UnsupportedMedia
-from rag.types import Extracted, Modality, TimeSpan
+from rag.types import Extracted, Modality, Source, TimeSpan
 
 
 def measure(source: Source, settings: Settings) -> Measure:

@@ -8,68 +8,88 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
+from ingest.load import open_regular
 from ingest.markup import parse_xml
 from ingest.pages import CAPTION
 from ingest.plain import decode
-from rag.errors import DamagedMedia
+
+if TYPE_CHECKING:
+    from ingest.worker import Workers
 
 _PICTURES = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _MOST_BYTES = 5_000_000  # of a document
 _MOST_SIDECAR_BYTES = 20_000
+_MOST_MENTIONS = 10_000  # of a document
 _MOST_CAPTIONS, _CAPTION_CHARS = 8, 1000
 _SIDECAR_KEYS = ("caption", "description", "alt", "alt_text", "title", "headline")
 _XML_FIGURES = frozenset({"figure", "fig", "informalfigure", "mediaobject"})
 _XML_CAPTIONS = frozenset({"caption", "alt-text", "textobject", "figDesc"})
 _XML_SOURCES = frozenset({"src", "fileref", "href", "url"})
 
-# Where a picture is named, and a text that belongs to it.
+# Where a picture is named, and a text that belongs to it; a sidecar file names none.
 Mention = tuple[str, str]
 
 
-def gather(paths: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
-    """Captions of the pictures among some files, from the other files among them.
+def gather(paths: Sequence[Path], workers: Workers) -> dict[Path, tuple[str, ...]]:
+    """Captions of the pictures among some files, from the other files among them, which readers look at.
 
     Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, and sidecar files
     (``photo.txt``, ``photo.jpg.json``, ``photo.xmp``). A document that cannot be read gives none: it is reported
     when its own turn comes.
     """
     pictures = {os.path.normpath(path): path for path in paths if _PICTURES.fullmatch(path.suffix)}
-    if not pictures:
-        return {}
-    found: dict[Path, dict[str, None]] = {}
     stems = {os.path.splitext(name)[0]: path for name, path in pictures.items()}
-    for path in paths:
-        for picture, caption in _captions_in(path, pictures, stems):
-            words = " ".join(caption.split())[:_CAPTION_CHARS]
-            held = found.setdefault(picture, {})
-            if words and len(held) < _MOST_CAPTIONS:
-                held[words] = None
-    return {picture: tuple(captions) for picture, captions in found.items() if captions}
+    asked = [path for path in paths if _may_tell(path, pictures, stems)] if pictures else []
+    said = {path: mentions for path, what, mentions in workers.each("mentions", asked) if what == "item"}
+    found: dict[Path, dict[str, None]] = {}
+    for path in asked:
+        for source, caption in said.get(path, ()):
+            picture = _meant(_beside(path, source) if source else _stem(path), pictures, stems)
+            held = found.setdefault(picture, {}) if picture is not None else {}
+            if len(held) < _MOST_CAPTIONS:
+                held[caption] = None
+    return {picture: tuple(captions) for picture, captions in found.items()}
 
 
-def _captions_in(path: Path, pictures: dict[str, Path], stems: dict[str, Path]) -> Iterator[tuple[Path, str]]:
+def mentions(path: Path) -> list[Mention]:
+    """What a document or sidecar file says of pictures, at most 10,000 texts of at most 1,000 characters.
+
+    Raises:
+        MediaError: it is no regular file, or damaged.
+    """
     suffix = path.suffix.lower()
-    stem = os.path.splitext(os.path.normpath(path))[0]
-    try:
-        picture = pictures.get(stem) or stems.get(stem)
-        if suffix in _SIDECARS and picture is not None:
-            if path.stat().st_size <= _MOST_SIDECAR_BYTES:
-                yield from ((picture, caption) for caption in _SIDECARS[suffix](decode(path.read_bytes())))
-        elif suffix in _DOCUMENTS and path.stat().st_size <= _MOST_BYTES:
-            for source, caption in _DOCUMENTS[suffix](decode(path.read_bytes())):
-                meant = _beside(path, source)
-                # A picture that was converted since the document was written has another suffix.
-                shown = pictures.get(meant) or stems.get(os.path.splitext(meant)[0])
-                if shown is not None:
-                    yield shown, caption
-    except (OSError, DamagedMedia, RecursionError):
-        return
+    most = _MOST_SIDECAR_BYTES if suffix in _SIDECARS else _MOST_BYTES
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        return []
+    found = ((source, _words(caption)) for source, caption in (_SIDECARS | _DOCUMENTS)[suffix](decode(data)))
+    return [mention for mention in islice(found, _MOST_MENTIONS) if mention[1]]
+
+
+def _may_tell(path: Path, pictures: dict[str, Path], stems: dict[str, Path]) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in _DOCUMENTS or (suffix in _SIDECARS and _meant(_stem(path), pictures, stems) is not None)
+
+
+def _stem(path: Path) -> str:
+    return os.path.splitext(os.path.normpath(path))[0]
+
+
+def _meant(name: str, pictures: dict[str, Path], stems: dict[str, Path]) -> Path | None:
+    """The picture of this name, with or without its suffix, which changes when a picture is converted."""
+    return pictures.get(name) or stems.get(name) or stems.get(os.path.splitext(name)[0])
+
+
+def _words(text: str) -> str:
+    return " ".join(text[: 4 * _CAPTION_CHARS].split())[:_CAPTION_CHARS]
 
 
 def _beside(document: Path, source: str) -> str:
@@ -91,7 +111,8 @@ def _markdown_mentions(text: str) -> Iterator[Mention]:
         for token in MarkdownIt("commonmark").parse(text):
             if token.type == "inline":
                 if CAPTION.match(token.content):
-                    yield from ((source, token.content) for source in shown)
+                    caption = _words(token.content)
+                    yield from ((source, caption) for source in shown)
                 shown = []
             for image in token.children or ():
                 if image.type == "image":
@@ -107,13 +128,16 @@ def _html_mentions(text: str) -> Iterator[Mention]:
 
     if not re.search(r"<img\b", text, re.I):
         return
+    said: dict[int, str] = {}  # by figure, which may hold many pictures
     for image in BeautifulSoup(text, "lxml")("img"):
         source = str(image.get("src") or "")
         yield source, str(image.get("alt") or "")
         yield source, str(image.get("title") or "")
         figure = image.find_parent("figure")
-        if figure is not None and figure.figcaption is not None:
-            yield source, figure.figcaption.get_text(" ")
+        if figure is not None:
+            if id(figure) not in said:
+                said[id(figure)] = _words(figure.figcaption.get_text(" ")) if figure.figcaption else ""
+            yield source, said[id(figure)]
 
 
 def _xml_mentions(text: str) -> Iterator[Mention]:
@@ -121,49 +145,85 @@ def _xml_mentions(text: str) -> Iterator[Mention]:
         return
     root = parse_xml(text)
     parents = {child: element for element in root.iter() for child in element}
+    figures = _figures(root, parents)
+    said = _figure_captions(root, parents, figures)
     for element in root.iter():
         for key, value in element.attrib.items():
             if _local(key) in _XML_SOURCES and _PICTURES.search(value):
-                yield from ((value, caption) for caption in _xml_captions(element, parents))
+                alts = _alternatives(element, parents)
+                captions = said.get(figures[element], ()) if element in figures else ()
+                yield from ((value, caption) for caption in (*alts, *captions))
 
 
-def _xml_captions(element: Element, parents: dict[Element, Element]) -> Iterator[str]:
-    """Alternative texts of an element and those around it, up to the figure, then the figure's caption."""
-    chain = [element]
-    while _local(chain[-1].tag) not in _XML_FIGURES and len(chain) < 4 and chain[-1] in parents:
-        chain.append(parents[chain[-1]])
-    for held in chain:
-        yield held.get("alt", "")
-    figure = chain[-1]
-    if _local(figure.tag) == "mediaobject" and figure in parents and _local(parents[figure].tag) in _XML_FIGURES:
-        figure = parents[figure]
-    if _local(figure.tag) in _XML_FIGURES:
-        for inner in figure.iter():
-            if _local(inner.tag) in _XML_CAPTIONS or (_local(inner.tag) in ("title", "head") and inner in figure):
-                yield "".join(inner.itertext())
+def _figures(root: Element, parents: dict[Element, Element]) -> dict[Element, Element]:
+    """The figure that each element is in, if any; a medium right inside a figure is a part of it."""
+    found: dict[Element, Element] = {}
+    for element in root.iter():  # parents come first
+        parent, name = parents.get(element, root), _local(element.tag)
+        around = found.get(parent)
+        if name in _XML_FIGURES and not (name == "mediaobject" and around is parent):
+            found[element] = element
+        elif around is not None:
+            found[element] = around
+    return found
+
+
+def _figure_captions(
+    root: Element, parents: dict[Element, Element], figures: dict[Element, Element]
+) -> dict[Element, list[str]]:
+    """The captions of each figure; one within a caption is a part of it, so that no word is read twice."""
+    found: dict[Element, list[str]] = {}
+    inside: set[Element] = set()
+    for element in root.iter():
+        parent, name, figure = parents.get(element, root), _local(element.tag), figures.get(element)
+        if parent in inside:
+            inside.add(element)
+        elif figure is not None and (name in _XML_CAPTIONS or (name in ("title", "head") and parent is figure)):
+            inside.add(element)
+            held = found.setdefault(figure, [])
+            if len(held) < _MOST_CAPTIONS:
+                held.append(_words("".join(element.itertext())))
+    return found
+
+
+def _alternatives(element: Element, parents: dict[Element, Element]) -> Iterator[str]:
+    """Alternative texts of an element and those around it, up to the figure."""
+    yield element.get("alt", "")
+    for _ in range(3):
+        if _local(element.tag) in _XML_FIGURES or element not in parents:
+            return
+        element = parents[element]
+        yield element.get("alt", "")
 
 
 def _local(name: Any) -> str:
     return name.rpartition("}")[2] if isinstance(name, str) else ""
 
 
-def _json_sidecar(text: str) -> Iterable[str]:
+def _text_sidecar(text: str) -> Iterable[Mention]:
+    return [("", text)]
+
+
+def _json_sidecar(text: str) -> Iterable[Mention]:
     try:
         value = json.loads(text)
     except ValueError:
         return []
     fields = {str(key).lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
     words = [fields[key] for key in _SIDECAR_KEYS if isinstance(fields.get(key), str)]
-    return [item for item in words if not _PICTURES.search(item[-5:])]  # exports give the file's name as its title
+    # Exports give the file's name as its title.
+    return [("", item) for item in words if not _PICTURES.search(item[-5:])]
 
 
-def _xmp_sidecar(text: str) -> Iterable[str]:
+def _xmp_sidecar(text: str) -> Iterable[Mention]:
     root = parse_xml(text)
-    return ["".join(e.itertext()) for name in ("title", "description") for e in root.iter() if _local(e.tag) == name]
+    named = (e for name in ("title", "description") for e in root.iter() if _local(e.tag) == name)
+    return [("", "".join(element.itertext())) for element in named]
 
 
-_SIDECARS = {".txt": lambda text: [text], ".json": _json_sidecar, ".xmp": _xmp_sidecar}
-_DOCUMENTS = {
+_Parser = Callable[[str], Iterable[Mention]]
+_SIDECARS: dict[str, _Parser] = {".txt": _text_sidecar, ".json": _json_sidecar, ".xmp": _xmp_sidecar}
+_DOCUMENTS: dict[str, _Parser] = {
     ".md": _markdown_mentions,
     ".markdown": _markdown_mentions,
     ".html": _html_mentions,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ingest import pdf
 from ingest.archive import contents, read_part
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.markup import read_html, read_markdown, read_xml
 from ingest.ocr import Ocr
 from ingest.office import read_docx, read_pptx, read_xlsx, slide_pictures
@@ -24,7 +24,7 @@ from ingest.sniff import DOCX, PDF, PPTX, XLSX
 from rag.config import Settings
 from rag.decoding import opened_image, rgb
 from rag.errors import MediaError, MediaTooLarge
-from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment
+from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, Source
 
 _MOST_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
@@ -79,17 +79,6 @@ def measure(source: Source, settings: Settings) -> Measure:
         held = contents(source.path)
         return Measure(pages=held.slides, pictures=held.pictures, characters=held.xml_bytes // share)
     return Measure(characters=source.size // share)
-
-
-def extracted_text(source: Source) -> str:
-    """The text of a document that its `CharSpan` locators count in; the same at every call.
-
-    Raises:
-        MediaError: it cannot be read, or is a PDF, whose places are boxes on pages.
-    """
-    if source.media_type == PDF:
-        raise MediaError("A PDF has no text of its own; its places are boxes on pages.")
-    return _read(source).text
 
 
 def _read(source: Source) -> Prose:
@@ -149,13 +138,13 @@ def _title(name: str, heading: str) -> str:
 
 
 def _figures(source: Source, prose: Prose) -> Iterator[_Figure]:
-    if source.media_type == DOCX:
-        yield from _docx_figures(prose)
+    if source.media_type in (DOCX, XLSX):
+        yield from _figures_in_text(prose)
     elif source.media_type == PPTX:
         yield from _slide_figures(source, prose)
 
 
-def _docx_figures(prose: Prose) -> Iterator[_Figure]:
+def _figures_in_text(prose: Prose) -> Iterator[_Figure]:
     """Pictures where they stand in the text; the place of one is its caption, or else the paragraph beside it."""
     seen: set[str] = set()
     for number, part in enumerate(prose.parts):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.ocr import PAGE_PX, Line, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.photo import about, embedded_captions
@@ -17,7 +17,7 @@ from ingest.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.decoding import check_pixels, exif, opened_image, rgb
 from rag.errors import MediaTooLarge
-from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment
+from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
 _MOST_FRAMES, _MOST_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
 _MOST_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s

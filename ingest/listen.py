@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound
+from ingest.pulse import beat
 from ingest.speech import Transcriber, Transcript
 from rag.types import Word
 
@@ -71,6 +72,7 @@ def transcripts(pieces: Iterable[Sound], transcriber: Transcriber) -> Iterator[T
     for block in blocks(pieces, transcriber.block_s):
         hint = max(spoken_s, key=spoken_s.__getitem__, default="")
         heard = transcriber.transcribe(block.samples, hint=hint)
+        beat()
         if heard.words:
             spoken_s[heard.language] += heard.duration_s
             words = tuple(block.on_clock(tightened(word, block.samples)) for word in heard.words)

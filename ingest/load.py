@@ -18,7 +18,7 @@ from pathlib import Path
 from ingest.sniff import HEAD_BYTES, media_type_of
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
-from rag.types import Medium as Medium
+from rag.types import Medium
 from rag.types import Source as Source
 
 _JUNK_NAMES = frozenset({"__pycache__", "__MACOSX", "node_modules", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"})
@@ -44,11 +44,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A path that could not be looked at; for a folder, what lies below is unknown and must not count as removed."""
+    """A path that could not be looked at; it may be a folder, and what lies below must not count as removed."""
 
     path: Path
     reason: str
-    is_folder: bool
 
 
 def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) -> Source:
@@ -62,7 +61,7 @@ def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) 
         MediaError: it is not there, as at the end of a dangling link.
     """
     try:
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
             _check_size(status.st_size, settings)
             head = file.read(HEAD_BYTES)
@@ -72,6 +71,20 @@ def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) 
     except OSError as error:
         raise _readable_reason(error) from error
     return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns, captions)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file, and nothing else that has a path.
+
+    Raises:
+        UnsupportedMedia: it is a folder, a pipe, a device.
+    """
+    # Looked at before it is opened, because opening a named pipe waits for its other end.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS_OF_FILE if test(mode)), "no regular file")
+        raise UnsupportedMedia(f"It is {kind}, not a file.")
+    return path.open("rb")
 
 
 def medium_of(media_type: str) -> Medium:
@@ -102,15 +115,6 @@ def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
             if key not in seen:
                 seen.add(key)
                 yield found
-
-
-def _open_regular(path: Path) -> BufferedReader:
-    # Looked at before it is opened, because opening a named pipe waits for its other end.
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((name for test, name in _KINDS_OF_FILE if test(mode)), "no regular file")
-        raise UnsupportedMedia(f"It is {kind}, not a file.")
-    return path.open("rb")
 
 
 def _check_size(size: int, settings: Settings) -> None:
@@ -150,7 +154,7 @@ def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
 
 
 def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
-    """Sorted entries of a folder; one that cannot even be looked at may be a folder, and counts as one."""
+    """Sorted entries of a folder."""
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
@@ -159,7 +163,7 @@ def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
         names = sorted(os.listdir(folder))
         entered.add(identity)
     except OSError as error:
-        yield Unreadable(folder, f"The folder could not be read: {error.strerror or error}.", is_folder=True)
+        yield Unreadable(folder, f"The folder could not be read: {error.strerror or error}.")
         return
     for name in names:
         if not _is_junk(name):
@@ -171,7 +175,7 @@ def _looked_at(path: Path) -> Path | Unreadable:
         os.stat(path)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):  # links that lead nowhere are files that fail
-            return Unreadable(path, f"It could not be looked at: {error.strerror or error}.", is_folder=True)
+            return Unreadable(path, f"It could not be looked at: {error.strerror or error}.")
     return path
 
 

@@ -16,9 +16,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from xml.etree.ElementTree import fromstring
 from xml.parsers.expat import ExpatError
 
 from ingest.archive import check_archive, pictures
@@ -31,7 +32,10 @@ _DATA_URI = re.compile(r"\]\(data:[^;,)\s]*;base64,([A-Za-z0-9+/=]*)\)")
 _SLIDE = re.compile(r"^<!-- Slide number: (\d+) -->$", re.M)
 _PICTURE_LINE = re.compile(r"^!\[[^\n]*\]\([^)\n]*\)$", re.M)
 _MOST_CELLS = 5_000_000
-_MACHINE_MADE = re.compile(r".*automatically generated.*|Picture \d+|[\w -]+\.(?:png|jpe?g|gif|bmp)", re.I | re.S)
+_DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing}"
+_MAIN = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}embed"
+_MACHINE_MADE = re.compile(r".*automatically generated.*|Picture(?: \d+)?|[\w -]+\.(?:png|jpe?g|gif|bmp)", re.I | re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def read_pptx(path: Path) -> Prose:
 
 
 def read_xlsx(path: Path) -> Prose:
-    """Rows of each sheet with the names of their columns; each block's page is its sheet.
+    """Rows of each sheet with the names of their columns, and its pictures; each block's page is its sheet.
 
     Raises:
         DamagedMedia: it cannot be read.
@@ -101,7 +105,9 @@ def read_xlsx(path: Path) -> Prose:
                     raise MediaTooLarge(f"It has more than {_MOST_CELLS:,} cells; split it.")
                 table.append([_cell(value) for value in row])
             rows = [Block(row, "row", page=number) for row in table_rows(_trimmed(table))]
-            blocks += [Block(sheet.title, "heading", 1, number), *rows] if rows else []
+            figures = [replace(figure, page=number) for figure in _sheet_figures(file, sheet._worksheet_path)]
+            if rows or figures:
+                blocks += [Block(sheet.title, "heading", 1, number), *figures, *rows]
         book.close()
     return lay_out(blocks)
 
@@ -119,24 +125,71 @@ def slide_pictures(path: Path) -> list[SlidePicture]:
         width, height = show.slide_width or 1, show.slide_height or 1
         found = []
         for number, slide in enumerate(show.slides, start=1):
-            for shape in _shapes(slide.shapes):
+            for shape, (left, top, wide, high) in _shown(slide.shapes, _Frame(0, 0, 1 / width, 1 / height)):
                 relation = shape._element.xpath(".//a:blip/@r:embed")
-                if relation and shape.width and shape.height:
+                if relation and wide and high:
                     part = str(slide.part.related_part(relation[0]).partname).lstrip("/")
-                    left, top = (shape.left or 0) / width, (shape.top or 0) / height
-                    box = Box(left, top, shape.width / width, shape.height / height)
+                    box = Box(left, top, wide, high)
                     described = shape._element.xpath(".//p:cNvPr/@descr")
                     found.append(SlidePicture(part, number, box, _human(described[0] if described else "")))
     return found
 
 
-def _shapes(shapes: Any) -> Iterator[Any]:
-    """Shapes that show a picture; those of a group have the group's own coordinates and are passed over."""
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """From the coordinates of a slide or a group to parts of the slide: where its zero is, and its units."""
+
+    x: float
+    y: float
+    unit_x: float
+    unit_y: float
+
+    def placed(self, shape: Any) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a shape."""
+        left, top = self.x + (shape.left or 0) * self.unit_x, self.y + (shape.top or 0) * self.unit_y
+        return left, top, (shape.width or 0) * self.unit_x, (shape.height or 0) * self.unit_y
+
+    def inside(self, group: Any) -> _Frame:
+        """The frame of what is in a group, which has coordinates of its own (ECMA-376, 19.3.1.22 and 20.1.7.5)."""
+        own = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chOff/@x", "chOff/@y")]
+        size = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chExt/@cx", "chExt/@cy")]
+        zero_x, zero_y, wide, high = (int(found[0]) if found else 0 for found in own + size)
+        left, top, width, height = self.placed(group)
+        unit_x, unit_y = width / wide if wide else self.unit_x, height / high if high else self.unit_y
+        return _Frame(left - zero_x * unit_x, top - zero_y * unit_y, unit_x, unit_y)
+
+
+def _shown(shapes: Any, frame: _Frame) -> Iterator[tuple[Any, tuple[float, float, float, float]]]:
+    """Shapes that show a picture, in groups too, each with its place on the slide."""
     from pptx.enum.shapes import MSO_SHAPE_TYPE
 
     for shape in shapes:
-        if shape.shape_type in (MSO_SHAPE_TYPE.PICTURE, MSO_SHAPE_TYPE.PLACEHOLDER):
-            yield shape
+        if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
+            yield from _shown(shape.shapes, frame.inside(shape))
+        elif shape.shape_type in (MSO_SHAPE_TYPE.PICTURE, MSO_SHAPE_TYPE.PLACEHOLDER):
+            yield shape, frame.placed(shape)
+
+
+def _sheet_figures(book: BinaryIO, sheet: str) -> Iterator[Block]:
+    """The pictures of a sheet, by the drawings that it names."""
+    with zipfile.ZipFile(book) as archive:
+        for drawing in _related(archive, sheet, "/drawing").values():
+            parts = _related(archive, drawing, "/image")
+            for shown in fromstring(archive.read(drawing)).iter(f"{_DRAWING}pic"):
+                blip, named = shown.find(f".//{_MAIN}blip"), shown.find(f".//{_DRAWING}cNvPr")
+                part = parts.get(blip.get(_EMBED, "") if blip is not None else "")
+                if part:
+                    yield Block(_human(named.get("descr", "") if named is not None else ""), "figure", part=part)
+
+
+def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
+    """The parts that a part names, of the kinds that end so, by their ids."""
+    from openpyxl.packaging.relationship import get_dependents, get_rels_path
+
+    named = get_rels_path(part.lstrip("/"))
+    if named not in archive.namelist():
+        return {}
+    return {each.Id: each.target for each in get_dependents(archive, named) if each.Type.endswith(kind)}
 
 
 def _markdown(path: Path, converter: Any) -> str:

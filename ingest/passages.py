@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ingest.load import Source
 from ingest.speech import Transcript
-from rag.types import Modality, Segment, TimeSpan, Word
+from rag.types import Modality, Segment, Source, TimeSpan, Word
 
 SHORTEST_S = 15.0
 LONGEST_S = 40.0

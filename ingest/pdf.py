@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.figures import Figure, figures, lines_in, repeated_pictures
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.pdfpage import (
@@ -27,7 +27,7 @@ from ingest.pixels import for_segment
 from rag.config import Settings
 from rag.decoding import opened_pdf
 from rag.errors import DamagedMedia
-from rag.types import Box, Extracted, PageBox, Scalar, Segment
+from rag.types import Box, Extracted, PageBox, Scalar, Segment, Source
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage

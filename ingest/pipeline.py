@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.captions import gather
 from ingest.decode import SAMPLE_RATE, resampled
-from ingest.load import Source, Unreadable, walk
-from ingest.sounds import merged
+from ingest.scan import Look, Scan
 from ingest.worker import Workers
 from rag.config import Settings
-from rag.errors import ExhibitError, QueryError
+from rag.encoders.base import normalised
+from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
 from rag.index.base import IndexedSegment
-from rag.types import Extracted, FileResult
+from rag.types import Extracted, FileResult, Source, TimeSpan
 
 if TYPE_CHECKING:
     from rag.catalog import Catalog
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 VERSION = 2  # raise when readers produce other segments from the same file, so that files are read again
 _BATCH = 32  # segments embedded together
+_LONGEST_MERGED_S = 60.0  # of neighbouring sounds that are alike
 _WRITE_SEGMENTS, _WRITE_S = 256, 2.0  # finished files wait for company at most this long: a write ends in an fsync
 
 
@@ -63,11 +63,29 @@ class Stores:
     audio: AudioEncoder | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
+    """A file to be read, other files with the same content, and what has come of it so far.
+
+    Attributes:
+        source: the file that is read.
+        copies: the others.
+        read_s: how long reading took.
+        segments: with their vectors.
+        reason: why the encoders refused one of them.
+    """
+
     source: Source
+    copies: list[Source] = field(default_factory=list)
     read_s: float = 0.0
     segments: list[IndexedSegment] = field(default_factory=list)
+    reason: str = ""
+
+    def add_copy(self, copy: Source) -> None:
+        """Another file with this content; what is said about it is true of all."""
+        captions = dict.fromkeys([*self.source.captions, *copy.captions])
+        self.source = replace(self.source, captions=tuple(captions))
+        self.copies.append(copy)
 
 
 def ingest(
@@ -80,67 +98,38 @@ def ingest(
 
     Raises:
         IndexUnavailable: the store failed; what is finished stays, and the next run goes on.
+        ModelError: an encoder behind an API cannot be reached; likewise.
     """
     workers = Workers(stores.settings)
     try:
-        scan = _Scan(paths, stores, workers)
-        yield from scan.results()
-        yield from _index(scan.sources, stores, workers, on_progress or (lambda progress: None))
-        yield from _remove_missing(paths, scan, stores)
+        scan = Scan(paths, stores.catalog, recipe(stores), workers)
+        jobs: dict[str, _Job] = {}
+        for look in scan.looks():
+            yield from _settled(look, jobs, stores)
+        yield from _index(jobs, stores, workers, on_progress or (lambda progress: None))
+        for file in scan.gone():
+            _drop(stores.catalog.forget(file), stores)
+            yield FileResult(str(file), "removed", reason="it has gone from its folder")
     finally:
         workers.close()
 
 
-class _Scan:
-    """What lies under the given paths, and which of it has to be read."""
-
-    def __init__(self, paths: Sequence[Path], stores: Stores, workers: Workers) -> None:
-        self._stores, self._workers = stores, workers
-        entries = list(walk(paths))
-        self.files = [entry for entry in entries if isinstance(entry, Path)]
-        self.unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
-        self.sources: list[Source] = []
-        self._captions = gather(self.files)
-
-    def results(self) -> Iterator[FileResult]:
-        """Yield a result for each file that needs no reading; the others are left in `sources`, each content once."""
-        for entry in self.unreadable:
-            yield FileResult(str(entry.path), "failed", reason=entry.reason)
-        first: dict[str, Path] = {}
-        for path in self.files:
-            found = self._look(path)
-            if isinstance(found, FileResult):
-                yield found
-            elif found.asset_id in first:
-                _drop(self._stores.catalog.attach(found), self._stores)
-                yield FileResult(str(path), "unchanged", reason=f"same content as {first[found.asset_id]}")
-            else:
-                first[found.asset_id] = path
-                self.sources.append(found)
-
-    def _look(self, path: Path) -> FileResult | Source:
-        catalog = self._stores.catalog
-        captions = self._captions.get(path, ())
-        known = catalog.unchanged(path, recipe(self._stores), captions)
-        if known is not None:
-            return FileResult(str(path), _state(known.segments, "unchanged"), known.segments, asset_id=known.id)
-        try:
-            (source,) = self._workers.run("identify", path, captions)
-        except ExhibitError as error:
-            _drop(catalog.fail(path, str(error)), self._stores)
-            return FileResult(str(path), "failed", reason=str(error))
-        source = self._with_all_captions(source)
-        known = catalog.finished(source, recipe(self._stores))
-        if known is None:
-            return source
-        _drop(catalog.attach(source), self._stores)
-        return FileResult(str(path), _state(known.segments, "unchanged"), known.segments, asset_id=known.id)
-
-    def _with_all_captions(self, source: Source) -> Source:
-        """The captions of all copies of the file, so that it does not matter which copy is read."""
-        copies = [Path(path) for path in self._stores.catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
-        found = [caption for path in (source.path, *copies) for caption in self._captions.get(path, ())]
-        return replace(source, captions=tuple(dict.fromkeys(found)))
+def _settled(look: Look, jobs: dict[str, _Job], stores: Stores) -> Iterator[FileResult]:
+    """The result of a file that needs no reading; any other becomes a job, each content once."""
+    path = str(look.path)
+    if look.source is not None and look.state == "new":
+        jobs[look.source.asset_id] = _Job(look.source)
+    elif look.source is not None and look.state == "copy":
+        jobs[look.source.asset_id].add_copy(look.source)
+    elif look.asset is not None:
+        if look.source is not None:
+            _drop(stores.catalog.attach(look.source), stores)
+        state = _state(look.asset.segments, "unchanged")
+        yield FileResult(path, state, look.asset.segments, asset_id=look.asset.id)
+    else:
+        if look.state == "failed":
+            _drop(stores.catalog.fail(look.path, look.reason), stores)
+        yield FileResult(path, "failed", reason=look.reason)
 
 
 def recipe(stores: Stores) -> str:
@@ -153,11 +142,11 @@ def recipe(stores: Stores) -> str:
 
 
 def _index(
-    sources: list[Source], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
+    jobs: dict[str, _Job], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
 ) -> Iterator[FileResult]:
-    writer, jobs, done = _Writer(stores), {source.asset_id: _Job(source) for source in sources}, 0
-    for source, what, value in workers.each("extract", sorted(sources, key=_longest_first)):
-        job = jobs[source.asset_id]
+    writer, total, again = _Writer(stores), len(jobs), dict[str, _Job]()
+    for source, what, value in workers.each("extract", sorted((j.source for j in jobs.values()), key=_longest_first)):
+        job = jobs[source.asset_id] if what == "item" else jobs.pop(source.asset_id)
         if what == "item":
             writer.add(job, value)
         elif what == "end":
@@ -165,13 +154,23 @@ def _index(
             writer.finish(job)
         else:
             writer.forget(job)
-            _drop(stores.catalog.fail(source.path, str(value), source), stores)
-            yield FileResult(str(source.path), "failed", reason=str(value))
-        done += what != "item"
-        on_progress(Progress(done, len(sources), str(source.path), len(job.segments)))
+            if type(value) is MediaError and job.copies:  # it has gone or is being written to; its content is no worse
+                first, *rest = job.copies
+                again[source.asset_id] = _Job(replace(first, captions=source.captions), rest)
+                job.copies = []
+            yield from _failed(job, str(value), stores)
+        on_progress(Progress(total - len(jobs), total, str(source.path), len(job.segments)))
         if writer.due:
             yield from writer.write()
     yield from writer.write()
+    if again:
+        yield from _index(again, stores, workers, on_progress)
+
+
+def _failed(job: _Job, reason: str, stores: Stores) -> Iterator[FileResult]:
+    for source in (job.source, *job.copies):
+        _drop(stores.catalog.fail(source.path, reason, source), stores)
+        yield FileResult(str(source.path), "failed", reason=reason)
 
 
 def _longest_first(source: Source) -> int:
@@ -190,7 +189,8 @@ class _Writer:
 
     def add(self, job: _Job, extracted: Extracted) -> None:
         """Take a segment; a full batch is embedded."""
-        self._batch.append((job, extracted))
+        if not job.reason:
+            self._batch.append((job, extracted))
         if len(self._batch) >= _BATCH:
             self._embed()
 
@@ -212,26 +212,57 @@ class _Writer:
         """Write the finished files, and yield their results once they are safe on disk."""
         self._embed()
         catalog, index, key = self._stores.catalog, self._stores.index, recipe(self._stores)
-        for job in self._finished:
+        written = [job for job in self._finished if not job.reason]
+        refused = [job for job in self._finished if job.reason]
+        self._finished, self._written = [], time.monotonic()
+        for job in written:
             job.segments = merged(job.segments)
             orphans = catalog.begin(job.source, key)
+            for copy in job.copies:
+                orphans += catalog.attach(copy)
             index.delete_assets([job.source.asset_id])
             index.upsert(job.segments)
             _drop(orphans, self._stores)
-        if self._finished:
+        if written:
             index.flush()
-        for job in self._finished:
-            count = len(job.segments)
-            reason = "" if count else "nothing in it to read, see or hear"
-            catalog.finish(job.source.asset_id, count)
-            path, state = str(job.source.path), _state(count, "indexed")
-            yield FileResult(path, state, count, reason, job.read_s, job.source.asset_id)
-        self._finished, self._written = [], time.monotonic()
+        for job in written:
+            catalog.finish(job.source.asset_id, len(job.segments))
+            yield from _finished(job)
+        for job in refused:
+            yield from _failed(job, job.reason, self._stores)
 
     def _embed(self) -> None:
+        """Embed the batch; where that fails file by file, so that none fails for another."""
         batch, self._batch = self._batch, []
+        try:
+            self._keep(batch)
+        except ModelError as error:
+            _raise_outage(error)
+            for job in dict.fromkeys(job for job, _ in batch):
+                try:
+                    self._keep([pair for pair in batch if pair[0] is job])
+                except ModelError as refusal:
+                    _raise_outage(refusal)
+                    job.reason, job.segments = str(refusal), []
+
+    def _keep(self, batch: list[tuple[_Job, Extracted]]) -> None:
         for (job, _), indexed in zip(batch, embed([extracted for _, extracted in batch], self._stores), strict=True):
             job.segments.append(indexed)
+
+
+def _raise_outage(error: ModelError) -> None:
+    """End the run where an encoder cannot be reached: every file would fail alike, and for no fault of its own."""
+    if isinstance(error.__cause__, LLMUnavailable):
+        raise error
+
+
+def _finished(job: _Job) -> Iterator[FileResult]:
+    path, count, asset_id = str(job.source.path), len(job.segments), job.source.asset_id
+    reason = "" if count else "nothing in it to read, see or hear"
+    yield FileResult(path, _state(count, "indexed"), count, reason, job.read_s, asset_id)
+    for copy in job.copies:
+        reason = f"same content as {path}"
+        yield FileResult(str(copy.path), _state(count, "unchanged"), count, reason, asset_id=asset_id)
 
 
 def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
@@ -270,35 +301,57 @@ def _with_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stor
     return indexed
 
 
+def merged(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
+    """The segments of one asset with neighbouring sounds joined, up to a minute, where their likeliest tag agrees."""
+    kept: list[IndexedSegment] = []
+    for item in segments:
+        if kept and (joined := _joined(kept[-1], item)):
+            kept[-1] = joined
+        else:
+            kept.append(_numbered(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
+    return kept
+
+
+def _numbered(item: IndexedSegment, ordinal: int) -> IndexedSegment:
+    return replace(item, segment=replace(item.segment, ordinal=ordinal))
+
+
+def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
+    """Both as one; None where they are not one sound that goes on."""
+    before, after = one.segment, other.segment
+    if one.sound is None or other.sound is None or before.tags[:1] != after.tags[:1] or not before.tags:
+        return None
+    assert isinstance(before.locator, TimeSpan) and isinstance(after.locator, TimeSpan)  # noqa: PT018
+    span = TimeSpan(before.locator.start_s, after.locator.end_s)
+    if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _LONGEST_MERGED_S:
+        return None
+    weights = before.locator.end_s - before.locator.start_s, after.locator.end_s - after.locator.start_s
+    vector = normalised((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
+    tags = tuple(tag for tag in before.tags if tag in after.tags)
+    segment = replace(before, locator=span, tags=tags, meta={**before.meta, "end_s": span.end_s})
+    return replace(one, segment=segment, sound=vector)
+
+
 def remove(paths: Sequence[Path], stores: Stores) -> Iterator[FileResult]:
     """Forget files, or all files below folders, and yield a result for each.
 
     Raises:
-        QueryError: a path is not in the knowledge base.
+        QueryError: a path is not in the knowledge base; nothing is removed then.
     """
+    known: dict[Path, None] = {}
     for path in paths:
-        known = stores.catalog.files_under(Path(os.path.abspath(path)))
-        if not known:
+        files = stores.catalog.files_under(Path(os.path.abspath(path)))
+        if not files:
             raise QueryError(f"{path} is not in this knowledge base; `exhibit status --json` lists what is.")
-        for file in known:
-            _drop(stores.catalog.forget(file), stores)
-            yield FileResult(str(file), "removed")
+        known |= dict.fromkeys(files)
+    for file in known:
+        _drop(stores.catalog.forget(file), stores)
+        yield FileResult(str(file), "removed")
 
 
 def roll_back(stores: Stores) -> None:
     """Take out what a killed run left half written or half removed; its files are read again by the next run."""
     _drop(stores.catalog.interrupted(), stores)
-
-
-def _remove_missing(paths: Sequence[Path], scan: _Scan, stores: Stores) -> Iterator[FileResult]:
-    """Forget files that have gone from the given folders; below an unreadable folder nothing is known to have gone."""
-    present = {str(path) for path in scan.files}
-    hidden = [entry.path for entry in scan.unreadable if entry.is_folder]
-    for root in (Path(os.path.abspath(path)) for path in paths):
-        for file in stores.catalog.files_under(root) if root.is_dir() else ():
-            if str(file) not in present and not any(file.is_relative_to(folder) for folder in hidden):
-                _drop(stores.catalog.forget(file), stores)
-                yield FileResult(str(file), "removed", reason="it has gone from its folder")
 
 
 def _drop(orphans: Sequence[str], stores: Stores) -> None:

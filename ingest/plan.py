@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ingest.captions import gather
-from ingest.load import Measure, Source, Unreadable, walk
+from ingest.load import Measure
 from ingest.pipeline import Stores, recipe
-from ingest.worker import Worker
+from ingest.scan import Look, Scan
+from ingest.worker import Workers
 from rag.errors import ExhibitError
+from rag.types import Source
 
 # Seconds of work for one unit on 2 cores without a GPU, measured with the bundled models on real media.
 _PASSAGE_S, _PAGE_S, _PICTURE_S, _AUDIO_S, _VIDEO_S = 0.03, 0.07, 0.22, 0.09, 0.12
@@ -26,7 +27,7 @@ class PlannedFile:
     """What would be done with one file; numbers are estimates."""
 
     path: str
-    action: Literal["index", "unchanged", "fail"]
+    action: Literal["index", "unchanged", "fail", "remove"]
     media_type: str = ""
     reason: str = ""
     segments: int = 0
@@ -58,30 +59,24 @@ class Plan:
 
 def plan(paths: Sequence[Path], stores: Stores) -> Plan:
     """Look at files and folders, and say what `ingest` would do with each."""
-    worker = Worker(stores.settings)
-    entries = list(walk(paths))
-    captions = gather([entry for entry in entries if isinstance(entry, Path)])
-    files = []
+    workers = Workers(stores.settings)
     try:
-        for entry in entries:
-            if isinstance(entry, Unreadable):
-                files.append(PlannedFile(str(entry.path), "fail", reason=entry.reason))
-            else:
-                files.append(_look(entry, captions.get(entry, ()), stores, worker))
+        scan = Scan(paths, stores.catalog, recipe(stores), workers)
+        files = [_planned(look, stores, workers) for look in scan.looks()]
+        return Plan((*files, *(PlannedFile(str(path), "remove") for path in scan.gone())))
     finally:
-        worker.close()
-    return Plan(tuple(files))
+        workers.close()
 
 
-def _look(path: Path, captions: tuple[str, ...], stores: Stores, worker: Worker) -> PlannedFile:
-    if stores.catalog.unchanged(path, recipe(stores), captions) is not None:
-        return PlannedFile(str(path), "unchanged")
+def _planned(look: Look, stores: Stores, workers: Workers) -> PlannedFile:
+    if look.source is None or look.state != "new":
+        failed = look.state in ("failed", "unreadable")
+        return PlannedFile(str(look.path), "fail" if failed else "unchanged", reason=look.reason)
     try:
-        (source,) = worker.run("identify", path, captions)
-        (measure,) = worker.run("measure", source)
+        (measure,) = workers.run("measure", look.source)
     except ExhibitError as error:
-        return PlannedFile(str(path), "fail", reason=str(error))
-    return _estimate(source, measure, stores.settings.frame_every_s)
+        return PlannedFile(str(look.path), "fail", reason=str(error))
+    return _estimate(look.source, measure, stores.settings.frame_every_s)
 
 
 def _estimate(source: Source, measure: Measure, frame_every_s: float) -> PlannedFile:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from PIL.Image import Image
 
-from ingest import audio, documents, images, video
-from ingest.load import Measure, Medium, Source, identify
+from ingest import audio, captions, documents, images, video
+from ingest.load import Measure, identify
 from ingest.ocr import Ocr
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
-from rag.errors import UnsupportedMedia
-from rag.types import Extracted
+from rag.errors import MediaError, UnsupportedMedia
+from rag.types import Extracted, Medium, Source
 
 
 class Readers:
@@ -24,16 +24,26 @@ class Readers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def mentions(self, path: Path) -> Iterator[list[captions.Mention]]:
+        """Yield what a document says of pictures, as one list."""
+        yield captions.mentions(path)
+
     def identify(self, path: Path, captions: tuple[str, ...]) -> Iterator[Source]:
         """Yield what the file is, by its content."""
-        yield replace(identify(path, self._settings), captions=captions)
+        yield identify(path, self._settings, captions=captions)
 
     def measure(self, source: Source) -> Iterator[Measure]:
         """Yield how much there is to read, without reading it."""
         yield _READERS[source.medium].measure(source, self._settings)
 
     def extract(self, source: Source) -> Iterator[Extracted]:
-        """Yield the segments of the file."""
+        """Yield the segments of the file, whose content is that of the source to the end."""
+        yield from self._segments(source)
+        status = os.stat(source.path)
+        if (status.st_size, status.st_mtime_ns) != (source.size, source.mtime_ns):
+            raise MediaError("It was changed while it was read; ingest it again.")
+
+    def _segments(self, source: Source) -> Iterator[Extracted]:
         match source.medium:
             case "document":
                 yield from documents.segments(source, self._settings, self._ocr)

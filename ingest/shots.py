@@ -19,6 +19,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.pulse import beat
+
 GRID = (36, 64)
 _BLOCK = 4
 LOOKS_PER_S = 8
@@ -111,6 +113,7 @@ def select(looks: Iterable[Look[T]], every_s: float) -> Iterator[Shot[T]]:
     """
     selection = _Selection[T](every_s)
     for seen in looks:
+        beat()
         yield from selection.see(seen)
     yield from selection.end()
 

@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound
-from ingest.load import Source
-from rag.encoders.base import normalised
-from rag.index.base import IndexedSegment
-from rag.types import Extracted, Modality, Segment, TimeSpan
+from ingest.pulse import beat
+from rag.types import Extracted, Modality, Segment, Source, TimeSpan
 
 WINDOW_S = 10.0
 MOST_WINDOWS = 60  # of float32: 38 MB
@@ -31,7 +29,6 @@ _MARGIN_S = 0.25
 SILENT_PEAK = 1e-3
 # Beside speech, what is more than 20 dB below it is the room.
 _QUIET = 0.1
-_LONGEST_MERGED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +52,7 @@ class Heard:
 
     def __iter__(self) -> Iterator[Sound]:
         for piece in self._pieces:
+            beat()
             self.peak = max(self.peak, float(np.abs(piece.samples).max(initial=0.0)))
             self.end_s = piece.end_s
             if self._keeps:
@@ -138,37 +136,6 @@ def sound_segment(
         title=source.title,
         meta={"start_s": span.start_s, "end_s": span.end_s, "silent": silent},
     )
-
-
-def merged(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
-    """The segments of one asset with neighbouring sounds joined, up to a minute, where their likeliest tag agrees."""
-    kept: list[IndexedSegment] = []
-    for item in segments:
-        if kept and (joined := _joined(kept[-1], item)):
-            kept[-1] = joined
-        else:
-            kept.append(_numbered(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
-    return kept
-
-
-def _numbered(item: IndexedSegment, ordinal: int) -> IndexedSegment:
-    return replace(item, segment=replace(item.segment, ordinal=ordinal))
-
-
-def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
-    """Both as one; None where they are not one sound that goes on."""
-    before, after = one.segment, other.segment
-    if one.sound is None or other.sound is None or before.tags[:1] != after.tags[:1] or not before.tags:
-        return None
-    assert isinstance(before.locator, TimeSpan) and isinstance(after.locator, TimeSpan)  # noqa: PT018
-    span = TimeSpan(before.locator.start_s, after.locator.end_s)
-    if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _LONGEST_MERGED_S:
-        return None
-    weights = before.locator.end_s - before.locator.start_s, after.locator.end_s - after.locator.start_s
-    vector = normalised((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
-    tags = tuple(tag for tag in before.tags if tag in after.tags)
-    segment = replace(before, locator=span, tags=tags, meta={**before.meta, "end_s": span.end_s})
-    return replace(one, segment=segment, sound=vector)
 
 
 def _append(parts: list[Sound], part: Sound) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
-from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
-from rag.gateway import litellm
+from ingest.pulse import waiting
+from rag import gateway
+from rag.errors import LLMError, ModelError, SettingsError
 from rag.types import Word
 
 if TYPE_CHECKING:
@@ -156,10 +157,11 @@ class FasterWhisper:
         from rag.models import ensure
 
         name, threads = self._name, self._settings.threads
-        if name in _BUNDLED:
-            name = str(ensure(f"whisper-{name}", self._settings.home))
         try:
-            return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
+            with waiting():
+                if name in _BUNDLED:
+                    name = str(ensure(f"whisper-{name}", self._settings.home))
+                return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "
@@ -229,7 +231,8 @@ class OpenAIWhisper:
 
         torch.set_num_threads(self._settings.threads)
         try:
-            return whisper.load_model(self._size)
+            with waiting():
+                return whisper.load_model(self._size)
         except (OSError, RuntimeError) as error:
             raise ModelError(f"The Whisper model `{self._size}` cannot be loaded ({error}).") from error
 
@@ -264,24 +267,20 @@ class ApiTranscriber:
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
 
     def _ask(self, samples: NDArray[np.float32]) -> Any:
-        import openai
-
-        try:
-            return litellm().transcription(
+        spoken = _wav(samples)
+        return gateway.retried(
+            lambda: gateway.litellm().transcription(
                 model=self._name,
-                file=("speech.wav", _wav(samples), "audio/wav"),
+                file=("speech.wav", spoken, "audio/wav"),
                 language=self._settings.language,
                 response_format="verbose_json",
                 timestamp_granularities=["word"],
                 timeout=self._settings.llm_timeout_s,
-            )
-        # litellm's own exceptions derive from OpenAI's, and some of OpenAI's come through as they are.
-        except openai.BadRequestError as error:
-            raise LLMError(f"`{self._name}` refused the recording: {error}") from error
-        except openai.OpenAIError as error:
-            raise LLMUnavailable(
-                f"`{self._name}` could not be reached or refused the request: {error}. Check the network and the key."
-            ) from error
+                max_retries=0,
+            ),
+            self._name,
+            setting="EXHIBIT_TRANSCRIBER",
+        )
 
 
 @dataclass(frozen=True, slots=True)

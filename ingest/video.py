@@ -13,7 +13,7 @@ from PIL.Image import Resampling
 
 from ingest import audio
 from ingest.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
-from ingest.load import Measure, Source
+from ingest.load import Measure
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.photo import position, taken
 from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
@@ -23,7 +23,7 @@ from rag.config import Settings
 from rag.decoding import frame_rgb, opened_av, picture_stream
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
 from rag.media import open_picture
-from rag.types import Extracted, FrameRegion, Scalar, Segment
+from rag.types import Extracted, FrameRegion, Scalar, Segment, Source
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream

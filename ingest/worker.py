@@ -5,7 +5,8 @@ worker takes the next one. Reading also overlaps with embedding, which stays in 
 ``python -m ingest.worker`` rather than through `multiprocessing`, which would import the user's own script again.
 
 Parent to worker: pickled `(operation, arguments)`. Worker to parent: pickled `("item", value)` for every value that
-the operation yields, then `("end", seconds)` or `("error", (error class name, message))`.
+the operation yields and `("beat", seconds that do not count)` while it works, then `("end", seconds)`,
+`("error", (error class name, message))` or `("memory", None)`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -23,10 +25,12 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Literal
 
+from ingest import pulse
 from rag import errors
 from rag.config import Settings
+from rag.types import Source
 
-_AHEAD = 32  # items read before the parent takes them: bounds memory to about 32 pictures of 768 px, 55 MB
+_AHEAD = 32  # items that wait for the parent, of each reader and of all together: 32 pictures of 768 px are 57 MB
 # What Whisper and OCR free they soon ask for again; glibc gave it back to the system in between, which took a third of
 # the time: 1.2 million page faults for 48 s of speech, now 0.09.
 _KEEP_MEMORY = {
@@ -35,7 +39,12 @@ _KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-_MOST_WORKERS = 4  # each holds its own speech and OCR models: 0.6 GB
+_MOST_WORKERS = 4
+# A reader holds its own speech and OCR models, 0.6 GB; a quarter of the machine's memory is for all else.
+_READERS_SHARE, _LEAST_READER_GB = 0.75, 1.5
+# How long an operation may take in all, in times of the longest silence: an hour of speech has 4 MB or more and takes
+# 11 minutes on one core; 5,000 scanned pages have 100 MB and take 3 hours.
+_ROUNDS, _ROUNDS_PER_MB = 6, 1
 
 # An argument, and a value that came of it, the seconds that it took in all, or why it failed.
 Event = tuple[Any, Literal["item", "end", "error"], Any]
@@ -48,9 +57,11 @@ class Workers:
     """
 
     def __init__(self, settings: Settings) -> None:
-        number = min(settings.threads, _MOST_WORKERS)
-        share = settings.model_copy(update={"threads": settings.threads // number})
-        self._workers = [Worker(share) for _ in range(number)]
+        memory_gb = _READERS_SHARE * _machine_gb()
+        number = max(1, min(settings.threads, _MOST_WORKERS, int(min(memory_gb, 1000) / _LEAST_READER_GB)))
+        most_gb = min(settings.reader_memory_gb, memory_gb / number)
+        share = {"threads": settings.threads // number, "reader_memory_gb": most_gb}
+        self._workers = [Worker(settings.model_copy(update=share)) for _ in range(number)]
 
     def run(self, operation: str, *arguments: Any) -> Generator[Any, None, float]:
         """See `Worker.run`."""
@@ -131,36 +142,51 @@ class Worker:
         """Yield the values of an operation of `ingest.readers.Readers`, and return the seconds that it took.
 
         Raises:
-            MediaError: the reader refused the file, crashed, ran out of memory or fell silent.
+            MediaError: the reader refused the file, crashed, ran out of memory, fell silent or took too long.
             ExhibitError: whatever else the operation raised on purpose.
         """
-        process = self._process = self._process or _Process(self._settings)
+        process = self._running()
         process.send((operation, arguments))
+        kind: str = ""
+        value: Any = None
         try:
-            while True:
-                kind, value = process.items.get(timeout=self._settings.file_timeout_s)
+            for kind, value in self._messages(process, _most_s(arguments, self._settings)):
                 if kind == "item":
                     yield value
-                else:
-                    break
-        except queue.Empty:
-            kind, value = "silent", f"{self._settings.file_timeout_s:g}"
         except GeneratorExit:  # the rest is not wanted, and must not be taken for the next operation's
             self.close()
             raise
+        if kind not in ("end", "error"):  # nothing it holds can be relied on
+            self.close()
+            raise _ended(kind, value, self._settings)
         if kind == "error":
             name, message = value
             raise getattr(errors, name)(message)
-        if kind == "silent":
-            self.close()
-            raise errors.DamagedMedia(
-                f"Its reader fell silent for {value} s and was stopped; raise EXHIBIT_FILE_TIMEOUT_S if it is sound."
-            )
-        if kind == "died":
-            self.close()
-            raise errors.DamagedMedia(f"Its reader crashed ({value}); the file is probably malformed.")
         seconds: float = value
         return seconds
+
+    def _running(self) -> _Process:
+        """The process; a new one where it has died since it was last used, for which no file is to blame."""
+        if self._process is not None and self._process.has_ended:
+            self.close()
+        self._process = self._process or _Process(self._settings)
+        return self._process
+
+    def _messages(self, process: _Process, most_s: float) -> Iterator[tuple[str, Any]]:
+        """What the process says, until it says something final or its time is over."""
+        kind, ends_s = "item", time.monotonic() + most_s
+        while kind in ("item", "beat"):
+            left_s = ends_s - time.monotonic()
+            try:
+                kind, value = process.items.get(timeout=max(0.0, min(left_s, self._settings.file_timeout_s)))
+            except queue.Empty:
+                kind, value = ("silent", None) if left_s > self._settings.file_timeout_s else ("late", most_s)
+            if kind == "beat":
+                ends_s += value
+            else:
+                taken_s = time.monotonic()
+                yield kind, value
+                ends_s += time.monotonic() - taken_s
 
     def interrupt(self) -> None:
         """Kill the process while another thread waits for its results; that thread is told that it died."""
@@ -172,6 +198,38 @@ class Worker:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+
+def _most_s(arguments: tuple[Any, ...], settings: Settings) -> float:
+    """How long an operation may take in all: a small file that keeps its reader busy for hours is a bomb."""
+    megabytes = sum(argument.size for argument in arguments if isinstance(argument, Source)) / 1e6
+    return settings.file_timeout_s * (_ROUNDS + _ROUNDS_PER_MB * megabytes)
+
+
+def _ended(kind: str, value: Any, settings: Settings) -> errors.MediaError:
+    """Why a reader had to be stopped, or was gone."""
+    advice = "raise EXHIBIT_FILE_TIMEOUT_S if it is sound."
+    match kind:
+        case "silent":
+            return errors.DamagedMedia(
+                f"Its reader fell silent for {settings.file_timeout_s:g} s and was stopped; {advice}"
+            )
+        case "late":
+            return errors.DamagedMedia(f"Its reader was stopped after {value:.0f} s, long for its size; {advice}")
+        case "memory":
+            return errors.MediaTooLarge(
+                f"Reading it takes more than {settings.reader_memory_gb:.1f} GB of memory; EXHIBIT_READER_MEMORY_GB "
+                "allows more, up to what the machine has."
+            )
+    return errors.DamagedMedia(f"Its reader crashed ({value}); the file is probably malformed.")
+
+
+def _machine_gb() -> float:
+    """Memory of this machine; no bound where it does not say, as on Windows."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError):
+        return float("inf")
 
 
 class _Process:
@@ -199,6 +257,10 @@ class _Process:
             self._process.stdin.write(pickle.dumps(request))
             self._process.stdin.flush()
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def signal(self) -> None:
         self._process.kill()
 
@@ -223,39 +285,69 @@ class _Process:
 
 def main() -> None:
     """Serve operations until the parent closes the pipe."""
-    requests, replies = sys.stdin.buffer, _private_stdout()
+    requests, stream = sys.stdin.buffer, _private_stdout()
     settings = Settings(**pickle.load(requests))
     _bound_memory(settings)
     from ingest.readers import Readers
 
-    readers = Readers(settings)
+    readers, replies = Readers(settings), Replies(stream, settings.file_timeout_s)
+    pulse.report_to(lambda waited_s: replies.send("beat", waited_s))
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has gone
         while True:
             operation, arguments = pickle.load(requests)
-            _serve(replies, getattr(readers, operation), arguments)
+            serve(replies, getattr(readers, operation), arguments)
 
 
-def _serve(replies: IO[bytes], operation: Any, arguments: tuple[Any, ...]) -> None:
+class Replies:
+    """What is told to the parent, and the alarm clock of a process that has nothing to tell any more.
+
+    A process whose parent was killed ends with its next reply, which nobody takes. One that never replies, because
+    native code goes round for ever, is ended by the system: the signal is not caught, so no code can delay it.
+    """
+
+    def __init__(self, stream: IO[bytes], timeout_s: float) -> None:
+        self._stream = stream
+        self._alarm_s = 1.5 * timeout_s  # the parent, if there is one, stops it first and says why
+
+    def send(self, kind: str, value: Any) -> None:
+        """Tell the parent, and wind the clock."""
+        self.rest()  # while the parent is busy it takes nothing, and that is no silence
+        pickle.dump((kind, value), self._stream, protocol=pickle.HIGHEST_PROTOCOL)
+        self._stream.flush()
+        self.wind()
+
+    def wind(self) -> None:
+        """From now on the process lives for so long, unless it replies."""
+        _set_alarm(self._alarm_s)
+
+    def rest(self) -> None:
+        """Nothing is asked of the process."""
+        _set_alarm(0)
+
+
+def serve(replies: Replies, operation: Any, arguments: tuple[Any, ...]) -> None:
+    """Run one operation, and reply with what comes of it."""
     started = time.monotonic()
+    replies.wind()
     try:
         for item in operation(*arguments):
-            _reply(replies, "item", item)
+            replies.send("item", item)
     except errors.ExhibitError as error:
-        _reply(replies, "error", (type(error).__name__, str(error)))
+        replies.send("error", (type(error).__name__, str(error)))
     except MemoryError:
-        advice = "Reading it takes too much memory; raise EXHIBIT_READER_MEMORY_GB to allow more."
-        _reply(replies, "error", ("MediaTooLarge", advice))
+        replies.send("memory", None)
     except FileNotFoundError:
-        _reply(replies, "error", ("MediaError", "It has gone since it was found."))
+        replies.send("error", ("MediaError", "It has gone since it was found."))
     except Exception as error:  # noqa: BLE001 - the edge of one file: an unforeseen fault in a reader must not end the run
-        _reply(replies, "error", ("DamagedMedia", f"Its reader failed: {type(error).__name__}: {error}"[:500]))
+        replies.send("error", ("DamagedMedia", f"Its reader failed: {type(error).__name__}: {error}"[:500]))
     else:
-        _reply(replies, "end", time.monotonic() - started)
+        replies.send("end", time.monotonic() - started)
+    replies.rest()
 
 
-def _reply(replies: IO[bytes], kind: str, value: Any) -> None:
-    pickle.dump((kind, value), replies, protocol=pickle.HIGHEST_PROTOCOL)
-    replies.flush()
+def _set_alarm(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _private_stdout() -> IO[bytes]:

@@ -89,9 +89,9 @@ def retried(call: Callable[[], _T], model: str, *, setting: str = _LLM, late: st
 
 def passes(error: LLMUnavailable) -> bool:
     """Whether another attempt may succeed soon; a call that has waited its full time is not made again."""
-    from litellm import exceptions
+    import openai
 
-    return not isinstance(error.__cause__, exceptions.Timeout)
+    return not isinstance(error.__cause__, openai.APITimeoutError)
 
 
 def is_refused(error: LLMError) -> bool:
@@ -104,25 +104,27 @@ def is_refused(error: LLMError) -> bool:
 
 
 def _mapped(error: Exception, model: str, setting: str, late: str) -> LLMError:
+    # litellm's derive from OpenAI's, and of transcriptions OpenAI's come through as they are.
+    import openai
     from litellm import exceptions as known
 
     said = str(getattr(error, "message", error)).strip()
     match error:
         case known.ContextWindowExceededError():
             return ContextOverflow(f"The prompt is too long for `{model}`: {said}")
-        case known.Timeout():
+        case openai.APITimeoutError():
             return LLMUnavailable(f"`{model}` did not answer in time; {late}. {said}")
-        case known.RateLimitError():
+        case openai.RateLimitError():
             return LLMUnavailable(f"`{model}` allows no more requests for now; wait, or use another model. {said}")
         case (
-            known.APIConnectionError()
+            openai.APIConnectionError()
+            | openai.InternalServerError()
             | known.ServiceUnavailableError()
             | known.BadGatewayError()
-            | known.InternalServerError()
         ):
             return LLMUnavailable(f"`{model}` cannot be reached or failed; is its server up? {said}")
-        case known.AuthenticationError() | known.PermissionDeniedError():
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
             return LLMError(f"`{model}` refused the key; set the provider's variable, such as OPENAI_API_KEY. {said}")
-        case known.NotFoundError():
+        case openai.NotFoundError():
             return LLMError(f"There is no model `{model}`; check {setting} and the address of its server. {said}")
     return LLMError(f"`{model}` refused the request: {said}")

@@ -305,7 +305,7 @@ class FileResult:
     """What became of one file of an ingest run."""
 
     path: str
-    state: Literal["indexed", "unchanged", "empty", "failed", "removed", "skipped"]
+    state: Literal["indexed", "unchanged", "empty", "failed", "removed"]
     segments: int = 0
     reason: str = ""
     seconds: float = 0.0

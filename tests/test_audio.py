@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ingest import audio
-from ingest.load import Measure, Source, identify
+from ingest.load import Measure, identify
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 from rag.segments import from_payload, segment_id, to_payload
-from rag.types import Segment, TimeSpan
+from rag.types import Segment, Source, TimeSpan
 from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, texture, tone, write_audio, write_video
 from tests.fakes.speech import ScriptedTranscriber
 

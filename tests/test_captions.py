@@ -1,12 +1,23 @@
 """Captions of picture files from the documents and sidecar files beside them."""
 
 import json
+import os
+import time
+from contextlib import closing
 
 import pytest
 
-from ingest.captions import gather
+from ingest.captions import gather, mentions
 from ingest.load import walk
+from ingest.worker import Workers
+from rag.config import Settings
 from tests.fakes.files import photo, png, write
+
+
+@pytest.fixture(scope="module")
+def workers():
+    with closing(Workers(Settings.load(threads=1, file_timeout_s=20))) as workers:
+        yield workers
 
 
 @pytest.fixture
@@ -17,12 +28,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-def captions(folder):
-    found = gather(list(walk([folder])))
-    return {path.relative_to(folder).as_posix(): list(words) for path, words in found.items()}
+@pytest.fixture
+def captions(workers):
+    def captions(folder):
+        found = gather(list(walk([folder])), workers)
+        return {path.relative_to(folder).as_posix(): list(words) for path, words in found.items()}
+
+    return captions
 
 
-def test_markdown(folder):
+def test_markdown(folder, captions):
     words = (
         '![A clock](clock.jpg "By night")\n\nFigure 1: The clock\nof the town\n\n'
         "![The rope](media/rope%201.png)\n\n<figure><img src='media/bell.png' alt='A bell'>"
@@ -36,7 +51,7 @@ def test_markdown(folder):
     }
 
 
-def test_html(folder):
+def test_html(folder, captions):
     write(
         folder / "media", "a.html", "<img src='../clock.jpg?size=3' alt='A clock' title='By night'><img src='bell.png'>"
     )
@@ -54,12 +69,12 @@ def test_html(folder):
         '<caption><p>Of the town</p></caption><graphic xlink:href="{}"/></fig></article>',
     ],
 )
-def test_xml_of_several_kinds(folder, words):
+def test_xml_of_several_kinds(folder, words, captions):
     write(folder, "a.xml", words.format("clock.jpg"))
     assert sorted(captions(folder)["clock.jpg"]) == ["A clock", "Of the town"]
 
 
-def test_sidecar_files(folder):
+def test_sidecar_files(folder, captions):
     write(folder, "clock.txt", "A clock\nby night\n")
     write(folder, "clock.jpg.json", json.dumps({"title": "clock.jpg", "description": "One hand", "views": 3}))
     write(
@@ -71,23 +86,23 @@ def test_sidecar_files(folder):
     assert captions(folder) == {"clock.jpg": ["One hand", "A clock by night"], "media/bell.png": ["A bell"]}
 
 
-def test_a_converted_picture_is_still_the_one_that_was_meant(folder):
+def test_a_converted_picture_is_still_the_one_that_was_meant(folder, captions):
     write(folder, "a.md", "![A clock](clock.png)")
     assert captions(folder) == {"clock.jpg": ["A clock"]}
 
 
-def test_only_given_files_are_led_to(folder):
+def test_only_given_files_are_led_to(folder, workers):
     (folder / "inner").mkdir()
     write(
         folder / "inner",
         "a.md",
         "![x](../clock.jpg) ![y](/etc/a.png) ![z](https://example.org/clock.jpg) ![w](//h/b.png)",
     )
-    assert gather(list(walk([folder / "inner"]))) == {}
-    assert gather([*walk([folder / "inner"]), folder / "media" / "bell.png"]) == {}
+    assert gather(list(walk([folder / "inner"])), workers) == {}
+    assert gather([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers) == {}
 
 
-def test_bounded_and_unbroken_by_bad_documents(folder):
+def test_bounded_and_unbroken_by_bad_documents(folder, captions):
     write(folder, "a.md", "\n\n".join(f"![{'clock ' * 500}{n}](clock.jpg)" for n in range(50)))
     write(folder, "b.xml", "<figure><image src='clock.jpg'>")
     write(folder, "c.html", b"\xff\xfe<img src='clock.jpg'")
@@ -97,3 +112,27 @@ def test_bounded_and_unbroken_by_bad_documents(folder):
     (words,) = captions(folder).values()
     assert len(words) == 1
     assert len(words[0]) == 1000
+
+
+def test_what_is_no_file_gives_none_and_is_not_waited_for(folder, captions):
+    os.mkfifo(folder / "notes.md")
+    (folder / "zero.html").symlink_to("/dev/zero")
+    write(folder, "a.md", "![A clock](clock.jpg)")
+    assert captions(folder) == {"clock.jpg": ["A clock"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.xml", "<figure>" + "<caption>clock</caption>" * 20_000 + '<image src="clock.jpg"/>' * 20_000 + "</figure>"),
+        ("a.xml", '<figure src="clock.jpg">' * 20_000 + "</figure>" * 20_000),
+        ("a.xml", '<figure src="clock.jpg"><caption>' * 10_000 + "clock" + "</caption></figure>" * 10_000),
+        ("a.html", f"<figure><figcaption>{'clock ' * 100_000}</figcaption>{'<img src=clock.jpg>' * 10_000}</figure>"),
+    ],
+)
+def test_a_hostile_document_takes_seconds(tmp_path, name, words):
+    started = time.monotonic()
+    found = mentions(write(tmp_path, name, words))
+    assert time.monotonic() - started < 5
+    assert len(found) <= 10_000
+    assert all(len(caption) <= 1000 for _, caption in found)

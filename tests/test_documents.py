@@ -1,15 +1,17 @@
 """Documents of every text format: clean passages whose places give them back, figures, and bad input."""
 
 import contextlib
+import io
 import json
 import zipfile
+from dataclasses import astuple
 
 import openpyxl
 import pptx
 import pytest
 from pptx.util import Inches
 
-from ingest.documents import extracted_text, measure, segments
+from ingest.documents import _read, measure, segments
 from ingest.load import identify
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
@@ -39,7 +41,7 @@ def read(tmp_path, settings, ocr):
     def read(name, data):
         source = identify(write(tmp_path, name, data), settings)
         found = [extracted.segment for extracted in segments(source, settings, ocr)]
-        text = extracted_text(source)
+        text = _read(source).text
         for number, segment in enumerate(found):
             assert (segment.asset_id, segment.ordinal) == (source.asset_id, number)
             if segment.kind == "passage" and isinstance(segment.locator, CharSpan):
@@ -58,7 +60,7 @@ def everything(found):
 def test_plain_text_stays_as_it_is(read, tmp_path, settings):
     words = f"\n\n  {PROSE}\n   \n\n{PROSE * 3}\n"
     found = read("a.txt", words)
-    assert extracted_text(identify(tmp_path / "a.txt", settings)) == words
+    assert _read(identify(tmp_path / "a.txt", settings)).text == words
     assert "".join(everything(found).split()) == "".join(words.split())
     assert found[0].title == "a.txt"
 
@@ -204,7 +206,7 @@ def test_docx_headings_tables_and_figures(read, tmp_path, settings, ocr):
     first, second = (segment for segment in found if segment.kind == "figure")
     assert first.caption == "A landscape\nFigure 1: The hill of the tower"
     assert (first.modality, first.meta["part"], first.meta["width_px"]) == ("image", "word/media/pic1.png", 320)
-    text = extracted_text(identify(tmp_path / "a.docx", settings))
+    text = _read(identify(tmp_path / "a.docx", settings)).text
     assert text[first.locator.start : first.locator.end] == "Figure 1: The hill of the tower"
     assert second.caption.startswith("The tower clock")
     source = identify(tmp_path / "a.docx", settings)
@@ -241,6 +243,12 @@ def slides(tmp_path):
     grid = slide.shapes.add_table(2, 2, 0, Inches(4), Inches(4), Inches(1)).table
     for (row, column), words in {(0, 0): "Year", (0, 1): "Ropes", (1, 0): "1900", (1, 1): "4"}.items():
         grid.cell(row, column).text = words
+    group = slide.shapes.add_group_shape()
+    write(tmp_path, "sign.png", png(sign("hello")))
+    group.shapes.add_picture(str(tmp_path / "sign.png"), Inches(5), Inches(0), Inches(1), Inches(1))
+    group.left, group.top, group.width, group.height = (Inches(n) for n in (5, 0, 5, 3.75))
+    own = group._element.grpSpPr.xfrm  # twice as large inside
+    own.chOff.x, own.chOff.y, own.chExt.cx, own.chExt.cy = 0, 0, Inches(10), Inches(7.5)
     slide.notes_slide.notes_text_frame.text = "Say who built it"
     path = tmp_path / "a.pptx"
     show.save(path)
@@ -255,11 +263,12 @@ def test_pptx_by_slide(read, slides):
     assert "Year: 1900; Ropes: 4" in found[2].text
     assert "Say who built it" in found[2].text
     assert ".png" not in everything(found)
-    (figure,) = found[3:]  # the picture on every slide is a logo
+    figure, grouped = found[3:]  # the picture on every slide is a logo
     assert (figure.kind, figure.caption, figure.meta["page"]) == ("figure", "A landscape", 3)
     assert figure.locator.page == 3
     assert figure.locator.box.x == pytest.approx(0.5)
     assert figure.locator.box.w == pytest.approx(0.25)
+    assert astuple(grouped.locator.box) == pytest.approx((0.75, 0, 0.05, 1 / 15), abs=1e-4)
 
 
 def test_xlsx_rows_name_their_columns(read, tmp_path):
@@ -268,11 +277,14 @@ def test_xlsx_rows_name_their_columns(read, tmp_path):
     book.active.append([None, "Year", "Length"])
     for row in range(120):
         book.active.append([None, 1800 + row, 12.0 + row / 2])
+    book.active.add_image(openpyxl.drawing.image.Image(io.BytesIO(png(photo()))), "E2")
     other = book.create_sheet("Keepers")
     other.append(["Name"])
     other.append(["Anna Weber"])
     book.save(tmp_path / "a.xlsx")
     found = read("a.xlsx", (tmp_path / "a.xlsx").read_bytes())
+    *found, figure = found
+    assert (figure.kind, figure.caption, figure.meta["width_px"]) == ("figure", "Ropes", 320)
     assert found[0].text.startswith("Ropes\n\nYear: 1800; Length: 12\nYear: 1801; Length: 12.5\n")
     assert all(segment.text.startswith("Year: ") for segment in found[1:-1])
     assert found[-1].text == "Keepers\n\nName: Anna Weber"

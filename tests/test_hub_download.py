@@ -36,7 +36,8 @@ from rag.errors import ExhibitError
 from rag.models import checkpoint
 started = time.monotonic()
 try:
-    found = checkpoint(sys.argv[1], "EXHIBIT_ENCODER", needs=("config.json", "preprocessor_config.json|x.json"))
+    needs = ("config.json", "preprocessor_config.json|x.json", "modules.json")
+    found = checkpoint(sys.argv[1], "EXHIBIT_ENCODER", needs=needs)
     print(json.dumps([sorted(found.files), found.revision, found.licence]))
 except ExhibitError as error:
     print(json.dumps([type(error).__name__, str(error), time.monotonic() - started]))
@@ -55,6 +56,8 @@ class _Handler(Handler):
         elif name in FILES:
             etag = f'"{hashlib.sha256(FILES[name]).hexdigest()}"'
             self.send(200, FILES[name], {"ETag": etag, "X-Repo-Commit": COMMIT})
+        elif name != path:
+            self.send(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         else:
             self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
@@ -127,7 +130,9 @@ def test_without_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         checkpoint("tiny/clip", "EXHIBIT_ENCODER")
 
 
-@pytest.mark.parametrize("name", ["tiny/clip/deep", "../clip", "/no/such/folder", "tiny/cl ip"])
+@pytest.mark.parametrize(
+    "name", ["tiny/clip/deep", "../clip", "/no/such/folder", "tiny/cl ip", "tiny/a--b", "tiny/a..b", "tiny/clip.git"]
+)
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(SettingsError, match="neither a folder nor a hub's `owner/model`"):
         checkpoint(name, "EXHIBIT_ENCODER")

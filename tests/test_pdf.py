@@ -257,12 +257,6 @@ def test_truncated_and_broken_files_end_in_media_errors(tmp_path, settings, ocr)
             continue
 
 
-def test_places_of_pages_are_boxes_not_characters(tmp_path, settings):
-    source = identify(write(tmp_path, "a.pdf", pdf(Page().text(72, 700, "Hello"))), settings)
-    with pytest.raises(MediaError, match="boxes"):
-        documents.extracted_text(source)
-
-
 def line(text, y, x=0.1, w=0.8, size=0.015, bold=False):
     return TextLine(text, Box(x, y, w, size), bold, size)
 

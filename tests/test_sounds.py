@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound, resampled
-from ingest.sounds import MOST_WINDOWS, Heard, merged
+from ingest.pipeline import merged
+from ingest.sounds import MOST_WINDOWS, Heard
 from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalised

@@ -64,6 +64,7 @@ def service() -> Iterator[list[Handler]]:
 @pytest.fixture
 def api(service: list[Handler], monkeypatch: pytest.MonkeyPatch) -> ApiTranscriber:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    monkeypatch.setattr(gateway, "RETRY_WAITS_S", (0.0, 0.0))
     return ApiTranscriber("openai/whisper-1", Settings(llm_timeout_s=5))
 
 
@@ -165,7 +166,7 @@ class TestApi(TranscriberContract):
 
     @pytest.mark.parametrize(
         ("status", "error"),
-        [(401, LLMUnavailable), (429, LLMUnavailable), (500, LLMUnavailable), (503, LLMUnavailable), (400, LLMError)],
+        [(401, LLMError), (429, LLMUnavailable), (500, LLMUnavailable), (503, LLMUnavailable), (400, LLMError)],
     )
     def test_errors_are_ours(
         self, api: ApiTranscriber, service: list[Handler], status: int, error: type[LLMError]
@@ -174,6 +175,14 @@ class TestApi(TranscriberContract):
         with pytest.raises(error, match="openai/whisper-1") as caught:
             api.transcribe(silence(1))
         assert type(caught.value) is error
+
+    def test_a_passing_failure_is_tried_again(
+        self, api: ApiTranscriber, service: list[Handler], jfk: NDArray[np.float32]
+    ) -> None:
+        busy = [httpx.Response(429, json={"error": {"message": "wait"}}) for _ in range(2)]
+        service.append(lambda request: busy.pop() if busy else hears_jfk(request))
+        assert spoken(api.transcribe(jfk)) == JFK_TEXT
+        assert busy == []
 
     def test_no_connection(self, api: ApiTranscriber, service: list[Handler]) -> None:
         def refuse(request: httpx.Request) -> httpx.Response:

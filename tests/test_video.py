@@ -15,7 +15,7 @@ from PIL import Image
 
 from ingest import video
 from ingest.decode import SAMPLE_RATE
-from ingest.load import Measure, Source, identify
+from ingest.load import Measure, identify
 from ingest.ocr import Ocr
 from ingest.shots import changed, look
 from ingest.speech import Transcriber, load_transcriber
@@ -23,7 +23,7 @@ from rag.config import Settings
 from rag.decoding import frame_rgb
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.segments import from_payload, to_payload
-from rag.types import Extracted, FrameRegion, Segment, TimeSpan
+from rag.types import Extracted, FrameRegion, Segment, Source, TimeSpan
 from tests.fakes.media import JFK, noise, plain, samples_of, silence, slide, texture, tone, write_audio, write_video
 from tests.fakes.speech import ScriptedTranscriber
 

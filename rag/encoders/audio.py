@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried
-from rag.encoders.hub import TOKENIZER, Words, flat, revised
+from rag.encoders.base import Look, Vectors, normalised, queried
+from rag.encoders.hub import TOKENIZER, Words, card, flat
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
@@ -50,15 +50,8 @@ class HubAudioEncoder:
         self.sample_rate = int(self._extractor.sampling_rate)
         self._window = int(self._extractor.nb_max_samples)
         dimensions = self._words.features(["a"]).shape[1]
-        revision = revised(found, _VERSION)
-        self.card = ModelCard(
-            name=found.name,
-            space=f"{self._model.model.config.model_type}-{revision}@{dimensions}",
-            dimensions=dimensions,
-            revision=revision,
-            licence=found.licence,
-            preprocessing=flat(self._extractor.to_dict()) | {"max_tokens": self._words.max_tokens},
-        )
+        told = flat(self._extractor.to_dict()) | {"max_tokens": self._words.max_tokens}
+        self.card = card(found, self._model, _VERSION, (dimensions, dimensions), told)
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a description of a sound. Raises QueryError where it is blank."""

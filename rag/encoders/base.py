@@ -20,6 +20,8 @@ from rag.types import Scalar
 
 Vectors = NDArray[np.float32]
 
+CLOUD = "litellm:"  # before the name of a model behind an API
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -180,3 +182,11 @@ def worded(texts: Sequence[str]) -> Sequence[str]:
         if not text.strip():
             raise ModelError(f"Text {number} of {len(texts)} is blank and has no vector; leave it out.")
     return texts
+
+
+def clean(text: str, most: int) -> str:
+    """At most so many characters of a text, as a tokenizer takes it.
+
+    The bound is on the tokenizer's work. Lone surrogates, as in names of files that are not UTF-8, are no text to it.
+    """
+    return text.strip()[:most].encode("utf-8", "replace").decode()

@@ -15,10 +15,9 @@ from PIL import Image
 
 from rag import gateway
 from rag.decoding import rgb
-from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.base import CLOUD, Look, ModelCard, Vectors, clean, normalised, queried, worded
 from rag.errors import LLMError, ModelError
 
-PREFIX = "litellm:"
 _BATCH = 64  # texts of a request; the least that a large provider takes is 96 (Cohere)
 _PICTURE_SIDE_PX = 1024
 _TIMEOUT_S = 60.0
@@ -43,8 +42,8 @@ class CloudTextEncoder:
         self._model, self._asked, self._setting, self._api_base = model, dimensions, setting, api_base
         found = self._embedded(["a"], query=False).shape[1]
         if dimensions not in (None, found):
-            raise ModelError(f"`{model}` gives {found} dimensions, not {dimensions}; set {setting}={PREFIX}{model}.")
-        name = PREFIX + model + (f"@{dimensions}" if dimensions else "")
+            raise ModelError(f"`{model}` gives {found} dimensions, not {dimensions}; set {setting}={CLOUD}{model}.")
+        name = CLOUD + model + (f"@{dimensions}" if dimensions else "")
         space = f"{model}@{found}"
         self.card = ModelCard(
             name=name,
@@ -75,10 +74,9 @@ class CloudTextEncoder:
         return np.concatenate(rows) if rows else np.zeros((0, self.card.dimensions), np.float32)
 
     def _embedded(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        clean = [text.strip()[:_MAX_CHARS].encode("utf-8", "replace").decode() for text in texts]
         # Cohere's models tell questions from passages by a parameter of their own.
         kind = {"input_type": "search_query" if query else "search_document"} if "cohere" in self._model else {}
-        return self._asked_for(clean, kind)
+        return self._asked_for([clean(text, _MAX_CHARS) for text in texts], kind)
 
     def _asked_for(self, inputs: list[str], options: dict[str, str]) -> Vectors:
         call: dict[str, Any] = {

@@ -18,7 +18,7 @@ from PIL import Image
 
 from rag.decoding import rgb
 from rag.encoders import matryoshka
-from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.base import Look, ModelCard, Vectors, clean, normalised, queried, worded
 from rag.encoders.torch_models import TorchModel, load_model, load_part
 from rag.errors import SettingsError
 from rag.models import Checkpoint
@@ -74,10 +74,9 @@ class Words:
         return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
     def _batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        # Lone surrogates, as in names of files that are not UTF-8, are no text to the tokenizer.
-        clean = [text.strip()[:_MAX_CHARS].encode("utf-8", "replace").decode() for text in texts]
+        words = [clean(text, _MAX_CHARS) for text in texts]
         tokens = self._tokenizer(
-            [text.lower() for text in clean] if self.lower_case else clean,
+            [text.lower() for text in words] if self.lower_case else words,
             padding="max_length" if self.lower_case else True,
             truncation=True,
             max_length=self.max_tokens,
@@ -108,15 +107,8 @@ class HubEncoder:
         kept = matryoshka.chosen(found, dimensions, full, _SETTING)
         settings = flat(self._processor.to_dict())
         self._crops = bool(settings.get("do_center_crop"))
-        revision = revised(found, _VERSION)
-        self.card = ModelCard(
-            name=found.name if kept == full else f"{found.name}@{kept}",
-            space=f"{self._model.model.config.model_type}-{revision}@{kept}",
-            dimensions=kept,
-            revision=revision,
-            licence=found.licence,
-            preprocessing=settings | {"max_tokens": self._words.max_tokens, "lower_case": self._words.lower_case},
-        )
+        told = {"max_tokens": self._words.max_tokens, "lower_case": self._words.lower_case}
+        self.card = card(found, self._model, _VERSION, (kept, full), settings | told)
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a description of a picture. Raises QueryError where it is blank."""
@@ -158,9 +150,28 @@ class HubEncoder:
         return normalised(features[:, :width] if len(features) else features.reshape(0, width))
 
 
-def revised(found: Checkpoint, version: int) -> str:
-    """Twelve digits that change with a checkpoint's files, and with the way in which they are used."""
-    return hashlib.sha256(f"{version} {found.revision}".encode()).hexdigest()[:12]
+def card(
+    found: Checkpoint, model: TorchModel, version: int, dimensions: tuple[int, int], preprocessing: Mapping[str, Scalar]
+) -> ModelCard:
+    """The card of a checkpoint's encoder.
+
+    Args:
+        found: its files.
+        model: what they are.
+        version: raised with every other use of the same files.
+        dimensions: how many are kept, of how many.
+        preprocessing: what is done to the input.
+    """
+    kept, full = dimensions
+    revision = hashlib.sha256(f"{version} {found.revision}".encode()).hexdigest()[:12]
+    return ModelCard(
+        name=found.name if kept == full else f"{found.name}@{kept}",
+        space=f"{model.model.config.model_type}-{revision}@{kept}",
+        dimensions=kept,
+        revision=revision,
+        licence=found.licence,
+        preprocessing=preprocessing,
+    )
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Scalar]:

