@@ -53,7 +53,7 @@ def test_word_search_never_lowers_the_recall_of_a_medium(
     demo_base: KnowledgeBase, wordless: Retriever, modality: Modality, k: int
 ) -> None:
     asked = [(words, name) for words, name, medium in ASKED if medium == modality]
-    found = [sum(rank(r, demo_base, *pair) <= k for pair in asked) for r in (demo_base._retriever, wordless)]
+    found = [sum(rank(r, demo_base, *pair) <= k for pair in asked) for r in (demo_base._engine.retriever, wordless)]
     assert found[0] >= found[1]
     assert k == 1 or found[0] == len(asked)
 
