@@ -64,13 +64,13 @@ class Settings(BaseSettings):
     frame_every_s: float = Field(5.0, gt=0, description="Steady rate of video frames, beside those at scene changes.")
     top_k: int = Field(10, ge=1, le=1000, description="Hits of a search.")
     rerank_top_n: int = Field(
-        4,
+        3,
         ge=0,
         le=100,
         description="Candidates that the language model judges, at least evidence_n; 0 switches it off.",
     )
-    evidence_n: int = Field(4, ge=1, le=20, description="Exhibits that an answer may rest on.")
-    min_relevance: float = Field(0.3, description="Log-odds of answering below which a hit is not used.")
+    evidence_n: int = Field(3, ge=1, le=20, description="Exhibits that an answer may rest on; more for a large model.")
+    min_relevance: float = Field(-0.4, description="Log-odds of answering below which a hit is not used.")
 
     @classmethod
     def load(cls, **changes: Any) -> Self:

@@ -95,6 +95,10 @@ class QueryEngine:
         self.retriever = retriever
         self._settings, self._paths_of = settings, paths_of
 
+    def load(self) -> None:
+        """See `KnowledgeBase.load`."""
+        self._llm.load()
+
     def search(self, query: Asked, **options: Any) -> list[Hit]:
         """See `KnowledgeBase.search`."""
         return _told(self._judged(self._found(query, **options)))

@@ -183,6 +183,14 @@ class KnowledgeBase:
         options = {"modality": modality, "where": where, "top_k": top_k, "rerank": rerank, "quotas": quotas}
         return self._engine.search(query, **options)
 
+    def load(self) -> None:
+        """Load the language model now, in a thread if you like, so that the first question does not wait for it.
+
+        Raises:
+            ModelError: the bundled model or its runtime is missing.
+        """
+        self._engine.load()
+
     @property
     def least_believed(self) -> float:
         """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""

@@ -73,6 +73,15 @@ class Llm:
         self._api_base = api_base
         self._logprobs_refused = False
 
+    def load(self) -> None:
+        """Import and load now what the first call would wait for; with the bundled model 6 s.
+
+        Raises:
+            ModelError: the bundled model or its runtime is missing.
+        """
+        gateway.litellm()
+        self._options(1)
+
     def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
         """The model's answer; with a JSON schema, JSON that follows it where the model can be held to one."""
         options = self._options(max_tokens, schema)

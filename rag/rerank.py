@@ -1,10 +1,10 @@
 """The language model judges the best candidates of a search: does this exhibit state the answer?
 
 Pointwise, by the logit of Yes minus No, where the model gives log-probabilities (monoT5, Nogueira et al. 2020): the
-examples and the question come first, so that a model with a prompt cache reads them once. The log-odds of the search's
-score are added, as Bayes would: a small model's Yes to what the search hardly believes is no answer. On the questions
-of `tests/measure` that tells answerable from unanswerable with an AUC of 0.88 instead of 0.82; judging six candidates
-instead of four changes nothing there.
+examples and the question come first, so that a model with a prompt cache reads them once. Half the log-odds of the
+search's score are added, for a small model's Yes to what the search hardly believes is no answer. On the questions of
+`tests/measure`, where the five that have nothing to do with the collection are declined, what answers is among the
+exhibits for 53, 54 and 50 of 57 with none, half and all of them; judging three candidates instead of four loses none.
 Listwise, as JSON, where the model gives no log-probabilities. What is not judged follows in the order of the search.
 """
 
@@ -33,6 +33,7 @@ _LISTED_TOKENS, _NUMBERS_TOKENS = _SHOWN_TOKENS + 16, 10
 _NOTHING_SHOWN = Shown()
 # Requests to a server at a time.
 _AT_ONCE = 8
+_PRIOR = 0.5  # of the log-odds of the search's score
 # The search is never surer than this of a hit, for or against.
 _LEAST_CHANCE = 0.001
 # A listed verdict counts as a probability of 99 %: its logit.
@@ -130,7 +131,9 @@ def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None]) -> Reranked 
     known = [logit for logit in logits if logit is not None]
     if len(known) < len(logits):
         return None
-    judged = [replace(hit, relevance=logit + _log_odds(hit.score)) for hit, logit in zip(hits, known, strict=False)]
+    judged = [
+        replace(hit, relevance=logit + _PRIOR * _log_odds(hit.score)) for hit, logit in zip(hits, known, strict=False)
+    ]
     judged.sort(key=lambda hit: -(hit.relevance or 0.0))
     return Reranked((*judged, *hits[len(judged) :]))
 

@@ -38,10 +38,11 @@ def test_best_judged_first_the_rest_as_found() -> None:
     assert [hit.relevance is None for hit in reranked.hits] == [False] * 4 + [True] * 2
 
 
-def test_relevance_is_the_odds_of_the_search_times_those_of_the_model() -> None:
+def test_relevance_is_half_the_log_odds_of_the_search_and_those_of_the_model() -> None:
     hits = [replace(HITS[0], score=0.8), replace(HITS[1], score=0.2), replace(HITS[2], score=1.0)]
     reranked = rerank("Which fact?", hits, ScriptedLlm(logit=lambda _: 1.0), top_n=3)
-    assert [hit.relevance for hit in reranked.hits] == pytest.approx([7.9, 1 + math.log(4), 1 - math.log(4)], abs=0.01)
+    expected = [4.45, 1 + math.log(4) / 2, 1 - math.log(4) / 2]
+    assert [hit.relevance for hit in reranked.hits] == pytest.approx(expected, abs=0.01)
     assert reranked.warnings == ()
 
 

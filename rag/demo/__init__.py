@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ def run(to: Path, *, as_json: bool = False) -> None:
     for name in ("whisper-base", NAME):
         console.make_ready(name, settings.home)
     started = time.monotonic()
-    with KnowledgeBase.open(to / "knowledge-base") as base:
+    with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(base.load)
         report = console.ingest(base, [HERE / "collection"], quiet=as_json)
         if not as_json:
             console.report(report)
+        loading.result()
         answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
         page = to / "answers.html"
         page.write_text(base.page(answers, title="Exhibit: the demo"), encoding="utf-8")
