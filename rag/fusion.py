@@ -7,7 +7,19 @@ from the second than one that does not. Hence four changes. A lane that cannot s
 by how far it stands above what the same lane gives to questions that the collection cannot answer, and by how near it
 comes to the lane's best. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view.
 
-TABLE
+On a textbook, its figures with captions, and 421 photos without a word, none of which the image encoder has seen
+(2,220, 328 and 421 segments; bundled encoders), one ranking over everything, recall at 1/5/10 in per cent. Asked is
+with half the words of a sentence, half of those of a caption, and the first sentence of a photo's alternative text
+(`python -m tests.measure.fusion`):
+
+=================  ============  ============  ============
+ranking            passage       figure        photo
+=================  ============  ============  ============
+text lane alone    34 / 61 / 70  43 / 66 / 73   0 /  0 /  0
+joint lane alone    0 /  0 /  0  11 / 25 / 33  25 / 53 / 68
+reciprocal ranks   31 / 74 / 84  65 / 84 / 88   0 /  0 /  0
+this one           51 / 74 / 79  70 / 84 / 86  11 / 38 / 55
+=================  ============  ============  ============
 """
 
 from __future__ import annotations
