@@ -120,7 +120,7 @@ def test_the_score_is_that_of_the_formula() -> None:
     scores = dict(fuse(lanes, sees=lambda lane, key: lane != "image"))
     assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
     words = (0.9 * half.trust(0.42) * 0.6 + 0.5 * 0.9) / 1.5
-    assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4))
+    assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4) ** 0.5)
 
 
 def test_a_transcript_at_the_top_of_its_only_lane_beats_a_mediocre_frame_in_two() -> None:
