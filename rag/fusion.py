@@ -99,8 +99,8 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     """Fuse the rankings of lanes.
 
     A view's score is the mean, by weight, over its lanes that can see the candidate: trust * belief * share, and 0 for
-    a lane that could see it and did not find it. Views add up as chances do, but all after the best count half, for they
-    often err together: 1 - (1 - a) sqrt(1 - b).
+    a lane that could see it and did not find it. Views add up as chances do, but all after the best count half, for
+    they often err together: 1 - (1 - a) sqrt(1 - b).
 
     Args:
         rankings: what each lane found.
