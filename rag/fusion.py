@@ -70,6 +70,7 @@ class Ranking:
         calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
         trust: the most that this lane is believed; below 1, so that what two views agree on comes before what one is
             sure of.
+        part: which part of the question it answers; what several parts agree on counts in full.
     """
 
     view: str
@@ -77,6 +78,7 @@ class Ranking:
     weight: float = 1.0
     calibration: Calibration | None = None
     trust: float = 0.9
+    part: int = 0
 
     def belief(self, score: float) -> float:
         """How far one of its scores can be believed, in [0, 1]."""
@@ -99,8 +101,8 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     """Fuse the rankings of lanes.
 
     A view's score is the mean, by weight, over its lanes that can see the candidate: trust * belief * share, and 0 for
-    a lane that could see it and did not find it. Views add up as chances do, but all after the best count half, for
-    they often err together: 1 - (1 - a) sqrt(1 - b).
+    a lane that could see it and did not find it. Views add up as chances do, but all after the best of a part
+    count half, for they often err together: 1 - (1 - a) sqrt(1 - b).
 
     Args:
         rankings: what each lane found.
@@ -212,11 +214,17 @@ def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict
 def _score(
     key: str, given: Mapping[str, float], rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool]
 ) -> float:
-    views: dict[str, list[tuple[float, float]]] = {}
+    parts: dict[int, dict[str, list[tuple[float, float]]]] = {}
     for lane in sorted(rankings):
         if lane in given or sees(lane, key):
             ranking = rankings[lane]
+            views = parts.setdefault(ranking.part, {})
             views.setdefault(ranking.view, []).append((ranking.weight, given.get(lane, 0.0)))
-    means = [sum(w * vote for w, vote in lanes) / sum(w for w, _ in lanes) for lanes in views.values()]
-    first, *others = sorted(means, reverse=True) or [0.0]
+    return 1 - math.prod(1 - _agreed(views.values()) for views in parts.values())
+
+
+def _agreed(views: Iterable[Sequence[tuple[float, float]]]) -> float:
+    """What the views of one part of a question say together; each is weights and votes of its lanes."""
+    means = [sum(w * vote for w, vote in lanes) / sum(w for w, _ in lanes) for lanes in views]
+    first, *others = sorted(means, reverse=True)
     return 1 - (1 - first) * math.prod(1 - mean for mean in others) ** _AGREEMENT

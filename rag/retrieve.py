@@ -309,7 +309,7 @@ def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded
 
 def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
     lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
-    plain = Ranking(f"{lane.view} {asked.part}", scores, lane.weight, calibrations.get(asked.name))
+    plain = Ranking(lane.view, scores, lane.weight, calibrations.get(asked.name), part=asked.part)
     return replace(plain, trust=plain.trust * asked.weight)
 
 

@@ -123,6 +123,13 @@ def test_the_score_is_that_of_the_formula() -> None:
     assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4) ** 0.5)
 
 
+def test_a_second_view_counts_half_and_a_second_part_of_the_question_in_full() -> None:
+    words, looks = Ranking("words", [("a", 0.5)], trust=1.0), Ranking("looks", [("a", 0.5)], trust=1.0)
+    assert dict(fuse({"text": words, "image": looks}, sees=sighted))["a"] == pytest.approx(1 - 0.5 * 0.5**0.5)
+    other = Ranking("looks", [("a", 0.5)], trust=1.0, part=1)
+    assert dict(fuse({"text": words, "image": other}, sees=sighted))["a"] == pytest.approx(1 - 0.5 * 0.5)
+
+
 def test_a_transcript_at_the_top_of_its_only_lane_beats_a_mediocre_frame_in_two() -> None:
     lanes = {
         "text": Ranking("words", [("transcript", 0.99), ("frame", 0.4)], calibration=Calibration(0.3, 0.08)),
