@@ -196,6 +196,10 @@ class KnowledgeBase:
         """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
         return self._engine.retriever.calibrate().least_believed
 
+    def nulls(self) -> dict[str, list[float]]:
+        """By lane of a search, its best scores for questions and pictures that hardly any collection answers."""
+        return self._engine.retriever.nulls()
+
     def ask(
         self,
         question: Asked,

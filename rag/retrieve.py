@@ -238,18 +238,20 @@ class Retriever:
         if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, count):
-            lanes = self._measured()
+            nulls = self.nulls().items()
+            lanes = {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in nulls}
             self._calibrated = Calibrations(encoders, count, lanes, self._least_believed(lanes))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
         return self._calibrated
 
-    def _measured(self) -> dict[str, Calibration]:
+    def nulls(self) -> dict[str, list[float]]:
+        """By lane, its best scores for questions and pictures that hardly any collection has to do with."""
         best: dict[str, list[float]] = {}
         for words, picture in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures()):  # together they ask every lane
             for name, found in self._found(self._plan(Query(words or "", picture), 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
-        return {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in best.items()}
+        return best
 
     def _least_believed(self, lanes: Mapping[str, Calibration]) -> float:
         """The best score that nonsense gets."""

@@ -21,8 +21,9 @@ from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets, embed
 from rag.evaluation.datasets import load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
+from rag.evaluation.metrics import Estimate, scores
 from rag.evaluation.report import columns, page
-from rag.evaluation.results import Options
+from rag.evaluation.results import Evaluation, LaneScores, Options, Row
 from rag.evaluation.run import evaluate
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
@@ -238,6 +239,26 @@ def test_a_comparison_pairs_the_same_queries(settings, encoders) -> None:
     assert {d.p_value for d in same.differences} == {1.0}
 
 
+def test_a_comparison_is_also_made_for_each_kind(settings, encoders) -> None:
+    write_openstax(settings.data)
+    result = evaluate(load("openstax", settings), {"A": replace(encoders, dual=Deaf()), "B": encoders}, OPTIONS)
+    gains = {d.slice: d.gain.mean for d in result.differences if (d.direction, d.metric) == ("alt>figure", "mrr")}
+    assert set(gains) == {"", "map", "photo"}
+    assert gains[""] == pytest.approx((gains["map"] + 2 * gains["photo"]) / 3)
+
+
+def test_lanes_are_drawn_with_what_they_say_for_nothing() -> None:
+    lane = LaneScores("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
+    assert lane.middle == 0.2
+    assert lane.above == pytest.approx((1.5 + 3) / 6)
+    row = Row("question>file", "", "", "", 1, {name: Estimate(1, 1, 1) for name in scores(["a"], {"a"}, (1,))})
+    html = page(Evaluation("mine", "", {}, (1,), (row,), lanes=(lane, replace(lane, unrelated=[0.5], right=[0.5]))))
+    assert html.count("<figure>") == 2
+    assert html.count('class="is-right"') == 2 + 1
+    assert html.count('class="is-null"') == 3 + 1
+    assert "of a pair, the right one is higher in 75.0 %" in html
+
+
 def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(settings, encoders) -> None:
     folder = write_flickr(settings.data)
     captions = folder / "captions.csv"
@@ -247,6 +268,7 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; grey &amp; white" in html
     assert html.count("data:image/jpeg;base64,") >= 2  # what should have come, and what came
+    assert html.count('<small dir="auto">cosine ') >= 2
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
     assert "prefers-color-scheme: dark" in html
     shutil.rmtree(folder / "images")

@@ -16,7 +16,7 @@ from PIL import Image
 from rag.cli import main
 from rag.config import Settings
 from rag.errors import LLMUnavailable, QueryError, SettingsError
-from rag.evaluation.collection import overlap, trials
+from rag.evaluation.collection import lane_scores, overlap, trials
 from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
@@ -118,6 +118,16 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> N
     assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 3, 3)
+
+
+def test_what_lanes_say_for_nothing_and_of_the_right_files(demo_base) -> None:
+    questions = [Question("an orangutan", ("photo-04.jpg",)), Question("What is a fridge?", answerable=False)]
+    scores = {lane.lane: lane for lane in lane_scores(demo_base, questions)}
+    (right,) = scores["image"].right
+    assert right > scores["image"].middle
+    assert "sound" not in scores
+    calibrated = demo_base._engine.retriever.calibrate().lanes
+    assert scores["image"].middle == pytest.approx(calibrated["image"].middle)
 
 
 def test_a_search_is_as_deep_as_the_cut() -> None:

@@ -11,10 +11,10 @@ from rag.errors import LLMUnavailable, MediaError, QueryError
 from rag.evaluation.metrics import intervals
 from rag.evaluation.perturb import VARIANTS, Variant
 from rag.evaluation.questions import Question
-from rag.evaluation.results import PLAIN, Judged, Options, Row, Trial, judged
+from rag.evaluation.results import PLAIN, SHOWN, Judged, LaneScores, Options, Row, Trial, judged
 from rag.evaluation.things import Thing
 from rag.segments import from_fragment, to_fragment
-from rag.types import PIXELS, Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
+from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
 
 if TYPE_CHECKING:
     from rag.evaluation.embed import OnProgress
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 RERANKED = ", reranked"
 _LEAST_DEPTH = 50  # hits of a search
 _HITS_A_FILE = 5  # several may be of one file
-_SHOWN = 3  # hits whose picture the report may show
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
 
 Search = Callable[[str], Sequence[Hit]]
@@ -62,6 +61,22 @@ def trials(
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
     made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
     return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options)
+
+
+def lane_scores(base: KnowledgeBase, questions: Sequence[Question]) -> list[LaneScores]:
+    """What each lane says to questions that the collection has nothing to do with, and what of files that answer.
+
+    Lanes that found no right file are left out.
+    """
+    right: dict[str, list[float]] = {}
+    for question in questions:
+        best: dict[str, float] = {}
+        for hit in base.search(question.question, top_k=_LEAST_DEPTH) if question.answerable else ():
+            for lane in hit.lanes if question.names(hit.path) else ():
+                best[lane.name] = max(lane.score, best.get(lane.name, lane.score))
+        for name, score in best.items():
+            right.setdefault(name, []).append(score)
+    return [LaneScores(name, scores, right[name]) for name, scores in base.nulls().items() if name in right]
 
 
 def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
@@ -107,12 +122,21 @@ def _judged(
 ) -> Judged:
     query = Thing(question.question, "text", question.question, family=question.question, slice=question.modality)
     ranking: dict[str, Thing] = {}
+    found: dict[str, Hit] = {}
     for hit in hits:
         name = key(question, hit)
         if name not in ranking:
-            ranking[name] = _shown(base, hit, name, with_picture=len(ranking) < _SHOWN)
-    expected = [_expected(base, question, name) for name in wanted]
-    return judged(query, list(ranking.values()), expected, options.ks)
+            found[name] = hit
+            ranking[name] = _shown(base, hit, name, with_picture=len(ranking) < SHOWN or name in wanted)
+    expected = [_expected(base, question, name, ranking.get(name)) for name in wanted]
+    why = {name: _why(hit) for name, hit in found.items()}
+    return judged(query, list(ranking.values()), expected, options.ks, why)
+
+
+def _why(hit: Hit) -> str:
+    """The lanes that found a hit, with its place in each, and the verdict."""
+    lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
+    return lanes if hit.relevance is None else f"{lanes}; judged {hit.relevance:+.1f}"
 
 
 def _file(question: Question, hit: Hit) -> str:
@@ -156,7 +180,7 @@ def _boxes_meet(a: Box | None, b: Box | None) -> bool:
 def _shown(base: KnowledgeBase, hit: Hit, name: str, *, with_picture: bool) -> Thing:
     """A hit as the report shows it: its thumbnail where it has pixels, else its words."""
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
-    if with_picture and hit.segment.kind in PIXELS:
+    if with_picture and hit.seen:
         try:
             thumbnail = base.thumbnail(hit)
         except MediaError:  # the file has gone: its words stay
@@ -166,8 +190,10 @@ def _shown(base: KnowledgeBase, hit: Hit, name: str, *, with_picture: bool) -> T
     return Thing(name, "text", words)
 
 
-def _expected(base: KnowledgeBase, question: Question, name: str) -> Thing:
-    """What should have been found, with its picture where that can be opened from here."""
+def _expected(base: KnowledgeBase, question: Question, name: str, found: Thing | None) -> Thing:
+    """What should have been found, with its picture where it was found or can be opened from here."""
+    if found and found.path:
+        return found
     asset = name if name in question.assets else next(iter(question.assets))
     for path in (Path(asset), base.settings.data / asset):
         if path.suffix.lower() in _PICTURES and path.is_file():

@@ -1,4 +1,4 @@
-"""An evaluation as one self-contained HTML page: estimates as bars, what was missed as pictures.
+"""An evaluation as one self-contained HTML page: estimates as bars, lanes as histograms, what was missed as pictures.
 
 Captions, questions and names of files are untrusted: the template escapes all of them, and the page runs no script.
 """
@@ -9,20 +9,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rag.errors import MediaError
 from rag.evaluation.metrics import Estimate
-from rag.evaluation.results import PLAIN, Difference, Evaluation, Failure, Row
+from rag.evaluation.results import PLAIN, Difference, Evaluation, Failure, LaneScores, Row
 from rag.evaluation.things import Thing, picture
 
 _HERE = Path(__file__).parent
 _THUMBNAIL_PX = 168
 _MOST_CHARS = 220  # of a text in a card
+_BINS, _PLOT_PX = 24, (320, 120)
 DECLINED = "share"  # the one metric of rows that count declined questions
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A thing as the page shows it: a picture as a data URI, or its words; `note` says what it is."""
+    """A thing as the page shows it: a picture as a data URI, or its words; `note` says what it is and why it came."""
 
     words: str
     source: str = ""
@@ -47,6 +50,24 @@ class Line:
     is_part: bool
     queries: int
     estimates: tuple[Estimate | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Two histograms of one lane: scores of right files upwards, scores for nothing downwards.
+
+    Attributes:
+        scores: the lane's.
+        low, high: ends of the axis.
+        bars: left, top, width, height and class of each, in a box of 320 by 120.
+        middle: where on the axis a score is believed by half.
+    """
+
+    scores: LaneScores
+    low: float
+    high: float
+    bars: tuple[tuple[float, float, float, float, str], ...]
+    middle: float
 
 
 def columns(evaluation: Evaluation) -> list[str]:
@@ -79,6 +100,7 @@ def page(evaluation: Evaluation) -> str:
             (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if _is_share(row)
         ],
         differences=[(label(one), one) for one in evaluation.differences],
+        plots=[_plot(lane) for lane in evaluation.lanes],
         misses=list(_misses(evaluation.failures)),
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
     )
@@ -95,6 +117,24 @@ def _is_share(row: Row) -> bool:
     return DECLINED in row.metrics
 
 
+def _plot(lane: LaneScores) -> Plot:
+    low, high = (end(*lane.unrelated, *lane.right) for end in (min, max))
+    high = max(high, low + 1e-6)
+    step = (high - low) / _BINS
+    shares = [
+        [count / len(scores) for count in np.histogram(scores, _BINS, (low, high))[0]]
+        for scores in (lane.right, lane.unrelated)
+    ]
+    scale, width = _PLOT_PX[1] / 2 / max(map(max, shares)), _PLOT_PX[0] / _BINS
+    bars = [
+        (n * width, _PLOT_PX[1] / 2 - upwards * share * scale, width - 1, share * scale, name)
+        for side, upwards, name in zip(shares, (1, 0), ("is-right", "is-null"), strict=True)
+        for n, share in enumerate(side)
+        if share
+    ]
+    return Plot(lane, low, high, tuple(bars), (lane.middle - low) / step * width)
+
+
 def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
     """Failures by direction, in the order in which they come."""
     for direction in dict.fromkeys(failure.direction for failure in failures):
@@ -102,17 +142,21 @@ def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
 
 
 def _miss(failure: Failure) -> Miss:
-    expected, first = (tuple(_card(thing) for thing in things) for things in (failure.expected, failure.first))
+    expected, first = (
+        tuple(_card(thing, failure.why.get(thing.id, "")) for thing in things)
+        for things in (failure.expected, failure.first)
+    )
     return Miss(_card(failure.query), expected, first, failure.rank)
 
 
-def _card(thing: Thing) -> Card:
+def _card(thing: Thing, why: str = "") -> Card:
     words = " ".join((thing.text or thing.id).split())
     words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
     if thing.medium != "image":
-        return Card(words, note={"sound": "sound", "speech": "speech"}.get(thing.medium, ""))
+        medium = thing.medium if thing.medium in ("sound", "speech") else ""
+        return Card(words, note=" · ".join(filter(None, (medium, why))))
     try:
-        return Card(words, _data_uri(thing))
+        return Card(words, _data_uri(thing), why)
     except MediaError:
         return Card(words, note="the picture has gone")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.evaluation.metrics import Estimate, bootstrap, first_rank, intervals, permutation_test, scores
@@ -11,7 +12,7 @@ from rag.evaluation.things import Thing
 
 PLAIN = ""  # the name of what was not changed
 _FAILURES = 12  # shown of each direction
-_FIRST = 3  # shown of each failure
+SHOWN = 3  # of what was found for a query, and of what should have been
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Judged:
-    """One query, what was found for it, what should have been, and its scores."""
+    """One query, what was found for it, what should have been, its scores, and by id why some came where they did."""
 
     query: Thing
     ranking: Sequence[Thing]
     expected: Sequence[Thing]
     scores: Mapping[str, float]
     rank: int | None
+    why: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Difference:
 
     direction: str
     variant: str
+    slice: str
     metric: str
     a: float
     b: float
@@ -90,13 +93,40 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A query that did not find what it should, what came first instead, and the rank of the first right one."""
+    """A query that missed, what it should have found, what came first, the rank of the first right one, and why."""
 
     direction: str
     query: Thing
     expected: tuple[Thing, ...]
     first: tuple[Thing, ...]
     rank: int | None
+    why: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneScores:
+    """What a lane of a knowledge base says for nothing, and what it says of files that answer.
+
+    Attributes:
+        lane: its name.
+        unrelated: its best scores for questions and pictures that the collection has nothing to do with.
+        right: by question, its best score of a file that answers, where it found one.
+    """
+
+    lane: str
+    unrelated: Sequence[float]
+    right: Sequence[float]
+
+    @property
+    def middle(self) -> float:
+        """The middle of what it says for nothing, where `rag.fusion.Calibration` believes a score by half."""
+        return statistics.median(self.unrelated)
+
+    @property
+    def above(self) -> float:
+        """The chance that a right score is above an unrelated one: the area under the ROC curve."""
+        pairs = [(r, u) for r in self.right for u in self.unrelated]
+        return sum(1.0 if r > u else 0.5 * (r == u) for r, u in pairs) / len(pairs)
 
 
 @dataclass(frozen=True)
@@ -111,6 +141,7 @@ class Evaluation:
         rows: estimates.
         differences: between A and B.
         failures: a random sample of each direction's.
+        lanes: of a knowledge base, the scores of its lanes.
         notes: what a reader must know.
         seconds: that it took.
     """
@@ -122,23 +153,31 @@ class Evaluation:
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
+    lanes: tuple[LaneScores, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
 
-def judged(query: Thing, ranking: Sequence[Thing], expected: Sequence[Thing], ks: Sequence[int]) -> Judged:
-    """The scores of one ranking; things are told apart by id."""
+def judged(
+    query: Thing, ranking: Sequence[Thing], expected: Sequence[Thing], ks: Sequence[int], why: Mapping[str, str]
+) -> Judged:
+    """The scores of one ranking; things are told apart by id, by which `why` says why some came where they did."""
     ids, relevant = [thing.id for thing in ranking], {thing.id for thing in expected}
-    return Judged(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant))
+    return Judged(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant), why)
 
 
 def rows(trial: Trial, seed: int) -> list[Row]:
     """Estimates of a trial over all its queries, and over each slice where there are several."""
+    return [_row(trial, name, part, seed) for name, part in _sliced(trial)]
+
+
+def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[Judged]]]:
+    """All queries of a trial, and those of each slice."""
+    yield "", trial.judged
     slices = sorted({one.query.slice for one in trial.judged})
-    chosen = [("", trial.judged)]
     if len(slices) > 1 and trial.variant == PLAIN:
-        chosen += [(name, [one for one in trial.judged if one.query.slice == name]) for name in slices]
-    return [_row(trial, name, part, seed) for name, part in chosen]
+        for name in slices:
+            yield name, [one for one in trial.judged if one.query.slice == name]
 
 
 def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
@@ -148,22 +187,27 @@ def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
 
 
 def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Difference]:
-    """B minus A for hit at each k, nDCG at the last, and MRR.
+    """B minus A for hit at each k, nDCG at the last, and MRR, over all queries and over each slice.
 
     Raises:
         ValueError: the trials have other queries.
     """
     if [one.query.id for one in a.judged] != [one.query.id for one in b.judged]:
         raise ValueError(f"the trials of {a.direction} have other queries")
-    found = []
-    for metric in (*(f"hit@{k}" for k in ks), f"ndcg@{ks[-1]}", "mrr"):
-        pairs = [(x.scores[metric], y.scores[metric]) for x, y in zip(a.judged, b.judged, strict=True)]
-        gains, clusters = [y - x for x, y in pairs], _clusters(a.judged)
-        gain = bootstrap(gains, clusters=clusters, seed=seed)
-        p_value = permutation_test(gains, clusters=clusters, seed=seed)
-        before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-        found.append(Difference(a.direction, a.variant, metric, before, after, gain, p_value))
-    return found
+    metrics = (*(f"hit@{k}" for k in ks), f"ndcg@{ks[-1]}", "mrr")
+    pairs = zip(_sliced(a), _sliced(b), strict=True)
+    return [_difference(a, name, metric, x, y, seed) for (name, x), (_, y) in pairs for metric in metrics]
+
+
+def _difference(
+    trial: Trial, name: str, metric: str, a: Sequence[Judged], b: Sequence[Judged], seed: int
+) -> Difference:
+    pairs = [(x.scores[metric], y.scores[metric]) for x, y in zip(a, b, strict=True)]
+    gains, clusters = [y - x for x, y in pairs], _clusters(a)
+    gain = bootstrap(gains, clusters=clusters, seed=seed)
+    p_value = permutation_test(gains, clusters=clusters, seed=seed)
+    before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+    return Difference(trial.direction, trial.variant, name, metric, before, after, gain, p_value)
 
 
 def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
@@ -172,7 +216,7 @@ def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
     sample = random.Random(seed).sample(missed, min(len(missed), _FAILURES))
     sample.sort(key=lambda one: -(one.rank or len(one.ranking) + 1))
     return [
-        Failure(trial.direction, one.query, tuple(one.expected[:_FIRST]), tuple(one.ranking[:_FIRST]), one.rank)
+        Failure(trial.direction, one.query, tuple(one.expected[:SHOWN]), tuple(one.ranking[:SHOWN]), one.rank, one.why)
         for one in sample
     ]
 

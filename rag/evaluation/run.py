@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rag.encoders.base import Vectors
 from rag.evaluation.embed import Embedder, Encoders, OnProgress
 from rag.evaluation.perturb import VARIANTS, Variant
-from rag.evaluation.results import PLAIN, Evaluation, Options, Trial, differences, failures, judged, rows
+from rag.evaluation.results import PLAIN, SHOWN, Evaluation, Options, Trial, differences, failures, judged, rows
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 
 _LEAST_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
@@ -88,6 +88,7 @@ def _trials(direction: Direction, run: str, embedder: Embedder, options: Options
 def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: Options) -> Trial:
     depth = max(_LEAST_DEPTH, options.ks[-1])
     named, targets = _ranked_things(direction)
+    at = {key: n for n, key in enumerate(targets)}
     columns = _columns(direction)
     made = []
     for query, row in zip(direction.queries, cosines, strict=True):
@@ -95,7 +96,8 @@ def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vec
         order = np.argsort(-best, kind="stable")[: depth + 1]
         ranking = [named[i] for i in order if (named[i].id, named[i].medium) != (query.id, query.medium)][:depth]
         expected = [targets[key] for key in sorted(direction.relevant[query.id])]
-        made.append(judged(query, ranking, expected, options.ks))
+        why = {t.id: f"cosine {best[at[t.id]]:.2f}" for t in (*ranking[:SHOWN], *expected[:SHOWN])}
+        made.append(judged(query, ranking, expected, options.ks, why))
     return Trial(direction.name, run, variant.name if variant else PLAIN, made)
 
 
