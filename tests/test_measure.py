@@ -3,13 +3,17 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rag.evaluation.questions import SHIPPED, Question, read_questions
+from rag.models import ensure
 from tests.measure.metrics import Record, holds, normalised, outcome, percentile, step_seconds
 from tests.measure.run import Report, tables
+from tests.measure.throughput import multiply_adds, of_node
 
 DATA = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+MINILM_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ALL = read_questions(SHIPPED)
 
 ANSWERABLE = Question("Who sings?", ("a.mp3", "b.mp3"), modality="audio", answer=("a wren",))
@@ -109,3 +113,17 @@ def test_there_are_enough_questions_of_each_kind() -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="EXHIBIT_DATA's folder is not there")
 def test_the_assets_of_the_questions_exist() -> None:
     assert [asset for q in ALL for asset in q.assets if not (DATA / asset).is_file()] == []
+
+
+def test_multiply_adds_of_minilm_are_those_of_its_sizes(home: Path) -> None:
+    n = 10
+    row = np.ones((1, n), np.int64)
+    counted = multiply_adds(ensure("minilm", home) / "model.onnx", [dict.fromkeys(MINILM_INPUTS, row)])
+    each_layer = n * (4 * 384**2 + 2 * 384 * 1536) + 2 * n**2 * 384  # projections, two layers of words, attention
+    assert counted == 6 * each_layer
+
+
+def test_multiply_adds_of_a_convolution_are_counted_by_group() -> None:
+    shapes = {"input_type_shape": [{"float": [1, 8, 4, 4]}, {"float": [8, 1, 3, 3]}]}
+    assert of_node({"op_name": "Conv", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 8 * 4 * 4 * 9
+    assert of_node({"op_name": "Relu", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 0
