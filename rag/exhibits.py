@@ -117,6 +117,11 @@ def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tok
     return plain(" ".join(part for part in parts if part))
 
 
+def tells(hit: Hit) -> bool:
+    """Whether there is anything to read of a hit beside its name and place: words, a caption or tags."""
+    return any(part.segment.searchable_text.strip() or part.segment.tags for part in hit.parts or (hit,))
+
+
 def plain(text: str) -> str:
     """A text on one line, without anything that passes for a marker or a chat token."""
     return " ".join(neutralised(text).split())

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import LLMError
-from rag.exhibits import Shown, described, plain, room, with_pictures
+from rag.exhibits import Shown, described, plain, room, tells, with_pictures
 from rag.prompts import load
 from rag.types import Hit
 
@@ -66,10 +66,10 @@ def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: S
     try:
         if llm.gives_logprobs:
             logits = [llm.yes_no(_pointwise(question, hit, llm, shown)) for hit in judged]
-            if (ranked := _by_logits(hits, logits)) is not None:
+            if (ranked := _by_logits(hits, logits, llm)) is not None:
                 return ranked
         prompt, judges = _listwise(question, judged, llm, shown)
-        return _by_list(hits, llm.complete(prompt, **_list_reply(judges)).text, judges)
+        return _by_list(hits, llm.complete(prompt, **_list_reply(judges)).text, judges, llm)
     except LLMError as error:
         return _failed(hits, error)
 
@@ -89,11 +89,11 @@ async def arerank(
 
     try:
         if await asyncio.to_thread(lambda: llm.gives_logprobs):  # litellm is imported for that
-            ranked = _by_logits(hits, await asyncio.gather(*map(judge, judged)))
+            ranked = _by_logits(hits, await asyncio.gather(*map(judge, judged)), llm)
             if ranked is not None:
                 return ranked
         prompt, judges = await asyncio.to_thread(_listwise, question, judged, llm, shown)
-        return _by_list(hits, (await llm.acomplete(prompt, **_list_reply(judges))).text, judges)
+        return _by_list(hits, (await llm.acomplete(prompt, **_list_reply(judges))).text, judges, llm)
     except LLMError as error:
         return _failed(hits, error)
 
@@ -127,15 +127,21 @@ def _list_reply(listed: int) -> dict[str, Any]:
     return {"max_tokens": max(_LIST_REPLY_TOKENS, listed * _NUMBERS_TOKENS), "schema": _SCHEMA}
 
 
-def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None]) -> Reranked | None:
+def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: Llm) -> Reranked | None:
     known = [logit for logit in logits if logit is not None]
     if len(known) < len(logits):
         return None
-    judged = [
-        replace(hit, relevance=logit + _PRIOR * _log_odds(hit.score)) for hit, logit in zip(hits, known, strict=False)
-    ]
-    judged.sort(key=lambda hit: -(hit.relevance or 0.0))
-    return Reranked((*judged, *hits[len(judged) :]))
+    relevance = [logit + _PRIOR * _log_odds(hit.score) for hit, logit in zip(hits, known, strict=False)]
+    order = sorted(range(len(known)), key=lambda n: -relevance[n])
+    ranked = [replace(hits[n], relevance=relevance[n]) for n in _placed(order, hits, llm)]
+    return Reranked((*ranked, *hits[len(known) :]))
+
+
+def _placed(order: Sequence[int], hits: Sequence[Hit], llm: Llm) -> list[int]:
+    """An order of the first hits in which those that the model can neither read nor see stay where they were."""
+    unread = {n for n in order if not tells(hits[n]) and not (llm.sees_images and hits[n].seen)}
+    read = iter([n for n in order if n not in unread])
+    return [n if n in unread else next(read) for n in range(len(order))]
 
 
 def _log_odds(score: float) -> float:
@@ -143,7 +149,7 @@ def _log_odds(score: float) -> float:
     return math.log(chance / (1 - chance))
 
 
-def _by_list(hits: Sequence[Hit], reply: str, judged: int) -> Reranked:
+def _by_list(hits: Sequence[Hit], reply: str, judged: int, llm: Llm) -> Reranked:
     """The order that the model wrote; what it forgot follows, what it made up or said twice is left out."""
     try:
         said = json.loads(reply)
@@ -151,7 +157,7 @@ def _by_list(hits: Sequence[Hit], reply: str, judged: int) -> Reranked:
     except (ValueError, KeyError, TypeError):
         return _failed(hits, LLMError(f"its ranking cannot be read: {reply[:80]!r}"))
     kept = list(dict.fromkeys(n for n in [*answering, *order, *range(judged)] if 0 <= n < judged))
-    ranked = [replace(hits[n], relevance=_CERTAIN if n in answering else -_CERTAIN) for n in kept]
+    ranked = [replace(hits[n], relevance=_CERTAIN if n in answering else -_CERTAIN) for n in _placed(kept, hits, llm)]
     return Reranked((*ranked, *hits[judged:]))
 
 

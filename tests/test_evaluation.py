@@ -19,6 +19,7 @@ from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets, embed
+from rag.evaluation.command import as_questions
 from rag.evaluation.datasets import load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.metrics import Estimate, scores
@@ -273,6 +274,16 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     assert "prefers-color-scheme: dark" in html
     shutil.rmtree(folder / "images")
     assert "the picture has gone" in page(result)
+
+
+def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base(settings) -> None:
+    write_spoken(settings.data)
+    first, *_ = as_questions(load("flickr_dev", settings))
+    assert (first.question, first.modality) == ("red", "image")
+    assert first.assets == (str(settings.data / "flickr_dev" / "images" / "red.jpg"),)
+    assert {question.modality for question in as_questions(load("speech", settings))} == {"audio"}
+    with pytest.raises(QueryError, match="without --kb"):
+        as_questions(load("flickr_spoken", settings))
 
 
 def test_a_missing_set_or_file_is_named(settings) -> None:

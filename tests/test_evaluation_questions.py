@@ -306,7 +306,6 @@ def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
         (["openstax"], 1, "EXHIBIT_DATA"),
         (["q.jsonl"], 1, "--kb"),
         (["missing.jsonl", "--kb", ".exhibit"], 1, "no set of questions"),
-        (["openstax", "--kb", ".exhibit"], 1, "without --kb"),
         (["--generate", "nowhere"], 1, "exhibit ingest"),
         (["flickr_dev", "--against", "encoder=nope"], 1, "nope"),
     ],

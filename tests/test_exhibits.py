@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rag.citations import cite
-from rag.exhibits import Shown, described, excerpt, shares, where, with_pictures
+from rag.exhibits import Shown, described, excerpt, shares, tells, where, with_pictures
 from rag.moments import moment
 from rag.types import CharSpan, FrameRegion, Hit
 from tests.fakes.hits import passage, picture, speech
@@ -30,6 +30,16 @@ def test_says_where_in_words() -> None:
     frame = replace(picture("film.mp4").segment, kind="frame", locator=FrameRegion(14.0))
     assert where(Hit(frame, 1.0, "film.mp4")) == "frame at 0:14 of film.mp4"
     assert where(Hit(frame, 1.0)) == "frame at 0:14 of film.mp4"
+
+
+def test_what_can_be_read_of_a_hit() -> None:
+    assert not tells(picture("a.jpg"))
+    assert tells(picture("a.jpg", "goldfinch"))
+    assert tells(picture("a.jpg", caption="A goldfinch."))
+    seen = replace(picture("film.mp4").segment, kind="frame", modality="video", locator=FrameRegion(14.0))
+    heard = replace(speech("A goldfinch.", 12, 20).segment, asset_id=seen.asset_id, modality="video")
+    assert not tells(moment([Hit(seen, 1.0)]))
+    assert tells(moment([Hit(seen, 1.0), Hit(heard, 0.5)]))
 
 
 def test_excerpt_is_about_the_question() -> None:

@@ -107,6 +107,21 @@ def test_unreadable_list_keeps_the_order_and_is_told(reply: str) -> None:
     assert reranked.warnings
 
 
+@pytest.mark.parametrize("gives_logprobs", [True, False])
+def test_a_photo_without_words_keeps_its_place_before_a_model_that_is_blind(gives_logprobs: bool) -> None:
+    hits = [picture("IMG_1.jpg"), passage("Fact number 2.", 2), picture("IMG_3.jpg"), passage("Fact number 4.", 4)]
+    reply = '{"order":[4,2,3,1],"answering":[4]}'
+    blind, seeing = (
+        ScriptedLlm(lambda prompt: reply, prefers(4, 2), gives_logprobs=gives_logprobs, sees_images=sees)
+        for sees in (False, True)
+    )
+    ranked = rerank("Which fact?", hits, blind, top_n=4)
+    assert [hit.segment for hit in ranked.hits] == [hits[n].segment for n in (0, 3, 2, 1)]
+    assert all(hit.relevance is not None and hit.relevance < 0 for hit in ranked.hits[::2])  # it is not answered from
+    seen = rerank("Which fact?", hits, seeing, top_n=4)
+    assert [hit.segment for hit in seen.hits[:2]] == [hits[3].segment, hits[1].segment]
+
+
 @given(st.lists(st.integers(-3, 12), max_size=12), st.lists(st.integers(-3, 12), max_size=4), st.integers(0, 8))
 def test_any_list_gives_a_permutation(order: list[int], answering: list[int], top_n: int) -> None:
     reply = json.dumps({"order": order, "answering": answering}, separators=(",", ":"))

@@ -120,7 +120,8 @@ def _judged(
     options: Options,
     key: Callable[[Question, Hit], str],
 ) -> Judged:
-    query = Thing(question.question, "text", question.question, family=question.question, slice=question.modality)
+    words, about = question.question, question.assets[0]
+    query = Thing(words, "text", words, family=words, slice=question.modality, cluster=about)
     ranking: dict[str, Thing] = {}
     found: dict[str, Hit] = {}
     for hit in hits:

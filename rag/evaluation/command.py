@@ -14,14 +14,17 @@ from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import PLAIN, Difference, Evaluation, LaneScores, Options, Row, Trial, differences
+from rag.types import Modality
 
 if TYPE_CHECKING:
     from rag.evaluation.embed import OnProgress
+    from rag.evaluation.things import EvaluationSet
     from rag.knowledge_base import KnowledgeBase
 
 __all__ = ["Options", "Request", "generate", "listed", "measure"]
 
 QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
+_MODALITIES: Mapping[str, Modality] = {"image": "image", "sound": "audio", "speech": "audio"}  # of whole files
 _PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
 
 
@@ -106,6 +109,24 @@ def changed_settings(text: str) -> dict[str, str]:
     return changes
 
 
+def as_questions(chosen: EvaluationSet) -> list[Question]:
+    """The written queries of a set that ask for whole files, as questions to a knowledge base that holds these.
+
+    Raises:
+        QueryError: there are none.
+    """
+    made = []
+    for direction in chosen.directions:
+        files = {item.id: item for item in direction.items if item.medium in _MODALITIES and not item.span}
+        for query in direction.queries if direction.queries[0].medium == "text" else ():
+            if found := [files[key] for key in sorted(direction.relevant[query.id]) if key in files]:
+                assets = tuple(str(item.path) for item in found)
+                made.append(Question(query.text, assets, modality=_MODALITIES[found[0].medium]))
+    if not made:
+        raise QueryError(f"Nothing in `{chosen.name}` asks for files in words, so it measures encoders, without --kb.")
+    return made
+
+
 def _of_encoders(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.embed import load_encoders
     from rag.evaluation.run import evaluate
@@ -162,7 +183,7 @@ def _questions(name: str) -> list[Question]:
     if name in _PREFIXES:
         return list(shipped(_PREFIXES[name]))
     if name in {one.name for one in datasets.SETS}:
-        raise QueryError(f"`{name}` measures encoders, without --kb; sets of questions take one.")
+        return as_questions(datasets.load(name, Settings.load()))
     return read_questions(Path(name))
 
 
