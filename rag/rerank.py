@@ -6,6 +6,12 @@ search's score are added, for a small model's Yes to what the search hardly beli
 `tests/measure`, where the five that have nothing to do with the collection are declined, what answers is among the
 exhibits for 53, 54 and 50 of 57 with none, half and all of them; judging three candidates instead of four loses none.
 Listwise, as JSON, where the model gives no log-probabilities. What is not judged follows in the order of the search.
+
+A hit that the model can neither read nor see, such as a photo without words or tags before a blind model, keeps its
+place, and the others are put in order around it: of such photos the bundled model says Yes to right and wrong ones
+alike (log-odds of -0.9 in the middle of either). Among 500 photos, of which some have tags, the right one is first for
+45 of 262 captions as searched, for 38 when all are put in order, and for 45 with this rule. What is said of it still
+counts where an answer is declined.
 """
 
 from __future__ import annotations
