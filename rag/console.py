@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from rag.errors import MediaError
-from rag.exhibits import excerpt
+from rag.exhibits import excerpt, stems
 from rag.segments import place, segment_id, to_fragment
 from rag.types import Answer
 
@@ -106,7 +106,9 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
 
 def exhibits(answer: Answer) -> None:
     """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
-    shown, about = (answer.evidence, answer.question) if answer.declined else (answer.cited, answer.text)
+    # Words of the question do not tell where its answer stands.
+    said = " ".join(stems(answer.text) - stems(answer.question)) or answer.text
+    shown, about = (answer.evidence, answer.question) if answer.declined else (answer.cited, said)
     if answer.declined and shown:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in shown:
