@@ -107,9 +107,9 @@ def ingest(
         for look in scan.looks():
             yield from _settled(look, jobs, stores)
         yield from _index(jobs, stores, workers, on_progress or (lambda progress: None))
-        for file in scan.gone():
-            _drop(stores.catalog.forget(file), stores)
-            yield FileResult(str(file), "removed", reason="it has gone from its folder")
+        gone = dict.fromkeys(scan.gone())  # of folders within folders, once
+        _drop(stores.catalog.forget(gone), stores)
+        yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in gone)
     finally:
         workers.close()
 
@@ -344,9 +344,8 @@ def remove(paths: Sequence[Path], stores: Stores) -> Iterator[FileResult]:
         if not files:
             raise QueryError(f"{path} is not in this knowledge base; `exhibit status --json` lists what is.")
         known |= dict.fromkeys(files)
-    for file in known:
-        _drop(stores.catalog.forget(file), stores)
-        yield FileResult(str(file), "removed")
+    _drop(stores.catalog.forget(known), stores)
+    yield from (FileResult(str(file), "removed") for file in known)
 
 
 def roll_back(stores: Stores) -> None:

@@ -11,10 +11,11 @@ import time
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.attribution import holder
-from rag.citations import Cited, MarkerStream, cite, moved, number, without_uncited
+from rag.citations import Attribute, Cited, MarkerStream, cite, number, without_uncited
 from rag.errors import QueryError
 from rag.exhibits import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.prompts import load
@@ -41,6 +42,7 @@ _REFUSAL = "NOT FOUND"
 class _Write:
     messages: list[dict[str, Any]]
     exhibits: int
+    attribute: Attribute | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ class GroundedAnswerer:
             return self._declined(question, hits)
         messages = self._messages(question, evidence, asked_with)
         started = time.monotonic()
-        cited, warnings = yield from self._cited(messages, len(evidence))
-        cited, note = self._attributed(cited, question, evidence)
+        cited, warnings = yield from self._cited(question, messages, [exhibit.hit for exhibit in evidence])
+        note = ", citations moved to the words" if cited.moved else ""
         steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits{note}")]
         if not cited.citations:
             return self._declined(question, hits, warnings, steps)
@@ -121,29 +123,27 @@ class GroundedAnswerer:
                 return self._declined(question, hits, [*warnings, reason], steps)
         return Answer(question, cited.text, cited.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
 
-    def _cited(self, messages: list[dict[str, Any]], exhibits: int) -> Generator[_Write, str, tuple[Cited, list[str]]]:
-        """What the model wrote, without statements that it did not cite when asked twice."""
-        written = yield _Write(messages, exhibits)
+    def _cited(
+        self, question: str, messages: list[dict[str, Any]], hits: Sequence[Hit]
+    ) -> Generator[_Write, str, tuple[Cited, list[str]]]:
+        """What the model wrote, cited to the hits that hold it; without statements that it did not cite asked twice."""
+        exhibits = len(hits)
+        # What a model saw in pixels cannot be told by words.
+        attribute = None if self._llm.sees_images else partial(holder, question=question, hits=hits)
+        written = yield _Write(messages, exhibits, attribute)
         if written.strip().upper().startswith(_REFUSAL):
             return Cited(""), []
-        cited = cite(written, exhibits)
+        cited = cite(written, exhibits, attribute)
         if cited.uncited or not cited.citations:
             marks = " or ".join(f"[E{n}]" for n in range(1, exhibits + 1))
             again = load("cite_again").messages({"marks": marks})
-            second = cite((yield _Write([*messages, _said(written), *again], exhibits)), exhibits)
+            written_again = yield _Write([*messages, _said(written), *again], exhibits, attribute)
+            second = cite(written_again, exhibits, attribute)
             if second.citations and not (cited.citations and second.uncited):
                 cited = second
         warnings = [f"A marker that names no exhibit was removed: {marker}" for marker in cited.unknown]
         warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
         return without_uncited(cited, exhibits) if cited.uncited else cited, warnings
-
-    def _attributed(self, cited: Cited, question: str, evidence: Sequence[Evidence]) -> tuple[Cited, str]:
-        """The same, cited to the exhibits that hold its words; what a model saw in pixels cannot be told by words."""
-        if self._llm.sees_images:
-            return cited, ""
-        hits = [exhibit.hit for exhibit in evidence]
-        again = moved(cited, len(hits), lambda statement, n: holder(statement, n, question, hits))
-        return again, "" if again.text == cited.text else ", citations moved to the words"
 
     def _worth_showing(self, hits: Sequence[Hit]) -> list[Hit]:
         """The best hits; where some were judged, only those relevant enough, in themselves and beside the best."""
@@ -187,7 +187,7 @@ class GroundedAnswerer:
             elif streamed:
                 step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
-                streamed, written, shown = True, "", MarkerStream(step.exhibits)
+                streamed, written, shown = True, "", MarkerStream(step.exhibits, step.attribute)
                 for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
                     written += piece
                     yield from _nonempty(shown.feed(piece))
@@ -206,7 +206,7 @@ class GroundedAnswerer:
             elif streamed:
                 heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
-                streamed, heard, shown = True, "", MarkerStream(step.exhibits)
+                streamed, heard, shown = True, "", MarkerStream(step.exhibits, step.attribute)
                 async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
                     async for piece in pieces:
                         heard += piece

@@ -185,12 +185,15 @@ class Catalog:
                 row["asset_id"] = source.asset_id
             return self._point(connection, path, row)
 
-    def forget(self, path: Path) -> list[str]:
-        """Take a file off the list; return the ids of assets that are left without a file."""
+    def forget(self, paths: Iterable[Path]) -> list[str]:
+        """Take files off the list; return the ids of assets that are left without a file."""
+        orphans: list[str] = []
         with self._transaction() as connection:
-            before = self._asset_of(connection, path)
-            connection.execute(self._files.delete().where(self._files.c.path == _written(path)))
-            return self._alone(connection, before)
+            for path in paths:
+                before = self._asset_of(connection, path)
+                connection.execute(self._files.delete().where(self._files.c.path == _written(path)))
+                orphans += self._alone(connection, before)
+        return orphans
 
     def interrupted(self) -> list[str]:
         """Ids of assets that a killed run left half written, or without a file but not yet deleted."""

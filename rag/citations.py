@@ -2,11 +2,13 @@
 
 Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E3]``, ``(E1)``, ``[1]``,
 ``[Exhibit 1]``, ``[E1, page 3]``. All become ``[E1]``. A marker that names no exhibit is removed and reported.
-`MarkerStream` does this on a text that is still being written, and `cite` on a whole one, through the same code.
+`MarkerStream` does this on a text that is still being written, and `cite` on a whole one, through the same code. Both
+may be told which exhibit holds the words of a statement (`rag.attribution`); its marker then names that one.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,9 @@ from itertools import pairwise
 from typing import Literal
 
 from rag.types import Citation, Evidence, Hit
+
+# Which exhibit should be cited, from a statement and the one that it cites.
+Attribute = Callable[[str, int], int]
 
 # Longest text between the brackets of a marker; more is prose in brackets.
 _LONGEST_MARKER = 60
@@ -50,12 +55,14 @@ class Cited:
         citations: the statements, or parts of statements, that markers cover; never the markers themselves.
         unknown: markers that named no exhibit, as they were written.
         uncited: statements without a marker, as ``[start, end)`` of the text.
+        moved: how many markers named another exhibit when they were written.
     """
 
     text: str
     citations: tuple[Citation, ...] = ()
     unknown: tuple[str, ...] = ()
     uncited: tuple[tuple[int, int], ...] = ()
+    moved: int = 0
 
 
 def number(hits: Sequence[Hit]) -> tuple[Evidence, ...]:
@@ -63,42 +70,24 @@ def number(hits: Sequence[Hit]) -> tuple[Evidence, ...]:
     return tuple(Evidence(n, hit) for n, hit in enumerate(hits, 1))
 
 
-def cite(text: str, exhibits: int) -> Cited:
+def cite(text: str, exhibits: int, attribute: Attribute | None = None) -> Cited:
     """Checks the markers of a whole text against the number of exhibits that its writer was shown."""
-    stream = MarkerStream(exhibits)
+    stream = MarkerStream(exhibits, attribute)
     clean = (stream.feed(text) + stream.end()).rstrip()
     statements = _statements(clean)
     citations = tuple(Citation(n, found.start, found.end) for found in statements for n in found.numbers)
     uncited = tuple((found.start, found.end) for found in statements if not found.runs)
-    return Cited(clean, citations, tuple(stream.unknown), uncited)
+    return Cited(clean, citations, tuple(stream.unknown), uncited, stream.moved)
 
 
 def without_uncited(cited: Cited, exhibits: int) -> Cited:
-    """The same text without its uncited statements."""
+    """The same text without its uncited statements; no marker is moved."""
     keep, position = [], 0
     for start, end in cited.uncited:
         keep.append(cited.text[position:start])
         position = end
     rest = cite("".join([*keep, cited.text[position:]]).strip(), exhibits)
-    return Cited(rest.text, rest.citations, cited.unknown, rest.uncited)
-
-
-def moved(cited: Cited, exhibits: int, holder: Callable[[str, int], int]) -> Cited:
-    """The same statements, each cited to the exhibit that `holder` names for a statement and the exhibit it cites."""
-    text = cited.text
-    edits: list[tuple[int, int, str]] = []
-    for statement in _statements(text):
-        said = _RUN.sub("", text[statement.start : statement.end])
-        held = list(dict.fromkeys(holder(said, n) for n in statement.numbers))
-        if held != statement.numbers:
-            first, *others = statement.runs
-            space = first.group()[: -len(first.group().lstrip())]
-            edits.append((*first.span(), space + "".join(f"[E{n}]" for n in held)))
-            edits += [(*run.span(), "") for run in others]
-    for start, end, written in sorted(edits, reverse=True):
-        text = text[:start] + written + text[end:]
-    again = cite(text, exhibits)
-    return Cited(again.text, again.citations, cited.unknown, again.uncited)
+    return replace(rest, unknown=cited.unknown, moved=cited.moved)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -133,14 +122,18 @@ class MarkerStream:
 
     Attributes:
         exhibits: how many exhibits there are.
+        attribute: says which exhibit a marker shall name; None to keep what was written.
         unknown: markers so far that named none of them, as they were written.
+        moved: how many markers `attribute` has changed so far.
     """
 
     exhibits: int
+    attribute: Attribute | None = None
     unknown: list[str] = field(default_factory=list)
+    moved: int = 0
     _held: str = ""
-    # The last characters returned: they decide whether a space goes before a marker.
-    _tail: str = ""
+    # What was returned of this line, after the line break before it: what the next marker stands behind.
+    _line: str = ""
 
     def feed(self, piece: str) -> str:
         """The text that is certain after this piece."""
@@ -168,8 +161,9 @@ class MarkerStream:
         return "".join(out)
 
     def _emit(self, text: str) -> str:
-        text = text if self._tail else text.lstrip()
-        self._tail = (self._tail + text)[-_LONGEST_MARKER - 2 :]
+        text = text if self._line else text.lstrip()
+        line = self._line + text
+        self._line = line[max(line.rfind("\n"), 0) :]
         return text
 
     def _settle(self, text: str, start: int, *, final: bool) -> tuple[str, int] | None:
@@ -197,22 +191,37 @@ class MarkerStream:
             return text[start:after], after
         self.unknown += unknown
         seam = "" if numbers else self._seam(text[end : end + 1])
-        return self._written(text[start:first], numbers) + seam, end
+        return self._written(text[start:first], self._attributed(text[start:first], numbers)) + seam, end
+
+    def _attributed(self, space: str, numbers: list[int]) -> list[int]:
+        """The exhibits to cite for the sentence before the markers, as far as it stands on their line behind others.
+
+        The numbers stay on a line that leads with markers, which cover what is not written yet, and where there is
+        nothing between these and the last.
+        """
+        pieces = _RUN.split((self._line + space).rpartition("\n")[2])
+        said = [pieces[-1][start:end] for start, end in sentences(pieces[-1])]
+        said = [statement for statement in said if _WORD.search(statement)]
+        if self.attribute is None or not said or not _WORD.search(pieces[0]):
+            return numbers
+        held = [self.attribute(said[-1], n) for n in numbers]
+        self.moved += sum(map(operator.ne, numbers, held))
+        return held
 
     def _written(self, space: str, numbers: list[int]) -> str:
         """The space before markers and the markers, as they shall stand in the text."""
         marks = "".join(f"[E{n}]" for n in dict.fromkeys(numbers))
         if "\n" in space:
             return space + marks
-        touching = not self._tail or self._tail[-1] in _OPENERS
+        touching = not self._line or self._line[-1] in _OPENERS
         return marks if touching or not marks else " " + marks
 
     def _seam(self, following: str) -> str:
         """What stands for a removed marker, so that the text on its sides grows together to no word and no marker."""
-        opener = max(map(self._tail.rfind, _OPENERS))
-        if opener >= 0 and _marker(self._tail, opener, final=False) == "open":
+        opener = max(map(self._line.rfind, _OPENERS))
+        if opener >= 0 and _marker(self._line, opener, final=False) == "open":
             return "…"
-        return " " if self._tail and following.isalnum() else ""
+        return " " if self._line and following.isalnum() else ""
 
 
 @dataclass(frozen=True, slots=True)

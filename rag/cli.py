@@ -119,7 +119,7 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
         if as_json:
             _print_json([console.hit_json(base, hit) for hit in hits])
         else:
-            console.hits(hits, least_believed=base.least_believed, explain=explain)
+            console.hits(hits, words or "", least_believed=base.least_believed, explain=explain)
     if not hits:
         raise typer.Exit(NOTHING)
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from rag.errors import MediaError
+from rag.exhibits import excerpt, stems
 from rag.segments import place, segment_id, to_fragment
 from rag.types import Answer
 
@@ -105,19 +106,21 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
 
 def exhibits(answer: Answer) -> None:
     """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
-    shown = answer.evidence if answer.declined else answer.cited
+    # Words of the question do not tell where its answer stands.
+    said = " ".join(stems(answer.text) - stems(answer.question)) or answer.text
+    shown, about = (answer.evidence, answer.question) if answer.declined else (answer.cited, said)
     if answer.declined and shown:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in shown:
         out.print(
             f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True
         )
-        out.print(f"     [dim]{plain(_glimpse(exhibit.hit))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"     [dim]{plain(_glimpse(exhibit.hit, about))}[/dim]", highlight=False, soft_wrap=True)
     for warning in answer.warnings:
         err.print(f"[yellow]{plain(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
-def hits(found: Sequence[Hit], *, least_believed: float = 0.0, explain: bool = False) -> None:
+def hits(found: Sequence[Hit], question: str, *, least_believed: float = 0.0, explain: bool = False) -> None:
     """Print hits, best first, and say so where even the first scores no more than nonsense; `explain` tells why."""
     if not found:
         out.print("Nothing found.")
@@ -132,19 +135,20 @@ def hits(found: Sequence[Hit], *, least_believed: float = 0.0, explain: bool = F
             highlight=False,
             soft_wrap=True,
         )
-        out.print(f"   [dim]{plain(_glimpse(hit))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"   [dim]{plain(_glimpse(hit, question))}[/dim]", highlight=False, soft_wrap=True)
         for line in str(hit.why).splitlines() if explain else ():
             out.print(f"     {plain(line)}", highlight=False, soft_wrap=True)
 
 
-def report(result: IngestReport) -> None:
-    """Print what an ingest run did: a line for each file that changed or failed, and a summary."""
+def report(result: IngestReport, folder: Path | None = None) -> None:
+    """Print what an ingest run did: a line for each file that changed or failed, from `folder`, and a summary."""
     for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
-            detail = plain(file.reason) if file.reason else f"{file.segments} segments, {file.seconds:.1f} s"
+            noun = "segment" if file.segments == 1 else "segments"
+            detail = plain(file.reason) if file.reason else f"{file.segments} {noun}, {file.seconds:.1f} s"
             out.print(
-                f"[{color}]{file.state:>9}[/{color}] {plain(_short(file.path))} [dim]{detail}[/dim]",
+                f"[{color}]{file.state:>9}[/{color}] {plain(_short(file.path, folder))} [dim]{detail}[/dim]",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -329,10 +333,10 @@ def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
     return {**jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
 
 
-def _short(path: str) -> str:
-    """The path from here, where it lies below."""
-    here = Path(path)
-    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else path
+def _short(path: str, folder: Path | None = None) -> str:
+    """The path from a folder, here if none is given, where it lies below."""
+    folder = folder or Path.cwd()
+    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
 def _name(hit: Hit) -> str:
@@ -342,7 +346,11 @@ def _name(hit: Hit) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _glimpse(hit: Hit, width: int = 160) -> str:
+def _glimpse(hit: Hit, about: str, width: int = 160) -> str:
+    """The sentences of a hit that have most to do with what it is shown for, or what it looks or sounds like."""
     segment = hit.segment
-    words = " ".join((segment.searchable_text or ", ".join(segment.tags) or "(no words)").split())
-    return words if len(words) <= width else words[: width - 1] + "…"
+    words = " ".join(segment.searchable_text.split())
+    shown = excerpt(segment.searchable_text, about, len, width)
+    if not shown:
+        return ", ".join(segment.tags) or "(no words)"
+    return f"{'' if words.startswith(shown) else '… '}{shown}{'' if words.endswith(shown) else ' …'}"

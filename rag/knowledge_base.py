@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from rag.index.base import Dense
     from rag.questions import Asked
 
-_MOST_HITS = 1000
-_QUOTA_DEPTH = 50  # candidates among which quotas are filled
-
 
 @dataclass(frozen=True)
 class Status:

@@ -204,6 +204,16 @@ def test_streams_without_raw_markers_and_ends_with_the_answer() -> None:
     assert all("E9" not in str(piece) for piece in pieces)
 
 
+def test_a_citation_is_moved_to_the_words_while_it_is_streamed() -> None:
+    llm = ScriptedLlm(says("Kestrels feed on voles [E2]."), supported)
+    *pieces, answer = GroundedAnswerer(llm).stream("What is eaten?", HITS)
+    assert isinstance(answer, Answer)
+    assert "".join(map(str, pieces)) == answer.text == "Kestrels feed on voles [E1]."
+    assert answer.trace[0].note == "3 exhibits, citations moved to the words"
+    seeing = ScriptedLlm(says("Kestrels feed on voles [E2]."), supported, sees_images=True)
+    assert cited(answered(GroundedAnswerer(seeing), "What is eaten?", HITS)) == [(2, "Kestrels feed on voles")]
+
+
 def test_a_refusal_is_streamed_as_well() -> None:
     *pieces, answer = GroundedAnswerer(ScriptedLlm()).stream("What?", [])
     assert isinstance(answer, Answer)

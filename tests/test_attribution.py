@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rag.attribution import holder
-from rag.citations import cite, moved
+from rag.citations import cite, without_uncited
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
 
 QUESTION = "What must an animal that leaps know?"
@@ -17,7 +19,7 @@ HITS = [SHOWN, SAID, BEE]
 
 
 def held(written: str) -> str:
-    return moved(cite(written, len(HITS)), len(HITS), lambda said, n: holder(said, n, QUESTION, HITS)).text
+    return cite(written, len(HITS), partial(holder, question=QUESTION, hits=HITS)).text
 
 
 def test_a_statement_goes_to_the_exhibit_that_holds_its_words():
@@ -35,9 +37,20 @@ def test_of_two_markers_the_wrong_one_joins_the_right_one():
     assert held("The branch is far away [E2][E1].") == "The branch is far away [E2]."
 
 
-def test_markers_before_their_statements_are_moved_where_they_stand():
-    assert held("[E1] A bee on a daisy. [E3] A marmoset.") == "[E3] A bee on a daisy. [E1] A marmoset."
-    assert held("- [E1] A bee on a daisy.\n- [E1] A marmoset.") == "- [E3] A bee on a daisy.\n- [E1] A marmoset."
+def test_what_counts_is_the_last_sentence_since_other_markers_of_the_line():
+    assert held("A daisy. The branch is far away. [E1]") == "A daisy. The branch is far away. [E2]"
+    assert held("The branch is far [E2].\nA marmoset [E3].") == "The branch is far [E2].\nA marmoset [E1]."
+    assert held("A marmoset is seen. – [E2]") == "A marmoset is seen. – [E1]"
+
+
+def test_markers_of_a_line_that_begins_with_one_stay():
+    for text in ("[E1] A bee on a daisy. [E3] A marmoset.", "- [E1] A bee on a daisy.\n- [E1] A marmoset."):
+        assert held(text) == text
+    assert held("A bee on a daisy\n[E1]") == "A bee on a daisy\n[E1]"
+
+
+def test_markers_after_others_stay():
+    assert held("A marmoset [E1], [E3].") == "A marmoset [E1], [E3]."
 
 
 def test_what_words_cannot_tell_stays():
@@ -48,8 +61,16 @@ def test_what_words_cannot_tell_stays():
 
 
 def test_statements_keep_their_places_in_the_text():
-    cited = moved(cite("The branch is far away [E1]. A bee sits there [E3].", 3), 3, lambda _, n: 2 if n == 1 else n)
+    cited = cite("The branch is far away [E1]. A bee sits there [E3][E1].", 3, lambda _, n: 2 if n == 1 else n)
     assert [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations] == [
         (2, "The branch is far away"),
         (3, "A bee sits there"),
+        (2, "A bee sits there"),
     ]
+    assert cited.moved == 2
+
+
+def test_what_is_left_of_a_text_is_not_looked_up_again():
+    cited = cite("A marmoset [E2]. A lynx is seen.", 3, partial(holder, question=QUESTION, hits=HITS))
+    rest = without_uncited(cited, 3)
+    assert (rest.text, rest.moved) == ("A marmoset [E1].", 1)

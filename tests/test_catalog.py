@@ -34,8 +34,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def catalog(url: str) -> Iterator[Catalog]:
     opened = Catalog(url)
     yield opened
-    for path in opened.files_under(Path("/")):
-        opened.forget(path)
+    opened.forget(opened.files_under(Path("/")))
     opened.delete(opened.interrupted())
     opened.close()
 
@@ -105,8 +104,8 @@ def test_the_same_content_under_two_names_is_one_asset(catalog: Catalog, folder:
     taken_in(catalog, first)
     assert catalog.finished(copy, RECIPE) == catalog.unchanged(copy.path, RECIPE, ())
     assert catalog.paths_of([first.asset_id, "unknown"]) == {first.asset_id: [str(first.path), str(copy.path)]}
-    assert catalog.forget(first.path) == []
-    assert catalog.forget(copy.path) == [first.asset_id]
+    assert catalog.forget([first.path]) == []
+    assert catalog.forget([copy.path]) == [first.asset_id]
     assert catalog.paths_of([first.asset_id]) == {}
 
 

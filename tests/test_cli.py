@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from rag import console
 from rag.cli import app
 from rag.doctor import examine
-from rag.types import CharSpan, Hit, Segment
+from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
+from tests.fakes.hits import passage
 
 
 def exhibit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -166,8 +167,23 @@ def test_what_files_say_moves_no_terminal(capsys):
     hit = Hit(
         Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"), 0.5, path="x.txt"
     )
-    console.hits([hit])
+    console.hits([hit], "")
     shown = capsys.readouterr().out
     assert "[red]b" in shown
     assert "\x1b]" not in shown
     assert "\u202e" not in shown
+
+
+def test_an_exhibit_is_shown_by_the_sentence_that_matters(capsys):
+    hit = passage(
+        "The kestrel is a falcon that eats. " * 9 + "It feeds on voles. " + "It is seen all over Europe. " * 9
+    )
+    said = "A kestrel eats voles [E1]."
+    console.exhibits(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
+    assert "that eats. It feeds on voles. …" in capsys.readouterr().out
+
+
+def test_files_are_named_from_the_folder_that_was_taken_in(tmp_path, capsys):
+    found = IngestReport((FileResult(str(tmp_path / "photos" / "a.jpg"), "indexed", 1),))
+    console.report(found, tmp_path)
+    assert capsys.readouterr().out.startswith("  indexed photos/a.jpg 1 segment, ")

@@ -15,6 +15,7 @@ from rag.knowledge_base import KnowledgeBase
 from rag.types import Answer
 
 HERE = Path(__file__).parent
+COLLECTION = HERE / "collection"
 
 
 def run(to: Path, *, as_json: bool = False) -> None:
@@ -33,9 +34,9 @@ def run(to: Path, *, as_json: bool = False) -> None:
     started = time.monotonic()
     with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
         loading = beside.submit(base.load)
-        report = console.ingest(base, [HERE / "collection"], quiet=as_json)
+        report = console.ingest(base, [COLLECTION], quiet=as_json)
         if not as_json:
-            console.report(report)
+            console.report(report, COLLECTION)
         loading.result()
         answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
         page = to / "answers.html"
