@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ingest.ocr import Ocr
 from rag import Answer, KnowledgeBase
 from rag.config import Settings
 from rag.demo import HERE, questions
 from rag.llms import Llm
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.fusion import (
@@ -18,8 +18,6 @@ from rag.fusion import (
     opposed,
 )
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
 KEYS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
 SCORES = st.floats(-1, 1, allow_nan=False).map(lambda score: round(score, 3))
 CALIBRATIONS = st.none() | st.builds(Calibration, SCORES, st.floats(0.01, 1))

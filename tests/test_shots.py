@@ -137,7 +137,7 @@ class TestBlank:
         assert list(select(iter(()), 5.0)) == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.floats(0.13, 6), st.integers(0, 5)), min_size=1, max_size=12), st.floats(0.5, 10))
 def test_shots_are_in_order_and_do_not_overlap(scenes: list[tuple[float, int]], every_s: float) -> None:
     shots = list(select(film(*((length_s, still(texture(seed))) for length_s, seed in scenes)), every_s))

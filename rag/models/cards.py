@@ -189,14 +189,14 @@ MODELS: tuple[BundledModel, ...] = (
             ),
             _file(
                 "lite.safetensors",
-                20_598_904,
-                "55d82e2ffa06402cdb7e58b21bceed1429118f6a7ae07ce770e82104f6ae5374",
+                20_599_208,
+                "76cdd3c4396dc62a16c6db1a2f37c66115b1db747c0e5aacfd1d2a4c433e654e",
                 ("exhibit-rag", "rag/encoders/data/lite.safetensors"),
             ),
             _file(
                 "photos.npy",
                 614_528,
-                "8b1b42a08f8322cd471522e7d9689218217255e48083a52541edd62e80ee9196",
+                "ef54d35ac3747c3da8f43153796b4771798e93f44f70839926f1e0f8bd39cebc",
                 ("exhibit-rag", "rag/encoders/data/photos.npy"),
             ),
         ),

