@@ -46,6 +46,12 @@ _ABBREVIATION = re.compile(
 )
 
 
+# The number of an item of a list is no part of what is said; an item of nothing else is what was left of one.
+_ITEM = r"[ \t]*(?:[-*•][ \t]*)?(?:\d{1,3}|[a-z])[.)]"
+_LABEL = re.compile(rf"{_ITEM}(?=\s|$)")
+_BARE_LABEL = re.compile(rf"^{_ITEM}[ \t]*(?:\n|\Z)", re.M)
+
+
 @dataclass(frozen=True, slots=True)
 class Cited:
     """A text whose markers are all of the form ``[E1]`` and name an exhibit.
@@ -86,18 +92,20 @@ def without_uncited(cited: Cited, exhibits: int) -> Cited:
     for start, end in cited.uncited:
         keep.append(cited.text[position:start])
         position = end
-    rest = cite("".join([*keep, cited.text[position:]]).strip(), exhibits)
+    kept = _BARE_LABEL.sub("", "".join([*keep, cited.text[position:]]))
+    rest = cite(kept.strip(), exhibits)
     return replace(rest, unknown=cited.unknown, moved=cited.moved)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Sentences as ``[start, end)``, each with its markers; a line break ends one.
+    """Sentences as ``[start, end)``, each with its markers; a line break ends one, the number of an item is in none.
 
     Markers are behind a sentence, or before it on a line that begins with one and does not end with one.
     """
     for line in re.finditer(r"[^\n]+", text):
-        start = line.start()
-        for end in [*_sentence_ends(text, *line.span()), line.end()]:
+        label = _LABEL.match(text, *line.span())
+        start = label.end() if label else line.start()
+        for end in [*_sentence_ends(text, start, line.end()), line.end()]:
             span = _trimmed(text, start, end)
             if span[0] < span[1]:
                 yield span
@@ -173,6 +181,8 @@ class MarkerStream:
         first = end = _skip_space(text, start)
         while True:
             after = _skip_space(text, end)
+            if end > first and "\n" in text[end:after]:  # markers on the next line may lead it
+                break
             if after == len(text):
                 if not final:
                     return None
@@ -284,8 +294,8 @@ def _statements(text: str) -> list[_Statement]:
     for start, end in sentences(text):
         runs = tuple(_RUN.finditer(text, start, end))
         if not _WORD.search(_RUN.sub("", text[start:end])):
-            if runs and found and not found[-1].runs:  # markers alone on a line belong to the line above
-                found[-1] = replace(found[-1], runs=runs)
+            if runs and found:  # markers alone on a line belong to the line above
+                found[-1] = replace(found[-1], runs=(*found[-1].runs, *runs))
         elif runs:
             found += _parts(text, start, end, runs)
         elif text[end - 1] != ":":

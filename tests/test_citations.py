@@ -196,3 +196,23 @@ def test_spans_lie_in_the_text_and_hold_words(text: str) -> None:
     spans = [(c.start, c.end) for c in cited.citations] + list(cited.uncited)
     assert all(0 <= start < end <= len(cited.text) for start, end in spans)
     assert all(re.search(r"\w", cited.text[start:end]) for start, end in spans)
+
+
+def test_the_number_of_an_item_is_no_statement():
+    text = "1. Dogs bark [E1].\n2) [E2] Cats meow.\na. J. Doe left [E1]. B. Roe stayed [E2]."
+    cited = cite(text, 2)
+    said = [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations]
+    assert said == [(1, "Dogs bark"), (2, "Cats meow."), (1, "J. Doe left"), (2, "B. Roe stayed")]
+    assert (cited.text, cited.uncited) == (text, ())
+
+
+def test_an_item_goes_with_its_uncited_statement():
+    cited = cite("1. Dogs bark [E1].\n2. Cats meow.\n3. Cows moo [E2].", 2)
+    assert without_uncited(cited, 2).text == "1. Dogs bark [E1].\n3. Cows moo [E2]."
+
+
+def test_markers_do_not_move_to_another_line():
+    cited = cite("Dogs bark [E1]\n[E2] Cats meow", 2)
+    assert cited.text == "Dogs bark [E1]\n[E2] Cats meow"
+    assert [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations] == [(1, "Dogs bark"), (2, "Cats meow")]
+    assert [c.exhibit for c in cite("Dogs bark.\n[E1]\n[E2]", 2).citations] == [1, 2]
