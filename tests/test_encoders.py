@@ -188,7 +188,7 @@ class TestLite(DualEncoderContract, SenseContract):
         # Its own, from the day it was made: no other implementation of this encoder exists.
         ramp, disc = Image.linear_gradient("L"), Image.radial_gradient("L")
         found = lite.embed_images([Image.merge("RGB", [ramp, disc, ramp.rotate(90)])])[0, :5]
-        np.testing.assert_allclose(found, [-0.0025, 0.0075, 0.0490, 0.0420, 0.0682], atol=2e-3)
+        np.testing.assert_allclose(found, [-0.0078, 0.0064, 0.0494, 0.0407, 0.0695], atol=2e-3)
 
     def test_every_class_has_a_name_and_a_gloss(self) -> None:
         assert len(classes()) == 1000
