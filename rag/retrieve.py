@@ -28,7 +28,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures
+from rag.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
@@ -43,6 +46,7 @@ from rag.why import Lane
 
 _DEPTH = 50  # candidates of each lane
 _NONSENSE_DEPTH = 3
+_SENTENCES = 16  # of what is said at length, each of which is looked for in pictures
 _UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
@@ -183,9 +187,8 @@ class Retriever:
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
             meant = self._text.embed_query(part.words)
-            lifted = self.dual.of_text(meant[None], asked=True)
-            looks = self.dual.embed_query(part.words) if lifted is None else lifted[0]
-            asked |= {"text": [meant], "bm25": [part.words], "image": [looks], "video": [looks]}
+            looks = self._looks(part.words, meant)
+            asked |= {"text": [meant], "bm25": [part.words], "image": looks, "video": looks}
             if self.audio:
                 asked["sound"] = [self.audio.embed_query(part.words)]
         if part.pictures:
@@ -194,6 +197,18 @@ class Retriever:
         if part.sounds and self.audio:
             asked["like sound"] = list(self.audio.embed_audio(part.sounds))
         return {lane: what for lane, what in asked.items() if lane not in self._without}
+
+    def _looks(self, words: str, meant: Vectors) -> list[Vectors]:
+        """What words ask of pictures: as a whole, and where somebody tells at length, sentence by sentence.
+
+        A picture shows what one sentence is about, seldom what a story is.
+        """
+        told = [words[start:end] for start, end in sentences(words)][:_SENTENCES]
+        asked = [meant, *(self._text.embed_query(one) for one in told)] if len(told) > 1 else [meant]
+        lifted = self.dual.of_text(np.stack(asked), asked=True)
+        if lifted is None:
+            return [self.dual.embed_query(one) for one in ([words, *told] if len(told) > 1 else [words])]
+        return list(lifted)
 
     def _found(self, plan: _Plan) -> dict[str, Found]:
         """What each lane found, all in one request."""

@@ -271,6 +271,20 @@ def test_a_film_is_asked_by_each_of_its_frames(index: SegmentIndex, retriever: R
     assert hits[0].lanes[0].score == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_photo_is_as_near_to_a_story_as_to_the_nearest_of_its_sentences(
+    index: SegmentIndex, retriever: Retriever
+) -> None:
+    index.upsert([indexed(photo("red.jpg"), "red"), indexed(photo("blue.jpg"), "blue")])
+
+    def looks(words: str) -> float:
+        best = retriever.retrieve(Query(words), top_k=1)[0]
+        assert best.segment.title == "red.jpg"
+        return next(lane.score for lane in best.lanes if lane.name == "image")
+
+    story = "Nobody knew what had happened that night. It was red. They walked home and slept."
+    assert looks(story) == pytest.approx(looks("It was red."), abs=1e-6)
+
+
 @pytest.mark.parametrize("unwanted", [Part(words="barn"), Part(pictures=(plain("green"),))])
 def test_what_is_not_wanted_comes_last_and_says_so(index: SegmentIndex, retriever: Retriever, unwanted: Part) -> None:
     index.upsert(
