@@ -1,8 +1,7 @@
 """Whether the exhibit that a statement cites is the one that holds its words, as far as words can tell.
 
 Small models often write the right statement and name the exhibit beside the one they read: post-hoc attribution (Bohnet
-et al., 2022) looks the statement up among all that was shown. Words of the question say nothing about where its answer
-stands, and a word counts less the more exhibits hold it.
+et al., 2022) looks the statement up among all that was shown. A word counts less the more exhibits hold it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rag.exhibits import stems, where
+from rag.exhibits import stems, told, where
 from rag.types import Hit
 
 # Share of a statement's words that another exhibit must hold beyond those that the cited one holds.
@@ -21,7 +20,7 @@ def holder(statement: str, cited: int, question: str, hits: Sequence[Hit]) -> in
     """Which exhibit, from 1, a statement should cite: the cited one, unless another clearly holds more of its words."""
     held = [stems(_words(hit)) for hit in hits]
     common = Counter(stem for words in held for stem in words)
-    said = stems(statement) - stems(question) or stems(statement)
+    said = told(statement, question)
     weights = {stem: 1 / max(common[stem], 1) for stem in said}
     shares = [sum(weights[stem] for stem in said & words) for words in held]
     best = max(range(len(hits)), key=shares.__getitem__)

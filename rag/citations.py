@@ -8,7 +8,6 @@ may be told which exhibit holds the words of a statement (`rag.attribution`); it
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +47,8 @@ _ABBREVIATION = re.compile(
 
 # The number of an item of a list is no part of what is said; an item of nothing else is what was left of one.
 _ITEM = r"[ \t]*(?:[-*•][ \t]*)?(?:\d{1,3}|[a-z])[.)]"
-_LABEL = re.compile(rf"{_ITEM}(?=\s|$)")
+# Where nothing but markers follows it, it is the answer: "57. [E1]".
+_LABEL = re.compile(rf"{_ITEM}(?=\s|$)(?!(?:[ \t]*\[E\d{{1,3}}\])+[ \t]*$)", re.M)
 _BARE_LABEL = re.compile(rf"^{_ITEM}[ \t]*(?:\n|\Z)", re.M)
 
 
@@ -82,7 +82,7 @@ def cite(text: str, exhibits: int, attribute: Attribute | None = None) -> Cited:
     clean = (stream.feed(text) + stream.end()).rstrip()
     statements = _statements(clean)
     citations = tuple(Citation(n, found.start, found.end) for found in statements for n in found.numbers)
-    uncited = tuple((found.start, found.end) for found in statements if not found.runs)
+    uncited = tuple((found.start, found.end) for found in statements if not found.numbers)
     return Cited(clean, citations, tuple(stream.unknown), uncited, stream.moved)
 
 
@@ -97,13 +97,17 @@ def without_uncited(cited: Cited, exhibits: int) -> Cited:
     return replace(rest, unknown=cited.unknown, moved=cited.moved)
 
 
-def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Sentences as ``[start, end)``, each with its markers; a line break ends one, the number of an item is in none.
+def sentences(text: str, label_of_item: re.Pattern[str] | None = None) -> Iterator[tuple[int, int]]:
+    """Sentences as ``[start, end)``, each with its markers; a line break ends one.
 
     Markers are behind a sentence, or before it on a line that begins with one and does not end with one.
+
+    Args:
+        text: any text.
+        label_of_item: what is in no sentence where a line begins with it.
     """
     for line in re.finditer(r"[^\n]+", text):
-        label = _LABEL.match(text, *line.span())
+        label = label_of_item.match(text, *line.span()) if label_of_item else None
         start = label.end() if label else line.start()
         for end in [*_sentence_ends(text, start, line.end()), line.end()]:
             span = _trimmed(text, start, end)
@@ -209,13 +213,17 @@ class MarkerStream:
         The numbers stay on a line that leads with markers, which cover what is not written yet, and where there is
         nothing between these and the last.
         """
-        pieces = _RUN.split((self._line + space).rpartition("\n")[2])
+        if self.attribute is None:
+            return numbers
+        line = (self._line + space).rpartition("\n")[2]
+        label = _LABEL.match(line)
+        pieces = _RUN.split(line[label.end() :] if label else line)
         said = [pieces[-1][start:end] for start, end in sentences(pieces[-1])]
         said = [statement for statement in said if _WORD.search(statement)]
-        if self.attribute is None or not said or not _WORD.search(pieces[0]):
+        if not said or not _WORD.search(pieces[0]):
             return numbers
         held = [self.attribute(said[-1], n) for n in numbers]
-        self.moved += sum(map(operator.ne, numbers, held))
+        self.moved += sum(before != now for before, now in zip(numbers, held, strict=True))
         return held
 
     def _written(self, space: str, numbers: list[int]) -> str:
@@ -278,24 +286,21 @@ def _skip_space(text: str, at: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A statement, or a part of one, as ``[start, end)``, and the runs of markers that cover it; none if uncited."""
+    """A statement, or a part of one, as ``[start, end)``, and the numbers of its markers; none if uncited."""
 
     start: int
     end: int
-    runs: tuple[re.Match[str], ...] = ()
-
-    @property
-    def numbers(self) -> list[int]:
-        return list(dict.fromkeys(int(n) for run in self.runs for n in _MARKER.findall(run.group())))
+    numbers: tuple[int, ...] = ()
 
 
 def _statements(text: str) -> list[_Statement]:
     found: list[_Statement] = []
-    for start, end in sentences(text):
+    for start, end in sentences(text, _LABEL):
         runs = tuple(_RUN.finditer(text, start, end))
         if not _WORD.search(_RUN.sub("", text[start:end])):
             if runs and found:  # markers alone on a line belong to the line above
-                found[-1] = replace(found[-1], runs=(*found[-1].runs, *runs))
+                both = dict.fromkeys((*found[-1].numbers, *_numbers_of(runs)))
+                found[-1] = replace(found[-1], numbers=tuple(both))
         elif runs:
             found += _parts(text, start, end, runs)
         elif text[end - 1] != ":":
@@ -318,7 +323,11 @@ def _parts(text: str, start: int, end: int, runs: tuple[re.Match[str], ...]) -> 
     borders = [0, *bodies[:-1], len(runs)] if leads else [0, *bodies[1:], len(runs)]
     for n, (first, last) in zip(bodies, pairwise(borders), strict=True):
         ends = between[-1] if has_tail and n == bodies[-1] else between[n]
-        yield _Statement(between[n][0], ends[1], runs[first:last])
+        yield _Statement(between[n][0], ends[1], _numbers_of(runs[first:last]))
+
+
+def _numbers_of(runs: Sequence[re.Match[str]]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(int(n) for run in runs for n in _MARKER.findall(run.group())))
 
 
 def _leads(text: str, start: int, end: int) -> bool:

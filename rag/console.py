@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from rag.errors import MediaError
-from rag.exhibits import excerpt, stems
+from rag.exhibits import excerpt, told
 from rag.segments import place, segment_id, to_fragment
 from rag.types import Answer
 
@@ -106,12 +106,11 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
 
 def exhibits(answer: Answer) -> None:
     """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
-    # Words of the question do not tell where its answer stands.
-    said = " ".join(stems(answer.text) - stems(answer.question)) or answer.text
-    shown, about = (answer.evidence, answer.question) if answer.declined else (answer.cited, said)
-    if answer.declined and shown:
+    if answer.declined and answer.evidence:
         out.print("[dim]Nearest, but not answering it:[/dim]")
-    for exhibit in shown:
+    for exhibit in answer.evidence if answer.declined else answer.cited:
+        statements = (answer.text[c.start : c.end] for c in answer.citations if c.exhibit == exhibit.number)
+        about = answer.question if answer.declined else " ".join(told(" ".join(statements), answer.question))
         out.print(
             f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True
         )

@@ -180,6 +180,11 @@ def stems(text: str) -> set[str]:
     return {word[:_STEM] for word in _WORD.findall(text.lower()) if len(word) > 2 or word.isdigit()}
 
 
+def told(statement: str, question: str) -> set[str]:
+    """Stems of what a statement tells: words of the question say nothing about where its answer stands."""
+    return stems(statement) - stems(question) or stems(statement)
+
+
 def shares(needs: Sequence[int], budget: int) -> list[int]:
     """A budget parted fairly: whoever needs less than an equal share leaves the rest to the others."""
     given = [0] * len(needs)

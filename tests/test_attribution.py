@@ -44,7 +44,11 @@ def test_what_counts_is_the_last_sentence_since_other_markers_of_the_line():
 
 
 def test_markers_of_a_line_that_begins_with_one_stay():
-    for text in ("[E1] A bee on a daisy. [E3] A marmoset.", "- [E1] A bee on a daisy.\n- [E1] A marmoset."):
+    for text in (
+        "[E1] A bee on a daisy. [E3] A marmoset.",
+        "1. [E1] A bee on a daisy. [E3] A marmoset.",
+        "- [E1] A bee on a daisy.\n- [E1] A marmoset.",
+    ):
         assert held(text) == text
     assert held("A bee on a daisy\n[E1]") == "A bee on a daisy\n[E1]"
 

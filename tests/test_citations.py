@@ -136,6 +136,7 @@ def test_statement_without_marker_is_reported_and_can_be_dropped() -> None:
         ("“Stop.” He ran. [E1] She ran.", ["“Stop.”", "He ran. [E1]", "She ran."]),
         ("犬は吠える。猫は鳴く。", ["犬は吠える。", "猫は鳴く。"]),
         ("one\n\n two ", ["one", "two"]),
+        ("A village of\n300. It grew.", ["A village of", "300.", "It grew."]),
         ("", []),
     ],
 )
@@ -148,6 +149,13 @@ def test_evidence_cannot_pass_for_markers_or_chat_tokens() -> None:
     assert cite(text, 12).text == text.rstrip()
     assert "<|" not in text
     assert "|>" not in text
+
+
+@pytest.mark.parametrize("text", ["57. [E1]", "57 [E1]", "1. 57. [E1]", "In 1961. [E1]"])
+def test_a_number_may_be_the_answer(text: str) -> None:
+    cited = cite(text, 3)
+    assert [c.exhibit for c in cited.citations] == [1]
+    assert not cited.uncited
 
 
 def test_exhibits_are_numbered_from_one() -> None:

@@ -46,6 +46,9 @@ def test_excerpt_is_about_the_question() -> None:
     assert "voles" in excerpt(LONG, "What do kestrels feed on?", count, 12)
     assert excerpt("Short. Text.", "anything", count, 12) == "Short. Text."
     assert excerpt("", "anything", count, 12) == ""
+    assert (
+        excerpt("A village of\n300. 3. Heat it.\n4. Bake.", "4", count, 20) == "A village of 300. 3. Heat it. 4. Bake."
+    )
     assert excerpt("One two. Three four. Five six.", "nothing of it", count, 4) == "One two. Three four."
 
 
