@@ -14,6 +14,8 @@ from tests.fakes import checkpoints
 from tests.fakes.encoders import HashingTextEncoder
 from tests.test_encoders import assert_vectors
 
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> NDArray[np.float32]:
     """A tone that swells, with a little noise."""

@@ -25,9 +25,11 @@ from rag.models import checkpoint
 from tests.fakes import checkpoints
 from tests.fakes.checkpoints import DIMENSIONS, SIZE_PX
 from tests.fakes.encoders import HashingTextEncoder
-from tests.test_encoders import PASSAGES, DualEncoderContract, TextEncoderContract, drawn
+from tests.test_encoders import PASSAGES, STORED, DualEncoderContract, TextEncoderContract, corners, drawn, saved
 
 Make = Callable[..., Path]
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture(scope="module")
@@ -175,15 +177,10 @@ class TestPixels:
         image.putpalette([0, 0, 0, 10, 20, 30])
         np.testing.assert_allclose(pixels(clip, image)[:, 3, 3], [-1.6463, -1.4519, -1.0536], atol=1e-4)
 
-    def test_exif_orientation(self, clip: HubEncoder, tmp_path: Path) -> None:
-        image = Image.new("RGB", (64, 64), "black")
-        image.paste("white", (0, 0, 32, 64))  # white on the left; turned clockwise it is on top
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        image.save(tmp_path / "turned.png", exif=exif)
-        found = pixels(clip, Image.open(tmp_path / "turned.png"))
-        np.testing.assert_allclose(found[0, 4], 1.9303, atol=1e-4)
-        np.testing.assert_allclose(found[0, -4], -1.7923, atol=1e-4)
+    @pytest.mark.parametrize("orientation", STORED)
+    def test_exif_orientation(self, clip: HubEncoder, tmp_path: Path, orientation: int) -> None:
+        found = pixels(clip, Image.open(saved(tmp_path / "photo.png", orientation, corner=(32, 32))))
+        np.testing.assert_allclose(corners(found[0]), [-1.7923, -0.5514, 0.6895, 1.9303], atol=1e-4)
 
     def test_the_middle_is_cut_out(self, clip: HubEncoder) -> None:
         noise = np.random.default_rng(1).integers(0, 256, (SIZE_PX, 100, 3), np.uint8)
