@@ -75,8 +75,13 @@ def _models(settings: Settings) -> list[Check]:
 
 def _encoders(settings: Settings) -> Iterator[Check]:
     """What the encoders need that are not bundled; whether they load shows when a knowledge base is opened."""
-    for setting, name in (("encoder", settings.encoder), ("text encoder", settings.text_encoder)):
-        if name in ("lite", "minilm"):
+    names = {
+        "encoder": settings.encoder,
+        "text encoder": settings.text_encoder,
+        "audio encoder": settings.audio_encoder,
+    }
+    for setting, name in names.items():
+        if name in ("lite", "minilm", "off"):
             continue
         if name.startswith("litellm:"):
             yield Check(setting, "good", f"{name}: what is embedded goes to its provider, with the key of its variable")

@@ -25,6 +25,17 @@ def home() -> Path:
     return Settings.load().home
 
 
+@pytest.fixture(scope="module")
+def on_the_cpu() -> Iterator[None]:
+    """Whatever accelerator there is stays unseen by what loads models of torch, as numbers differ on it."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: False)
+        patched.setattr(torch.backends.mps, "is_available", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def ocr() -> Ocr:
     return Ocr(threads=2)

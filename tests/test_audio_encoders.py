@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ingest.decode import SAMPLE_RATE, resampled
+from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, ModelCard, load_audio_encoder
-from rag.errors import ModelError, QueryError, SettingsError
+from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError
 from tests.fakes import checkpoints
 from tests.fakes.encoders import HashingTextEncoder
+from tests.fakes.media import JFK, samples_of
 from tests.test_encoders import assert_vectors
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> NDArray[np.float32]:
@@ -126,3 +133,40 @@ class TestFusedClap(AudioEncoderContract):
 def test_a_model_that_does_not_hear_is_refused(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"CLIPModel.*laion/clap-htsat-unfused"):
         loaded(checkpoints.clip(folder / "clip"))
+
+
+def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: AudioEncoder, tmp_path: Path) -> None:
+    media, clap_folder = tmp_path / "media", folder / "clap"
+    media.mkdir()
+    heard = {}
+    for path in (JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")):
+        shutil.copy(path, media)
+        (heard[path.name],) = clap.embed_audio([resampled(samples_of(path), SAMPLE_RATE, 48_000)])
+    with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(clap_folder)) as base:
+        assert base.ingest(media).counts == {"indexed": 2}
+        found = {Path(hit.path).name: hit.lanes for hit in base.search("the red lamp", where={"kind": "sound"})}
+        for name, (lane,) in found.items():
+            score = float(clap.embed_query("the red lamp") @ heard[name])
+            assert (lane.name, lane.score) == ("sound", pytest.approx(score, abs=1e-3))
+        assert set(found) == set(heard)
+        first, second = base.search(media / "rain.ogg")
+        assert [Path(hit.path).name for hit in (first, second)] == ["rain.ogg", "dog.ogg"]
+        assert (first.lanes[0].name, first.lanes[0].score) == ("like sound", pytest.approx(1.0, abs=1e-3))
+        assert second.lanes[0].score == pytest.approx(float(heard["dog.ogg"] @ heard["rain.ogg"]), abs=1e-3)
+        assert base.status().encoders["sound"] == str(clap_folder)
+    copied = shutil.copytree(clap_folder, tmp_path / "copy")
+    with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(copied)) as base:  # the same bytes elsewhere
+        assert base.search("the red lamp")
+    with pytest.raises(EncoderMismatch, match=rf"`lite` \(521-d.*EXHIBIT_AUDIO_ENCODER={clap_folder}"):
+        KnowledgeBase.open(tmp_path / "base")
+    config = json.loads((copied / "preprocessor_config.json").read_text())
+    checkpoints.write_json(copied / "preprocessor_config.json", config | {"frequency_max": 12_000})
+    with pytest.raises(EncoderMismatch, match="ingest into a new knowledge base"):
+        KnowledgeBase.open(tmp_path / "base", audio_encoder=str(copied))
+
+
+def test_a_knowledge_base_that_heard_nothing_says_so(folder: Path, clap: AudioEncoder, tmp_path: Path) -> None:
+    with KnowledgeBase.open(tmp_path / "base", audio_encoder="off"):
+        pass
+    with pytest.raises(EncoderMismatch, match="EXHIBIT_AUDIO_ENCODER=off, or ingest into a new knowledge base"):
+        KnowledgeBase.open(tmp_path / "base", audio_encoder=str(folder / "clap"))

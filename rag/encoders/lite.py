@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rag.decoding import rgb
-from rag.encoders.base import Look, ModelCard, TextEncoder, Vectors, normalised
+from rag.encoders.base import Look, ModelCard, Vectors, normalised
 from rag.encoders.runtime import OnnxModel
-from rag.errors import SettingsError
+from rag.encoders.text import MiniLM
 from rag.models import model
 
-SPACE = "minilm"
 DATA = Path(__file__).parent / "data"
 SIZE_PX = 260
 # The Lite models were trained on (value - 127) / 128, not on ImageNet's mean and deviation.
@@ -46,25 +45,20 @@ _MAX_TAGS = 5
 
 
 class LiteEncoder:
-    """EfficientNet-Lite2 and its head, in the space of the text encoder."""
+    """EfficientNet-Lite2 and its head, in MiniLM's space."""
 
-    def __init__(self, folder: Path, text: TextEncoder, threads: int = 1) -> None:
+    def __init__(self, folder: Path, text: MiniLM, threads: int = 1, *, is_shared: bool = True) -> None:
         """Load it.
 
         Args:
             folder: what `rag.models.ensure("lite", ...)` gives.
-            text: the text encoder whose space it shares.
+            text: the encoder of its words.
             threads: cores that it may use.
+            is_shared: whether the collection's text vectors are by the same encoder, so that `of_text` can use them.
 
         Raises:
             ModelError: a file is missing or damaged.
-            SettingsError: the text encoder has another space than MiniLM's.
         """
-        if text.card.space != SPACE:
-            raise SettingsError(
-                f"Image encoder `lite` works in MiniLM's space, but text encoder `{text.card.name}` has another. "
-                "Set EXHIBIT_TEXT_ENCODER=minilm, or choose another EXHIBIT_ENCODER."
-            )
         bundled = model("lite")
         self.card = ModelCard(
             name="lite",
@@ -74,28 +68,25 @@ class LiteEncoder:
             licence=bundled.licence,
             preprocessing={"size_px": SIZE_PX, "fit": "squash", "views": 4, "mean": _MEAN, "deviation": _DEVIATION},
         )
-        self._text = text
+        self._text, self._is_shared = text, is_shared
         self._names = [name for name, _ in classes()]
         self._model = OnnxModel(folder / "lite.onnx", threads, weights=folder / "lite.safetensors")
         self._photos = np.load(folder / "photos.npy").astype(np.float32)
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (386,) of a description of a picture. Raises QueryError where it is blank."""
-        vector: Vectors = self.of_text(self._text.embed_query(text)[None], asked=True)[0]
+        vector: Vectors = _asked(self._text.embed_query(text)[None])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """Vectors (n, 386) of captions. Raises ModelError where one is blank."""
-        return self.of_text(self._text.embed_text(texts))
+        return self._told(self._text.embed_text(texts))
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors:
-        """Vectors (n, 386) of questions or passages from those of MiniLM (n, 384)."""
-        more = np.zeros((len(vectors), 2), np.float32)
-        if not asked:
-            common = np.sort(vectors @ self._photos.T, axis=1)[:, -_NEIGHBOURS:].mean(axis=1)
-            taken = np.clip(_TAKEN * common / _CONSTANT, -_MOST_TAKEN, _MOST_TAKEN)
-            more = np.stack([-taken, np.sqrt(_LENGTH**2 - 1 - taken**2)], axis=1)
-        return normalised(np.hstack([vectors, more]))
+    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+        """Vectors (n, 386) of questions or passages from those of MiniLM (n, 384); None of another encoder's."""
+        if not self._is_shared:
+            return None
+        return _asked(vectors) if asked else self._told(vectors)
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Vectors (n, 386) of pictures of any mode and size, in their order."""
@@ -110,6 +101,13 @@ class LiteEncoder:
             row[:-2], row[-2] = vector / np.linalg.norm(vector), _CONSTANT
         return Look(normalised(vectors), [self._tags(probabilities) for _, probabilities in seen])
 
+    def _told(self, vectors: Vectors) -> Vectors:
+        """Vectors (n, 386) of passages, less what they have in common with photos of all sorts."""
+        common = np.sort(vectors @ self._photos.T, axis=1)[:, -_NEIGHBOURS:].mean(axis=1)
+        taken = np.clip(_TAKEN * common / _CONSTANT, -_MOST_TAKEN, _MOST_TAKEN)
+        more = np.stack([-taken, np.sqrt(_LENGTH**2 - 1 - taken**2)], axis=1)
+        return normalised(np.hstack([vectors, more]))
+
     def _seen(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Vector (384,), the mean over the views of a picture, and class probabilities (1000,) of the whole."""
         whole, centre = prepared(image), prepared(image, _CENTRE)
@@ -123,6 +121,11 @@ class LiteEncoder:
     def _tags(self, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
         best = np.argsort(-probabilities, kind="stable")[:_MAX_TAGS]
         return tuple(self._names[i] for i in best if probabilities[i] > _TAG_PROBABILITY)
+
+
+def _asked(vectors: Vectors) -> Vectors:
+    """Vectors (n, 386) of questions, which have neither of the two dimensions more."""
+    return np.pad(vectors, ((0, 0), (0, 2)))
 
 
 def prepared(image: Image.Image, share: float = 1.0) -> NDArray[np.float32]:

@@ -35,8 +35,8 @@ class TorchModel:
         import torch
 
         torch.set_num_threads(threads)
-        self.device = _device()
-        self._dtype = torch.float16 if self.device == "cuda" else torch.float32
+        place = placed(has_cuda=torch.cuda.is_available(), has_mps=torch.backends.mps.is_available())
+        self.device, self._dtype = place[0], getattr(torch, place[1])
         self._name = name
         self.model = model.to(self.device, self._dtype).eval()
 
@@ -65,6 +65,13 @@ class TorchModel:
 
     def _moved(self, value: Any) -> Any:
         return value.to(self.device, self._dtype) if value.is_floating_point() else value.to(self.device)
+
+
+def placed(*, has_cuda: bool, has_mps: bool) -> tuple[str, str]:
+    """The device that a model runs on, and the type of its numbers, by their names in torch."""
+    if has_cuda:
+        return "cuda", "float16"
+    return "mps" if has_mps else "cpu", "float32"
 
 
 def libraries(name: str) -> Any:
@@ -138,14 +145,6 @@ def reading(found: Checkpoint) -> Iterator[None]:
         yield
     except (*_BAD_FILES, SafetensorError) as error:
         raise ModelError(f"`{found.name}` could not be loaded from {found.folder}: {_first_line(error)}") from error
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _first_line(error: BaseException) -> str:
