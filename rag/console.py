@@ -127,11 +127,10 @@ def hits(found: Sequence[Hit], question: str, *, least_believed: float = 0.0, ex
     elif found[0].score <= least_believed:
         out.print("[yellow]Nothing here fits well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
-        lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
         out.print(
             f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {plain(_name(hit))}"
-            f" [dim]{hit.score:.3f} ({lanes}){judged}[/dim]",
+            f" [dim]{hit.score:.3f} ({hit.why.places}){judged}[/dim]",
             highlight=False,
             soft_wrap=True,
         )

@@ -19,8 +19,7 @@ from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets, embed
-from rag.evaluation.command import as_questions
-from rag.evaluation.datasets import load
+from rag.evaluation.datasets import as_questions, load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.metrics import Estimate, scores
 from rag.evaluation.report import columns, page
@@ -273,17 +272,27 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
     assert "prefers-color-scheme: dark" in html
     shutil.rmtree(folder / "images")
-    assert "the picture has gone" in page(result)
+    assert "the picture has gone · cosine" in page(result)
 
 
 def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base(settings) -> None:
     write_spoken(settings.data)
-    first, *_ = as_questions(load("flickr_dev", settings))
+    first, *_ = as_questions(load("flickr_dev", settings), settings.data)
     assert (first.question, first.modality) == ("red", "image")
-    assert first.assets == (str(settings.data / "flickr_dev" / "images" / "red.jpg"),)
-    assert {question.modality for question in as_questions(load("speech", settings))} == {"audio"}
+    assert first.names("/a/copy/of/flickr_dev/images/red.jpg")
+    assert {question.modality for question in as_questions(load("speech", settings), settings.data)} == {"audio"}
     with pytest.raises(QueryError, match="without --kb"):
-        as_questions(load("flickr_spoken", settings))
+        as_questions(load("flickr_spoken", settings), settings.data)
+
+
+def test_sounds_of_which_each_class_has_one_are_still_asked_for_by_name(settings) -> None:
+    for name in ("001 - Low hum", "002 - High whistle"):
+        (settings.data / "esc10" / name).mkdir(parents=True)
+        write_audio(settings.data / "esc10" / name / "0.ogg", tone(1, 200.0), codec="libopus")
+    assert [question.assets for question in as_questions(load("esc10", settings), settings.data)] == [
+        ("esc10/001 - Low hum/0.ogg",),
+        ("esc10/002 - High whistle/0.ogg",),
+    ]
 
 
 def test_a_missing_set_or_file_is_named(settings) -> None:

@@ -20,9 +20,10 @@ from rag.evaluation.collection import lane_scores, overlap, trials
 from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import Options
+from rag.evaluation.results import LaneScores, Options
 from rag.llms import Llm
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from rag.why import Lane
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm
 
@@ -105,7 +106,7 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> N
         Question("How do I reset the password of my router?", answerable=False),
     ]
     steps = []
-    made, declined = trials(demo_base, questions, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    made, declined, lanes = trials(demo_base, questions, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
     assert [(t.direction, len(t.judged)) for t in made] == [
         ("question>file", 2),
         ("question>place", 1),
@@ -114,20 +115,23 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> N
     ]
     by_text = made[0].judged[1]
     assert by_text.scores["hit@3"] == 1.0
-    assert all(one.path is None or one.path.is_file() for trial in made for one in trial.judged[0].ranking)
     assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 3, 3)
-
-
-def test_what_lanes_say_for_nothing_and_of_the_right_files(demo_base) -> None:
-    questions = [Question("an orangutan", ("photo-04.jpg",)), Question("What is a fridge?", answerable=False)]
-    scores = {lane.lane: lane for lane in lane_scores(demo_base, questions)}
-    (right,) = scores["image"].right
-    assert right > scores["image"].middle
-    assert "sound" not in scores
+    (image,) = [lane for lane in lanes if lane.lane == "image"]
     calibrated = demo_base._engine.retriever.calibrate().lanes
-    assert scores["image"].middle == pytest.approx(calibrated["image"].middle)
+    assert image.middle == pytest.approx(calibrated["image"].middle)
+    assert image.right
+
+
+def test_lanes_are_measured_by_their_best_score_of_a_right_file() -> None:
+    first, again, other = (
+        replace(hit, lanes=(Lane("text", 1, score), Lane("bm25", 1, 10 * score)))
+        for hit, score in ((KESTREL, 0.4), (KESTREL, 0.6), (HERON, 0.9))
+    )
+    questions = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
+    scores = lane_scores(questions, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
+    assert scores == [LaneScores("text", [0.1, 0.2], [0.6])]
 
 
 def test_a_search_is_as_deep_as_the_cut() -> None:
@@ -139,8 +143,39 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
         def search(self, words: str, *, top_k: int) -> list[Hit]:
             return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
 
-    made, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
+        def nulls(self) -> dict[str, list[float]]:
+            return {"text": [0.1]}
+
+    made, _, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
     assert made[0].judged[0].rank == 61
+
+
+def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
+    drawn = []
+
+    class Album:
+        """Finds the same photos for every question."""
+
+        settings = Settings(rerank_top_n=0, data=tmp_path)
+
+        def search(self, words: str, *, top_k: int) -> list[Hit]:
+            return [replace(picture(f"{n}.jpg", "canoe"), lanes=(Lane("image", n + 1, 0.5),)) for n in range(6)]
+
+        def nulls(self) -> dict[str, list[float]]:
+            return {}
+
+        def thumbnail(self, hit: Hit) -> str:
+            drawn.append(hit.path)
+            return f"/small{hit.path}"
+
+    questions = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
+    (trial,), _, _ = trials(Album(), questions, "", Options(ks=(1, 2)), lambda *_: None)
+    found, missed = trial.judged
+    assert (found.rank, found.why, {one.path for one in found.ranking}) == (2, {}, {None})
+    assert sorted(drawn) == [f"/media/{n}.jpg" for n in (0, 1, 2, 4)]
+    assert [one.path for one in missed.expected] == [Path("/small/media/4.jpg")]
+    assert missed.why["4.jpg"] == "image #5"
+    assert len(missed.ranking) == 6
 
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:

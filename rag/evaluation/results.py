@@ -41,6 +41,10 @@ class Judged:
     rank: int | None
     why: Mapping[str, str]
 
+    def missed(self, k: int) -> bool:
+        """Whether nothing right is among the first `k`."""
+        return self.rank is None or self.rank > k
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -212,7 +216,7 @@ def _difference(
 
 def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
     """A random sample of the queries that found nothing right among the last k, the worst first."""
-    missed = [one for one in trial.judged if one.rank is None or one.rank > ks[-1]]
+    missed = [one for one in trial.judged if one.missed(ks[-1])]
     sample = random.Random(seed).sample(missed, min(len(missed), _FAILURES))
     sample.sort(key=lambda one: -(one.rank or len(one.ranking) + 1))
     return [
