@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rag import console
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
@@ -23,7 +24,7 @@ from rag.evaluation.datasets import as_questions, load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.metrics import Estimate, scores
 from rag.evaluation.report import columns, page
-from rag.evaluation.results import Evaluation, LaneScores, Options, Row
+from rag.evaluation.results import Evaluation, Judged, LaneScores, Options, Row, Trial, kinds_apart, rows
 from rag.evaluation.run import evaluate
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
@@ -245,6 +246,36 @@ def test_a_comparison_is_also_made_for_each_kind(settings, encoders) -> None:
     gains = {d.slice: d.gain.mean for d in result.differences if (d.direction, d.metric) == ("alt>figure", "mrr")}
     assert set(gains) == {"", "map", "photo"}
     assert gains[""] == pytest.approx((gains["map"] + 2 * gains["photo"]) / 3)
+
+
+def told(kind: str, book: int, score: float) -> Judged:
+    query = Thing(f"{kind} {book} {score}", "text", slice=kind, cluster=f"book {book}")
+    return Judged(query, (), (), {"mrr": score}, None, {})
+
+
+def test_kinds_are_set_against_the_rest_under_every_variant() -> None:
+    maps, photos = ([told(kind, n, score) for n in range(4)] for kind, score in (("map", 0.25), ("photo", 1.0)))
+    for variant in ("", "blur"):
+        (gap,) = kinds_apart(Trial("alt>figure", "", variant, maps + photos), 0)
+        assert (gap.slice, gap.variant, gap.queries) == ("map", variant, 4)
+        assert gap.metrics["mrr"] == Estimate(-0.75, -0.75, -0.75)
+        parts = [row.slice for row in rows(Trial("alt>figure", "", variant, maps + photos), 0)]
+        assert parts == ["", "map", "photo"]
+    charts = [told("chart", 1, 0.5), told("chart", 1, 0.6)]
+    apart = kinds_apart(Trial("alt>figure", "", "", maps + photos + charts), 0)
+    assert [gap.slice for gap in apart] == ["map", "photo"]  # all charts are of one book
+    unknown = [told("", 7, 0.5), told("", 8, 0.5)]
+    assert [row.slice for row in rows(Trial("question>file", "", "", maps + unknown), 0)] == ["", "map"]
+
+
+def test_gaps_are_told_with_their_sign(capsys) -> None:
+    found = {name: Estimate(0.5, 0.4, 0.6) for name in scores(["a"], {"a"}, (1,))}
+    apart = {name: Estimate(-0.125, -0.25, 0.031) for name in found}
+    row = Row("alt>figure", "", "", "", 9, found)
+    result = Evaluation("mine", "", {}, (1,), (row,), (replace(row, slice="map", metrics=apart),))
+    assert '-12.5 <span class="interval">-25.0 to +3.1</span>' in page(result)
+    console.evaluation(result)
+    assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
 
 
 def test_lanes_are_drawn_with_what_they_say_for_nothing() -> None:

@@ -99,6 +99,7 @@ def page(evaluation: Evaluation) -> str:
         declined=[
             (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if _is_share(row)
         ],
+        gaps=list(_lines(evaluation.gaps, names)),
         differences=[(label(one), one) for one in evaluation.differences],
         plots=[_plot(lane) for lane in evaluation.lanes],
         misses=list(_misses(evaluation.failures)),
