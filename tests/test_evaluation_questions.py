@@ -15,17 +15,17 @@ from PIL import Image
 
 from rag.cli import main
 from rag.config import Settings
-from rag.errors import LLMUnavailable, QueryError, SettingsError
+from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.collection import lane_scores, overlap, trials
 from rag.evaluation.command import changed_settings
-from rag.evaluation.generate import by_turns, generate
+from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import LaneScores, Options
 from rag.llms import Llm
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
 from rag.why import Lane
 from tests.fakes.hits import passage, picture, speech
-from tests.fakes.llms import ScriptedLlm
+from tests.fakes.llms import ScriptedLlm, pictures_of
 
 KESTREL = passage(
     "The kestrel hovers in the wind before it dives. It feeds mainly on voles, and nests in cliffs and on ledges of"
@@ -202,8 +202,14 @@ def wrote(prompt: str) -> str:
     return json.dumps({"question": question, "answer": answer})
 
 
+def pixels(hit: Hit) -> Image.Image | None:
+    if hit.path.endswith("gone.jpg"):
+        raise DamagedMedia("gone.jpg has gone.")
+    return Image.new("RGB", (8, 8)) if hit.seen else None
+
+
 def written(llm: ScriptedLlm, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
-    return list(generate(hits, lambda words: [KESTREL], llm, out, wanted))
+    return list(generate(hits, Writer(llm, lambda words: [KESTREL], pixels), out, wanted))
 
 
 def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
@@ -223,6 +229,19 @@ def test_turns_leave_out_what_says_nothing() -> None:
     assert {hit.segment.modality for hit in order[:3]} == {"text", "audio", "image"}
     assert len(order) == 7
     assert order == list(by_turns([CANOE, *reversed(hits), HERON]))
+
+
+def test_a_model_that_sees_is_shown_pictures_without_words(tmp_path: Path) -> None:
+    reply = '{"question": "Which photo shows a red kite?", "answer": "a red kite"}'
+    hits = [picture("IMG_1.jpg"), picture("gone.jpg")]
+    blind, seeing = (ScriptedLlm(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
+    assert written(blind, tmp_path / "none.jsonl", 2, hits) == []
+    assert not blind.asked
+    (made,) = written(seeing, tmp_path / "q.jsonl", 2, hits)
+    assert (made.assets, made.answer) == (("/media/IMG_1.jpg",), ("a red kite",))
+    assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 1]  # to write, and to judge
+    doubting = ScriptedLlm(lambda _: reply, lambda _: -2.0, sees_images=True)
+    assert written(doubting, tmp_path / "doubted.jsonl", 2, hits) == []
 
 
 @pytest.mark.parametrize(
@@ -277,7 +296,7 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 
 
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: Llm, tmp_path: Path) -> None:
-    made = list(generate(list(demo_base.segments()), demo_base.search, bundled, tmp_path / "q.jsonl", 1))
+    made = list(generate(list(demo_base.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1))
     assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]

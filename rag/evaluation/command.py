@@ -75,7 +75,8 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         QueryError: there is no such knowledge base, or the file holds something else.
         LLMError: the language model failed.
     """
-    from rag.evaluation.generate import generate
+    from rag.engine import picture
+    from rag.evaluation.generate import Writer, generate
     from rag.llms import Llm
 
     with _opened(kb, {}) as base:
@@ -84,7 +85,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
-        for question in generate(base.segments(), base.search, llm, out, wanted):
+        for question in generate(base.segments(), Writer(llm, base.search, picture), out, wanted):
             made.append(question)
             on_progress(question.question, before + len(made), wanted)
     return made
