@@ -146,7 +146,7 @@ def test_sounds_by_name_and_by_their_like_but_never_by_themselves(settings, enco
     variants = {(row.direction, row.variant) for row in result.rows}
     assert {name for direction, name in variants if direction == "sound>sound"} == {"", "noise, 10 dB"}
     assert {name for direction, name in variants if direction == "name>sound"} == {
-        "", "typos", "vague wording", "noise, 10 dB",
+        "", "typos", "vague wording", "ambiguous wording", "noise, 10 dB",
     }  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_robustness_changes_one_medium_at_a_time(settings, encoders) -> None:
     result = evaluate(load("flickr_dev", settings), {"": encoders}, replace(OPTIONS, robust=True))
     variants = {(row.direction, row.variant) for row in result.rows}
     assert {name for direction, name in variants if direction == "text>image"} == {
-        "", "typos", "vague wording", "blur", "occlusion",
+        "", "typos", "vague wording", "ambiguous wording", "blur", "occlusion",
     }  # fmt: skip
     assert {name for direction, name in variants if direction == "image>text"} == {"", "blur", "occlusion"}
     assert found(result, "text>image", "recall@1", "vague wording") < 1.0  # without colours nothing is left

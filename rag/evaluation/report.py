@@ -152,13 +152,13 @@ def _miss(failure: Failure) -> Miss:
 def _card(thing: Thing, why: str = "") -> Card:
     words = " ".join((thing.text or thing.id).split())
     words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
-    source, note = "", thing.medium if thing.medium in ("sound", "speech") else ""
+    source, notes = "", [str(thing.medium)] if thing.medium in ("sound", "speech") else []
     if thing.medium == "image":
         try:
             source = _data_uri(thing)
         except MediaError:
-            note = "the picture has gone"
-    return Card(words, source, " · ".join(filter(None, (note, why))))
+            notes = ["the picture has gone"]
+    return Card(words, source, " · ".join(filter(None, (*notes, why))))
 
 
 def _data_uri(thing: Thing) -> str:
