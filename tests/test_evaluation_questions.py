@@ -6,23 +6,26 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from rag.cli import main
 from rag.config import Settings
+from rag.demo import questions
 from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.collection import lane_scores, overlap, trials
 from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import LaneScores, Options
+from rag.evaluation.results import LaneScores, Options, Trial
 from rag.llms import Llm
-from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
 from rag.why import Lane
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, pictures_of
@@ -99,25 +102,39 @@ def test_places_overlap(a, b, same: bool) -> None:
     assert overlap(a, b) is overlap(b, a) is same
 
 
-def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> None:
-    questions = [
-        Question("Which animal hangs from a rope?", ("photo-04.jpg",), modality="image"),
-        Question("What do the Fongoli chimpanzees use to hunt bush babies?", ("catalogue.pdf",), ("#page=3",), "text"),
-        Question("How do I reset the password of my router?", answerable=False),
-    ]
+def of_the_demo(row: dict[str, Any]) -> Question:
+    if not row["expect"]:
+        return Question(row["question"], answerable=False)
+    ((file, page),) = [(one["file"], one.get("page")) for one in row["expect"]]
+    modality = {".pdf": "text", ".jpg": "image", ".m4a": "audio", ".mp4": "video"}[Path(file).suffix]
+    return Question(row["question"], (file,), (f"#page={page}",) if page else (), modality)
+
+
+def firsts(trial: Trial) -> dict[str, float]:
+    """By medium, how many of its questions had a right file first."""
+    found = Counter[str]()
+    for one in trial.judged:
+        found[one.query.slice] += one.scores["hit@1"]
+    return dict(found)
+
+
+def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no_medium(demo_base) -> None:
+    asked = [of_the_demo(row) for row in questions()]
     steps = []
-    made, declined, lanes = trials(demo_base, questions, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    made, declined, lanes = trials(demo_base, asked, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
     assert [(t.direction, len(t.judged)) for t in made] == [
-        ("question>file", 2),
+        ("question>file", 5),
         ("question>place", 1),
-        ("question>file, reranked", 2),
+        ("question>file, reranked", 5),
         ("question>place, reranked", 1),
     ]
-    by_text = made[0].judged[1]
-    assert by_text.scores["hit@3"] == 1.0
-    assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
+    before, after = firsts(made[0]), firsts(made[2])
+    assert set(before) == set(MODALITIES)
+    assert all(after[medium] >= before[medium] for medium in before)
+    assert sum(after.values()) >= 4
+    assert [(row.slice, row.queries) for row in declined] == [("answerable", 5), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
-    assert steps[-1] == ("reranking", 3, 3)
+    assert steps[-1] == ("reranking", 6, 6)
     (image,) = [lane for lane in lanes if lane.lane == "image"]
     calibrated = demo_base._engine.retriever.calibrate().lanes
     assert image.middle == pytest.approx(calibrated["image"].middle)
@@ -129,8 +146,8 @@ def test_lanes_are_measured_by_their_best_score_of_a_right_file() -> None:
         replace(hit, lanes=(Lane("text", 1, score), Lane("bm25", 1, 10 * score)))
         for hit, score in ((KESTREL, 0.4), (KESTREL, 0.6), (HERON, 0.9))
     )
-    questions = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
-    scores = lane_scores(questions, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
+    asked = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
+    scores = lane_scores(asked, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
     assert scores == [LaneScores("text", [0.1, 0.2], [0.6])]
 
 
@@ -168,8 +185,8 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
             drawn.append(hit.path)
             return f"/small{hit.path}"
 
-    questions = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
-    (trial,), _, _ = trials(Album(), questions, "", Options(ks=(1, 2)), lambda *_: None)
+    asked = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
+    (trial,), _, _ = trials(Album(), asked, "", Options(ks=(1, 2)), lambda *_: None)
     found, missed = trial.judged
     assert (found.rank, found.why, {one.path for one in found.ranking}) == (2, {}, {None})
     assert sorted(drawn) == [f"/media/{n}.jpg" for n in (0, 1, 2, 4)]
