@@ -98,7 +98,7 @@ def ambiguous(text: str, seed: int = 0) -> str:
 @cache
 def _broader() -> dict[str, str]:
     """By word, in singular and plural, its kind."""
-    found = {}
+    found: dict[str, str] = {}
     for (kind, kinds), words in _KINDS.items():
         for word in words.split():
             found |= {word: kind, _plural(word): kinds}
