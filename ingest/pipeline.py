@@ -107,7 +107,7 @@ def ingest(
         for look in scan.looks():
             yield from _settled(look, jobs, stores)
         yield from _index(jobs, stores, workers, on_progress or (lambda progress: None))
-        gone = dict.fromkeys(scan.gone())  # of folders within folders, once
+        gone = list(scan.gone())
         _drop(stores.catalog.forget(gone), stores)
         yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in gone)
     finally:

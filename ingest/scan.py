@@ -71,19 +71,19 @@ class Scan:
             yield look
 
     def gone(self) -> Iterator[Path]:
-        """Yield the indexed files that have gone from the given folders.
+        """Yield the indexed files that have gone from the given folders, each once though one may lie in several.
 
         Below an unreadable folder nothing is known to have gone. A hidden file that was given by name once is there
         although folders are taken in without it.
         """
         present = {str(path) for path in self._files}
         hidden = [entry.path for entry in self._unreadable]
-        for root in self._roots:
-            for file in self._catalog.files_under(root) if root.is_dir() else ():
-                if str(file) in present or any(file.is_relative_to(folder) for folder in hidden):
-                    continue
-                if not os.path.isfile(file):
-                    yield file
+        known = (file for root in self._roots if root.is_dir() for file in self._catalog.files_under(root))
+        for file in dict.fromkeys(known):
+            if str(file) in present or any(file.is_relative_to(folder) for folder in hidden):
+                continue
+            if not os.path.isfile(file):
+                yield file
 
     def _look(self, path: Path) -> Look:
         captions = self._captions.get(path, ())

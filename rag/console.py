@@ -126,11 +126,10 @@ def hits(found: Sequence[Hit], question: str, *, least_believed: float = 0.0, ex
     elif found[0].score <= least_believed:
         out.print("[yellow]Nothing here fits well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
-        lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
         out.print(
             f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {plain(_name(hit))}"
-            f" [dim]{hit.score:.3f} ({lanes}){judged}[/dim]",
+            f" [dim]{hit.score:.3f} ({hit.why.places}){judged}[/dim]",
             highlight=False,
             soft_wrap=True,
         )
@@ -260,23 +259,31 @@ def evaluation(result: Evaluation) -> None:
     table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
     found = [row for row in result.rows if DECLINED not in row.metrics]
     for row in found:
-        part = row.slice or row.variant
+        part = " · ".join(filter(None, (row.variant, row.slice)))
         name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
         table.add_row(plain(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
     out.print(table)
     for row in result.rows:
         if row not in found:
             out.print(f"{plain(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
+    if result.gaps:
+        table = Table("against the rest", "n", *names, box=None, header_style="bold", pad_edge=False)
+        for row in result.gaps:
+            table.add_row(plain(label(row)), str(row.queries), *(_points(row.metrics[metric]) for metric in names))
+        out.print(table)
     if result.differences:
         table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
         for one in result.differences:
-            gain = f"{100 * one.gain.mean:+.1f} [dim]{100 * one.gain.low:+.1f} to {100 * one.gain.high:+.1f}[/dim]"
             first, second = (f"{100 * value:.1f}" for value in (one.a, one.b))
-            table.add_row(plain(label(one)), one.metric, first, second, gain, f"{one.p_value:.4f}")
+            table.add_row(plain(label(one)), one.metric, first, second, _points(one.gain), f"{one.p_value:.4f}")
         out.print(table)
     made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
     notes = "".join(f" {note}" for note in result.notes)
     out.print(f"[dim]{plain(made_with)} · {result.seconds:.0f} s.{plain(notes)}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _points(value: Estimate) -> str:
+    return f"{100 * value.mean:+.1f} [dim]{100 * value.low:+.1f} to {100 * value.high:+.1f}[/dim]"
 
 
 def _estimate(value: Estimate) -> str:

@@ -70,7 +70,7 @@ class Found:
         """What a language model that sees is given of it."""
         from rag.exhibits import Shown
 
-        return Shown(_picture, self.query.pictures)
+        return Shown(picture, self.query.pictures)
 
     def reranked(self, ranked: Reranked, started: float) -> Found:
         """The same in another order."""
@@ -208,7 +208,7 @@ class QueryEngine:
 
         settings = self._settings
         return GroundedAnswerer(
-            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=_picture
+            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=picture
         )
 
 
@@ -230,7 +230,7 @@ def _page(answer: Answer) -> str:
     return page([answer], title="Exhibit")
 
 
-def _picture(hit: Hit) -> Image | None:
+def picture(hit: Hit) -> Image | None:
     """The pixels of a hit for a language model that sees; None for words and sound.
 
     Raises:

@@ -55,7 +55,9 @@ class Reranked:
 
 
 def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: Shown = _NOTHING_SHOWN) -> Reranked:
-    """Judges the first `top_n` hits and puts them in the order of their relevance, which is set on them.
+    """Judges the first `top_n` hits, and puts them in the order of their relevance, which is set on them.
+
+    Those that the model can neither read nor see keep their place, and the others are put in order around them.
 
     Where the model fails, the order stays and a warning says so. Without words to judge by, nothing is judged.
 
@@ -156,7 +158,10 @@ def _log_odds(score: float) -> float:
 
 
 def _by_list(hits: Sequence[Hit], reply: str, judged: int, llm: Llm) -> Reranked:
-    """The order that the model wrote; what it forgot follows, what it made up or said twice is left out."""
+    """The order that the model wrote; what it forgot follows, what it made up or said twice is left out.
+
+    What it can neither read nor see keeps its place.
+    """
     try:
         said = json.loads(reply)
         order, answering = ([int(n) - 1 for n in said[name]] for name in ("order", "answering"))

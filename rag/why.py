@@ -54,6 +54,11 @@ class Why:
             return None
         return 1 / (1 + math.exp(-min(max(self.relevance, -30.0), 30.0)))
 
+    @property
+    def places(self) -> str:
+        """Its place in each lane that found it, such as ``text #1, image #3``."""
+        return ", ".join(f"{lane.name} #{lane.rank}" for lane in self.lanes)
+
     def __str__(self) -> str:
         lines = [f"score {self.score:.3f}"]
         lines += [

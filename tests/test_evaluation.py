@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rag import console
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets, embed
-from rag.evaluation.command import as_questions
-from rag.evaluation.datasets import load
+from rag.evaluation.datasets import as_questions, load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.metrics import Estimate, scores
 from rag.evaluation.report import columns, page
-from rag.evaluation.results import Evaluation, LaneScores, Options, Row
+from rag.evaluation.results import Evaluation, Judged, LaneScores, Options, Row, Trial, kinds_apart, rows
 from rag.evaluation.run import evaluate
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
@@ -146,7 +146,7 @@ def test_sounds_by_name_and_by_their_like_but_never_by_themselves(settings, enco
     variants = {(row.direction, row.variant) for row in result.rows}
     assert {name for direction, name in variants if direction == "sound>sound"} == {"", "noise, 10 dB"}
     assert {name for direction, name in variants if direction == "name>sound"} == {
-        "", "typos", "vague wording", "noise, 10 dB",
+        "", "typos", "vague wording", "ambiguous wording", "noise, 10 dB",
     }  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_robustness_changes_one_medium_at_a_time(settings, encoders) -> None:
     result = evaluate(load("flickr_dev", settings), {"": encoders}, replace(OPTIONS, robust=True))
     variants = {(row.direction, row.variant) for row in result.rows}
     assert {name for direction, name in variants if direction == "text>image"} == {
-        "", "typos", "vague wording", "blur", "occlusion",
+        "", "typos", "vague wording", "ambiguous wording", "blur", "occlusion",
     }  # fmt: skip
     assert {name for direction, name in variants if direction == "image>text"} == {"", "blur", "occlusion"}
     assert found(result, "text>image", "recall@1", "vague wording") < 1.0  # without colours nothing is left
@@ -248,6 +248,36 @@ def test_a_comparison_is_also_made_for_each_kind(settings, encoders) -> None:
     assert gains[""] == pytest.approx((gains["map"] + 2 * gains["photo"]) / 3)
 
 
+def told(kind: str, book: int, score: float) -> Judged:
+    query = Thing(f"{kind} {book} {score}", "text", slice=kind, cluster=f"book {book}")
+    return Judged(query, (), (), {"mrr": score}, None, {})
+
+
+def test_kinds_are_set_against_the_rest_under_every_variant() -> None:
+    maps, photos = ([told(kind, n, score) for n in range(4)] for kind, score in (("map", 0.25), ("photo", 1.0)))
+    for variant in ("", "blur"):
+        (gap,) = kinds_apart(Trial("alt>figure", "", variant, maps + photos), 0)
+        assert (gap.slice, gap.variant, gap.queries) == ("map", variant, 4)
+        assert gap.metrics["mrr"] == Estimate(-0.75, -0.75, -0.75)
+        parts = [row.slice for row in rows(Trial("alt>figure", "", variant, maps + photos), 0)]
+        assert parts == ["", "map", "photo"]
+    charts = [told("chart", 1, 0.5), told("chart", 1, 0.6)]
+    apart = kinds_apart(Trial("alt>figure", "", "", maps + photos + charts), 0)
+    assert [gap.slice for gap in apart] == ["map", "photo"]  # all charts are of one book
+    unknown = [told("", 7, 0.5), told("", 8, 0.5)]
+    assert [row.slice for row in rows(Trial("question>file", "", "", maps + unknown), 0)] == ["", "map"]
+
+
+def test_gaps_are_told_with_their_sign(capsys) -> None:
+    found = {name: Estimate(0.5, 0.4, 0.6) for name in scores(["a"], {"a"}, (1,))}
+    apart = {name: Estimate(-0.125, -0.25, 0.031) for name in found}
+    row = Row("alt>figure", "", "", "", 9, found)
+    result = Evaluation("mine", "", {}, (1,), (row,), (replace(row, slice="map", metrics=apart),))
+    assert '-12.5 <span class="interval">-25.0 to +3.1</span>' in page(result)
+    console.evaluation(result)
+    assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
+
+
 def test_lanes_are_drawn_with_what_they_say_for_nothing() -> None:
     lane = LaneScores("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
     assert lane.middle == 0.2
@@ -273,17 +303,27 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
     assert "prefers-color-scheme: dark" in html
     shutil.rmtree(folder / "images")
-    assert "the picture has gone" in page(result)
+    assert "the picture has gone · cosine" in page(result)
 
 
 def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base(settings) -> None:
     write_spoken(settings.data)
-    first, *_ = as_questions(load("flickr_dev", settings))
+    first, *_ = as_questions(load("flickr_dev", settings), settings.data)
     assert (first.question, first.modality) == ("red", "image")
-    assert first.assets == (str(settings.data / "flickr_dev" / "images" / "red.jpg"),)
-    assert {question.modality for question in as_questions(load("speech", settings))} == {"audio"}
+    assert first.names("/a/copy/of/flickr_dev/images/red.jpg")
+    assert {question.modality for question in as_questions(load("speech", settings), settings.data)} == {"audio"}
     with pytest.raises(QueryError, match="without --kb"):
-        as_questions(load("flickr_spoken", settings))
+        as_questions(load("flickr_spoken", settings), settings.data)
+
+
+def test_sounds_of_which_each_class_has_one_are_still_asked_for_by_name(settings) -> None:
+    for name in ("001 - Low hum", "002 - High whistle"):
+        (settings.data / "esc10" / name).mkdir(parents=True)
+        write_audio(settings.data / "esc10" / name / "0.ogg", tone(1, 200.0), codec="libopus")
+    assert [question.assets for question in as_questions(load("esc10", settings), settings.data)] == [
+        ("esc10/001 - Low hum/0.ogg",),
+        ("esc10/002 - High whistle/0.ogg",),
+    ]
 
 
 def test_a_missing_set_or_file_is_named(settings) -> None:

@@ -9,7 +9,18 @@ import pytest
 import pytrec_eval
 
 from rag.encoders.training.splits import held_out
-from rag.evaluation.metrics import bootstrap, first_rank, hit, intervals, ndcg, permutation_test, recall, scores
+from rag.evaluation.metrics import (
+    Estimate,
+    bootstrap,
+    first_rank,
+    gaps,
+    hit,
+    intervals,
+    ndcg,
+    permutation_test,
+    recall,
+    scores,
+)
 
 KS = (1, 3, 5, 10, 100)
 THEIRS = {
@@ -94,6 +105,31 @@ def test_constant_values_have_no_spread_and_no_values_no_mean() -> None:
     assert bootstrap([0.25] * 9).low == bootstrap([0.25] * 9).high == 0.25
     with pytest.raises(ValueError, match="no values"):
         bootstrap([])
+
+
+def test_a_gap_is_found_and_none_is_made_up() -> None:
+    rng = np.random.default_rng(5)
+    inside = [n < 60 for n in range(300)]
+    apart = gaps({"a": list(rng.normal(0, 1, 300) + 0.8 * np.array(inside)), "b": [0.5] * 300}, inside)
+    assert apart["a"].low > 0
+    # 1.96 standard errors of a difference of means on both sides
+    assert apart["a"].high - apart["a"].low == pytest.approx(2 * 1.96 * (1 / 60 + 1 / 240) ** 0.5, rel=0.2)
+    assert apart["b"] == Estimate(0, 0, 0)
+    same = [gaps({"": list(rng.normal(0, 1, 300))}, inside, seed=n, resamples=200)[""] for n in range(100)]
+    assert 0.86 <= np.mean([gap.low <= 0 <= gap.high for gap in same]) <= 0.99
+    with pytest.raises(ValueError, match="one side"):
+        gaps({"": [1.0, 2.0]}, [True, True])
+
+
+def test_the_gap_within_a_book_is_surer_than_that_between_books() -> None:
+    rng = np.random.default_rng(6)
+    books = [f"book {n // 2}" for n in range(80)]
+    values = list(np.repeat(rng.normal(0, 1, 40), 2) + rng.normal(0, 0.1, 80))
+    within = gaps({"": values}, [n % 2 == 0 for n in range(80)], clusters=books)[""]
+    between = gaps({"": values}, [n < 40 for n in range(80)], clusters=books)[""]
+    assert within.high - within.low < 0.2 * (between.high - between.low)
+    alone = gaps({"": [1.0, 0.0, 0.0]}, [True, False, False])[""]  # a third of all resamples have none of the one
+    assert alone == Estimate(1, 1, 1)
 
 
 def test_a_difference_is_found_and_none_is_made_up() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rag.evaluation.perturb import VARIANTS, blurred, noisy, occluded, typos, vague
+from rag.evaluation.perturb import VARIANTS, ambiguous, blurred, noisy, occluded, typos, vague
 
 CAPTION = "A child in a pink dress is climbing up a set of stairs in an entry way ."
 
@@ -35,6 +35,14 @@ def test_a_long_word_is_mistyped_in_every_seed() -> None:
 def test_vague_wording_drops_what_is_specific() -> None:
     assert vague(CAPTION) == "a child in a dress is something up a set of stairs in an entry way"
     assert vague("Three red kites, 1984") == "something"
+
+
+def test_ambiguous_wording_names_kinds_of_things() -> None:
+    assert ambiguous(CAPTION) == "A person in a pink garment is climbing up a set of stairs in an entry way ."
+    assert ambiguous("An orangutan and 2 ponies watch two buses, men and puppies.") == (
+        "A creature and 2 ponies watch two vehicles, people and creatures."
+    )
+    assert ambiguous("") == ""
 
 
 def test_blur_takes_detail_and_leaves_the_mean() -> None:

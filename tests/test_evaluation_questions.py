@@ -6,25 +6,29 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from rag.cli import main
 from rag.config import Settings
-from rag.errors import LLMUnavailable, QueryError, SettingsError
+from rag.demo import questions
+from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.collection import lane_scores, overlap, trials
 from rag.evaluation.command import changed_settings
-from rag.evaluation.generate import by_turns, generate
+from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import Options
+from rag.evaluation.results import LaneScores, Options, Trial
 from rag.llms import Llm
-from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from rag.why import Lane
 from tests.fakes.hits import passage, picture, speech
-from tests.fakes.llms import ScriptedLlm
+from tests.fakes.llms import ScriptedLlm, pictures_of
 
 KESTREL = passage(
     "The kestrel hovers in the wind before it dives. It feeds mainly on voles, and nests in cliffs and on ledges of"
@@ -98,36 +102,53 @@ def test_places_overlap(a, b, same: bool) -> None:
     assert overlap(a, b) is overlap(b, a) is same
 
 
-def test_a_knowledge_base_is_measured_before_and_after_reranking(demo_base) -> None:
-    questions = [
-        Question("Which animal hangs from a rope?", ("photo-04.jpg",), modality="image"),
-        Question("What do the Fongoli chimpanzees use to hunt bush babies?", ("catalogue.pdf",), ("#page=3",), "text"),
-        Question("How do I reset the password of my router?", answerable=False),
-    ]
+def of_the_demo(row: dict[str, Any]) -> Question:
+    if not row["expect"]:
+        return Question(row["question"], answerable=False)
+    ((file, page),) = [(one["file"], one.get("page")) for one in row["expect"]]
+    modality = {".pdf": "text", ".jpg": "image", ".m4a": "audio", ".mp4": "video"}[Path(file).suffix]
+    return Question(row["question"], (file,), (f"#page={page}",) if page else (), modality)
+
+
+def firsts(trial: Trial) -> dict[str, float]:
+    """By medium, how many of its questions had a right file first."""
+    found = Counter[str]()
+    for one in trial.judged:
+        found[one.query.slice] += one.scores["hit@1"]
+    return dict(found)
+
+
+def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no_medium(demo_base) -> None:
+    asked = [of_the_demo(row) for row in questions()]
     steps = []
-    made, declined = trials(demo_base, questions, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    made, declined, lanes = trials(demo_base, asked, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
     assert [(t.direction, len(t.judged)) for t in made] == [
-        ("question>file", 2),
+        ("question>file", 5),
         ("question>place", 1),
-        ("question>file, reranked", 2),
+        ("question>file, reranked", 5),
         ("question>place, reranked", 1),
     ]
-    by_text = made[0].judged[1]
-    assert by_text.scores["hit@3"] == 1.0
-    assert all(one.path is None or one.path.is_file() for trial in made for one in trial.judged[0].ranking)
-    assert [(row.slice, row.queries) for row in declined] == [("answerable", 2), ("unanswerable", 1)]
+    before, after = firsts(made[0]), firsts(made[2])
+    assert set(before) == set(MODALITIES)
+    assert all(after[medium] >= before[medium] for medium in before)
+    assert sum(after.values()) >= 4
+    assert [(row.slice, row.queries) for row in declined] == [("answerable", 5), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
-    assert steps[-1] == ("reranking", 3, 3)
-
-
-def test_what_lanes_say_for_nothing_and_of_the_right_files(demo_base) -> None:
-    questions = [Question("an orangutan", ("photo-04.jpg",)), Question("What is a fridge?", answerable=False)]
-    scores = {lane.lane: lane for lane in lane_scores(demo_base, questions)}
-    (right,) = scores["image"].right
-    assert right > scores["image"].middle
-    assert "sound" not in scores
+    assert steps[-1] == ("reranking", 6, 6)
+    (image,) = [lane for lane in lanes if lane.lane == "image"]
     calibrated = demo_base._engine.retriever.calibrate().lanes
-    assert scores["image"].middle == pytest.approx(calibrated["image"].middle)
+    assert image.middle == pytest.approx(calibrated["image"].middle)
+    assert image.right
+
+
+def test_lanes_are_measured_by_their_best_score_of_a_right_file() -> None:
+    first, again, other = (
+        replace(hit, lanes=(Lane("text", 1, score), Lane("bm25", 1, 10 * score)))
+        for hit, score in ((KESTREL, 0.4), (KESTREL, 0.6), (HERON, 0.9))
+    )
+    asked = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
+    scores = lane_scores(asked, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
+    assert scores == [LaneScores("text", [0.1, 0.2], [0.6])]
 
 
 def test_a_search_is_as_deep_as_the_cut() -> None:
@@ -139,8 +160,39 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
         def search(self, words: str, *, top_k: int) -> list[Hit]:
             return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
 
-    made, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
+        def nulls(self) -> dict[str, list[float]]:
+            return {"text": [0.1]}
+
+    made, _, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
     assert made[0].judged[0].rank == 61
+
+
+def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
+    drawn = []
+
+    class Album:
+        """Finds the same photos for every question."""
+
+        settings = Settings(rerank_top_n=0, data=tmp_path)
+
+        def search(self, words: str, *, top_k: int) -> list[Hit]:
+            return [replace(picture(f"{n}.jpg", "canoe"), lanes=(Lane("image", n + 1, 0.5),)) for n in range(6)]
+
+        def nulls(self) -> dict[str, list[float]]:
+            return {}
+
+        def thumbnail(self, hit: Hit) -> str:
+            drawn.append(hit.path)
+            return f"/small{hit.path}"
+
+    asked = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
+    (trial,), _, _ = trials(Album(), asked, "", Options(ks=(1, 2)), lambda *_: None)
+    found, missed = trial.judged
+    assert (found.rank, found.why, {one.path for one in found.ranking}) == (2, {}, {None})
+    assert sorted(drawn) == [f"/media/{n}.jpg" for n in (0, 1, 2, 4)]
+    assert [one.path for one in missed.expected] == [Path("/small/media/4.jpg")]
+    assert missed.why["4.jpg"] == "image #5"
+    assert len(missed.ranking) == 6
 
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
@@ -167,8 +219,14 @@ def wrote(prompt: str) -> str:
     return json.dumps({"question": question, "answer": answer})
 
 
+def pixels(hit: Hit) -> Image.Image | None:
+    if hit.path.endswith("gone.jpg"):
+        raise DamagedMedia("gone.jpg has gone.")
+    return Image.new("RGB", (8, 8)) if hit.seen else None
+
+
 def written(llm: ScriptedLlm, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
-    return list(generate(hits, lambda words: [KESTREL], llm, out, wanted))
+    return list(generate(hits, Writer(llm, lambda words: [KESTREL], pixels), out, wanted))
 
 
 def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
@@ -188,6 +246,19 @@ def test_turns_leave_out_what_says_nothing() -> None:
     assert {hit.segment.modality for hit in order[:3]} == {"text", "audio", "image"}
     assert len(order) == 7
     assert order == list(by_turns([CANOE, *reversed(hits), HERON]))
+
+
+def test_a_model_that_sees_is_shown_pictures_without_words(tmp_path: Path) -> None:
+    reply = '{"question": "Which photo shows a red kite?", "answer": "a red kite"}'
+    hits = [picture("IMG_1.jpg"), picture("gone.jpg")]
+    blind, seeing = (ScriptedLlm(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
+    assert written(blind, tmp_path / "none.jsonl", 2, hits) == []
+    assert not blind.asked
+    (made,) = written(seeing, tmp_path / "q.jsonl", 2, hits)
+    assert (made.assets, made.answer) == (("/media/IMG_1.jpg",), ("a red kite",))
+    assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 1]  # to write, and to judge
+    doubting = ScriptedLlm(lambda _: reply, lambda _: -2.0, sees_images=True)
+    assert written(doubting, tmp_path / "doubted.jsonl", 2, hits) == []
 
 
 @pytest.mark.parametrize(
@@ -242,7 +313,7 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 
 
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: Llm, tmp_path: Path) -> None:
-    made = list(generate(list(demo_base.segments()), demo_base.search, bundled, tmp_path / "q.jsonl", 1))
+    made = list(generate(list(demo_base.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1))
     assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rag.encoders.mel import PATCH
 from rag.evaluation.questions import SHIPPED, Question, read_questions
 from rag.models import ensure
 from tests.measure.metrics import Record, holds, normalised, outcome, percentile, step_seconds
@@ -121,6 +122,12 @@ def test_multiply_adds_of_minilm_are_those_of_its_sizes(home: Path) -> None:
     counted = multiply_adds(ensure("minilm", home) / "model.onnx", [dict.fromkeys(MINILM_INPUTS, row)])
     each_layer = n * (4 * 384**2 + 2 * 384 * 1536) + 2 * n**2 * 384  # projections, two layers of words, attention
     assert counted == 6 * each_layer
+
+
+def test_multiply_adds_of_yamnet_are_those_that_its_authors_state(home: Path) -> None:
+    patch = np.zeros((1, 1, *PATCH), np.float32)
+    counted = multiply_adds(ensure("yamnet", home) / "yamnet.onnx", [{"patches": patch}])
+    assert counted == pytest.approx(69.2e6, rel=0.01)  # "69.2M multiplies for each 960ms input frame"
 
 
 def test_multiply_adds_of_a_convolution_are_counted_by_group() -> None:

@@ -116,6 +116,7 @@ def test_a_file_that_is_still_there_is_not_removed(folder: Path, stores: Stores)
     assert states(ingest([hidden], stores)) == {".plan.txt": "indexed"}
     assert states(ingest([folder], stores)) == {"a.txt": "indexed"}
     hidden.unlink()
+    assert [file.action for file in plan([folder, folder], stores).files] == ["unchanged", "remove"]
     assert states(ingest([folder], stores)) == {"a.txt": "unchanged", ".plan.txt": "removed"}
 
 

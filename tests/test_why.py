@@ -23,6 +23,7 @@ def test_in_words() -> None:
         "verdict: +1.5 log-odds, 82%",
     ]
     assert str(Why(0.5)) == "score 0.500"
+    assert FOUND.places == "text #1, image #2 #3"
 
 
 def test_as_a_plot() -> None:

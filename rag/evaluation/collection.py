@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ Search = Callable[[str], Sequence[Hit]]
 
 def trials(
     base: KnowledgeBase, questions: Sequence[Question], run: str, options: Options, on_progress: OnProgress
-) -> tuple[list[Trial], list[Row]]:
-    """Ask a knowledge base, and count whether the right files and places were found, and what would be declined.
+) -> tuple[list[Trial], list[Row], list[LaneScores]]:
+    """Ask a knowledge base: were the right files and places found, what would be declined, what did lanes say of them?
 
     Args:
         base: the knowledge base; its settings say how it searches.
@@ -48,35 +48,44 @@ def trials(
     if not answerable:
         raise QueryError("None of these questions has an answer in the collection, so there is nothing to find.")
     made: list[Trial] = []
+    lanes: list[LaneScores] = []
     depth = max(_LEAST_DEPTH, _HITS_A_FILE * options.ks[-1])
     for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
         label = variant.name if variant else "searching"
         found = [base.search(words, top_k=depth) for words in _asked(answerable, variant, label, on_progress)]
+        lanes = lanes if variant else lane_scores(answerable, found, base.nulls())
         made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
     if not base.settings.rerank_top_n:
-        return made, []
+        return made, [], lanes
     judged_hits = [base.search(q, top_k=depth, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
     of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
     _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
     made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
-    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options)
+    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options), lanes
 
 
-def lane_scores(base: KnowledgeBase, questions: Sequence[Question]) -> list[LaneScores]:
+def lane_scores(
+    questions: Sequence[Question], found: Sequence[Sequence[Hit]], nulls: Mapping[str, Sequence[float]]
+) -> list[LaneScores]:
     """What each lane says to questions that the collection has nothing to do with, and what of files that answer.
 
     Lanes that found no right file are left out.
+
+    Args:
+        questions: what was asked.
+        found: the hits of each.
+        nulls: by lane, its best scores for questions that nothing answers.
     """
     right: dict[str, list[float]] = {}
-    for question in questions:
+    for question, hits in zip(questions, found, strict=True):
         best: dict[str, float] = {}
-        for hit in base.search(question.question, top_k=_LEAST_DEPTH) if question.answerable else ():
+        for hit in hits:
             for lane in hit.lanes if question.names(hit.path) else ():
                 best[lane.name] = max(lane.score, best.get(lane.name, lane.score))
         for name, score in best.items():
             right.setdefault(name, []).append(score)
-    return [LaneScores(name, scores, right[name]) for name, scores in base.nulls().items() if name in right]
+    return [LaneScores(name, scores, right[name]) for name, scores in nulls.items() if name in right]
 
 
 def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
@@ -122,22 +131,26 @@ def _judged(
 ) -> Judged:
     words, about = question.question, question.assets[0]
     query = Thing(words, "text", words, family=words, slice=question.modality, cluster=about)
-    ranking: dict[str, Thing] = {}
     found: dict[str, Hit] = {}
     for hit in hits:
-        name = key(question, hit)
-        if name not in ranking:
-            found[name] = hit
-            ranking[name] = _shown(base, hit, name, with_picture=len(ranking) < SHOWN or name in wanted)
-    expected = [_expected(base, question, name, ranking.get(name)) for name in wanted]
-    why = {name: _why(hit) for name, hit in found.items()}
-    return judged(query, list(ranking.values()), expected, options.ks, why)
+        found.setdefault(key(question, hit), hit)
+    ranking, expected = ([Thing(name, "text", name) for name in names] for names in (found, wanted))
+    one = judged(query, ranking, expected, options.ks, {})
+    return _illustrated(base, question, one, found) if one.missed(options.ks[-1]) else one
+
+
+def _illustrated(base: KnowledgeBase, question: Question, missed: Judged, found: Mapping[str, Hit]) -> Judged:
+    """A query that missed as the report shows it: what should have come and what came, with pictures and reasons."""
+    first = [_shown(base, found[thing.id], thing.id) for thing in missed.ranking[:SHOWN]]
+    expected = [_expected(base, question, thing.id, found.get(thing.id)) for thing in missed.expected[:SHOWN]]
+    why = {thing.id: _why(found[thing.id]) for thing in (*first, *expected) if thing.id in found}
+    ranking, wanted = [*first, *missed.ranking[SHOWN:]], [*expected, *missed.expected[SHOWN:]]
+    return replace(missed, ranking=ranking, expected=wanted, why=why)
 
 
 def _why(hit: Hit) -> str:
     """The lanes that found a hit, with its place in each, and the verdict."""
-    lanes = ", ".join(f"{lane.name} #{lane.rank}" for lane in hit.lanes)
-    return lanes if hit.relevance is None else f"{lanes}; judged {hit.relevance:+.1f}"
+    return hit.why.places if hit.relevance is None else f"{hit.why.places}; judged {hit.relevance:+.1f}"
 
 
 def _file(question: Question, hit: Hit) -> str:
@@ -178,10 +191,10 @@ def _boxes_meet(a: Box | None, b: Box | None) -> bool:
     return a.x < b.x + b.w and b.x < a.x + a.w and a.y < b.y + b.h and b.y < a.y + a.h
 
 
-def _shown(base: KnowledgeBase, hit: Hit, name: str, *, with_picture: bool) -> Thing:
+def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Thing:
     """A hit as the report shows it: its thumbnail where it has pixels, else its words."""
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
-    if with_picture and hit.seen:
+    if hit.seen:
         try:
             thumbnail = base.thumbnail(hit)
         except MediaError:  # the file has gone: its words stay
@@ -191,10 +204,10 @@ def _shown(base: KnowledgeBase, hit: Hit, name: str, *, with_picture: bool) -> T
     return Thing(name, "text", words)
 
 
-def _expected(base: KnowledgeBase, question: Question, name: str, found: Thing | None) -> Thing:
+def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | None) -> Thing:
     """What should have been found, with its picture where it was found or can be opened from here."""
-    if found and found.path:
-        return found
+    if found and (shown := _shown(base, found, name)).path:
+        return shown
     asset = name if name in question.assets else next(iter(question.assets))
     for path in (Path(asset), base.settings.data / asset):
         if path.suffix.lower() in _PICTURES and path.is_file():

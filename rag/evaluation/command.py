@@ -14,17 +14,14 @@ from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import PLAIN, Difference, Evaluation, LaneScores, Options, Row, Trial, differences
-from rag.types import Modality
 
 if TYPE_CHECKING:
     from rag.evaluation.embed import OnProgress
-    from rag.evaluation.things import EvaluationSet
     from rag.knowledge_base import KnowledgeBase
 
 __all__ = ["Options", "Request", "generate", "listed", "measure"]
 
 QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
-_MODALITIES: Mapping[str, Modality] = {"image": "image", "sound": "audio", "speech": "audio"}  # of whole files
 _PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
 
 
@@ -78,7 +75,8 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         QueryError: there is no such knowledge base, or the file holds something else.
         LLMError: the language model failed.
     """
-    from rag.evaluation.generate import generate
+    from rag.engine import picture
+    from rag.evaluation.generate import Writer, generate
     from rag.llms import Llm
 
     with _opened(kb, {}) as base:
@@ -87,7 +85,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
-        for question in generate(base.segments(), base.search, llm, out, wanted):
+        for question in generate(base.segments(), Writer(llm, base.search, picture), out, wanted):
             made.append(question)
             on_progress(question.question, before + len(made), wanted)
     return made
@@ -109,24 +107,6 @@ def changed_settings(text: str) -> dict[str, str]:
     return changes
 
 
-def as_questions(chosen: EvaluationSet) -> list[Question]:
-    """The written queries of a set that ask for whole files, as questions to a knowledge base that holds these.
-
-    Raises:
-        QueryError: there are none.
-    """
-    made = []
-    for direction in chosen.directions:
-        files = {item.id: item for item in direction.items if item.medium in _MODALITIES and not item.span}
-        for query in direction.queries if direction.queries[0].medium == "text" else ():
-            if found := [files[key] for key in sorted(direction.relevant[query.id]) if key in files]:
-                assets = tuple(str(item.path) for item in found)
-                made.append(Question(query.text, assets, modality=_MODALITIES[found[0].medium]))
-    if not made:
-        raise QueryError(f"Nothing in `{chosen.name}` asks for files in words, so it measures encoders, without --kb.")
-    return made
-
-
 def _of_encoders(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.embed import load_encoders
     from rag.evaluation.run import evaluate
@@ -141,7 +121,7 @@ def _of_encoders(request: Request, changes: Mapping[str, str] | None, on_progres
 
 
 def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
-    from rag.evaluation.collection import RERANKED, lane_scores, trials
+    from rag.evaluation.collection import RERANKED, trials
     from rag.evaluation.run import assembled
 
     if request.kb is None:
@@ -153,8 +133,7 @@ def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: O
     lanes: list[LaneScores] = []
     for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
         with _opened(request.kb, changed) as base:
-            found, rows = trials(base, questions, run, request.options, on_progress)
-            lanes = lane_scores(base, questions)
+            found, rows, lanes = trials(base, questions, run, request.options, on_progress)
         made, declined = [*made, *found], [*declined, *rows]
     result = assembled(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
     return replace(
@@ -183,7 +162,8 @@ def _questions(name: str) -> list[Question]:
     if name in _PREFIXES:
         return list(shipped(_PREFIXES[name]))
     if name in {one.name for one in datasets.SETS}:
-        return as_questions(datasets.load(name, Settings.load()))
+        settings = Settings.load()
+        return datasets.as_questions(datasets.load(name, settings), settings.data)
     return read_questions(Path(name))
 
 

@@ -20,9 +20,11 @@ from rag.encoders.training.splits import held_out
 from rag.errors import QueryError
 from rag.evaluation.questions import Question, shipped
 from rag.evaluation.things import Direction, EvaluationSet, Thing
+from rag.types import Modality
 
 FIGURES = "anthropology/media/"
 FIGURES_NOTE = f"The encoder `lite` was trained on 241 of the 328 figures in `{FIGURES}`."
+_MODALITIES: Mapping[str, Modality] = {"image": "image", "sound": "audio", "speech": "audio"}  # of whole files
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,33 @@ def load(name: str, settings: Settings, *, limit: int | None = None) -> Evaluati
         raise QueryError(f"The set `{name}` is read from {folder}, which is not there; set EXHIBIT_DATA to its parent.")
     directions = [_limited(direction, limit) for direction in known.read(folder, settings)]
     return EvaluationSet(name, known.about, directions, known.notes)
+
+
+def as_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
+    """The written queries of a set that ask for whole files, as questions to a knowledge base that holds these.
+
+    Args:
+        chosen: the set.
+        data: the folder that its files lie below, from where assets are named, so that a copy of them will do.
+
+    Raises:
+        QueryError: there are none.
+    """
+    made = []
+    for direction in chosen.directions:
+        files = {item.id: item for item in direction.items if item.medium in _MODALITIES and not item.span}
+        for query in (query for query in direction.queries if query.medium == "text"):
+            if found := [files[key] for key in sorted(direction.relevant[query.id]) if key in files]:
+                assets = tuple(_below(data, item) for item in found)
+                made.append(Question(query.text, assets, modality=_MODALITIES[found[0].medium]))
+    if not made:
+        raise QueryError(f"Nothing in `{chosen.name}` asks for files in words, so it measures encoders, without --kb.")
+    return made
+
+
+def _below(data: Path, item: Thing) -> str:
+    assert item.path is not None
+    return item.path.relative_to(data.absolute()).as_posix()
 
 
 def evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:

@@ -1,8 +1,9 @@
 """Questions written by a language model from what a knowledge base holds, for a person to review.
 
 Each answerable question is made from one segment, the media by turns, and is kept only where its answer's words stand
-in that segment and the model, asked on its own, agrees that the segment answers it. That of every fifth segment has no
-answer: it is on the segment's subject, and kept only where the model finds no answer in what a search for it finds.
+in that segment and the model, asked on its own, agrees that the segment answers it. A model that sees is shown
+pictures, and what it takes from them need not stand in words. That of every fifth segment has no answer: it is on the
+segment's subject, and kept only where the model finds no answer in what a search for it finds.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.evaluation.questions import Question, read_questions
-from rag.exhibits import described, stems
+from rag.exhibits import Picture, Shown, described, stems, tells, with_pictures
 from rag.prompts import load
 from rag.segments import to_fragment
 from rag.types import MODALITIES, Hit
@@ -51,17 +52,100 @@ _REPLY: dict[str, Any] = {
 Search = Callable[[str], Sequence[Hit]]
 
 
-def generate(
-    hits: Iterable[Hit], search: Search, llm: Llm, out: Path, wanted: int, *, seed: int = 0
-) -> Iterator[Question]:
+@dataclass(frozen=True)
+class Writer:
+    """A language model that writes questions, and what it needs for that.
+
+    Attributes:
+        llm: the model.
+        search: what the knowledge base finds for words.
+        picture: the pixels of a hit, for a model that sees; None to show none.
+    """
+
+    llm: Llm
+    search: Search
+    picture: Picture | None = None
+
+    @property
+    def sees(self) -> bool:
+        """Whether it is shown pictures."""
+        return self.picture is not None and self.llm.sees_images
+
+    def answerable(self, hit: Hit) -> Question | None:
+        """A question that the hit answers; None where the model wrote none that holds."""
+        written = self._written("question", hit)
+        if written is None:
+            return None
+        question, answer, by_looks = written
+        told, shown = stems(answer), stems(described(hit, "", self.llm.count_tokens, _SHOWN_TOKENS))
+        if not told or len(answer.split()) > _MOST_ANSWER_WORDS:
+            return None
+        if not by_looks and len(told & shown) < _LEAST_SHARED * len(told):
+            return None
+        if not self._answers(hit, question):
+            return None
+        return Question(
+            question=question,
+            assets=(hit.path,),
+            locators=(f"#{to_fragment(hit.segment.locator)}",),
+            modality=hit.segment.modality,
+            answer=(answer,),
+            reviewed=False,
+            about=about(hit),
+        )
+
+    def unanswerable(self, hit: Hit) -> Question | None:
+        """A question on the hit's subject that neither it nor what is found for the question answers."""
+        written = self._written("question_unanswerable", hit)
+        if written is None or any(self._answers(one, written[0]) for one in self._near(hit, written[0])):
+            return None
+        return Question(written[0], modality=hit.segment.modality, answerable=False, reviewed=False, about=about(hit))
+
+    def _near(self, hit: Hit, question: str) -> Iterator[Hit]:
+        yield hit
+        yield from self.search(question)[:_SEARCHED]
+
+    def _written(self, prompt: str, hit: Hit) -> tuple[str, str, bool] | None:
+        """Question, answer, and whether the model saw the hit.
+
+        None where the reply is none, where it points at an exhibit that its reader will not see, and where there is
+        neither anything to read of the hit nor to see.
+        """
+        messages = self._messages(prompt, hit, {}, _REPLY_TOKENS)
+        by_looks = not isinstance(messages[-1]["content"], str)
+        if not by_looks and not tells(hit):
+            return None
+        reply = self.llm.complete(messages, max_tokens=_REPLY_TOKENS, schema=_REPLY).text
+        try:
+            said = json.loads(reply)
+            question, answer = (" ".join(str(said[key]).split()) for key in ("question", "answer"))
+        except (ValueError, KeyError, TypeError):  # cut off, or no JSON from a model that is not held to it
+            return None
+        if not question.endswith("?") or _POINTING.search(question):
+            return None
+        return question, answer, by_looks
+
+    def _answers(self, hit: Hit, question: str) -> bool:
+        """Whether the model, asked as when it reranks, thinks that the hit answers."""
+        messages = self._messages("rerank", hit, {"question": question}, _YES_TOKENS)
+        if (logit := self.llm.yes_no(messages)) is not None:
+            return logit > 0
+        return self.llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
+
+    def _messages(self, prompt: str, hit: Hit, values: Mapping[str, str], reply_tokens: int) -> list[dict[str, Any]]:
+        exhibit = described(hit, values.get("question", ""), self.llm.count_tokens, _SHOWN_TOKENS)
+        written = load(prompt).messages({**values, "exhibit": exhibit})
+        return with_pictures(written, [hit], self.llm, Shown(self.picture), reply_tokens=reply_tokens)
+
+
+def generate(hits: Iterable[Hit], writer: Writer, out: Path, wanted: int, *, seed: int = 0) -> Iterator[Question]:
     """Write questions to a JSON Lines file until it holds as many as wanted, each as soon as it is made.
 
     Questions that the file holds already are kept and count; segments that they were made from are not used again.
 
     Args:
         hits: all segments to ask about, with their files.
-        search: what the knowledge base finds for words.
-        llm: the language model.
+        writer: what writes them.
         out: the file.
         wanted: number of questions, about a fifth of them unanswerable.
         seed: of the order in which segments are used.
@@ -78,12 +162,12 @@ def generate(
     number = len(kept)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a", encoding="utf-8") as file:
-        for turn, hit in enumerate(by_turns(hits, seed), 1):
+        for turn, hit in enumerate(by_turns(hits, seed, sees=writer.sees), 1):
             if number >= wanted:
                 return
             if about(hit) in used:
                 continue
-            made = _answerable(hit, llm) if turn % UNANSWERABLE_EVERY else _unanswerable(hit, search, llm)
+            made = writer.answerable(hit) if turn % UNANSWERABLE_EVERY else writer.unanswerable(hit)
             if made is None or _plain(made.question) in asked:
                 continue
             file.write(json.dumps(asdict(made), ensure_ascii=False) + "\n")
@@ -93,11 +177,14 @@ def generate(
             yield made
 
 
-def by_turns(hits: Iterable[Hit], seed: int = 0) -> Iterator[Hit]:
-    """Segments with something to ask about, one of each medium by turns, in an order that the seed gives."""
+def by_turns(hits: Iterable[Hit], seed: int = 0, *, sees: bool = False) -> Iterator[Hit]:
+    """Segments with something to ask about, one of each medium by turns, in an order that the seed gives.
+
+    Who `sees` can ask about any picture.
+    """
     media: defaultdict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
-        if _tells(hit):
+        if _tells(hit) or (sees and hit.seen is not None):
             media[hit.segment.modality].append(hit)
     for held in media.values():
         held.sort(key=about)
@@ -115,63 +202,6 @@ def _tells(hit: Hit) -> bool:
     words = _WORD.findall(hit.segment.searchable_text)
     least = _LEAST_WORDS.get(hit.segment.kind)
     return bool(words or hit.segment.tags) if least is None else len(words) >= least
-
-
-def _answerable(hit: Hit, llm: Llm) -> Question | None:
-    """A question that the hit answers; None where the model wrote none that holds."""
-    shown = described(hit, "", llm.count_tokens, _SHOWN_TOKENS)
-    written = _written("question", shown, llm)
-    if written is None:
-        return None
-    question, answer = written
-    told = stems(answer)
-    if len(answer.split()) > _MOST_ANSWER_WORDS:
-        return None
-    if not told or len(told & stems(shown)) < _LEAST_SHARED * len(told) or not _answers(hit, question, llm):
-        return None
-    return Question(
-        question=question,
-        assets=(hit.path,),
-        locators=(f"#{to_fragment(hit.segment.locator)}",),
-        modality=hit.segment.modality,
-        answer=(answer,),
-        reviewed=False,
-        about=about(hit),
-    )
-
-
-def _unanswerable(hit: Hit, search: Search, llm: Llm) -> Question | None:
-    """A question on the hit's subject that neither it nor what is found for the question answers."""
-    written = _written("question_unanswerable", described(hit, "", llm.count_tokens, _SHOWN_TOKENS), llm)
-    if written is None:
-        return None
-    question, _ = written
-    if any(_answers(one, question, llm) for one in (hit, *search(question)[:_SEARCHED])):
-        return None
-    return Question(question, modality=hit.segment.modality, answerable=False, reviewed=False, about=about(hit))
-
-
-def _written(prompt: str, shown: str, llm: Llm) -> tuple[str, str] | None:
-    """Question and answer; None where the reply is none, or points at an exhibit that its reader will not see."""
-    messages = load(prompt).messages({"exhibit": shown})
-    reply = llm.complete(messages, max_tokens=_REPLY_TOKENS, schema=_REPLY).text
-    try:
-        said = json.loads(reply)
-        question, answer = (" ".join(str(said[key]).split()) for key in ("question", "answer"))
-    except (ValueError, KeyError, TypeError):  # cut off, or no JSON from a model that is not held to it
-        return None
-    if not question.endswith("?") or _POINTING.search(question):
-        return None
-    return question, answer
-
-
-def _answers(hit: Hit, question: str, llm: Llm) -> bool:
-    """Whether the model, asked as when it reranks, thinks that the hit answers."""
-    shown = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
-    messages = load("rerank").messages({"question": question, "exhibit": shown})
-    if (logit := llm.yes_no(messages)) is not None:
-        return logit > 0
-    return llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
 
 
 def _plain(question: str) -> str:

@@ -8,7 +8,7 @@ all four metrics agree with trec_eval's ``recall``, ``success``, ``recip_rank`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,15 +97,59 @@ def intervals(
     """
     matrix = np.array(list(table.values()), dtype=float).T
     sums, sizes = _by_cluster(matrix, clusters)
+    means = [(times @ sums) / (times @ sizes)[:, None] for times in _resampled(len(sizes), seed, resamples)]
+    return _estimates(table, matrix.mean(axis=0), means)
+
+
+def gaps(
+    table: Mapping[str, Sequence[float]],
+    inside: Sequence[bool],
+    *,
+    clusters: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """The mean of some queries less that of the others, by metric, each with its 95 % interval (percentile bootstrap).
+
+    Clusters are resampled from all queries together, since one may hold queries of both sides; a resample without any
+    query of one side has no difference and is left out.
+
+    Args:
+        table: values by metric, one for each query.
+        inside: which of the queries are meant; some, and not all.
+        clusters, seed, resamples: as in `bootstrap`.
+
+    Raises:
+        ValueError: one side is empty, or there is not a value for each query.
+    """
+    matrix, side = np.array(list(table.values()), dtype=float).T, np.array(inside, dtype=float)[:, None]
+    if not 0 < side.sum() < len(side):
+        raise ValueError("no values on one side")
+    ours, theirs = (_by_cluster(np.hstack([matrix * part, part]), clusters)[0] for part in (side, 1 - side))
+    with np.errstate(invalid="ignore"):
+        found = [_means(n @ ours) - _means(n @ theirs) for n in _resampled(len(ours), seed, resamples)]
+    return _estimates(table, _means(ours.sum(axis=0)) - _means(theirs.sum(axis=0)), found)
+
+
+def _means(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums (…, metrics), and behind them how many values were summed, as means (…, metrics)."""
+    means: NDArray[np.float64] = totals[..., :-1] / totals[..., -1:]
+    return means
+
+
+def _resampled(clusters: int, seed: int, resamples: int) -> Iterator[NDArray[np.int64]]:
+    """How often each cluster is drawn (draws, clusters), some hundred draws at a time."""
     rng = np.random.default_rng(seed)
-    means = []
     for start in range(0, resamples, _AT_ONCE):
         draws = min(_AT_ONCE, resamples - start)
-        times = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=draws)
-        means.append((times @ sums) / (times @ sizes)[:, None])
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    mean = matrix.mean(axis=0)
-    return {name: Estimate(float(mean[n]), float(low[n]), float(high[n])) for n, name in enumerate(table)}
+        yield rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws)
+
+
+def _estimates(
+    names: Iterable[str], mean: NDArray[np.float64], resampled: Sequence[NDArray[np.float64]]
+) -> dict[str, Estimate]:
+    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5], axis=0)
+    return {name: Estimate(float(mean[n]), float(low[n]), float(high[n])) for n, name in enumerate(names)}
 
 
 def permutation_test(

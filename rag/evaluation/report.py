@@ -80,7 +80,7 @@ def columns(evaluation: Evaluation) -> list[str]:
 
 def label(row: Row | Difference) -> str:
     """What a row is about, in words."""
-    parts = (getattr(row, "run", ""), row.direction, row.variant, getattr(row, "slice", ""))
+    parts = (row.run if isinstance(row, Row) else "", row.direction, row.variant, row.slice)
     return " · ".join(part for part in parts if part)
 
 
@@ -99,6 +99,7 @@ def page(evaluation: Evaluation) -> str:
         declined=[
             (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if _is_share(row)
         ],
+        gaps=list(_lines(evaluation.gaps, names)),
         differences=[(label(one), one) for one in evaluation.differences],
         plots=[_plot(lane) for lane in evaluation.lanes],
         misses=list(_misses(evaluation.failures)),
@@ -120,7 +121,6 @@ def _is_share(row: Row) -> bool:
 def _plot(lane: LaneScores) -> Plot:
     low, high = (end(*lane.unrelated, *lane.right) for end in (min, max))
     high = max(high, low + 1e-6)
-    step = (high - low) / _BINS
     shares = [
         [count / len(scores) for count in np.histogram(scores, _BINS, (low, high))[0]]
         for scores in (lane.right, lane.unrelated)
@@ -132,7 +132,7 @@ def _plot(lane: LaneScores) -> Plot:
         for n, share in enumerate(side)
         if share
     ]
-    return Plot(lane, low, high, tuple(bars), (lane.middle - low) / step * width)
+    return Plot(lane, low, high, tuple(bars), (lane.middle - low) / (high - low) * _PLOT_PX[0])
 
 
 def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
@@ -152,13 +152,13 @@ def _miss(failure: Failure) -> Miss:
 def _card(thing: Thing, why: str = "") -> Card:
     words = " ".join((thing.text or thing.id).split())
     words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
-    if thing.medium != "image":
-        medium = thing.medium if thing.medium in ("sound", "speech") else ""
-        return Card(words, note=" · ".join(filter(None, (medium, why))))
-    try:
-        return Card(words, _data_uri(thing), why)
-    except MediaError:
-        return Card(words, note="the picture has gone")
+    source, notes = "", [str(thing.medium)] if thing.medium in ("sound", "speech") else []
+    if thing.medium == "image":
+        try:
+            source = _data_uri(thing)
+        except MediaError:
+            notes = ["the picture has gone"]
+    return Card(words, source, " · ".join(filter(None, (*notes, why))))
 
 
 def _data_uri(thing: Thing) -> str:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rag.evaluation.metrics import Estimate, bootstrap, first_rank, intervals, permutation_test, scores
+from rag.evaluation.metrics import Estimate, bootstrap, first_rank, gaps, intervals, permutation_test, scores
 from rag.evaluation.things import Thing
 
 PLAIN = ""  # the name of what was not changed
@@ -40,6 +40,10 @@ class Judged:
     scores: Mapping[str, float]
     rank: int | None
     why: Mapping[str, str]
+
+    def missed(self, k: int) -> bool:
+        """Whether nothing right is among the first `k`."""
+        return self.rank is None or self.rank > k
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class Evaluation:
         configuration: what made the vectors and hits; by A and B where two were compared.
         ks: where rankings were cut.
         rows: estimates.
+        gaps: by kind, how much better its queries fare than those of all other kinds: estimates of differences.
         differences: between A and B.
         failures: a random sample of each direction's.
         lanes: of a knowledge base, the scores of its lanes.
@@ -151,6 +156,7 @@ class Evaluation:
     configuration: Mapping[str, str]
     ks: tuple[int, ...]
     rows: tuple[Row, ...]
+    gaps: tuple[Row, ...] = ()
     differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
     lanes: tuple[LaneScores, ...] = ()
@@ -172,18 +178,38 @@ def rows(trial: Trial, seed: int) -> list[Row]:
 
 
 def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[Judged]]]:
-    """All queries of a trial, and those of each slice."""
+    """All queries of a trial, and those of each slice; what is of no known kind has none."""
     yield "", trial.judged
-    slices = sorted({one.query.slice for one in trial.judged})
-    if len(slices) > 1 and trial.variant == PLAIN:
-        for name in slices:
+    slices = {one.query.slice for one in trial.judged}
+    if len(slices) > 1:
+        for name in sorted(slices - {""}):
             yield name, [one for one in trial.judged if one.query.slice == name]
 
 
 def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
-    table = {metric: [one.scores[metric] for one in part] for metric in part[0].scores}
-    metrics = intervals(table, clusters=_clusters(part), seed=seed)
+    metrics = intervals(_table(part), clusters=_clusters(part), seed=seed)
     return Row(trial.direction, trial.run, trial.variant, name, len(part), metrics)
+
+
+def kinds_apart(trial: Trial, seed: int) -> list[Row]:
+    """Each slice less all the others; of two, the first alone, since the other is its negative.
+
+    Where either side is a single cluster there is nothing to resample, and no gap is told.
+    """
+    made = []
+    slices = list(_sliced(trial))[1:]
+    is_pair = len({one.query.slice for one in trial.judged}) == 2
+    for name, part in slices[:1] if is_pair else slices:
+        inside = [one.query.slice == name for one in trial.judged]
+        rest = [one for one in trial.judged if one.query.slice != name]
+        if min(len(set(_clusters(side))) for side in (part, rest)) > 1:
+            found = gaps(_table(trial.judged), inside, clusters=_clusters(trial.judged), seed=seed)
+            made.append(Row(trial.direction, trial.run, trial.variant, name, len(part), found))
+    return made
+
+
+def _table(part: Sequence[Judged]) -> dict[str, list[float]]:
+    return {metric: [one.scores[metric] for one in part] for metric in part[0].scores}
 
 
 def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Difference]:
@@ -212,7 +238,7 @@ def _difference(
 
 def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
     """A random sample of the queries that found nothing right among the last k, the worst first."""
-    missed = [one for one in trial.judged if one.rank is None or one.rank > ks[-1]]
+    missed = [one for one in trial.judged if one.missed(ks[-1])]
     sample = random.Random(seed).sample(missed, min(len(missed), _FAILURES))
     sample.sort(key=lambda one: -(one.rank or len(one.ranking) + 1))
     return [

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from rag.encoders.base import Vectors
 from rag.evaluation.embed import Embedder, Encoders, OnProgress
 from rag.evaluation.perturb import VARIANTS, Variant
-from rag.evaluation.results import PLAIN, SHOWN, Evaluation, Options, Trial, differences, failures, judged, rows
+from rag.evaluation.results import (
+    PLAIN,
+    SHOWN,
+    Evaluation,
+    Options,
+    Trial,
+    differences,
+    failures,
+    judged,
+    kinds_apart,
+    rows,
+)
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 
 _LEAST_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
@@ -55,7 +66,7 @@ def evaluate(
 
 
 def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) -> Evaluation:
-    """The trials as rows, differences between A and B, and failures of the last configuration."""
+    """The trials as rows, gaps between kinds, differences between A and B, and failures of the last configuration."""
     a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
     shown = list(b.values()) or trials
     return Evaluation(
@@ -64,6 +75,7 @@ def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) 
         configuration={},
         ks=options.ks,
         rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
+        gaps=tuple(row for trial in trials for row in kinds_apart(trial, options.seed)),
         differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
         failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
     )

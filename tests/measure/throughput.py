@@ -2,17 +2,20 @@
 
 The work of an item is counted, not taken from papers: the graph runs once, node by node as it is written, and from the
 shapes that go in and out of each convolution and matrix product follow its multiply-adds. The limit is a product of two
-large float32 matrices by numpy, timed by turns with the encoders, so that what else the machine does slows both alike;
-medians are printed. No encoder can reach it: `lite` spends much of its time in depthwise convolutions, which do few
-multiply-adds for each number that they fetch and so wait for memory. MiniLM multiplies int8, for which processors with
-VNNI have up to four times the float32 limit; its share is of the float32 limit all the same. Padding counts as no work.
+large float32 matrices by numpy on as many threads as the encoders have, timed by turns with them, so that what else the
+machine does slows both alike; medians are printed. No encoder can reach it: `lite` and YAMNet spend much of their time
+in depthwise convolutions, which do few multiply-adds for each number that they fetch and so wait for memory. MiniLM
+multiplies int8, for which processors with VNNI have up to four times the float32 limit; its share is of the float32
+limit all the same. Padding counts as no work.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,12 +33,18 @@ from rag.calibration import UNRELATED_QUESTIONS
 from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders.lite import LiteEncoder, prepared
+from rag.encoders.mel import SAMPLE_RATE, patches
+from rag.encoders.sounds import LiteSounds
 from rag.encoders.text import MiniLM
+from rag.evaluation.things import Thing, samples
 from rag.models import ensure
 
 ROUNDS = 9
 PASSAGES = 16
+SOUNDS = 3
+_SOUND_S = 10
 _SIDE = 2048  # of the matrices whose product is the limit
+_NUMPY_THREADS = "OPENBLAS_NUM_THREADS"  # read once, when numpy is imported
 
 Inputs = Mapping[str, NDArray[Any]]
 Shapes = Sequence[Sequence[int]]
@@ -95,8 +104,8 @@ def _shapes(tensors: Sequence[Mapping[str, Sequence[int]]]) -> Shapes:
 
 
 def encoders(settings: Settings) -> Iterator[Measured]:
-    """What is measured: photos, questions and passages."""
-    folders = {name: ensure(name, settings.home) for name in ("minilm", "lite")}
+    """What is measured: photos, sounds, questions and passages."""
+    folders = {name: ensure(name, settings.home) for name in ("minilm", "lite", "yamnet")}
     text = MiniLM(folders["minilm"], settings.threads)
     lite = LiteEncoder(folders["lite"], text, settings.threads)
     photos = [Image.open(path).convert("RGB") for path in sorted(HERE.rglob("photo-*.jpg"))]
@@ -107,6 +116,15 @@ def encoders(settings: Settings) -> Iterator[Measured]:
         lite.embed_images,
         lambda photo: (prepared(photo), prepared(photo, 0.8)),
         4 * multiply_adds(folders["lite"] / "lite.onnx", views),
+    )
+    guide = samples(Thing("guide", "sound", path=HERE / "collection" / "audio-guide.m4a"), SAMPLE_RATE)
+    sounds = np.split(guide[: SOUNDS * _SOUND_S * SAMPLE_RATE], SOUNDS)
+    yield Measured(
+        f"sounds, YAMNet, {_SOUND_S} s, decoded",
+        sounds,
+        LiteSounds(folders["yamnet"], text, settings.threads).embed_audio,
+        patches,
+        multiply_adds(folders["yamnet"] / "yamnet.onnx", [{"patches": patches(one)} for one in sounds]) / SOUNDS,
     )
     turned = [" ".join((*UNRELATED_QUESTIONS[n:], *UNRELATED_QUESTIONS[:n])) for n in range(PASSAGES)]
     for name, texts in (("questions", UNRELATED_QUESTIONS), ("passages", turned)):
@@ -140,6 +158,9 @@ def timed(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure by turns, and print the table."""
     settings = Settings.load()
+    threads = str(settings.threads)
+    if os.environ.get(_NUMPY_THREADS) != threads:
+        os.execve(sys.executable, [sys.executable, "-m", __spec__.name], {**os.environ, _NUMPY_THREADS: threads})
     measured = list(encoders(settings))
     a, b = np.random.default_rng(0).random((2, _SIDE, _SIDE), np.float32)
     limits = []
