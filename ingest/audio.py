@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingest.decode import check_length, description, limits_of, sound, sound_stream, stated_s
 from ingest.listen import transcripts
@@ -49,6 +53,18 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
         if empty:
             whole = TimeSpan(0.0, heard.end_s)
             yield Extracted(sound_segment(source, whole, "audio", 0, caption=caption, silent=heard.is_silent))
+
+
+def windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
+    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see `ingest.sounds`.
+
+    Raises:
+        MediaError: the file cannot be decoded to its end, or is over a limit.
+    """
+    with opened_av(source.path) as container:
+        heard = Heard(sound(container, limits_of(settings)))
+        deque(heard, maxlen=0)
+    yield from (stretch.samples for stretch in heard.stretches([]))
 
 
 def audible(

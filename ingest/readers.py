@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from ingest import audio, captions, documents, images, video
@@ -57,6 +59,10 @@ class Readers:
     def heard(self, path: Path) -> Iterator[Extracted]:
         """Yield the passages that are spoken in a recording or video, and what else is heard."""
         yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
+
+    def windows(self, path: Path) -> Iterator[NDArray[np.float32]]:
+        """Yield the sound of a recording or video in windows of at most 10 s, speech and all, without silent ones."""
+        yield from audio.windows(self._source(path, "audio", "video"), self._settings)
 
     def picture(self, path: Path) -> Iterator[Image]:
         """Yield the picture in a file, the first where it holds several."""

@@ -39,7 +39,8 @@ Base = Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders.")]
 Modalities = Annotated[
-    list[Any] | None, typer.Option("--modality", "-m", help="Where to look: text, image, audio, video. May repeat.")
+    list[Any] | None,
+    typer.Option("--modality", "--to", "-m", help="Where to look: text, image, audio, video. May repeat."),
 ]
 Conditions = Annotated[
     list[str] | None,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rag.answer import GroundedAnswerer
     from rag.exhibits import Shown
     from rag.llms import Llm
-    from rag.query import Query
+    from rag.query import Modalities, Query
     from rag.questions import Asked
     from rag.rerank import Reranked
     from rag.retrieve import Retriever
@@ -87,13 +87,18 @@ class QueryEngine:
         settings: of the knowledge base.
         retriever: finds segments.
         paths_of: the files that hold each asset.
+        llm: the language model; that of the settings by default, loaded when first needed.
     """
 
     def __init__(
-        self, settings: Settings, retriever: Retriever, paths_of: Callable[[Collection[str]], Mapping[str, list[str]]]
+        self,
+        settings: Settings,
+        retriever: Retriever,
+        paths_of: Callable[[Collection[str]], Mapping[str, list[str]]],
+        llm: Llm | None = None,
     ) -> None:
         self.retriever = retriever
-        self._settings, self._paths_of = settings, paths_of
+        self._settings, self._paths_of, self._given = settings, paths_of, llm
 
     def load(self) -> None:
         """See `KnowledgeBase.load`."""
@@ -139,7 +144,8 @@ class QueryEngine:
         self,
         asked: Asked,
         *,
-        modality: Modality | Collection[Modality] | None = None,
+        modality: Modalities = None,
+        to: Modalities = None,
         where: Where | None = None,
         top_k: int | None = None,
         rerank: bool = False,
@@ -148,28 +154,26 @@ class QueryEngine:
         """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
         from rag.questions import opened
 
-        quotas = dict(quotas or {})
+        quotas, admitted = dict(quotas or {}), _filter(modality, to, where)
         Filter(modalities=frozenset(quotas))  # refuses what is no modality
-        started = time.monotonic()
-        audio = self.retriever.audio
-        query = opened(asked, self._settings, sample_rate=audio.sample_rate if audio else None)
-        said = self._said(query) if rerank else ""
-        asked_at = time.monotonic()
         most = self._settings.top_k if top_k is None else top_k
         if not 1 <= most <= _MOST_HITS:
             raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
+        started = time.monotonic()
+        query = opened(asked, self._settings, audio=self.retriever.audio)
+        said = self._said(query) if rerank else ""
+        asked_at = time.monotonic()
         depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
-        hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=_filter(modality, where)))
+        hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
 
     def _said(self, query: Query) -> str:
         """The question as the language model is asked it; empty where there is nothing to judge by."""
-        from rag.questions import SAME, in_words
+        from rag.questions import in_words
 
-        if query.spoken or (query.pictures and self._llm.sees_images):
-            return query.spoken or SAME
-        return in_words(query, self.retriever.dual, self._settings)
+        sees = bool(query.pictures) and self._llm.sees_images
+        return in_words(query, self.retriever.dual, self.retriever.audio, self._settings, sees=sees)
 
     def _judged(self, found: Found) -> Found:
         """What was found in the order in which the language model puts it."""
@@ -199,6 +203,8 @@ class QueryEngine:
     def _llm(self) -> Llm:
         from rag.llms import Llm
 
+        if self._given is not None:
+            return self._given
         settings = self._settings
         return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
 
@@ -255,6 +261,9 @@ def _at(hit: Hit, path: str) -> Hit:
     return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
 
 
-def _filter(modality: Modality | Collection[Modality] | None, where: Where | None) -> Filter:
-    modalities = [modality] if isinstance(modality, str) else modality or ()
+def _filter(modality: Modalities, to: Modalities, where: Where | None) -> Filter:
+    if modality is not None and to is not None:
+        raise QueryError("`to` is another name of `modality`; give one of them.")
+    looked = modality if to is None else to
+    modalities = [looked] if isinstance(looked, str) else looked or ()
     return Filter(modalities=frozenset(modalities), where=where or {})

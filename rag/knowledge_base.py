@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rag.encoders import ModelCard
     from rag.engine import QueryEngine
     from rag.index.base import Dense
+    from rag.query import Modalities
     from rag.questions import Asked
 
 
@@ -154,7 +155,8 @@ class KnowledgeBase:
         self,
         query: Asked,
         *,
-        modality: Modality | Collection[Modality] | None = None,
+        modality: Modalities = None,
+        to: Modalities = None,
         where: Where | None = None,
         top_k: int | None = None,
         rerank: bool = False,
@@ -166,6 +168,7 @@ class KnowledgeBase:
             query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
                 language of `rag.query`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
             modality: where to look: text, image, audio, video, or several of them.
+            to: another name of `modality`.
             where: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
             top_k: number of hits; the setting `top_k` by default.
             rerank: let the language model judge the best candidates; where it fails, their order stays and an
@@ -173,12 +176,12 @@ class KnowledgeBase:
             quotas: number of hits of some modalities, as far as candidates of them are found; no more of them either.
 
         Raises:
-            QueryError: the question is empty or the filter malformed.
+            QueryError: the question is empty, the filter malformed, or `modality` and `to` are both given.
             MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        options = {"modality": modality, "where": where, "top_k": top_k, "rerank": rerank, "quotas": quotas}
-        return self._engine.search(query, **options)
+        scope = {"modality": modality, "to": to, "where": where}
+        return self._engine.search(query, **scope, top_k=top_k, rerank=rerank, quotas=quotas)
 
     def load(self) -> None:
         """Load the language model now, in a thread if you like, so that the first question does not wait for it.
@@ -198,29 +201,21 @@ class KnowledgeBase:
         return self._engine.retriever.nulls()
 
     def ask(
-        self,
-        question: Asked,
-        *,
-        modality: Modality | Collection[Modality] | None = None,
-        where: Where | None = None,
+        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
     ) -> Answer:
         """Answer a question from the collection, with each statement cited, or decline.
 
         Args and errors are those of `search`, and `LLMError` where the language model fails.
         """
-        *_, answer = self.ask_stream(question, modality=modality, where=where)
+        *_, answer = self.ask_stream(question, modality=modality, to=to, where=where)
         assert isinstance(answer, Answer)
         return answer
 
     def ask_stream(
-        self,
-        question: Asked,
-        *,
-        modality: Modality | Collection[Modality] | None = None,
-        where: Where | None = None,
+        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
     ) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        yield from self._engine.stream(question, modality=modality, where=where)
+        yield from self._engine.stream(question, modality=modality, to=to, where=where)
 
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
@@ -251,26 +246,18 @@ class KnowledgeBase:
         return await self._engine.asearch(query, **options)
 
     async def aask(
-        self,
-        question: Asked,
-        *,
-        modality: Modality | Collection[Modality] | None = None,
-        where: Where | None = None,
+        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
     ) -> Answer:
         """Async twin of `ask`; cancelling it stops the language model."""
-        pieces = [piece async for piece in self.aask_stream(question, modality=modality, where=where)]
+        pieces = [piece async for piece in self.aask_stream(question, modality=modality, to=to, where=where)]
         assert isinstance(pieces[-1], Answer)
         return pieces[-1]
 
     async def aask_stream(
-        self,
-        question: Asked,
-        *,
-        modality: Modality | Collection[Modality] | None = None,
-        where: Where | None = None,
+        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
     ) -> AsyncGenerator[str | Answer]:
         """Async twin of `ask_stream`; closing it stops the language model."""
-        answering = self._engine.astream(question, modality=modality, where=where)
+        answering = self._engine.astream(question, modality=modality, to=to, where=where)
         async with contextlib.aclosing(answering) as pieces:
             async for piece in pieces:
                 yield piece

@@ -9,17 +9,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import QueryError
+from rag.types import Modality
 
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
     from numpy.typing import NDArray
+
+# Where to look: one, several, or everywhere.
+Modalities = Modality | Collection[Modality] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,8 @@ class Part:
     Attributes:
         words: written, or said in a recording or film.
         pictures: RGB, upright; several are frames of one film, and a hit need only be like one of them.
-        sounds: what is heard in a recording beside speech, each (samples,) as the sound encoder takes it.
+        sounds: what is heard in a recording besides speech, between the words or under them, each (samples,) as the
+            sound encoder takes it; a hit need only be like one of them.
         weight: beside the other parts.
     """
 
@@ -128,12 +133,6 @@ class Query:
     def pictures(self) -> tuple[PIL.Image.Image, ...]:
         """All pictures that are wanted."""
         return tuple(picture for part in self.parts for picture in part.pictures)
-
-    @property
-    def spoken(self) -> str:
-        """The question as one would say it; empty where it has no words."""
-        unwanted = _joined(self.without)
-        return f"{self.words}, but not {unwanted}" if self.words and unwanted else self.words
 
 
 def weights(parts: Sequence[Part]) -> list[float]:

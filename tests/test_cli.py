@@ -77,7 +77,7 @@ def test_search_as_json_has_thumbnails_as_paths(desk):
 
 
 def test_search_for_people_explains(desk):
-    done = exhibit("search", "what does the lamp burn", "--not", "harbour", "-m", "text", "--explain", cwd=desk)
+    done = exhibit("search", "what does the lamp burn", "--not", "harbour", "--to", "text", "--explain", cwd=desk)
     assert done.returncode == 0
     for said in ("lamp.md", "whale oil", "words: lamp, burns", "believed"):
         assert said in done.stdout

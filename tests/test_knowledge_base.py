@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import rag
-from rag import Hit, KnowledgeBase, Not, Text, Video
+from rag import Audio, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
 from rag.engine import _picture as picture_of
 from rag.errors import (
@@ -29,6 +29,7 @@ from rag.errors import (
 )
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox
+from tests.fakes.media import JFK
 from tests.test_demo_collection import matches
 
 ANSWERABLE = [question for question in questions() if question["expect"]]
@@ -129,6 +130,33 @@ def test_parts_with_weights_and_negatives(demo_base, demo_folder):
     others = demo_base.search(["an ape", Not(rag.Image(demo_folder / first))], **photos)
     assert names(others)[0] != first
     assert "not wanted" in str(next(hit for hit in others if Path(hit.path).name == first).why)
+
+
+def test_one_question_of_every_medium_says_where_to_look(demo_base, demo_folder):
+    path, clip = demo_folder / "photo-07.jpg", JFK
+    asked = [Text("like this, but in blue"), rag.Image(path, weight=0.7), Audio(clip), Not(Text("logo"))]
+    hits = demo_base.search(asked, to={"image", "video"}, where={"not": {"page": {"gt": 1}}})
+    assert names(hits)[0] == "photo-07.jpg"
+    assert {hit.segment.modality for hit in hits} == {"image", "video"}
+    assert all(hit.segment.meta.get("page", 1) == 1 for hit in hits)
+    assert any("not wanted" in str(hit.why) for hit in hits)
+
+
+def test_to_is_another_name_of_modality(demo_base):
+    by_name = demo_base.search("a bee", modality="video")
+    assert names(demo_base.search("a bee", to="video")) == names(by_name)
+    assert names(asyncio.run(demo_base.asearch("a bee", to="video"))) == names(by_name)
+
+    async def streamed():
+        return [piece async for piece in demo_base.aask_stream("a bee", modality="video", to="video")]
+
+    both = {"modality": "video", "to": "video"}
+    for ask in (demo_base.search, demo_base.ask, lambda *a, **o: list(demo_base.ask_stream(*a, **o))):
+        with pytest.raises(QueryError, match="another name"):
+            ask("a bee", **both)
+    for asking in (demo_base.asearch("a bee", **both), demo_base.aask("a bee", **both), streamed()):
+        with pytest.raises(QueryError, match="another name"):
+            asyncio.run(asking)
 
 
 def test_films_answer_with_moments_and_frames_where_asked(demo_base):

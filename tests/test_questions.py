@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pixels
 
+from rag import KnowledgeBase
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
 from rag.query import Audio, Image, Not, Part, Query, Text, Video, weights
 from rag.questions import in_words, opened
-from tests.fakes.encoders import HashingEncoder
-from tests.fakes.media import JFK, plain, samples_of, slide, texture, write_video
+from tests.fakes.encoders import HashingEncoder, PitchEncoder
+from tests.fakes.media import JFK, plain, samples_of, slide, texture, tone, write_audio, write_video
 
+DOG, RAIN = JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")
 SETTINGS = Settings(transcriber="tiny.en", threads=2)
 
 
@@ -58,7 +62,7 @@ def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
     query = opened([Text("in blue", 2.0), Image(picture, 0.5), "barn", Not(Text("logo"))], SETTINGS)
     assert [part.weight for part in query.parts] == [2.0, 0.5, 1.0]
     assert weights(query.parts) == [1.0, 0.25, 0.5]
-    assert (query.words, query.spoken) == ("in blue barn", "in blue barn, but not logo")
+    assert query.words == "in blue barn"
     assert query.without == (Part("logo"),)
 
 
@@ -95,10 +99,71 @@ def test_recordings_and_films_are_heard_and_seen(tmp_path: Path) -> None:
     assert part.pictures
 
 
-def test_a_picture_is_put_into_words_for_a_model_that_is_blind() -> None:
-    dual = HashingEncoder()
-    tags = in_words(Query(picture=plain((220, 30, 30))), dual, Settings(ocr="off"))
-    assert tags == "Which exhibit shows or tells of: red?"
-    read = in_words(Query(picture=slide(["HARBOUR OFFICE"])), dual, SETTINGS)
-    assert "HARBOUR OFFICE" in read.upper()
-    assert in_words(Query("a barn", plain((0, 0, 0))), dual, SETTINGS) == "a barn"
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    """A knowledge base of a speech and two sounds without words."""
+    folder = tmp_path_factory.mktemp("sounds")
+    with KnowledgeBase.open(folder / "base", transcriber="tiny.en") as base:
+        assert not base.ingest([JFK, DOG, RAIN]).failed
+        yield base
+
+
+def test_what_sounds_under_the_words_of_a_question_is_searched_too(sounds: KnowledgeBase, tmp_path: Path) -> None:
+    speech, barks = samples_of(JFK), np.resize(samples_of(DOG), samples_of(JFK).size)
+    barks *= np.std(speech) / np.std(barks)
+    over_barks = opened(write_audio(tmp_path / "over.wav", 0.5 * (speech + barks)), SETTINGS, audio=sounds._audio)
+    assert "country" in over_barks.words.lower()
+    assert over_barks.parts[0].sounds
+    names = [Path(hit.path).name for hit in sounds.search(over_barks)]
+    assert set(names[:2]) == {"jfk.ogg", "dog.ogg"}
+    heard = in_words(over_barks, HashingEncoder(), sounds._audio, SETTINGS)
+    assert "(heard: " in heard
+    assert "dog" in heard
+    assert "speech" not in heard
+
+
+def test_a_question_that_is_only_spoken_asks_for_no_sounds(sounds: KnowledgeBase) -> None:
+    said = opened(JFK, SETTINGS, audio=sounds._audio)
+    assert said.parts[0].sounds == ()
+    assert all(lane.name != "like sound" for hit in sounds.search(said) for lane in hit.lanes)
+
+
+def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path) -> None:
+    both = np.concatenate([tone(10, 200), tone(10, 2000)])
+    (part,) = opened(write_audio(tmp_path / "both.wav", both), SETTINGS, audio=PitchEncoder()).parts
+    assert PitchEncoder().listen(part.sounds).tags == [("low",), ("high",)]
+    (part,) = opened(write_audio(tmp_path / "long.wav", np.tile(both, 6)), SETTINGS, audio=PitchEncoder()).parts
+    assert len(part.sounds) <= 8
+
+
+RED, GREEN = Part(pictures=(plain((220, 30, 30)),)), Part(pictures=(plain((30, 160, 30)),))
+HIGH, LOW = Part(sounds=(tone(1, 2000),)), Part(sounds=(tone(1, 200),))
+DULL = Settings(ocr="off")
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        (Query("a barn"), "a barn"),
+        (Query(parts=(RED,)), "Which exhibit shows or tells of: red?"),
+        (Query(parts=(RED, HIGH), without=(GREEN,)), "Which exhibit shows or tells of: red, high, but not green?"),
+        (Query(parts=(HIGH,)), "Which exhibit shows or tells of: high?"),
+        (Query(parts=(Part("in blue"), RED, HIGH)), "in blue (shown: red; heard: high)"),
+        (Query(parts=(Part("in blue"),), without=(Part("a logo"), GREEN, LOW)), "in blue, but not a logo, green, low"),
+    ],
+)
+def test_a_question_is_put_into_words_with_all_that_is_seen_and_heard(query: Query, told: str) -> None:
+    assert in_words(query, HashingEncoder(), PitchEncoder(), DULL) == told
+
+
+def test_of_what_a_model_sees_itself_nothing_is_said() -> None:
+    dual, same = HashingEncoder(), "Which exhibit shows or tells of the same as the picture of this question"
+    assert in_words(Query(parts=(RED,)), dual, None, DULL, sees=True) == f"{same}?"
+    assert in_words(Query(parts=(RED,), without=(GREEN,)), dual, None, DULL, sees=True) == f"{same}, but not green?"
+    assert in_words(Query(parts=(Part("a barn"), RED)), dual, None, DULL, sees=True) == "a barn"
+
+
+def test_the_text_in_a_picture_is_read_for_a_model_that_is_blind() -> None:
+    read = in_words(Query("Where is it?", slide(["HARBOUR OFFICE"])), HashingEncoder(), None, SETTINGS)
+    assert read.startswith("Where is it? (shown: ")
+    assert "the words “HARBOUR OFFICE”" in read.upper().replace("THE WORDS", "the words")

@@ -1,0 +1,72 @@
+"""What a language model is asked of a question in several media, and what its verdicts do; on a real index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rag import Hit, Image, Not, Text
+from rag.config import Settings
+from rag.engine import QueryEngine
+from rag.index.edge import EdgeIndex
+from rag.retrieve import Retriever
+from tests.fakes.llms import ScriptedLlm, pictures_of, text_of
+from tests.fakes.media import plain
+from tests.test_retrieve import DUAL, TEXT, indexed, photo
+
+RED, GREEN = plain((220, 30, 30)), plain((30, 160, 30))
+LIKE_THIS = [Text("like this, but in blue"), Image(RED), Not(Image(GREEN))]
+
+
+@pytest.fixture
+def retriever(tmp_path: Path) -> Iterator[Retriever]:
+    with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
+        tagged = {colour: replace(photo(f"{colour}.jpg"), tags=(colour,)) for colour in ("red", "blue", "yellow")}
+        index.upsert([indexed(segment, colour) for colour, segment in tagged.items()])
+        yield Retriever(index, TEXT, DUAL)
+
+
+def engine(retriever: Retriever, llm: ScriptedLlm) -> QueryEngine:
+    return QueryEngine(Settings(ocr="off"), retriever, lambda _: {}, llm)  # type: ignore[arg-type]
+
+
+def titles(hits: list[Hit]) -> list[str]:
+    return [hit.segment.title for hit in hits]
+
+
+def test_a_model_that_sees_is_shown_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
+    llm = ScriptedLlm(sees_images=True, context_tokens=16_000)
+    engine(retriever, llm).search(LIKE_THIS, rerank=True)
+    assert len(llm.asked) == 3
+    for messages in llm.asked:
+        assert len(pictures_of(messages[-1])) == 1
+        assert "The picture of the question:" in text_of(messages[-1])
+        assert "Question: like this, but in blue, but not green\n" in text_of(messages[-1])
+
+
+def test_a_blind_model_is_told_what_is_seen_and_its_verdict_changes_the_order(retriever: Retriever) -> None:
+    def logit(prompt: str) -> float:
+        told = "Question: like this, but in blue, but not green (shown: red)\n" in prompt
+        return 5.0 if told and "Looks like: yellow" in prompt else -5.0
+
+    asked = engine(retriever, ScriptedLlm(logit=logit))
+    searched = titles(asked.search(LIKE_THIS))
+    assert sorted(searched) == ["blue.jpg", "red.jpg", "yellow.jpg"]
+    assert searched[0] != "yellow.jpg"
+    ranked = asked.search(LIKE_THIS, rerank=True)
+    assert titles(ranked)[0] == "yellow.jpg"
+    assert all(hit.relevance is not None for hit in ranked)
+
+
+def test_a_picture_alone_is_judged_too(retriever: Retriever) -> None:
+    for sees, question in (
+        (False, "Which exhibit shows or tells of: red?"),
+        (True, "Which exhibit shows or tells of the same as the picture of this question?"),
+    ):
+        llm = ScriptedLlm(logit=lambda prompt: 5.0 if "Looks like: blue" in prompt else -5.0, sees_images=sees)
+        ranked = engine(retriever, llm).search(RED, rerank=True)
+        assert titles(ranked)[:2] == ["blue.jpg", "red.jpg"]
+        assert f"Question: {question}" in text_of(llm.asked[0][-1])
