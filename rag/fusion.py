@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -95,6 +95,25 @@ def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibrati
     """Calibration from the best scores of at least two unanswerable questions; robust to some that were answerable."""
     lower, middle, upper = statistics.quantiles(best_scores, n=4)
     return Calibration(middle, max((upper - lower) / _QUARTILES_PER_DEVIATION, least_deviation))
+
+
+def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
+    """Calibration of a lane that is asked by several queries, of whose scores the best counts.
+
+    The best of n normal scores with correlation r lies sqrt(1 - r) E[max of n] deviations above the middle of one. The
+    mean cosine of the queries stands for r; E[max of n] is about the quantile of (n - 3/8) / (n + 1/4) (Blom 1958).
+    Foretold and measured on the demo's pictures, in deviations: 0.6 and 0.9 for two unrelated sentences and their
+    whole, 1.1 and 1.5 for four and theirs, 0.1 and 0.1 for four crops of one photo.
+
+    Args:
+        calibration: of the lane asked by one query.
+        queries: unit vectors (dimensions,), at least one.
+    """
+    n, matrix = len(queries), np.stack(queries)
+    alike = float((matrix @ matrix.T).sum() - n) / max(n * (n - 1), 1)
+    best = statistics.NormalDist().inv_cdf((n - 3 / 8) / (n + 1 / 4))
+    raised = math.sqrt(1 - min(max(alike, 0.0), 1.0)) * best * calibration.deviation
+    return replace(calibration, middle=calibration.middle + raised)
 
 
 def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> list[tuple[str, float]]:

@@ -6,15 +6,17 @@ import random
 import string
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from rag import KnowledgeBase
-from rag.calibration import UNRELATED_QUESTIONS, Calibrations, unrelated_pictures
+from rag.calibration import UNRELATED_QUESTIONS, Calibrations, unrelated_pictures, unrelated_sounds
 from rag.fusion import Calibration
 from rag.query import Query
 from rag.retrieve import Retriever
 from rag.types import Filter, Modality
 
+OLD = '{"encoders": [], "segments": 0, "lanes": {}, "least_believed": 0.5}'  # before kinds were counted
 ASKED: list[tuple[str, str, Modality]] = [
     ("an orangutan", "photo-04.jpg", "image"),
     ("a gorilla", "photo-02.jpg", "image"),
@@ -73,26 +75,37 @@ def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_believed(demo_b
 
 def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> None:
     kept = Calibrations.from_json((demo_base.path / "calibration.json").read_text("utf-8"))
-    assert kept.segments == demo_base._index.count(Filter())
+    assert sum(kept.segments.values()) == demo_base._index.count(Filter())
+    assert kept.segments["frame"] == demo_base._index.count(Filter(where={"kind": "frame"})) > 0
     assert kept.lanes is not None
-    assert {"text", "bm25", "image", "video", "like image", "like video", "like text"} <= set(kept.lanes)
+    assert {"text", "bm25", "image", "video", "like image", "like video", "like text", "like sound"} <= set(kept.lanes)
     assert kept == Calibrations.from_json(kept.to_json())
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"lanes": 3}', '{"lanes": {"text": {"mean": 1}}, "encoders": []}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"lanes": 3}', '{"lanes": {"text": {"mean": 1}}, "encoders": []}', OLD])
 def test_what_was_not_kept_whole_fits_nothing(text: str) -> None:
-    assert not Calibrations.from_json(text).fit((), 0)
+    assert not Calibrations.from_json(text).fit((), {})
 
 
-def test_calibrations_hold_until_a_collection_has_grown_by_half() -> None:
-    kept = Calibrations(("a", "b"), 100, {"text": Calibration(0.3, 0.1)}, 0.6)
-    assert kept.fit(("a", "b"), 149)
-    assert not kept.fit(("a", "b"), 151)
-    assert not kept.fit(("a", "b"), 60)
-    assert not kept.fit(("a", "c"), 100)
+def test_calibrations_hold_until_what_there_is_of_a_kind_has_grown_by_half() -> None:
+    kept = Calibrations(("a", "b"), {"passage": 1000, "picture": 100, "frame": 0}, {"text": Calibration(0.3, 0.1)}, 0.6)
+    assert kept.fit(("a", "b"), {"passage": 900, "picture": 149})
+    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 151})
+    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 60})
+    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 100, "frame": 1})
+    assert not kept.fit(("a", "b"), {"passage": 1000})
+    assert not kept.fit(("a", "c"), {"passage": 1000, "picture": 100})
 
 
 def test_unrelated_pictures_are_photos_of_their_own() -> None:
     pictures = unrelated_pictures()
     assert {picture.size for picture in pictures} == {(160, 160)}
     assert len({picture.tobytes() for picture in pictures}) == 24
+
+
+def test_unrelated_sounds_differ_and_are_the_same_every_time() -> None:
+    sounds = unrelated_sounds(16_000)
+    assert {sound.shape for sound in sounds} == {(48_000,)}
+    assert len({sound.tobytes() for sound in sounds}) == 12
+    assert all(0.49 < np.abs(sound).max() <= 0.5 for sound in sounds)
+    assert [sound.tobytes() for sound in sounds] == [sound.tobytes() for sound in unrelated_sounds(16_000)]

@@ -15,6 +15,7 @@ from rag.fusion import (
     composed,
     demoted,
     fuse,
+    of_best,
     opposed,
 )
 
@@ -165,6 +166,20 @@ def test_calibration_is_robust_to_answerable_questions_and_to_tiny_collections()
     assert plain.deviation == pytest.approx(0.08, abs=0.01)
     assert calibrate([*scores[:-1], 0.99], 0.01) == plain
     assert calibrate([0.0] * 32, 0.03) == Calibration(0.0, 0.03)
+
+
+def test_the_best_of_several_queries_has_a_null_of_its_own() -> None:
+    drawn = np.random.default_rng(0)
+    one = Calibration(0.2, 0.1)
+    for likeness, foretold in ((0.0, 1.03), (0.6, 0.65), (1.0, 0.0)):
+        cosines = likeness + (1 - likeness) * np.eye(4) + 1e-9 * np.eye(4)
+        queries = np.linalg.cholesky(cosines).astype(np.float32)
+        assert queries @ queries.T == pytest.approx(cosines, abs=1e-3)
+        best = of_best(one, list(queries))
+        assert (best.middle - one.middle) / one.deviation == pytest.approx(foretold, abs=0.04)
+        scores = 0.2 + 0.1 * drawn.standard_normal((4000, 4)) @ queries.T  # of four queries to unrelated things
+        assert best.middle == pytest.approx(float(scores.max(axis=1).mean()), abs=0.01)
+    assert of_best(one, [unit(1, 2)]) == one
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 4))
