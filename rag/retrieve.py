@@ -36,7 +36,19 @@ from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelat
 from rag.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, of_best, opposed
+from rag.fusion import (
+    Calibration,
+    Ranking,
+    best_of,
+    calibrate,
+    collapse,
+    composed,
+    demoted,
+    dwindling,
+    fuse,
+    of_best,
+    opposed,
+)
 from rag.index import bm25
 from rag.index.base import Dense, Found, LaneQuery, SegmentIndex
 from rag.moments import moment, moments
@@ -52,7 +64,8 @@ _SENTENCES = 16  # of what is said at length, each of which is looked for in pic
 _UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
-_MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others get their turn
+_MOST_OF_A_PLACE = 3  # hits of one page, scene, film or stretch of text before others get their turn
+_FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
 # In a collection of three segments all unanswerable questions may have the same best score.
 _LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "sound": 0.05, "bm25": 1.0}
 
@@ -158,12 +171,14 @@ class Retriever:
         plan = self._plan(query, max(_DEPTH, 2 * top_k), admitted)
         if not plan:
             raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
-        found = self._found(plan)
-        hits = self._ranked(plan, found, self._current().lanes or {})
+        calibrations = self._current()
+        hits = self._ranked(plan, self._found(plan), calibrations.lanes or {})
         if "kind" not in names(admitted.where):
             hits = moments(hits)
+        hits = dwindling(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
         order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
-        return list(self._whole(order[:top_k], query.words))
+        whole = self._whole(order[:top_k], query.words)
+        return [replace(hit, least_believed=calibrations.least_believed) for hit in whole]
 
     def _plan(self, query: Query, depth: int, admitted: Filter) -> _Plan:
         """The question as lanes by name; each part is encoded once.
@@ -302,7 +317,8 @@ def _add(
         name = f"not {lane}" if is_unwanted else lane
         taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
         only = _only(admitted, _LANES[lane].kinds)
-        queries = tuple(LaneQuery(_LANES[lane].vector, what, depth, only) for what in asked)
+        deep = _FRAMES * depth if _LANES[lane].kinds == {"frame"} else depth
+        queries = tuple(LaneQuery(_LANES[lane].vector, what, deep, only) for what in asked)
         if queries:
             key = f"{name} #{taken + 1}" if taken else name
             plan[key] = _Asked(lane, queries, part, weight, is_unwanted)
@@ -361,6 +377,11 @@ def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
 def _sees(lane: _Lane, segment: Segment) -> bool:
     """Whether a lane could have found a segment at all."""
     return segment.kind in lane.kinds if lane.kinds is not None else bool(segment.searchable_text.strip())
+
+
+def _film(hit: Hit) -> str | None:
+    """The film that a frame or a moment is of, which may be one long scene."""
+    return hit.segment.asset_id if hit.segment.kind in ("frame", "moment") else None
 
 
 def _place(segment: Segment) -> Hashable:
