@@ -5,8 +5,8 @@ where media differ: a frame without words can be found by one lane, a passage by
 fit: a collection's nearest photo has rank 1 for a question that no photo answers, and one that stands out is no further
 from the second than one that does not. Hence four changes. A lane that cannot see a candidate abstains. A score counts
 by how far it stands above what the same lane gives to questions that the collection cannot answer, and by how near it
-comes to the lane's best. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view:
-others that agree count half.
+comes to the lane's best. Lanes that look at the same thing put it in order together, as a view, and a candidate needs
+only one view: others that agree count half.
 
 On a textbook, its figures with captions, and 421 photos without a word, none of which the image encoder has seen
 (2,220, 328 and 421 segments; bundled encoders), one ranking over everything, recall at 1/5/10 in per cent. Asked is
@@ -67,7 +67,7 @@ class Ranking:
     """What one lane found.
 
     Attributes:
-        view: what it looks at; lanes of the same view are averaged.
+        view: what it looks at; lanes of the same view put it in order together.
         found: ids and scores, best first, each id at most once.
         weight: its share of its view.
         calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
@@ -271,8 +271,8 @@ def _scores(
         for (part, view), lanes in seen.items():
             views.setdefault((part, view, tuple(lanes)), {})[key] = given
     parts: dict[str, dict[int, list[float]]] = {key: {} for key in votes}
-    for (part, _, lanes), held in views.items():
-        for key, mean in viewed(held, {lane: rankings[lane].weight for lane in lanes}).items():
+    for (part, _, together), held in views.items():
+        for key, mean in viewed(held, {lane: rankings[lane].weight for lane in together}).items():
             parts[key].setdefault(part, []).append(mean)
     return {key: 1 - math.prod(1 - _agreed(means) for means in held.values()) for key, held in parts.items()}
 
