@@ -1,10 +1,10 @@
 """What a collection says to queries that it cannot answer: the null distributions that make scores comparable.
 
 A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every lane of a
-collection is asked questions and shown pictures that hardly any collection has to do with; the best scores that come
+collection is given questions, pictures and sounds that hardly any collection has to do with; the best scores that come
 back are what the lane gives for nothing, for this encoder, this kind of query and this medium (`rag.fusion.Calibration`
-reads a score against them). They are measured when a collection is taken in, kept beside it, and measured again when it
-has grown or shrunk by half.
+reads a score against them). They are measured when a collection is taken in, kept beside it, and measured again when
+what it holds of any kind has grown or shrunk by half.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from string import ascii_lowercase
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rag.fusion import Calibration
+from rag.types import Kind
 
 _GROWTH = 1.5
 _TILE_PX = 160
+_SOUND_S = 3
 
 # Of all sorts, so that hardly any one collection answers many of them; `rag.fusion.calibrate` bears a quarter.
 UNRELATED_QUESTIONS = (
@@ -46,21 +50,22 @@ class Calibrations:
 
     Attributes:
         encoders: the encoders that they were measured with, as their cards' revisions.
-        segments: size of the collection then.
+        segments: how many segments of each kind the collection had then.
         lanes: calibration by lane.
         least_believed: the best score that a search for nonsense got; what scores less is not worth more.
     """
 
     encoders: tuple[str, ...] = ()
-    segments: int = 0
+    segments: Mapping[Kind, int] = field(default_factory=dict)
     lanes: Mapping[str, Calibration] | None = None
     least_believed: float = 0.0
 
-    def fit(self, encoders: tuple[str, ...], segments: int) -> bool:
-        """Whether they still hold for a collection of this size."""
+    def fit(self, encoders: tuple[str, ...], segments: Mapping[Kind, int]) -> bool:
+        """Whether they still hold for a collection with so many segments of each kind; never where a kind is new."""
         if self.lanes is None or self.encoders != encoders:
             return False
-        return self.segments / _GROWTH <= segments <= self.segments * _GROWTH
+        sizes = ((self.segments.get(kind, 0), segments.get(kind, 0)) for kind in {*self.segments, *segments})
+        return all(then / _GROWTH <= now <= then * _GROWTH for then, now in sizes)
 
     def to_json(self) -> str:
         """One JSON object; `from_json` reads it back to equal calibrations."""
@@ -72,7 +77,7 @@ class Calibrations:
         try:
             kept = json.loads(text)
             lanes = {name: Calibration(**held) for name, held in kept["lanes"].items()}
-            return cls(tuple(kept["encoders"]), kept["segments"], lanes, float(kept["least_believed"]))
+            return cls(tuple(kept["encoders"]), dict(kept["segments"]), lanes, float(kept["least_believed"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
@@ -93,3 +98,16 @@ def unrelated_pictures() -> tuple[Image.Image, ...]:
         sheet = Image.open(file).convert("RGB")
     corners = ((x, y) for y in range(0, sheet.height, _TILE_PX) for x in range(0, sheet.width, _TILE_PX))
     return tuple(sheet.crop((x, y, x + _TILE_PX, y + _TILE_PX)) for x, y in corners)
+
+
+def unrelated_sounds(sample_rate: int) -> tuple[NDArray[np.float32], ...]:
+    """12 sounds of 3 s that nobody recorded, each (samples,) in [-1, 1]: tones, chords, sweeps, noise and clicks."""
+    at_s = np.arange(_SOUND_S * sample_rate) / sample_rate
+    noise = np.random.default_rng(0).standard_normal(at_s.size)
+    tones = [np.sin(2 * np.pi * hertz * at_s) for hertz in (110, 440, 1760)]
+    chords = [np.sum([np.sin(2 * np.pi * hertz * n * at_s) for n in (4, 5, 6)], axis=0) for hertz in (40, 160)]
+    sweeps = [np.sin(2 * np.pi * hertz * at_s**2) for hertz in (100, 600)]
+    hisses = [noise, np.cumsum(noise - noise.mean()), noise * np.sin(np.pi * at_s)]
+    clicks = [(at_s * rate % 1 < 0.02) * noise for rate in (1, 8)]
+    sounds = (*tones, *chords, *sweeps, *hisses, *clicks)
+    return tuple((0.5 * sound / np.abs(sound).max()).astype(np.float32) for sound in sounds)

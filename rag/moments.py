@@ -93,8 +93,13 @@ def _members(hits: Sequence[Hit]) -> list[int]:
             ):
                 span, growing = wider, True
                 members.append(n)
-    inside = [n for n in range(len(hits)) if n not in members and _shared_s(span, spans[n]) >= _WITHIN]
-    return sorted([*members, *(n for n in inside if _length_s(_joined([span, spans[n]])) <= LONGEST_S)])
+    grown = span
+    for n in range(len(hits)):
+        wider = _joined([grown, spans[n]])
+        if n not in members and _shared_s(span, spans[n]) >= _WITHIN and _length_s(wider) <= LONGEST_S:
+            grown = wider
+            members.append(n)
+    return sorted(members)
 
 
 def _is_like(seed: Hit, other: Hit) -> bool:

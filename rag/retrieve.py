@@ -5,7 +5,8 @@ lane        view           compares                                            s
 ==========  =============  ==================================================  ==========
 text        words          the question's words with a segment's, by meaning   words
 bm25        words          the same, word by word                              words
-image       looks          the question's words with pixels, in joint space    pictures, figures
+image       looks          the question's words, and each sentence of them,    pictures, figures
+                           with pixels, in joint space
 video       looks          the same                                            frames
 sound       sounds         the question's words with sorts of sounds           sounds
 like sound  likeness       the question's sound with sounds                    sounds
@@ -14,6 +15,9 @@ like video  likeness       the same                                            f
 like text   likeness       the question's picture with words                   passages, speech
 blend …     blend          the weighted sum of the question's parts, likewise  as above
 ==========  =============  ==================================================  ==========
+
+Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
+its frames. The best score counts, calibrated as the best of so many (`rag.fusion.of_best`).
 
 Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
 agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.fusion.demoted`).
@@ -26,15 +30,25 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-import numpy as np
-
-from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures
+from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
 from rag.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.fusion import Calibration, Ranking, best_of, calibrate, collapse, composed, demoted, fuse, opposed
+from rag.fusion import (
+    Calibration,
+    Ranking,
+    best_of,
+    calibrate,
+    collapse,
+    composed,
+    demoted,
+    dwindling,
+    fuse,
+    of_best,
+    opposed,
+)
 from rag.index import bm25
 from rag.index.base import Dense, Found, LaneQuery, SegmentIndex
 from rag.moments import moment, moments
@@ -50,7 +64,8 @@ _SENTENCES = 16  # of what is said at length, each of which is looked for in pic
 _UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
-_MOST_OF_A_PLACE = 3  # hits of one page, scene or stretch of text before others get their turn
+_MOST_OF_A_PLACE = 3  # hits of one page, scene, film or stretch of text before others get their turn
+_FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
 # In a collection of three segments all unanswerable questions may have the same best score.
 _LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "sound": 0.05, "bm25": 1.0}
 
@@ -141,6 +156,7 @@ class Retriever:
         self._index, self._text, self.dual, self.audio, self._kept = index, text, dual, audio, kept
         self._without = frozenset(without)
         self._calibrated = Calibrations()
+        self._counted: int | None = None
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
         """The best `top_k` segments, those of films as moments, each with the lanes that found it.
@@ -155,12 +171,14 @@ class Retriever:
         plan = self._plan(query, max(_DEPTH, 2 * top_k), admitted)
         if not plan:
             raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
-        found = self._found(plan)
-        hits = self._ranked(plan, found, self.calibrate().lanes or {})
+        calibrations = self._current()
+        hits = self._ranked(plan, self._found(plan), calibrations.lanes or {})
         if "kind" not in names(admitted.where):
             hits = moments(hits)
+        hits = dwindling(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
         order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
-        return list(self._whole(order[:top_k], query.words))
+        whole = self._whole(order[:top_k], query.words)
+        return [replace(hit, least_believed=calibrations.least_believed) for hit in whole]
 
     def _plan(self, query: Query, depth: int, admitted: Filter) -> _Plan:
         """The question as lanes by name; each part is encoded once.
@@ -204,11 +222,9 @@ class Retriever:
         A picture shows what one sentence is about, seldom what a story is.
         """
         told = [words[start:end] for start, end in sentences(words)][:_SENTENCES]
-        asked = [meant, *(self._text.embed_query(one) for one in told)] if len(told) > 1 else [meant]
-        lifted = self.dual.of_text(np.stack(asked), asked=True)
-        if lifted is None:
-            return [self.dual.embed_query(one) for one in ([words, *told] if len(told) > 1 else [words])]
-        return list(lifted)
+        lifted = self.dual.of_text(meant[None], asked=True)
+        whole = self.dual.embed_query(words) if lifted is None else lifted[0]
+        return [whole, *(map(self.dual.embed_query, told) if len(told) > 1 else ())]
 
     def _found(self, plan: _Plan) -> dict[str, Found]:
         """What each lane found, all in one request."""
@@ -247,24 +263,34 @@ class Retriever:
 
         It is read from where it is kept, and measured where that does not fit the collection any more.
         """
-        count = self._index.count()
+        counts = {kind: self._index.count(Filter(where={"kind": kind})) for kind in get_args(Kind)}
         cards = [encoder.card for encoder in (self._text, self.dual, self.audio) if encoder]
         encoders = tuple(card.revision for card in cards)
-        if not self._calibrated.fit(encoders, count) and self._kept and self._kept.exists():
+        if not self._calibrated.fit(encoders, counts) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
-        if not self._calibrated.fit(encoders, count):
+        if not self._calibrated.fit(encoders, counts):
             nulls = self.nulls().items()
             lanes = {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in nulls}
-            self._calibrated = Calibrations(encoders, count, lanes, self._least_believed(lanes))
+            self._calibrated = Calibrations(encoders, counts, lanes, self._least_believed(lanes))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
+        self._counted = sum(counts.values())
         return self._calibrated
 
+    def _current(self) -> Calibrations:
+        """The calibrations, compared with the collection where its size has changed: that is one count a question."""
+        return self._calibrated if self._counted == self._index.count() else self.calibrate()
+
     def nulls(self) -> dict[str, list[float]]:
-        """By lane, its best scores for questions and pictures that hardly any collection has to do with."""
+        """By lane, its best scores for words, pictures and sounds that hardly any collection has to do with."""
+        # One null for all words: among 2,337 passages and 749 pictures, 328 of them with captions, the middles are 0.28
+        # and 0.23, with deviations of 0.09 and 0.10; those of BM25 7.1 and 6.6, with 1.6 and 2.9.
         best: dict[str, list[float]] = {}
-        for words, picture in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures()):  # together they ask every lane
-            for name, found in self._found(self._plan(Query(words or "", picture), 1, Filter())).items():
+        sounds = unrelated_sounds(self.audio.sample_rate) if self.audio else ()
+        for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
+            seen, heard = () if picture is None else (picture,), () if sound is None else (sound,)
+            together = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every lane
+            for name, found in self._found(self._plan(together, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
 
@@ -293,15 +319,17 @@ def _add(
         name = f"not {lane}" if is_unwanted else lane
         taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
         only = _only(admitted, _LANES[lane].kinds)
-        queries = tuple(LaneQuery(_LANES[lane].vector, what, depth, only) for what in asked)
+        deep = _FRAMES * depth if "frame" in (_LANES[lane].kinds or ()) else depth
+        queries = tuple(LaneQuery(_LANES[lane].vector, what, deep, only) for what in asked)
         if queries:
             key = f"{name} #{taken + 1}" if taken else name
             plan[key] = _Asked(lane, queries, part, weight, is_unwanted)
 
 
 def _joint(encoded: _Encoded) -> Vectors | None:
-    """A part as one vector in the joint space: the middle of its words and its pictures."""
-    vectors = [(v, 1.0) for lane in ("image", "like image") for v in encoded.get(lane, ()) if not isinstance(v, str)]
+    """A part as one vector in the joint space: the middle of its words, as a whole, and its pictures."""
+    asked = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
+    vectors = [(v, 1.0) for v in asked if not isinstance(v, str)]
     return composed(vectors) if vectors else None
 
 
@@ -326,7 +354,10 @@ def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded
 
 def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
     lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
-    plain = Ranking(lane.view, scores, lane.weight, calibrations.get(asked.name), part=asked.part)
+    vectors = [query.query for query in asked.queries if not isinstance(query.query, str)]
+    one = calibrations.get(asked.name)
+    calibration = of_best(one, vectors) if one and vectors else one
+    plain = Ranking(lane.view, scores, lane.weight, calibration, part=asked.part)
     return replace(plain, trust=plain.trust * asked.weight)
 
 
@@ -348,6 +379,11 @@ def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
 def _sees(lane: _Lane, segment: Segment) -> bool:
     """Whether a lane could have found a segment at all."""
     return segment.kind in lane.kinds if lane.kinds is not None else bool(segment.searchable_text.strip())
+
+
+def _film(hit: Hit) -> str | None:
+    """The film that a frame or a moment is of, which may be one long scene."""
+    return hit.segment.asset_id if hit.segment.kind in ("frame", "moment") else None
 
 
 def _place(segment: Segment) -> Hashable:

@@ -204,6 +204,7 @@ class Hit:
         matched: its words that are the question's, by their stems.
         against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
+        least_believed: the best score that a search for nonsense gets in the same collection.
     """
 
     segment: Segment
@@ -214,11 +215,17 @@ class Hit:
     matched: tuple[str, ...] = ()
     against: float = 0.0
     parts: tuple[Hit, ...] = ()
+    least_believed: float = 0.0
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether it scores more than nonsense does; if not, it is merely among the nearest."""
+        return self.score > self.least_believed
 
     @property
     def why(self) -> Why:
         """What its place among the hits rests on."""
-        return Why(self.score, self.lanes, self.matched, self.against, self.relevance)
+        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed)
 
     @property
     def seen(self) -> Segment | None:

@@ -39,6 +39,7 @@ class Why:
         matched: its words that are the question's, by their stems.
         against: how far it fits what the question does not want, in [0, 1]; the score has been lowered by that.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
+        least_believed: the best score that a search for nonsense gets in the same collection.
     """
 
     score: float
@@ -46,6 +47,7 @@ class Why:
     matched: tuple[str, ...] = ()
     against: float = 0.0
     relevance: float | None = None
+    least_believed: float = 0.0
 
     @property
     def probability(self) -> float | None:
@@ -61,6 +63,8 @@ class Why:
 
     def __str__(self) -> str:
         lines = [f"score {self.score:.3f}"]
+        if self.least_believed and self.score <= self.least_believed:
+            lines[0] += f", and nonsense up to {self.least_believed:.3f}"
         lines += [
             f"{lane.name}: place {lane.rank}, {lane.score:.3f}, believed {lane.belief:.2f}"
             + (f", weight {lane.weight:g}" if lane.weight != 1 else "")

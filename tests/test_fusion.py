@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,9 @@ from rag.fusion import (
     collapse,
     composed,
     demoted,
+    dwindling,
     fuse,
+    of_best,
     opposed,
 )
 
@@ -116,9 +120,27 @@ def test_the_score_is_that_of_the_formula() -> None:
         "image": Ranking("looks", [("b", 0.4)], trust=0.8),
     }
     scores = dict(fuse(lanes, sees=lambda lane, key: lane != "image"))
-    assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
-    words = (0.9 * half.trust(0.42) * 0.6 + 0.5 * 0.9) / 1.5
-    assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4) ** 0.5)
+    # By the mean b is before a, 0.45 to 0.3, and so is worth what text says of its first.
+    assert scores["a"] == pytest.approx(0.9 * half.trust(0.42) * 0.6)
+    assert scores["b"] == pytest.approx(1 - (1 - 0.9 * 0.5) * (1 - 0.8 * 0.4) ** 0.5)
+
+
+@given(rankings(), rankings(), rankings())
+def test_a_lighter_lane_moves_nothing_past_what_another_view_sees(text: Ranking, bm25: Ranking, looks: Ranking) -> None:
+    words = {"text": replace(text, view="words", weight=1.0)}
+    both = words | {"bm25": replace(bm25, view="words", weight=0.5)}
+    bare = [(f"photo {key}", score) for key, score in looks.found]
+    image = {"image": replace(looks, view="looks", found=bare)}
+
+    def sees(lane: str, key: str) -> bool:
+        return (lane == "image") == key.startswith("photo")
+
+    def photos(lanes: dict[str, Ranking]) -> list[int]:
+        found = [pair for pair in fuse(lanes | image, sees=sees) if pair[1] > 0]
+        scores = [score for _, score in found]
+        return [sum(other > score + 1e-12 for other in scores) for key, score in found if key.startswith("photo")]
+
+    assert photos(both) == photos(words)
 
 
 def test_a_second_view_counts_half_and_a_second_part_of_the_question_in_full() -> None:
@@ -167,6 +189,20 @@ def test_calibration_is_robust_to_answerable_questions_and_to_tiny_collections()
     assert calibrate([0.0] * 32, 0.03) == Calibration(0.0, 0.03)
 
 
+def test_the_best_of_several_queries_has_a_null_of_its_own() -> None:
+    drawn = np.random.default_rng(0)
+    one = Calibration(0.2, 0.1)
+    for likeness, foretold in ((0.0, 1.03), (0.6, 0.65), (1.0, 0.0)):
+        cosines = likeness + (1 - likeness) * np.eye(4) + 1e-9 * np.eye(4)
+        queries = np.linalg.cholesky(cosines).astype(np.float32)
+        assert queries @ queries.T == pytest.approx(cosines, abs=1e-3)
+        best = of_best(one, list(queries))
+        assert (best.middle - one.middle) / one.deviation == pytest.approx(foretold, abs=0.04)
+        scores = 0.2 + 0.1 * drawn.standard_normal((4000, 4)) @ queries.T  # of four queries to unrelated things
+        assert best.middle == pytest.approx(float(scores.max(axis=1).mean()), abs=0.01)
+    assert of_best(one, [unit(1, 2)]) == one
+
+
 @given(st.lists(st.integers(0, 20)), st.integers(1, 4))
 def test_collapsing_loses_nothing_and_keeps_order_within_a_place(items: list[int], most: int) -> None:
     def place(item: int) -> int:
@@ -184,6 +220,22 @@ def test_ten_frames_of_a_scene_do_not_fill_the_list() -> None:
     hits = [*(f"scene-{n}" for n in range(10)), "page-0", "page-1"]
     collapsed = collapse(hits, lambda hit: hit.split("-")[0], most=2)
     assert collapsed[:4] == ["scene-0", "scene-1", "page-0", "page-1"]
+
+
+def test_a_long_scene_leaves_room_for_what_fits_a_quarter_as_well_and_for_nothing_less() -> None:
+    scene = [(f"scene-{n}", 0.88) for n in range(12)]
+
+    def order(*others: tuple[str, float]) -> list[str]:
+        items = sorted([*scene, *others], key=lambda pair: -pair[1])
+        film = {key: "film" for key, _ in scene}
+        found = dwindling(items, lambda item: film.get(item[0]), lambda item: item[1], most=3)
+        assert [key for key, _ in found if key in film] == list(film)
+        return [key for key, _ in found]
+
+    assert order(("photo", 0.6), ("note", 0.3)).index("photo") == 4
+    assert order(("photo", 0.6), ("note", 0.3)).index("note") == 8
+    assert order(("photo", 0.1))[:10] == [key for key, _ in scene[:10]]
+    assert order(("owl", 0.87), ("cat", 0.86), ("bee", 0.85), ("ape", 0.84))[3:7] == ["owl", "cat", "bee", "ape"]
 
 
 def unit(*numbers: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.moments import LONGEST_S, moment, moments, span_of
@@ -76,6 +76,7 @@ SHOTS = st.tuples(st.integers(0, 200), st.integers(1, 45), st.floats(0.01, 1), s
 
 
 @given(st.lists(SHOTS, max_size=12))
+@example([(0, 2, 0.5, False), (1, 38, 1.0, True), (16, 45, 1.0, False)])  # each fits into a minute, and both do not
 def test_nothing_is_lost_and_no_moment_is_too_long(shots: list[tuple[int, int, float, bool]]) -> None:
     ranked = sorted(shots, key=lambda shot: -shot[2])
     hits = [(frame if is_frame else speech)(at, at + length, score) for at, length, score, is_frame in ranked]

@@ -51,3 +51,12 @@ def test_matched_words_are_those_of_the_text_by_their_stems() -> None:
     assert matched("Where do dogs run, and to which cafe?", text) == ("dogs", "running", "dog", "café")
     assert matched("what is the", text) == ()
     assert matched("zebra", "") == ()
+
+
+def test_a_hit_that_scores_no_more_than_nonsense_says_so() -> None:
+    hit = Hit(Segment("a", 0, "image", "picture", ImageRegion()), 0.62, least_believed=0.62)
+    assert not hit.is_believed
+    assert str(hit.why) == "score 0.620, and nonsense up to 0.620"
+    hit = Hit(hit.segment, 0.63, least_believed=0.62)
+    assert hit.is_believed
+    assert str(hit.why) == "score 0.630"

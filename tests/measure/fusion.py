@@ -18,6 +18,8 @@ from rag.citations import sentences
 from rag.config import Settings
 from rag.evaluation.datasets import load
 from rag.evaluation.things import picture
+from rag.query import Query
+from rag.retrieve import Retriever
 from rag.segments import segment_id
 from rag.types import Hit
 
@@ -46,6 +48,7 @@ WAYS: Mapping[str, Way] = {
     "reciprocal ranks": reciprocal,
     "this one": lambda hit: hit.score,
 }
+_WORDLESS = "without bm25"
 
 
 def questions(base: KnowledgeBase, alts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -87,15 +90,19 @@ def photos(folder: Path, settings: Settings) -> dict[str, str]:
 def places(hits: Sequence[Hit], right: str) -> dict[str, int]:
     """The place of the right segment in each ranking of the same hits, from 0."""
     orders = {way: sorted((h for h in hits if score(h) > 0), key=lambda h: -score(h)) for way, score in WAYS.items()}
-    keys = {way: [segment_id(hit.segment) for hit in order] for way, order in orders.items()}
-    return {way: found.index(right) if right in found else _DEPTH for way, found in keys.items()}
+    return {way: place(order, right) for way, order in orders.items()}
+
+
+def place(hits: Sequence[Hit], right: str) -> int:
+    """The place of the right segment, from 0."""
+    return next((n for n, hit in enumerate(hits) if segment_id(hit.segment) == right), _DEPTH)
 
 
 def table(found: Sequence[tuple[str, Mapping[str, int]]]) -> Iterator[str]:
     """Recall at 1, 5 and 10 in per cent: a line for each way, a column for each sort."""
     sorts = list(dict.fromkeys(sort for sort, _ in found))
     yield f"{'':<18}" + "".join(f"{sort:>16}" for sort in sorts)
-    for way in WAYS:
+    for way in (*WAYS, _WORDLESS):
         line = f"{way:<18}"
         for sort in sorts:
             ranks = [places[way] for one, places in found if one == sort]
@@ -113,8 +120,11 @@ def main() -> None:
     alts = photos(given.kb / "photos", settings)
     with KnowledgeBase.open(given.kb, ocr="off") as base:
         base.ingest([given.data / "anthropology", given.kb / "photos"])
+        wordless = Retriever(base._index, base._text, base._dual, base._audio, without={"bm25"})
         found = [
-            (sort, places(base.search(words, top_k=_DEPTH), right)) for sort, words, right in questions(base, alts)
+            (sort, places(base.search(words, top_k=_DEPTH), right) | {_WORDLESS: place(hits, right)})
+            for sort, words, right in questions(base, alts)
+            for hits in (wordless.retrieve(Query(words), top_k=_DEPTH),)
         ]
     print("\n".join(table(found)))
 
