@@ -17,7 +17,7 @@ from PIL import Image
 import rag
 from rag import Audio, Hit, KnowledgeBase, Not, Text, Video
 from rag.demo import questions
-from rag.engine import _picture as picture_of
+from rag.engine import picture as picture_of
 from rag.errors import (
     ExhibitError,
     ExhibitWarning,
