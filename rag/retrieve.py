@@ -1,23 +1,4 @@
-"""Question to candidates: one ranking for each named vector and what it can see, fused (`rag.fusion`).
-
-==========  =============  ==================================================  ==========
-lane        view           compares                                            sees
-==========  =============  ==================================================  ==========
-text        words          the question's words with a segment's, by meaning   words
-bm25        words          the same, word by word                              words
-image       looks          the question's words, and each sentence of them,    pictures, figures
-                           with pixels, in joint space
-video       looks          the same                                            frames
-sound       sounds         the question's words with sorts of sounds           sounds
-like sound  likeness       the question's sound with sounds                    sounds
-like image  likeness       the question's picture with pixels                  pictures, figures
-like video  likeness       the same                                            frames
-like text   likeness       the question's picture with words                   passages, speech
-blend …     blend          the weighted sum of the question's parts, likewise  as above
-==========  =============  ==================================================  ==========
-
-Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
-its frames. The best score counts, calibrated as the best of so many (`rag.fusion.of_best`).
+"""Question to candidates: a ranking of each lane that it asks (`rag.lanes`), fused (`rag.fusion`).
 
 Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
 agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.fusion.demoted`).
@@ -27,10 +8,10 @@ Frames and speech of films become moments (`rag.moments`).
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
 from rag.citations import sentences
@@ -50,7 +31,8 @@ from rag.fusion import (
     opposed,
 )
 from rag.index import bm25
-from rag.index.base import Dense, Found, LaneQuery, SegmentIndex
+from rag.index.base import Found, SegmentIndex
+from rag.lanes import LANES, Asked, Encoded, Plan, add, moved, together
 from rag.moments import moment, moments
 from rag.query import Part, Query, weights
 from rag.segments import segment_id
@@ -65,70 +47,8 @@ _UNWANTED = 4  # times as many of what is not wanted: what it does not find is n
 _SAME_STRETCH = 3000  # characters, about a page
 _SAME_SCENE_S = 30.0
 _MOST_OF_A_PLACE = 3  # hits of one page, scene, film or stretch of text before others get their turn
-_FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
 # In a collection of three segments all unanswerable questions may have the same best score.
 _LEAST_DEVIATION = {"text": 0.03, "joint": 0.03, "sound": 0.05, "bm25": 1.0}
-
-
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """What a lane compares and can see, and how far it is believed.
-
-    Attributes:
-        view: lanes of one view look at the same thing.
-        vector: the named vectors that it searches.
-        kinds: the kinds of segments that it sees; None for all that have words.
-        weight: its share of its view.
-    """
-
-    view: Literal["words", "looks", "sounds", "likeness", "blend"]
-    vector: Dense | Literal["bm25"]
-    kinds: frozenset[Kind] | None = None
-    weight: float = 1.0
-
-
-_LANES: Mapping[str, _Lane] = {
-    "text": _Lane("words", "text"),
-    "bm25": _Lane("words", "bm25", weight=0.5),
-    "image": _Lane("looks", "joint", frozenset({"picture", "figure"})),
-    "video": _Lane("looks", "joint", frozenset({"frame"})),
-    "sound": _Lane("sounds", "sound", frozenset({"sound"})),
-    "like sound": _Lane("likeness", "sound", frozenset({"sound"})),
-    "like image": _Lane("likeness", "joint", frozenset({"picture", "figure"})),
-    "like video": _Lane("likeness", "joint", frozenset({"frame"})),
-    "like text": _Lane("likeness", "joint", frozenset({"passage", "speech"})),
-    "blend image": _Lane("blend", "joint", frozenset({"picture", "figure"})),
-    "blend video": _Lane("blend", "joint", frozenset({"frame"})),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A lane as one part of a question asks it.
-
-    Attributes:
-        name: of the lane, without the part's number.
-        queries: what it is asked; where there are several, as of a film's frames, the best score counts.
-        part: which part of the question asks; what different parts ask are different views.
-        weight: of the part, at most 1.
-        is_unwanted: whether it asks for what is not wanted.
-    """
-
-    name: str
-    queries: tuple[LaneQuery, ...]
-    part: int
-    weight: float
-    is_unwanted: bool
-
-    @property
-    def lane(self) -> _Lane:
-        """What the lane is."""
-        return _LANES[self.name]
-
-
-_Plan = dict[str, _Asked]
-# What each lane is asked with.
-_Encoded = Mapping[str, Sequence[Vectors | str]]
 
 
 class Retriever:
@@ -180,27 +100,27 @@ class Retriever:
         whole = self._whole(order[:top_k], query.words)
         return [replace(hit, least_believed=calibrations.least_believed) for hit in whole]
 
-    def _plan(self, query: Query, depth: int, admitted: Filter) -> _Plan:
+    def _plan(self, query: Query, depth: int, admitted: Filter) -> Plan:
         """The question as lanes by name; each part is encoded once.
 
         In the joint space everything is asked less what is not wanted, and several parts also as one vector.
         """
-        plan: _Plan = {}
+        plan: Plan = {}
         wanted, unwanted = ([self._encoded(part) for part in parts] for parts in (query.parts, query.without))
-        away = _together(unwanted, [min(part.weight, 1.0) for part in query.without])
+        away = together(unwanted, [min(part.weight, 1.0) for part in query.without])
         for n, (asked, weight) in enumerate(zip(wanted, weights(query.parts), strict=True)):
-            _add(plan, _moved(asked, away), depth, admitted, part=n, weight=weight)
-        together = _together(wanted, weights(query.parts))
-        if len(together) > 1 and (blend := composed(together, away)) is not None:
+            add(plan, moved(asked, away), depth, admitted, part=n, weight=weight)
+        joined = together(wanted, weights(query.parts))
+        if len(joined) > 1 and (blend := composed(joined, away)) is not None:
             # Vectors of words alone lie where those of words lie, and are calibrated like them.
             name = "blend" if query.pictures else ""
             asked = {f"{name} {medium}".strip(): [blend] for medium in ("image", "video")}
-            _add(plan, asked, depth, admitted, part=len(wanted))
+            add(plan, asked, depth, admitted, part=len(wanted))
         for n, (asked, part) in enumerate(zip(unwanted, query.without, strict=True)):
-            _add(plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True)
+            add(plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True)
         return plan
 
-    def _encoded(self, part: Part) -> _Encoded:
+    def _encoded(self, part: Part) -> Encoded:
         """What each lane is asked with for one part of a question."""
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
@@ -226,18 +146,18 @@ class Retriever:
         whole = self.dual.embed_query(words) if lifted is None else lifted[0]
         return [whole, *(map(self.dual.embed_query, told) if len(told) > 1 else ())]
 
-    def _found(self, plan: _Plan) -> dict[str, Found]:
+    def _found(self, plan: Plan) -> dict[str, Found]:
         """What each lane found, all in one request."""
         answers = iter(self._index.search([query for asked in plan.values() for query in asked.queries]))
         return {name: best_of([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
 
-    def _ranked(self, plan: _Plan, found: Mapping[str, Found], calibrations: Mapping[str, Calibration]) -> list[Hit]:
+    def _ranked(self, plan: Plan, found: Mapping[str, Found], calibrations: Mapping[str, Calibration]) -> list[Hit]:
         """All that was found, best first, without spoken words."""
         segments = {segment_id(segment): segment for ranking in found.values() for segment, _ in ranking}
         rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
 
         def sees(name: str, key: str) -> bool:
-            return _sees(plan[name].lane, segments[key])
+            return plan[name].lane.sees(segments[key])
 
         unwanted = {name: ranking for name, ranking in rankings.items() if plan[name].is_unwanted}
         wanted = {name: ranking for name, ranking in rankings.items() if name not in unwanted}
@@ -270,7 +190,7 @@ class Retriever:
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, counts):
             nulls = self.nulls().items()
-            lanes = {name: calibrate(scores, _LEAST_DEVIATION[_LANES[name].vector]) for name, scores in nulls}
+            lanes = {name: calibrate(scores, _LEAST_DEVIATION[LANES[name].vector]) for name, scores in nulls}
             self._calibrated = Calibrations(encoders, counts, lanes, self._least_believed(lanes))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
@@ -289,8 +209,8 @@ class Retriever:
         sounds = unrelated_sounds(self.audio.sample_rate) if self.audio else ()
         for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
             seen, heard = () if picture is None else (picture,), () if sound is None else (sound,)
-            together = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every lane
-            for name, found in self._found(self._plan(together, 1, Filter())).items():
+            asking = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every lane
+            for name, found in self._found(self._plan(asking, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
 
@@ -304,55 +224,7 @@ class Retriever:
         return best
 
 
-def _add(
-    plan: _Plan,
-    encoded: _Encoded,
-    depth: int,
-    admitted: Filter,
-    *,
-    part: int,
-    weight: float = 1.0,
-    is_unwanted: bool = False,
-) -> None:
-    """Add what one part asks; a lane that another part asks already gets a number."""
-    for lane, asked in encoded.items():
-        name = f"not {lane}" if is_unwanted else lane
-        taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
-        only = _only(admitted, _LANES[lane].kinds)
-        deep = _FRAMES * depth if "frame" in (_LANES[lane].kinds or ()) else depth
-        queries = tuple(LaneQuery(_LANES[lane].vector, what, deep, only) for what in asked)
-        if queries:
-            key = f"{name} #{taken + 1}" if taken else name
-            plan[key] = _Asked(lane, queries, part, weight, is_unwanted)
-
-
-def _joint(encoded: _Encoded) -> Vectors | None:
-    """A part as one vector in the joint space: the middle of its words, as a whole, and its pictures."""
-    asked = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
-    vectors = [(v, 1.0) for v in asked if not isinstance(v, str)]
-    return composed(vectors) if vectors else None
-
-
-def _together(parts: Sequence[_Encoded], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
-    """The parts that have a vector in the joint space, with their weights."""
-    return [(v, share) for part, share in zip(parts, shares, strict=True) if (v := _joint(part)) is not None]
-
-
-def _moved(encoded: _Encoded, away: Sequence[tuple[Vectors, float]]) -> _Encoded:
-    """What is asked, in the joint space less what is not wanted."""
-    if not away:
-        return encoded
-    moved: dict[str, Sequence[Vectors | str]] = {}
-    for lane, asked in encoded.items():
-        if _LANES[lane].vector == "joint":
-            less = [composed([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
-            moved[lane] = [v for v in less if v is not None]
-        else:
-            moved[lane] = asked
-    return moved
-
-
-def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
+def _ranking(asked: Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
     lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
     vectors = [query.query for query in asked.queries if not isinstance(query.query, str)]
     one = calibrations.get(asked.name)
@@ -361,7 +233,7 @@ def _ranking(asked: _Asked, found: Found, calibrations: Mapping[str, Calibration
     return replace(plain, trust=plain.trust * asked.weight)
 
 
-def _places(plan: _Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lane, ...]]:
+def _places(plan: Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lane, ...]]:
     """The lanes that found each segment."""
     places: dict[str, tuple[Lane, ...]] = {}
     for name, ranking in rankings.items():
@@ -369,16 +241,6 @@ def _places(plan: _Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lan
             lane = Lane(name, rank, score, ranking.belief(score), plan[name].weight)
             places[key] = (*places.get(key, ()), lane)
     return places
-
-
-def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
-    """The filter, narrowed to these kinds of segments."""
-    return admitted if kinds is None else replace(admitted, where={"and": [admitted.where, {"kind": sorted(kinds)}]})
-
-
-def _sees(lane: _Lane, segment: Segment) -> bool:
-    """Whether a lane could have found a segment at all."""
-    return segment.kind in lane.kinds if lane.kinds is not None else bool(segment.searchable_text.strip())
 
 
 def _film(hit: Hit) -> str | None:

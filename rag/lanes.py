@@ -1,0 +1,152 @@
+"""The lanes of a search: what each compares and can see, and what a question asks them.
+
+==========  =============  ==================================================  ==========
+lane        view           compares                                            sees
+==========  =============  ==================================================  ==========
+text        words          the question's words with a segment's, by meaning   words
+bm25        words          the same, word by word                              words
+image       looks          the question's words, and each sentence of them,    pictures, figures
+                           with pixels, in joint space
+video       looks          the same                                            frames
+sound       sounds         the question's words with sorts of sounds           sounds
+like sound  likeness       the question's sound with sounds                    sounds
+like image  likeness       the question's picture with pixels                  pictures, figures
+like video  likeness       the same                                            frames
+like text   likeness       the question's picture with words                   passages, speech
+blend …     blend          the weighted sum of the question's parts, likewise  as above
+==========  =============  ==================================================  ==========
+
+Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
+its frames. The best score counts, calibrated as the best of so many (`rag.fusion.of_best`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rag.encoders.base import Vectors
+from rag.fusion import composed
+from rag.index.base import Dense, LaneQuery
+from rag.types import Filter, Kind, Segment
+
+_FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSpec:
+    """What a lane compares and can see, and how far it is believed.
+
+    Attributes:
+        view: lanes of one view look at the same thing.
+        vector: the named vectors that it searches.
+        kinds: the kinds of segments that it sees; None for all that have words.
+        weight: its share of its view.
+    """
+
+    view: Literal["words", "looks", "sounds", "likeness", "blend"]
+    vector: Dense | Literal["bm25"]
+    kinds: frozenset[Kind] | None = None
+    weight: float = 1.0
+
+    def sees(self, segment: Segment) -> bool:
+        """Whether the lane could have found a segment at all."""
+        return segment.kind in self.kinds if self.kinds is not None else bool(segment.searchable_text.strip())
+
+
+LANES: Mapping[str, LaneSpec] = {
+    "text": LaneSpec("words", "text"),
+    "bm25": LaneSpec("words", "bm25", weight=0.5),
+    "image": LaneSpec("looks", "joint", frozenset({"picture", "figure"})),
+    "video": LaneSpec("looks", "joint", frozenset({"frame"})),
+    "sound": LaneSpec("sounds", "sound", frozenset({"sound"})),
+    "like sound": LaneSpec("likeness", "sound", frozenset({"sound"})),
+    "like image": LaneSpec("likeness", "joint", frozenset({"picture", "figure"})),
+    "like video": LaneSpec("likeness", "joint", frozenset({"frame"})),
+    "like text": LaneSpec("likeness", "joint", frozenset({"passage", "speech"})),
+    "blend image": LaneSpec("blend", "joint", frozenset({"picture", "figure"})),
+    "blend video": LaneSpec("blend", "joint", frozenset({"frame"})),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A lane as one part of a question asks it.
+
+    Attributes:
+        name: of the lane, without the part's number.
+        queries: what it is asked; where there are several, as of a film's frames, the best score counts.
+        part: which part of the question asks; what different parts ask are different views.
+        weight: of the part, at most 1.
+        is_unwanted: whether it asks for what is not wanted.
+    """
+
+    name: str
+    queries: tuple[LaneQuery, ...]
+    part: int
+    weight: float
+    is_unwanted: bool
+
+    @property
+    def lane(self) -> LaneSpec:
+        """What the lane is."""
+        return LANES[self.name]
+
+
+Plan = dict[str, Asked]
+# What each lane is asked with.
+Encoded = Mapping[str, Sequence[Vectors | str]]
+
+
+def add(
+    plan: Plan,
+    encoded: Encoded,
+    depth: int,
+    admitted: Filter,
+    *,
+    part: int,
+    weight: float = 1.0,
+    is_unwanted: bool = False,
+) -> None:
+    """Add what one part asks; a lane that another part asks already gets a number."""
+    for lane, asked in encoded.items():
+        name = f"not {lane}" if is_unwanted else lane
+        taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
+        only = _only(admitted, LANES[lane].kinds)
+        deep = _FRAMES * depth if "frame" in (LANES[lane].kinds or ()) else depth
+        queries = tuple(LaneQuery(LANES[lane].vector, what, deep, only) for what in asked)
+        if queries:
+            key = f"{name} #{taken + 1}" if taken else name
+            plan[key] = Asked(lane, queries, part, weight, is_unwanted)
+
+
+def _joint(encoded: Encoded) -> Vectors | None:
+    """A part as one vector in the joint space: the middle of its words, as a whole, and its pictures."""
+    asked = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
+    vectors = [(v, 1.0) for v in asked if not isinstance(v, str)]
+    return composed(vectors) if vectors else None
+
+
+def together(parts: Sequence[Encoded], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
+    """The parts that have a vector in the joint space, with their weights."""
+    return [(v, share) for part, share in zip(parts, shares, strict=True) if (v := _joint(part)) is not None]
+
+
+def moved(encoded: Encoded, away: Sequence[tuple[Vectors, float]]) -> Encoded:
+    """What is asked, in the joint space less what is not wanted."""
+    if not away:
+        return encoded
+    less: dict[str, Sequence[Vectors | str]] = {}
+    for lane, asked in encoded.items():
+        if LANES[lane].vector == "joint":
+            vectors = [composed([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
+            less[lane] = [v for v in vectors if v is not None]
+        else:
+            less[lane] = asked
+    return less
+
+
+def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
+    """The filter, narrowed to these kinds of segments."""
+    return admitted if kinds is None else replace(admitted, where={"and": [admitted.where, {"kind": sorted(kinds)}]})
