@@ -5,8 +5,8 @@ where media differ: a frame without words can be found by one lane, a passage by
 fit: a collection's nearest photo has rank 1 for a question that no photo answers, and one that stands out is no further
 from the second than one that does not. Hence four changes. A lane that cannot see a candidate abstains. A score counts
 by how far it stands above what the same lane gives to questions that the collection cannot answer, and by how near it
-comes to the lane's best. Lanes that look at the same thing put it in order together, as a view, and a candidate needs
-only one view: others that agree count half.
+comes to the lane's best. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view:
+others that agree count half.
 
 On a textbook, its figures with captions, and 421 photos without a word, none of which the image encoder has seen
 (2,220, 328 and 421 segments; bundled encoders), one ranking over everything, recall at 1/5/10 in per cent. Asked is
@@ -37,8 +37,6 @@ from numpy.typing import NDArray
 Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
 Vector = NDArray[np.float32]
-_Votes = Mapping[str, Mapping[str, float]]  # of lanes, by id
-_Viewed = Callable[[_Votes, Mapping[str, float]], dict[str, float]]
 
 # Deviations below the middle of what a lane gives for nothing, where it says nothing at all any more.
 _NOTHING_BELOW = 2.0
@@ -67,7 +65,7 @@ class Ranking:
     """What one lane found.
 
     Attributes:
-        view: what it looks at; lanes of the same view put it in order together.
+        view: what it looks at; lanes of the same view are averaged.
         found: ids and scores, best first, each id at most once.
         weight: its share of its view.
         calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
@@ -122,11 +120,9 @@ def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
 def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> list[tuple[str, float]]:
     """Fuse the rankings of lanes.
 
-    A lane's vote for a candidate is trust * belief * share, and 0 where it could see it and did not find it. The lanes
-    of a view order what they see by the mean of their votes, by weight, and the n-th is worth what the n-th is worth to
-    the heaviest lane: lighter ones, like words beside their meaning, reorder what a view finds, and lift none of it
-    above what other views find. Views add up as chances do, but all after the best of a part count half, for they often
-    err together: 1 - (1 - a) sqrt(1 - b).
+    A view's score is the mean, by weight, over its lanes that can see the candidate: trust * belief * share, and 0 for
+    a lane that could see it and did not find it. Views add up as chances do, but all after the best of a part
+    count half, for they often err together: 1 - (1 - a) sqrt(1 - b).
 
     Args:
         rankings: what each lane found.
@@ -135,7 +131,7 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     Returns:
         Ids and scores in [0, 1], best first; equal scores in the order of their ids.
     """
-    scored = _scores(_votes(rankings, compared=True), rankings, sees, _reordered).items()
+    scored = [(key, _score(key, given, rankings, sees)) for key, given in _votes(rankings, compared=True).items()]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -146,7 +142,8 @@ def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]
         rankings: what the same lanes found for what is not wanted.
         sees: whether a lane could have found an id at all.
     """
-    return _scores(_votes(rankings, compared=False), rankings, sees, _means)
+    votes = _votes(rankings, compared=False)
+    return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
 
 
 def demoted(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -258,47 +255,20 @@ def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict
     return votes
 
 
-def _scores(
-    votes: _Votes, rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool], viewed: _Viewed
-) -> dict[str, float]:
-    """The score of each id from what the lanes say of it; `viewed` joins the lanes of a view that see the same ids."""
-    views: dict[tuple[int, str, tuple[str, ...]], dict[str, Mapping[str, float]]] = {}
-    for key, given in votes.items():
-        seen: dict[tuple[int, str], list[str]] = {}
-        for lane in sorted(rankings):
-            if lane in given or sees(lane, key):
-                seen.setdefault((rankings[lane].part, rankings[lane].view), []).append(lane)
-        for (part, view), lanes in seen.items():
-            views.setdefault((part, view, tuple(lanes)), {})[key] = given
-    parts: dict[str, dict[int, list[float]]] = {key: {} for key in votes}
-    for (part, _, together), held in views.items():
-        for key, mean in viewed(held, {lane: rankings[lane].weight for lane in together}).items():
-            parts[key].setdefault(part, []).append(mean)
-    return {key: 1 - math.prod(1 - _agreed(means) for means in held.values()) for key, held in parts.items()}
+def _score(
+    key: str, given: Mapping[str, float], rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool]
+) -> float:
+    parts: dict[int, dict[str, list[tuple[float, float]]]] = {}
+    for lane in sorted(rankings):
+        if lane in given or sees(lane, key):
+            ranking = rankings[lane]
+            views = parts.setdefault(ranking.part, {})
+            views.setdefault(ranking.view, []).append((ranking.weight, given.get(lane, 0.0)))
+    return 1 - math.prod(1 - _agreed(views.values()) for views in parts.values())
 
 
-def _means(votes: _Votes, weights: Mapping[str, float]) -> dict[str, float]:
-    """The mean of the lanes' votes for each id, by weight."""
-    return {key: _mean(given, weights) for key, given in votes.items()}
-
-
-def _reordered(votes: _Votes, weights: Mapping[str, float]) -> dict[str, float]:
-    """What lanes of a view say together of the ids that all of them see.
-
-    All lanes put the ids in order, by the mean of their votes; the n-th is worth what the n-th is worth to the heaviest
-    lanes alone.
-    """
-    main = {lane: weight for lane, weight in weights.items() if weight == max(weights.values())}
-    alone, means = sorted(_means(votes, main).values(), reverse=True), _means(votes, weights)
-    order = sorted(votes, key=lambda key: (-means[key], key))
-    return dict(zip(order, alone, strict=True))
-
-
-def _mean(given: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return sum(weight * given.get(lane, 0.0) for lane, weight in weights.items()) / sum(weights.values())
-
-
-def _agreed(means: Sequence[float]) -> float:
-    """What the views of one part of a question say together."""
+def _agreed(views: Iterable[Sequence[tuple[float, float]]]) -> float:
+    """What the views of one part of a question say together; each is weights and votes of its lanes."""
+    means = [sum(w * vote for w, vote in lanes) / sum(w for w, _ in lanes) for lanes in views]
     first, *others = sorted(means, reverse=True)
     return 1 - (1 - first) * math.prod(1 - mean for mean in others) ** _AGREEMENT

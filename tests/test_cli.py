@@ -69,7 +69,9 @@ def test_search_as_json_has_thumbnails_as_paths(desk):
     done = exhibit("search", "lamp", "--image", "media/teal.jpg", "--quota", "image=1", "--json", cwd=desk)
     assert done.returncode == 0, done.stderr
     hits = json.loads(done.stdout)
-    assert all({"score", "lanes", "matched", "against", "relevance"} == set(hit["why"]) for hit in hits)
+    assert all(
+        {"score", "lanes", "matched", "against", "relevance", "least_believed"} == set(hit["why"]) for hit in hits
+    )
     (hit,) = [hit for hit in hits if hit["modality"] == "image"]
     assert Path(hit["path"]) == desk / "media" / "teal.jpg"
     assert Path(hit["thumbnail"]).exists()
