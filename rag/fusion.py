@@ -17,9 +17,10 @@ with half the words of a sentence, half of those of a caption, and the first sen
 ranking            passage       figure        photo
 =================  ============  ============  ============
 text lane alone    34 / 61 / 70  43 / 66 / 73   0 /  0 /  0
-joint lane alone    0 /  0 /  0  11 / 25 / 33  25 / 53 / 68
-reciprocal ranks   31 / 74 / 84  65 / 84 / 88   0 /  0 /  0
-this one           56 / 75 / 80  65 / 82 / 85  15 / 45 / 60
+joint lane alone    0 /  0 /  0  13 / 26 / 36  26 / 57 / 69
+reciprocal ranks   31 / 73 / 84  65 / 84 / 88   0 /  0 /  0
+this one           56 / 76 / 82  65 / 82 / 85  18 / 48 / 61
+without bm25       32 / 57 / 65  50 / 66 / 70  13 / 42 / 57
 =================  ============  ============  ============
 """
 
