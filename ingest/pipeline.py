@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from rag.catalog import Catalog
     from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder
     from rag.index.base import SegmentIndex
+    from rag.media import Renderings
 
 VERSION = 2  # raise when readers produce other segments from the same file, so that files are read again
 _BATCH = 32  # segments embedded together
@@ -59,7 +59,7 @@ class Stores:
     index: SegmentIndex
     text: TextEncoder
     dual: DualEncoder
-    thumbnails: Path
+    renderings: Renderings
     audio: AudioEncoder | None = None
 
 
@@ -354,12 +354,12 @@ def roll_back(stores: Stores) -> None:
 
 
 def _drop(orphans: Sequence[str], stores: Stores) -> None:
-    """Delete assets that no file stands for any more: segments and thumbnails first, then their rows."""
+    """Delete assets that no file stands for any more: segments and renderings first, then their rows."""
     if orphans:
         stores.index.delete_assets(list(orphans))
         stores.index.flush()
         for asset in orphans:
-            shutil.rmtree(stores.thumbnails / asset, ignore_errors=True)
+            stores.renderings.forget(asset)
         stores.catalog.delete(orphans)
 
 

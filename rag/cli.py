@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag import options
+from rag import options, serving
 
 if TYPE_CHECKING:
     from rag.evaluation.command import Request
@@ -252,6 +252,10 @@ def demo(
     from rag import demo
 
     demo.run(to, as_json=as_json)
+
+
+app.command()(serving.serve)
+app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:

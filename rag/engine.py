@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rag.answer import GroundedAnswerer
     from rag.exhibits import Shown
     from rag.llms import Llm
-    from rag.query import Modalities, Query
+    from rag.query import Modalities, Query, Turn
     from rag.questions import Asked
     from rag.rerank import Reranked
     from rag.retrieve import Retriever
@@ -144,23 +144,28 @@ class QueryEngine:
         self,
         asked: Asked,
         *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
         top_k: int | None = None,
         rerank: bool = False,
         quotas: Mapping[Modality, int] | None = None,
+        turns: Sequence[Turn] = (),
+        **scope: Any,
     ) -> Found:
-        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
+        """Open a question and retrieve its hits, as many as will be judged where that is wanted.
+
+        The scope is `modality`, `to` and `where` of `KnowledgeBase.search`.
+        """
+        from rag.followup import standalone
         from rag.questions import opened
 
-        quotas, admitted = dict(quotas or {}), _filter(modality, to, where)
+        quotas, admitted = dict(quotas or {}), _filter(**scope)
         Filter(modalities=frozenset(quotas))  # refuses what is no modality
         most = self._settings.top_k if top_k is None else top_k
         if not 1 <= most <= _MOST_HITS:
             raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
         started = time.monotonic()
         query = opened(asked, self._settings, audio=self.retriever.audio)
+        if turns and query.words:
+            query = query.reworded(standalone(query.words, turns, self._llm))
         said = self._said(query) if rerank else ""
         asked_at = time.monotonic()
         depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
@@ -261,7 +266,7 @@ def _at(hit: Hit, path: str) -> Hit:
     return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
 
 
-def _filter(modality: Modalities, to: Modalities, where: Where | None) -> Filter:
+def _filter(modality: Modalities = None, to: Modalities = None, where: Where | None = None) -> Filter:
     if modality is not None and to is not None:
         raise QueryError("`to` is another name of `modality`; give one of them.")
     looked = modality if to is None else to

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, UnsupportedMedia
-from rag.segments import segment_id
-from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Modality, PageBox, Where
+from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, Modality, PageBox, Where
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -29,7 +27,8 @@ if TYPE_CHECKING:
     from rag.encoders import ModelCard
     from rag.engine import QueryEngine
     from rag.index.base import Dense
-    from rag.query import Modalities
+    from rag.media import Renderings, View
+    from rag.query import Modalities, Turn
     from rag.questions import Asked
 
 
@@ -201,21 +200,39 @@ class KnowledgeBase:
         return self._engine.retriever.nulls()
 
     def ask(
-        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        to: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
     ) -> Answer:
         """Answer a question from the collection, with each statement cited, or decline.
 
-        Args and errors are those of `search`, and `LLMError` where the language model fails.
+        Args:
+            question: as in `search`, like `modality`, `to` and `where`.
+            turns: what was asked and answered before, oldest first; a question such as "and how heavy is it?" is
+                understood from it, and put as one that stands alone (`Answer.question`).
+
+        Raises:
+            LLMError: the language model failed; other errors are those of `search`.
         """
-        *_, answer = self.ask_stream(question, modality=modality, to=to, where=where)
+        *_, answer = self.ask_stream(question, modality=modality, to=to, where=where, turns=turns)
         assert isinstance(answer, Answer)
         return answer
 
     def ask_stream(
-        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        to: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
     ) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        yield from self._engine.stream(question, modality=modality, to=to, where=where)
+        yield from self._engine.stream(question, modality=modality, to=to, where=where, turns=turns)
 
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
@@ -230,10 +247,18 @@ class KnowledgeBase:
             disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
 
+    def count(self) -> int:
+        """Number of its segments.
+
+        Raises:
+            IndexUnavailable: the store failed.
+        """
+        return self._index.count()
+
     def segments(self) -> Iterator[Hit]:
         """Every segment with its file, file by file, with a score of 0: what there is, not what was found."""
         for asset_id in self._catalog.asset_ids():
-            yield from self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
+            yield from self.segments_of(asset_id)
 
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
@@ -246,18 +271,32 @@ class KnowledgeBase:
         return await self._engine.asearch(query, **options)
 
     async def aask(
-        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        to: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
     ) -> Answer:
         """Async twin of `ask`; cancelling it stops the language model."""
-        pieces = [piece async for piece in self.aask_stream(question, modality=modality, to=to, where=where)]
+        pieces = [
+            piece async for piece in self.aask_stream(question, modality=modality, to=to, where=where, turns=turns)
+        ]
         assert isinstance(pieces[-1], Answer)
         return pieces[-1]
 
     async def aask_stream(
-        self, question: Asked, *, modality: Modalities = None, to: Modalities = None, where: Where | None = None
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        to: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
     ) -> AsyncGenerator[str | Answer]:
         """Async twin of `ask_stream`; closing it stops the language model."""
-        answering = self._engine.astream(question, modality=modality, to=to, where=where)
+        answering = self._engine.astream(question, modality=modality, to=to, where=where, turns=turns)
         async with contextlib.aclosing(answering) as pieces:
             async for piece in pieces:
                 yield piece
@@ -296,23 +335,29 @@ class KnowledgeBase:
         Raises:
             MediaError: the hit's file has gone or was changed since.
         """
-        from rag import media
-
         shown = hit.seen or hit.segment
         if shown.kind not in PIXELS and not isinstance(shown.locator, PageBox):
             return None
-        kept = self._thumbnails / shown.asset_id / f"{segment_id(shown)}.jpg"
-        if not kept.exists():
-            media.check_same(Path(hit.path), hit.segment.asset_id)
-            try:
-                small = media.thumbnail(Path(hit.path), shown.locator, 320)
-            except UnsupportedMedia:  # a slide: nothing here draws it
-                return None
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = kept.with_suffix(f".{threading.get_ident()}")
-            small.save(unfinished, "JPEG", quality=85)
-            unfinished.replace(kept)
-        return str(kept)
+        try:
+            return str(self._renderings.get(Path(hit.path), shown.asset_id, shown.locator, "thumbnail"))
+        except UnsupportedMedia:  # a slide: nothing here draws it
+            return None
+
+    def rendering(self, asset_id: str, locator: Locator, view: View) -> Path:
+        """A file that shows or plays a place, made when first asked for; see `rag.media.Renderings`.
+
+        Raises:
+            QueryError: no file is known for the asset.
+            MediaError: its file has gone, was changed since, or has no such view.
+        """
+        held = self._catalog.paths_of([asset_id]).get(asset_id)
+        if not held:
+            raise QueryError(f"There is no asset {asset_id} in this knowledge base.")
+        return self._renderings.get(Path(held[0]), asset_id, locator, view)
+
+    def segments_of(self, asset_id: str) -> list[Hit]:
+        """The segments of one asset in their order, each with its file, with a score of 0; none where it is unknown."""
+        return self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
@@ -338,7 +383,7 @@ class KnowledgeBase:
     def _stores(self) -> Stores:
         from ingest.pipeline import Stores
 
-        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._thumbnails, self._audio)
+        return Stores(self.settings, self._catalog, self._index, self._text, self._dual, self._renderings, self._audio)
 
     @property
     def _cards(self) -> dict[Dense, ModelCard]:
@@ -355,8 +400,10 @@ class KnowledgeBase:
         return QueryEngine(self.settings, retriever, self._catalog.paths_of)
 
     @cached_property
-    def _thumbnails(self) -> Path:
-        return self.path / "thumbnails"
+    def _renderings(self) -> Renderings:
+        from rag.media import Renderings
+
+        return Renderings(self.path / "renderings")
 
 
 def _disk_bytes(file: Path) -> int:

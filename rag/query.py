@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Where to look: one, several, or everywhere.
 Modalities = Modality | Collection[Modality] | None
+# What was asked, and what was answered.
+Turn = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Image:
 class Audio:
     """A recording: what is said in it, and how it sounds."""
 
-    source: str | Path
+    source: str | Path | bytes
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Audio:
 class Video:
     """A film: some of its frames, and what is said in it."""
 
-    source: str | Path
+    source: str | Path | bytes
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -133,6 +135,13 @@ class Query:
     def pictures(self) -> tuple[PIL.Image.Image, ...]:
         """All pictures that are wanted."""
         return tuple(picture for part in self.parts for picture in part.pictures)
+
+    def reworded(self, words: str) -> Query:
+        """The same question with these words in place of all that it had."""
+        rest = [replace(part, words="") for part in self.parts]
+        first = next(n for n, part in enumerate(self.parts) if part.words.strip())
+        rest[first] = replace(self.parts[first], words=words)
+        return Query(parts=tuple(rest), without=self.without)
 
 
 def weights(parts: Sequence[Part]) -> list[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -103,15 +103,17 @@ def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder |
         case Image(source, weight):
             return Part(pictures=(_picture(source, reader),), weight=weight)
         case Audio(source, weight):
-            words, sounds = _heard(Path(source), reader, audio)
+            with _at(source, "recording") as path:
+                words, sounds = _heard(path, reader, audio)
             if not words and not sounds:
-                raise QueryError(f"Nothing is heard in {source} that could be a question.")
+                raise QueryError(f"Nothing is heard in {path.name} that could be a question.")
             return Part(words, sounds=sounds, weight=weight)
         case Video(source, weight):
             words, sounds = "", ()
-            with contextlib.suppress(UnsupportedMedia):  # a silent film
-                words, sounds = _heard(Path(source), reader, audio)
-            return Part(words, tuple(_found(reader, "frames", Path(source), _FRAMES)), sounds, weight)
+            with _at(source, "film") as path:
+                with contextlib.suppress(UnsupportedMedia):  # a silent film
+                    words, sounds = _heard(path, reader, audio)
+                return Part(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
 
 
 def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
@@ -134,7 +136,7 @@ def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
 def _picture(source: str | Path | bytes | PIL.Image.Image, reader: Worker) -> PIL.Image.Image:
     if isinstance(source, PIL.Image.Image):
         return rgb(source)
-    with _file("picture", source) if isinstance(source, bytes) else nullcontext(Path(source)) as path:
+    with _at(source, "picture") as path:
         (picture,) = _found(reader, "picture", path)
     return picture  # type: ignore[no-any-return]
 
@@ -211,6 +213,11 @@ def _reader(settings: Settings) -> Worker:
     from ingest.worker import Worker
 
     return Worker(settings)
+
+
+def _at(source: str | Path | bytes, name: str) -> AbstractContextManager[Path]:
+    """Where a medium is, for as long as it is needed; bytes become a file of this name."""
+    return _file(name, source) if isinstance(source, bytes) else nullcontext(Path(source))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
 
+_AROUND_FRAME_S = 8.0
 _RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
 )
@@ -121,6 +122,18 @@ def place(segment: Segment) -> str:
             return f"{_clock(start_s)}–{_clock(end_s)}"
         case FrameRegion(at_s):
             return f"frame at {_clock(at_s)}"
+
+
+def played(segment: Segment) -> TimeSpan | None:
+    """The seconds that play it: its own, or those from a frame to the end of its shot; None where nothing plays."""
+    match segment.locator:
+        case TimeSpan() as span:
+            return span
+        case FrameRegion(at_s) if segment.modality == "video":
+            end_s, longest = segment.meta.get("end_s"), at_s + _AROUND_FRAME_S
+            known = isinstance(end_s, (int, float)) and end_s > at_s
+            return TimeSpan(at_s, min(float(end_s), longest) if known else longest)  # type: ignore[arg-type]
+    return None
 
 
 def _clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,8 @@ def test_remove(desk):
 
 
 def test_doctor_shows_no_secrets(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("EXHIBIT_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("EXHIBIT_QDRANT_API_KEY", "s3cret")
     monkeypatch.setenv("EXHIBIT_CATALOG_URL", "postgresql://me:s3cret@db/exhibit")
     found = {check.name: check.detail for check in examine(tmp_path / "none")}

@@ -401,3 +401,39 @@ class TestDataUri:
         assert media.data_uri(plain(RED)).startswith("data:image/jpeg;base64,")
         assert media.data_uri(Image.new("RGBA", (2, 2))).startswith("data:image/png;base64,")
         assert media.data_uri(b"abc", "audio/wav") == "data:audio/wav;base64," + base64.b64encode(b"abc").decode()
+
+
+def asset_of(file: Path) -> str:
+    return Source(file, hashlib.sha256(file.read_bytes()).hexdigest(), 0, "", "image").asset_id
+
+
+def test_renderings_are_made_once_and_go_with_their_asset(tmp_path):
+    file = tmp_path / "ape.png"
+    texture(1, (400, 300)).save(file)
+    asset = asset_of(file)
+    kept = media.Renderings(tmp_path / "kept")
+    small = kept.get(file, asset, ImageRegion(), "thumbnail")
+    with Image.open(small) as picture:
+        assert max(picture.size) == 320
+    file.unlink()
+    assert kept.get(file, asset, ImageRegion(), "thumbnail") == small
+    with pytest.raises(MediaError):
+        kept.get(file, asset, ImageRegion(), "crop")
+    kept.forget(asset)
+    assert not small.exists()
+
+
+def test_a_file_that_has_changed_is_not_rendered_as_what_was_indexed(tmp_path):
+    file = tmp_path / "ape.png"
+    texture(1).save(file)
+    with pytest.raises(MediaError, match="has changed"):
+        media.Renderings(tmp_path / "kept").get(file, "another", ImageRegion(), "marked")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_picture_has_no_seconds(tmp_path):
+    file = tmp_path / "ape.png"
+    texture(1).save(file)
+    for view in ("clip", "waveform"):
+        with pytest.raises(UnsupportedMedia, match="no seconds"):
+            media.Renderings(tmp_path / "kept").get(file, asset_of(file), ImageRegion(), view)

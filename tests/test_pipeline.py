@@ -19,6 +19,7 @@ from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
 from rag.index import open_index
+from rag.media import Renderings
 from rag.types import FileResult
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 from tests.fakes.files import PROSE, photo, png, write
@@ -40,7 +41,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     settings, text = Settings.load(threads=1, ocr="off", audio_encoder="off"), RefusingEncoder()
     index = open_index(tmp_path / "index", settings, {"text": text.card, "joint": text.card})
     catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
-    yield Stores(settings, catalog, index, text, HashingEncoder(), tmp_path / "thumbnails")
+    yield Stores(settings, catalog, index, text, HashingEncoder(), Renderings(tmp_path / "renderings"))
     catalog.close()
     index.close()
 

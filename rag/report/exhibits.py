@@ -11,13 +11,12 @@ from markupsafe import Markup
 from rag import media
 from rag.errors import MediaError, UnsupportedMedia
 from rag.exhibits import NOUNS
-from rag.segments import place
+from rag.segments import place, played
 from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpan, Word
 
 THUMBNAIL_PX = 320
 PICTURE_PX = 1200
 _WHOLE_BYTES = 4_000_000  # a recording or film up to this size is put in whole
-_AROUND_FRAME_S = 8.0  # of the shot that a frame is in
 _NOTHING = Markup("")
 
 
@@ -134,9 +133,9 @@ class Album:
             if seen is not segment:
                 shown = replace(shown, picture=media.data_uri(media.highlighted(path, seen.locator)))
             return self._played(shown, segment, path, locator)
-        if isinstance(locator, FrameRegion) and segment.modality == "video":
+        if isinstance(locator, FrameRegion) and (span := played(segment)):
             framed = replace(shown, picture=media.data_uri(media.highlighted(path, locator)))
-            return self._played(framed, segment, path, _around(segment, locator.at_s))
+            return self._played(framed, segment, path, span)
         marked = media.data_uri(media.highlighted(path, locator))
         if segment.kind == "figure" and isinstance(locator, PageBox) and locator.box:
             return replace(shown, picture=media.data_uri(media.thumbnail(path, locator, PICTURE_PX)), whole=marked)
@@ -179,13 +178,6 @@ def _in_short(shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
     page = media.highlighted(path, segment.locator)
     page.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     return replace(shown, picture=media.data_uri(page))
-
-
-def _around(segment: Segment, at_s: float) -> TimeSpan:
-    """The seconds from a frame on, to the end of its shot where that is known."""
-    end_s = segment.meta.get("end_s")
-    longest = at_s + _AROUND_FRAME_S
-    return TimeSpan(at_s, min(float(end_s), longest) if isinstance(end_s, (int, float)) and end_s > at_s else longest)
 
 
 def _spoken(words: Sequence[Word], statement: str) -> tuple[Spoken, ...]:

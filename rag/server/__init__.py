@@ -1,0 +1,22 @@
+"""The server: knowledge bases behind the OpenAI API, so that any chat assistant can answer from them with evidence.
+
+::
+
+    run.py        starts it, if nobody gets in who should not
+    app.py        puts the parts together
+    guard.py      what stands before every route: sizes, other web pages, the log
+    access.py     who calls, and what they may use
+    keys.py       API keys
+    bases.py      the knowledge bases by name
+    chat.py       /v1/chat/completions, and /v1/models
+    asking.py     a question on its way from any of OpenAI's forms to an answer with linked evidence
+    messages.py   messages of a chat to a question with its media and what was said before
+    markdown.py   an answer as Markdown for chat clients
+    evidence.py   what a signed link shows: page, crop, thumbnail, clip, waveform, words
+    links.py      the signed links
+    streams.py    server-sent events, and work that ends with the one who asked for it
+    gate.py       how many questions are answered at once, and who must come back later
+    problems.py   errors as OpenAI's clients and as RFC 9457 have them
+
+One process serves an embedded knowledge base; several processes are for a Qdrant server.
+"""

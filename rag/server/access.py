@@ -1,0 +1,101 @@
+"""Who calls, and what they may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from rag.knowledge_base import KnowledgeBase
+from rag.server.bases import Bases
+from rag.server.evidence import Viewer
+from rag.server.keys import Key, Keys
+from rag.server.links import Forged, Links
+from rag.server.problems import Problem
+
+_bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys add`; none is needed on loopback.")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a server serves, and to whom.
+
+    Attributes:
+        bases: the knowledge bases.
+        keys: who may use them.
+        is_open: whether everybody may, without a key.
+        links: signs links to evidence.
+        public_url: what links begin with; where it is empty, the address that the caller used.
+    """
+
+    bases: Bases
+    keys: Keys
+    is_open: bool
+    links: Links
+    public_url: str = ""
+
+    def shown(self, name: str, who: str) -> KnowledgeBase:
+        """The knowledge base of a link, if the one it was made for may still see it.
+
+        Raises:
+            Forged: the key was revoked, or the knowledge base is gone.
+        """
+        key = self.keys.get(who) if who else None
+        if name not in self.bases or not (key.opens(name) if key else self.is_open and not who):
+            raise Forged("The key that this link was made for is not valid any more.")
+        return self.bases[name]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        access: what the server serves.
+        key: the caller's; None where none is needed.
+        origin: the address that the caller used.
+    """
+
+    access: Access
+    key: Key | None
+    origin: str
+
+    @property
+    def names(self) -> list[str]:
+        """The knowledge bases that the caller may use."""
+        return [name for name in self.access.bases if self.key is None or self.key.opens(name)]
+
+    def viewer(self, name: str) -> Viewer:
+        """A knowledge base with the caller's links to it.
+
+        Raises:
+            Problem: 404, there is none of this name for this caller.
+        """
+        if name not in self.names:
+            known = ", ".join(f"`{known}`" for known in self.names) or "none"
+            raise Problem(
+                404, f"There is no model `{name}` here; there is {known}.", code="model_not_found", param="model"
+            )
+        origin = self.access.public_url or self.origin
+        return Viewer(name, self.access.bases[name], self.access.links, origin, self.key.id if self.key else "")
+
+
+def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
+    """Whoever sent the request.
+
+    Raises:
+        Problem: 401, the key is missing or unknown.
+    """
+    access: Access = request.app.state.access
+    origin = str(request.base_url).rstrip("/")
+    key = access.keys.check(shown.credentials) if shown else None
+    if key is None and not access.is_open:
+        said = "This key is not known here" if shown else "A key is needed"
+        hint = f"{said}; send one that `exhibit keys add` made as `Authorization: Bearer KEY`."
+        raise Problem(401, hint, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+    return Caller(access, key, origin)
+
+
+Called = Annotated[Caller, Depends(caller)]

@@ -1,0 +1,115 @@
+"""A question on its way from any of OpenAI's forms to an answer in Markdown with linked evidence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag.segments import to_fragment
+from rag.server import messages
+from rag.server.evidence import Viewer
+from rag.server.markdown import Cite, MarkdownStream, Written, written
+from rag.server.problems import Problem
+from rag.types import Answer, Modality
+
+# What would change the form of an answer, which is a text with citations; what else is unknown has no effect.
+_REFUSED = ("tools", "functions", "logprobs", "prediction", "audio", "background")
+_PLAIN: Mapping[str, Any] = {
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+    "text": {"format": {"type": "text"}},
+}
+
+
+class Options(BaseModel):
+    """What is Exhibit's own, sent by OpenAI's clients in ``extra_body``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: list[Modality] = Field(default=[], description="Where to look; everywhere where it is empty.")
+    where: dict[str, Any] = Field(default={}, description='Conditions on metadata, such as {"page": {"lte": 10}}.')
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question on its way.
+
+    Attributes:
+        chat: what was sent.
+        viewer: whom it is put to, and how its evidence is linked.
+        options: how it is asked.
+        ignored: what was sent and has no effect.
+    """
+
+    chat: messages.Chat
+    viewer: Viewer
+    options: Options
+    ignored: tuple[str, ...]
+
+    async def whole(self) -> Written:
+        """The answer as Markdown."""
+        answer = await self.viewer.base.aask(list(self.chat.question), **self._how)
+        return written(answer, await self.viewer.linked(answer.cited))
+
+    async def pieces(self) -> AsyncGenerator[str | Written]:
+        """The answer as Markdown while it is written, then the whole of it, which may be a correction."""
+        rewritten, streamed = MarkdownStream(), ""
+        async with aclosing(self.viewer.base.aask_stream(list(self.chat.question), **self._how)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Answer):
+                    streamed += rewritten.end()
+                    yield written(piece, await self.viewer.linked(piece.cited), streamed)
+                elif text := rewritten.feed(piece):
+                    streamed += text
+                    yield text
+
+    def told(self, whole: Written) -> dict[str, Any]:
+        """What Exhibit says of an answer beside what OpenAI's forms have room for."""
+        return {
+            "question": whole.answer.question,
+            "declined": whole.answer.declined,
+            "warnings": list(whole.answer.warnings),
+            "ignored": list(self.ignored),
+        }
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"to": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
+
+
+def exhibit(cite: Cite) -> dict[str, Any]:
+    """What is cited: number, medium, place, words and views."""
+    segment = cite.exhibit.segment
+    return {
+        "number": cite.exhibit.number,
+        "modality": segment.modality,
+        "kind": segment.kind,
+        "asset_id": segment.asset_id,
+        "locator": "#" + to_fragment(segment.locator),
+        "title": cite.link.title,
+        "caption": segment.caption,
+        "tags": list(segment.tags),
+        "text": segment.text,
+        "words": [[word.text, word.start_s, word.end_s] for word in segment.words],
+        "views": dict(cite.link.views),
+    }
+
+
+def unused(extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of fields that a client sent and that have no effect.
+
+    Raises:
+        Problem: 400, one of them would change the form of the answer.
+    """
+    given = {name: value for name, value in extra.items() if value not in (None, [], {}, False)}
+    for name in _REFUSED:
+        if name in given:
+            raise Problem(400, f"`{name}` cannot be used here: answers are texts with citations.", param=name)
+    for name, plain in _PLAIN.items():
+        if given.get(name, plain) != plain:
+            raise Problem(400, f"`{name}` can only be {plain!r} here.", param=name)
+    return tuple(sorted(given.keys() - _PLAIN.keys()))

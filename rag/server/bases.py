@@ -1,0 +1,65 @@
+"""The knowledge bases of a server by name; each is opened once and held until the server ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rag.errors import QueryError
+from rag.knowledge_base import KnowledgeBase
+
+_UNFIT = re.compile(r"[^\w.-]+")
+
+
+def named(folders: Sequence[Path]) -> dict[str, Path]:
+    """Folders by the names under which they are served: their own, or their parent's where it is hidden.
+
+    Raises:
+        QueryError: two would have the same name.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        path = folder.absolute()
+        own = path.parent.name if path.name.startswith(".") else path.stem
+        name = _UNFIT.sub("-", own).strip("-.") or "exhibit"
+        if name in found:
+            raise QueryError(f"{found[name]} and {path} would both be served as `{name}`; rename one of them.")
+        found[name] = path
+    return found
+
+
+class Bases(Mapping[str, KnowledgeBase]):
+    """Open knowledge bases by name; a context manager that opens them all or none, and closes them."""
+
+    def __init__(self, folders: Mapping[str, Path], **settings: Any) -> None:
+        self._folders, self._settings = dict(folders), settings
+        self._opened: dict[str, KnowledgeBase] = {}
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self._opened = {
+                name: opening.enter_context(KnowledgeBase.open(folder, **self._settings))
+                for name, folder in self._folders.items()
+            }
+            self._held = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened = {}
+        self._held.close()
+
+    def __getitem__(self, name: str) -> KnowledgeBase:
+        return self._opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened)
+
+    def __len__(self) -> int:
+        return len(self._opened)

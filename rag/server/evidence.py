@@ -1,0 +1,125 @@
+"""Exhibits as links, and what the links show: page, picture or frame with the place marked, crop, clip, words."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+
+from rag.errors import MediaError, QueryError
+from rag.exhibits import where
+from rag.knowledge_base import KnowledgeBase
+from rag.media import View
+from rag.segments import played
+from rag.server.links import Links, Place, Shown
+from rag.server.markdown import Link
+from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",  # assistants show pictures on pages of their own
+}
+
+router = APIRouter(tags=["evidence"])
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Makes links to the exhibits of one knowledge base for one caller.
+
+    Attributes:
+        name: of the knowledge base.
+        base: the knowledge base.
+        links: signs.
+        origin: what stands before a path, such as ``https://exhibit.example``.
+        who: id of the caller's key.
+    """
+
+    name: str
+    base: KnowledgeBase
+    links: Links
+    origin: str
+    who: str
+
+    def views(self, hit: Hit) -> dict[str, str]:
+        """URLs under which a hit can be seen, played and read, by view."""
+        return {
+            view: self.origin + self.links.path(Place(self.name, hit.segment.asset_id, locator), view, self.who)
+            for view, locator in views(hit).items()
+        }
+
+    async def linked(self, cited: Sequence[Evidence]) -> dict[int, Link]:
+        """A link for each exhibit by its number; pictures are made now, so that what is promised is there."""
+        found = await asyncio.gather(*(asyncio.to_thread(self._linked, exhibit.hit) for exhibit in cited))
+        return {exhibit.number: link for exhibit, link in zip(cited, found, strict=True)}
+
+    def _linked(self, hit: Hit) -> Link:
+        urls, places = self.views(hit), views(hit)
+        made: tuple[View, ...] = ("marked", "crop")
+        for view in made:
+            if view in urls:
+                try:
+                    self.base.rendering(hit.segment.asset_id, places[view], view)
+                except (MediaError, QueryError):  # a slide has no picture, a file may have gone
+                    del urls[view]
+        best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
+        return Link(best, where(hit), urls.get("crop", "") if hit.seen else "", urls)
+
+
+def views(hit: Hit) -> dict[Shown, Locator]:
+    """The views that a hit has, each with the place that it shows."""
+    segment, seen = hit.segment, hit.seen
+    found: dict[Shown, Locator] = {}
+    if seen or isinstance(segment.locator, PageBox):
+        place = seen.locator if seen else segment.locator
+        found |= {"marked": place, "crop": place, "thumbnail": place}
+    if span := played(segment):
+        found["clip"] = span
+        if segment.modality == "audio":
+            found["waveform"] = span
+    if segment.kind not in PIXELS or segment.searchable_text:
+        found["text"] = segment.locator
+    return found
+
+
+@router.api_route("/evidence/{token}/{view}", methods=["GET", "HEAD"], summary="Show, play or read a cited place")
+async def evidence(
+    request: Request,
+    token: Annotated[str, Path(max_length=2000, description="From a link that this server made.")],
+    view: Annotated[Shown, Path(description="`marked`: the page, picture or frame with the place marked.")],
+) -> Response:
+    """A page, picture or frame (JPEG), a clip (MP4, with range requests), a waveform (PNG), or the words of a place.
+
+    Links are made by search and answers, signed, and end after a day.
+    """
+    access = request.app.state.access
+    opened = access.links.opened(token)
+    base = access.shown(opened.place.base, opened.who)
+    headers = _HEADERS | {"Cache-Control": f"private, max-age={max(opened.until - int(time.time()), 0)}, immutable"}
+    if view == "text":
+        return PlainTextResponse(await asyncio.to_thread(_words, base, opened.place), headers=headers)
+    async with request.app.state.rendering:
+        file = await asyncio.to_thread(base.rendering, opened.place.asset_id, opened.place.locator, view)
+    return FileResponse(file, headers=headers)
+
+
+def _words(base: KnowledgeBase, place: Place) -> str:
+    """What is read or said at a place; of a moment, all that is said in its seconds."""
+    found = [hit.segment for hit in base.segments_of(place.asset_id)]
+    here = [segment for segment in found if segment.locator == place.locator]
+    if not here and isinstance(place.locator, TimeSpan):
+        span = place.locator
+        spoken = ((segment, segment.locator) for segment in found)
+        here = [
+            s for s, at in spoken if isinstance(at, TimeSpan) and at.start_s < span.end_s and span.start_s < at.end_s
+        ]
+    texts = [segment.searchable_text for segment in here if segment.searchable_text]
+    if not texts:
+        raise QueryError("There are no words at this place, or it is no longer in the knowledge base.")
+    return "\n\n".join(texts)

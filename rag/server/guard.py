@@ -1,0 +1,111 @@
+"""What stands before every route: sizes, addresses, pages of others, and a log line without content."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import time
+import uuid
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag.server.problems import Problem, response
+
+_log = logging.getLogger("exhibit.requests")
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Guard:
+    """Refuses requests that are too large, and what other web pages make a browser send.
+
+    Args:
+        app: what is guarded.
+        is_open: whether no key is needed: then only names of this machine are answered to, or a page anywhere could
+            point a name of its own here and ask as if it were the user (DNS rebinding).
+        max_bytes: largest body of a request.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_open: bool, max_bytes: int) -> None:
+        self._app, self._is_open, self._max_bytes = app, is_open, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer why it is refused."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        if problem is not None:
+            await response(Request(scope), problem)(scope, receive, send)
+            return
+        await self._app(scope, _Bounded(receive, self._max_bytes), send)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        if self._is_open and not _is_here(headers.get("host", "")):
+            return Problem(403, "Without keys this server answers only to localhost; make one with `exhibit keys add`.")
+        if scope["method"] not in _SAFE and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
+            return Problem(403, "Other web pages may not send this; use a key from a program.")
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            return _too_large(self._max_bytes)
+        return None
+
+
+class _Bounded:
+    """Receives a body, and no more of it than may be: its stated length may be wrong or missing."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._seen = receive, most, 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._most:
+            raise _too_large(self._most)
+        return message
+
+
+class RequestLog:
+    """Gives every request an id, and writes one line of JSON for it: nothing that was asked or answered is in it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and log it when it is over."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, started, status = uuid.uuid4().hex, time.monotonic(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            route = getattr(scope.get("route"), "path", "")  # a path may hold a token
+            line = {"id": request_id, "method": scope["method"], "route": route, "status": status}
+            _log.info(json.dumps(line | {"seconds": round(time.monotonic() - started, 3)}))
+
+
+def _is_here(host: str) -> bool:
+    """Whether a Host header names this machine's loopback."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
+    if name in ("localhost", ""):
+        return bool(name)
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"The request is larger than {most / 1e6:.0f} MB.", code="request_too_large")

@@ -1,0 +1,91 @@
+"""Links to evidence: signed, with an end, and with the name of the one who may look.
+
+A link holds all that it admits to, so nothing is kept for it, and no path of a file is ever in one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from rag.media import View
+from rag.segments import from_fragment, to_fragment
+from rag.types import Locator
+
+LASTS_S = 24 * 3600
+Shown = View | Literal["text"]
+
+
+class LinkError(Exception):
+    """A link that admits to nothing."""
+
+
+class Forged(LinkError):
+    """Nobody who holds the secret made this link."""
+
+
+class Expired(LinkError):
+    """The link was good once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a link admits to: a place in an asset of a knowledge base, in every view that it has."""
+
+    base: str
+    asset_id: str
+    locator: Locator
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a link says.
+
+    Attributes:
+        place: where to look.
+        who: id of the API key that it was made for; empty where there are no keys.
+        until: seconds since 1970 at which it ends.
+    """
+
+    place: Place
+    who: str
+    until: int
+
+
+class Links:
+    """Makes links and reads them.
+
+    Args:
+        secret: whoever has it can make links.
+        lasts_s: how long a link lasts.
+    """
+
+    def __init__(self, secret: str, *, lasts_s: int = LASTS_S) -> None:
+        from itsdangerous import URLSafeSerializer
+
+        self._serializer = URLSafeSerializer(secret, salt="evidence")
+        self._lasts_s = lasts_s
+
+    def path(self, place: Place, view: Shown, who: str) -> str:
+        """The path of a URL under which a place is seen, played or read."""
+        until = int(time.time()) + self._lasts_s
+        token = self._serializer.dumps([place.base, place.asset_id, to_fragment(place.locator), who, until])
+        return f"/evidence/{token}/{view}"
+
+    def opened(self, token: str) -> Pass:
+        """What a link's token says.
+
+        Raises:
+            Forged: it was not made with this secret.
+            Expired: it has come to its end.
+        """
+        from itsdangerous import BadData
+
+        try:
+            base, asset_id, fragment, who, until = self._serializer.loads(token)
+        except (BadData, ValueError, TypeError) as error:
+            raise Forged("This link was not made by this server, or was cut short.") from error
+        if time.time() > until:
+            raise Expired("This link has expired; ask again for a new one.")
+        return Pass(Place(base, asset_id, from_fragment(fragment)), who, until)

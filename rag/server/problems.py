@@ -1,0 +1,124 @@
+"""Errors as clients expect them: OpenAI's form below ``/v1``, problem details (RFC 9457) everywhere else.
+
+A message of Exhibit's own errors is meant to be read; of any other error nothing is told but the request's id, under
+which it stands in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from rag.errors import (
+    ContextOverflow,
+    ExhibitError,
+    IndexUnavailable,
+    LLMError,
+    LLMUnavailable,
+    MediaError,
+    MediaTooLarge,
+    ModelError,
+    QueryError,
+    UnsupportedMedia,
+)
+from rag.server.gate import Busy
+from rag.server.links import Expired, LinkError
+
+_log = logging.getLogger("exhibit.server")
+
+# The first that fits; what is none of these is an error of the server.
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (MediaTooLarge, 413),
+    (UnsupportedMedia, 415),
+    (MediaError, 422),
+    (QueryError, 400),
+    (ContextOverflow, 400),
+    (LLMUnavailable, 503),
+    (LLMError, 502),
+    (IndexUnavailable, 503),
+    (ModelError, 503),
+    (Busy, 429),
+    (Expired, 410),
+    (LinkError, 403),
+)
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class Problem(HTTPException):
+    """A request that cannot be served.
+
+    Args:
+        status: HTTP status.
+        detail: what is wrong and what to do.
+        code: a word for programs, such as ``model_not_found``.
+        param: the field of the request that it is about.
+        headers: of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.code, self.param = code, param
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app answer in the form of its path."""
+    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Exception):
+        app.add_exception_handler(kind, _answered)
+
+
+def as_problem(error: Exception) -> Problem:
+    """Any error as what a client is told of it."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return Problem(400, f"`{where or 'body'}`: {first['msg']}.", code="invalid_request", param=where or None)
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, str(error.detail), headers=error.headers)
+    if isinstance(error, Busy):
+        return Problem(429, str(error), code="overloaded", headers={"Retry-After": str(error.retry_after_s)})
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    if status == 500:
+        _log.error("unexpected error", exc_info=error)
+        return Problem(500, "The server failed; its log says why, under the request's id.")
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return Problem(status, str(error), code=type(error).__name__, headers=headers)
+
+
+def openai_error(problem: Problem) -> dict[str, Any]:
+    """The body of an error as OpenAI's clients read it."""
+    kind = _KINDS.get(problem.status_code, "server_error" if problem.status_code >= 500 else "invalid_request_error")
+    return {"error": {"message": problem.detail, "type": kind, "param": problem.param, "code": problem.code}}
+
+
+def response(request: Request, error: Exception) -> Response:
+    """The response that tells a client of an error."""
+    problem = as_problem(error)
+    headers = {**(problem.headers or {}), "Cache-Control": "no-store"}
+    if request.url.path.startswith("/v1/"):
+        return JSONResponse(openai_error(problem), problem.status_code, headers)
+    title = HTTPStatus(problem.status_code).phrase
+    body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
+    extra = {"code": problem.code, "param": problem.param, "instance": request.url.path}
+    body |= {name: value for name, value in extra.items() if value}
+    return JSONResponse(body, problem.status_code, headers, media_type="application/problem+json")
+
+
+async def _answered(request: Request, error: Exception) -> Response:
+    return response(request, error)

@@ -1,0 +1,146 @@
+"""`exhibit serve` and `exhibit keys`: the command line of `rag.server`, whose parts are imported when used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rag.server.keys import Keys
+
+_HERE = Path(".exhibit")
+_INSTALL = "The server needs {name}: pip install 'exhibit-rag[server]'."
+
+Bases = Annotated[
+    list[Path] | None, typer.Option("--kb", help="Folder of a knowledge base, served by its name. May repeat.")
+]
+State = Annotated[
+    Path | None, typer.Option("--state", help="Folder for keys and the secret; `server` in the first --kb by default.")
+]
+
+keys = typer.Typer(help="Make, list and take back the keys of the server.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def serve(  # noqa: PLR0913 - typer: an option is an argument
+    kb: Bases = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; beyond this machine keys are needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535, help="Where to listen.")] = 8000,
+    public_url: Annotated[str, typer.Option("--public-url", help="What links begin with, behind a proxy.")] = "",
+    running: Annotated[int, typer.Option("--running", min=1, help="Questions that are answered at once.")] = 1,
+    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Questions that may wait; more are refused.")] = 8,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes; more than one needs a Qdrant server.")
+    ] = 1,
+    state: State = None,
+) -> None:
+    """Serve knowledge bases to chat assistants, through the API that OpenAI's clients speak.
+
+    Every knowledge base is a model of its name. From this machine no key is needed as long as none was made.
+
+    Example: exhibit serve --kb museum.exhibit, then in any OpenAI client: base URL http://127.0.0.1:8000/v1
+    """
+    folders = kb or [_HERE]
+    _check_existing(folders)
+    if workers > 1:
+        raise typer.BadParameter(
+            "One process holds an embedded knowledge base, and one is what this server runs as; start several behind a "
+            "proxy where EXHIBIT_QDRANT_URL names a Qdrant server."
+        )
+    with _server_installed():
+        from rag.server.app import Options
+        from rag.server.run import Address, serve
+    folder = state or folders[0] / "server"
+    serve(folders, Address(host, port), Options(folder, public_url=public_url, running=running, waiting=waiting))
+
+
+@keys.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Whom it is for.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Name of a knowledge base; all without. May repeat.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="It may also take in and delete.")] = False,
+    kb: Bases = None,
+    state: State = None,
+) -> None:
+    """Make a key; it is shown this once, and kept as a hash.
+
+    Example: exhibit keys add website --only museum
+    """
+    with _kept(kb, state) as kept:
+        key, secret = kept.make(name, only or (), may_write=write)
+    print(secret)
+    typer.echo(f"Key {key.id} for {name}: {_scope(key.bases, key.may_write)}. It is not shown again.", err=True)
+
+
+@keys.command("list")
+def list_keys(kb: Bases = None, state: State = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the keys, without their secrets."""
+    import dataclasses
+
+    with _kept(kb, state) as kept:
+        found = kept.all()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(key) for key in found], ensure_ascii=False, indent=2))
+    else:
+        for key in found:
+            print(f"{key.id}  {key.name}  {_scope(key.bases, key.may_write)}")
+
+
+@keys.command("revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(help="Its id, as `exhibit keys list` shows it.")],
+    kb: Bases = None,
+    state: State = None,
+) -> None:
+    """Take a key back; what was linked for it cannot be opened any more."""
+    with _kept(kb, state) as kept:
+        if not kept.revoke(key):
+            raise typer.BadParameter(f"There is no key {key}; `exhibit keys list` shows those there are.")
+
+
+@contextmanager
+def _kept(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
+    folders = kb or [_HERE]
+    if state is None:
+        _check_existing(folders)
+    with _server_installed():
+        from rag.server.keys import Keys
+    folder = state or folders[0] / "server"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = Keys(folder / "keys.db")
+    try:
+        yield kept
+    finally:
+        kept.close()
+
+
+@contextmanager
+def _server_installed() -> Iterator[None]:
+    from rag.errors import SettingsError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(_INSTALL.format(name=error.name)) from error
+
+
+def _check_existing(folders: list[Path]) -> None:
+    from rag.errors import QueryError
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise QueryError(
+                f"There is no knowledge base at {folder}; make one with `exhibit ingest FOLDER --kb {folder}`."
+            )
+
+
+def _scope(bases: tuple[str, ...], may_write: bool) -> str:
+    return f"{', '.join(bases) or 'all knowledge bases'}, {'reads and writes' if may_write else 'reads'}"

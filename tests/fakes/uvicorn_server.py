@@ -1,0 +1,52 @@
+"""Exhibit's server as it runs for users, in a thread of this process, on a Unix socket: tests open no other sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import uvicorn
+from fastapi import FastAPI
+
+URL = "http://localhost"
+
+
+@dataclass
+class Running:
+    """A server that runs, and its clients, which are the stock ones with another transport."""
+
+    app: FastAPI
+    socket: str
+
+    def http(self, key: str = "") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), base_url=URL, headers=headers, timeout=300)
+
+    def openai(self, key: str = "none") -> openai.OpenAI:
+        client = httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), timeout=300)
+        return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
+
+    def async_openai(self, key: str = "none") -> openai.AsyncOpenAI:
+        client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=self.socket), timeout=300)
+        return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
+
+
+@contextmanager
+def running(app: FastAPI, folder: Path) -> Iterator[Running]:
+    """The app behind uvicorn until the end of the block."""
+    socket = str(folder / "s")
+    server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.02)
+    yield Running(app, socket)
+    server.should_exit = True
+    thread.join()

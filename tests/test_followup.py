@@ -1,0 +1,44 @@
+import pytest
+
+from rag.followup import standalone
+from tests.fakes.llms import ScriptedLlm, text_of
+
+TURNS = [("Who painted the ceiling?", "Michelangelo painted the ceiling [E1]."), ("Where is it?", "In Rome [1].")]
+
+
+def test_a_follow_up_is_put_so_that_it_stands_alone():
+    llm = ScriptedLlm(lambda prompt: "When did Michelangelo paint the ceiling?")
+    assert standalone("When did he paint it?", TURNS, llm) == "When did Michelangelo paint the ceiling?"
+    shown = text_of(llm.asked[0][-1])
+    assert "In Rome." in shown
+    assert "[" not in shown
+
+
+def test_what_nobody_said_is_not_asked():
+    invented = ScriptedLlm(lambda prompt: "When did Leonardo paint the ceiling?")
+    assert standalone("When did he paint it?", TURNS, invented) == "When did he paint it?"
+
+
+@pytest.mark.parametrize("written", ["", "When did Michelangelo paint it?\nMichelangelo painted it."])
+def test_what_is_no_question_is_not_asked(written):
+    assert standalone("When did he paint it?", TURNS, ScriptedLlm(lambda prompt: written)) == "When did he paint it?"
+
+
+def test_a_first_question_is_asked_as_it_is():
+    llm = ScriptedLlm()
+    assert standalone("Who painted the ceiling?", [], llm) == "Who painted the ceiling?"
+    assert llm.asked == []
+
+
+def test_only_the_newest_turns_are_shown_and_not_all_of_a_long_one():
+    llm = ScriptedLlm(lambda prompt: "x")
+    standalone("And then?", [(f"question {n}?", "long " * 1000) for n in range(9)], llm)
+    shown = text_of(llm.asked[0][-1])
+    assert "question 5?" not in shown
+    assert "question 8?" in shown
+    assert len(shown) < 2000
+
+
+def test_words_that_only_ask_may_be_new():
+    llm = ScriptedLlm(lambda prompt: "Which city is the ceiling in that Michelangelo painted?")
+    assert standalone("Which city?", TURNS, llm) == "Which city is the ceiling in that Michelangelo painted?"

@@ -1,0 +1,125 @@
+"""Keys, links and the gate: who may see what, for how long, and how many at once."""
+
+import asyncio
+import shutil
+import time
+
+import openai
+import pytest
+
+from rag.errors import SettingsError
+from rag.server.app import Options, create_app
+from rag.server.gate import Busy, Gate
+from rag.server.keys import Keys
+from rag.server.links import Expired, Forged, Links, Place
+from rag.server.run import Address, serve
+from rag.types import Box, PageBox, TimeSpan
+from tests.fakes.uvicorn_server import running
+
+PLACE = Place("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", PageBox(3, Box(0.1, 0.2, 0.3, 0.4)))
+
+
+@pytest.fixture
+def keys(tmp_path):
+    kept = Keys(tmp_path / "keys.db")
+    yield kept
+    kept.close()
+
+
+def test_a_key_is_known_by_its_secret_alone(keys, tmp_path):
+    key, secret = keys.make("website", ["museum"])
+    assert keys.check(secret) == key
+    assert keys.check(secret[:-1]) is None
+    assert keys.check(f"exhibit-{key.id}-") is None
+    assert keys.check("") is None
+    assert secret.encode() not in (tmp_path / "keys.db").read_bytes()
+    assert (tmp_path / "keys.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_revoked_key_is_known_no_more(keys):
+    key, secret = keys.make("website")
+    assert keys.revoke(key.id)
+    assert keys.check(secret) is None
+    assert not keys.revoke(key.id)
+
+
+def test_a_link_holds_what_it_admits_to():
+    links = Links("secret")
+    token = links.path(PLACE, "crop", "k1").split("/")[2]
+    assert links.opened(token).place == PLACE
+    assert links.opened(token).who == "k1"
+    with pytest.raises(Forged):
+        Links("another").opened(token)
+    with pytest.raises(Forged):
+        links.opened(token[:-2])
+
+
+def test_a_link_ends():
+    links = Links("secret", lasts_s=-1)
+    with pytest.raises(Expired):
+        links.opened(links.path(Place("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
+
+
+async def test_the_gate_refuses_whoever_would_wait_behind_others():
+    gate, order = Gate(running=1, waiting=1), []
+
+    async def enter(name: str, seconds: float) -> None:
+        async with gate.entered():
+            order.append(name)
+            await asyncio.sleep(seconds)
+
+    first = asyncio.create_task(enter("first", 0.1))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(enter("second", 0))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as refused:
+        await enter("third", 0)
+    assert refused.value.retry_after_s >= 1
+    await asyncio.gather(first, second)
+    await enter("fourth", 0)
+    assert order == ["first", "second", "fourth"]
+
+
+async def test_whoever_gives_up_waiting_leaves_room():
+    gate = Gate(running=1, waiting=1)
+    async with gate.entered():
+        waiting = asyncio.create_task(gate.entered().__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        another = asyncio.create_task(gate.entered().__aenter__())
+        await asyncio.sleep(0)
+        assert not another.done()
+    await another
+
+
+def test_without_a_key_nobody_beyond_this_machine_is_served(tmp_path):
+    with pytest.raises(SettingsError, match="exhibit keys add"):
+        serve([tmp_path], Address("0.0.0.0"), Options(tmp_path / "state"))
+
+
+def test_a_key_opens_its_own_knowledge_bases_alone(demo_kept, tmp_path):
+    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+    options = Options(tmp_path / "state")
+    options.state.mkdir()
+    kept = Keys(options.state / "keys.db")
+    _, all_of_them = kept.make("all")
+    other, elsewhere = kept.make("elsewhere", ["zoo"])
+    with running(create_app([museum], options), tmp_path) as server:
+        with pytest.raises(openai.AuthenticationError, match="exhibit keys add"):
+            server.openai("wrong").models.list()
+        assert server.http().get("/v1/models").headers["WWW-Authenticate"] == "Bearer"
+        assert [model.id for model in server.openai(all_of_them).models.list()] == ["museum"]
+        assert server.openai(elsewhere).models.list().data == []
+        asked = [{"role": "user", "content": "Which photo shows an orangutan?"}]
+        with pytest.raises(openai.NotFoundError):
+            server.openai(elsewhere).chat.completions.create(model="museum", messages=asked)
+        made = server.openai(all_of_them).chat.completions.create(model="museum", messages=asked)
+        link = made.choices[0].message.annotations[0].url_citation.url
+        assert server.http().get(link).status_code == 200  # the link says for whom it is
+        kept.revoke(kept.check(all_of_them).id)
+        assert server.http().get(link).status_code == 403
+    kept.close()
+    assert other.may_write is False
+    assert time.time() - other.made < 3600

