@@ -44,7 +44,8 @@ def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
     shown = server.http().get(url)
     assert shown.headers["Content-Type"] == "image/jpeg"
     (cited,) = message.annotations
-    assert message.content[cited.url_citation.start_index : cited.url_citation.end_index].endswith("[1].")
+    said = message.content[cited.url_citation.start_index : cited.url_citation.end_index]
+    assert said == "photo-04.jpg shows an orangutan"
     assert cited.url_citation.title == "photo-04.jpg"
     assert cited.exhibit["modality"] == "image"
 
@@ -115,7 +116,7 @@ def test_a_follow_up_is_understood_from_what_was_said(server):
     ]
     made = server.openai().chat.completions.create(model="museum", messages=chat)
     assert "David Greybeard" in made.exhibit["question"] or "Goodall" in made.exhibit["question"]
-    assert "silver" in made.choices[0].message.content
+    assert "silver" in made.choices[0].message.content.lower()
 
 
 def test_what_has_no_effect_is_said_to_have_none(server, photo):
