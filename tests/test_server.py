@@ -3,6 +3,7 @@
 import base64
 import re
 import shutil
+from pathlib import Path
 
 import openai
 import pytest
@@ -48,6 +49,17 @@ def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
     assert said == "photo-04.jpg shows an orangutan"
     assert cited.url_citation.title == "photo-04.jpg"
     assert cited.exhibit["modality"] == "image"
+
+
+def test_the_example_of_the_readme_runs(server, capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    _, code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    head, _, rest = code.partition("client = OpenAI(")
+    assert "import OpenAI" in head
+    exec(compile(rest.partition("\n")[2], "README.md", "exec"), {"client": server.openai()})
+    printed = capsys.readouterr().out
+    assert "photo-04.jpg shows an orangutan [1]." in printed
+    assert "'marked': 'http://localhost/evidence/" in printed
 
 
 def test_every_view_of_a_citation_opens(server, photo):
