@@ -3,6 +3,9 @@
 A server of its own is started on a port of this machine, and the stock OpenAI client asks it, streaming, the demo's
 questions: each user one after another, all users at the same time. Whoever is refused (429) waits as long as
 `Retry-After` says and asks again. Whatever is neither answered nor refused is lost, and makes the run fail.
+
+With ``--soak 2000`` so many requests of all kinds are sent one after another instead, one in fifty of them a chat, and
+the server's memory is printed as it goes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from tests.measure.metrics import percentile
 _USERS = (1, 4, 16)
 _ASKED = 16  # questions of each round, whatever the number of users
 _MOST_TRIES = 100
+_CHATS = 50  # one in so many requests of a soak is a chat
 
 
 @dataclass
@@ -110,6 +114,31 @@ def serving(kb: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
             server.terminate()
 
 
+def soaked(url: str, pid: int, requests: int) -> list[str]:
+    """Send requests of all kinds, print the server's memory, and return what went wrong."""
+    lost, asking = [], [question["question"] for question in questions()]
+    with httpx.Client(base_url=url, timeout=600) as client:
+        base = client.get("/v1/models").json()["data"][0]["id"]
+        for number in range(requests):
+            words = asking[number % len(asking)]
+            if number % _CHATS == 0:
+                chat = {"model": base, "messages": [{"role": "user", "content": words}], "store": number % 2 == 0}
+                answer = client.post("/v1/chat/completions", json=chat)
+            elif number % 10 == 1:
+                answer = client.get(f"/api/bases/{base}/assets")
+            else:
+                answer = client.post(f"/api/bases/{base}/search", json={"query": words, "top_k": 5})
+                hits = answer.json().get("hits", [])
+                seen = [view for hit in hits for view in hit["views"].values()]
+                answer = client.get(seen[number % len(seen)]) if seen else answer
+            if answer.status_code != 200:
+                lost.append(f"{answer.request.url.path[:40]}: {answer.status_code} {answer.text[:200]}")
+            if number % (requests // 10 or 1) == 0:
+                print(f"{number:6} requests  {resident_mb(pid):7.0f} MB  {len(lost)} failed", flush=True)
+    print(f"{requests:6} requests  {resident_mb(pid):7.0f} MB  {len(lost)} failed")
+    return lost
+
+
 def resident_mb(pid: int) -> float:
     """Memory of a process now (Linux)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -122,8 +151,14 @@ def main() -> None:
         "--kb", type=Path, required=True, help="a knowledge base of the demo: exhibit-demo/knowledge-base"
     )
     parser.add_argument("--waiting", type=int, default=8, help="questions that may wait; more are refused")
+    parser.add_argument("--soak", type=int, metavar="N", help="send N requests instead, and watch the memory")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     given = parser.parse_args()
+    if given.soak:
+        with serving(given.kb, ["--requests-per-minute", "0", "--questions-per-minute", "0"]) as (url, pid):
+            lost = soaked(url, pid, given.soak)
+        print(*lost[:20], sep="\n", file=sys.stderr)
+        sys.exit(1 if lost else 0)
     print("users  answered  refused  lost  first p50 p95  whole p50 p95   (seconds)")
     rounds = []
     with serving(given.kb, ["--waiting", str(given.waiting)]) as (url, pid):
