@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -19,17 +19,23 @@ URL = "http://localhost"
 
 @dataclass
 class Running:
-    """A server that runs, and its clients, which are the stock ones with another transport."""
+    """A server that runs, and its clients, which are the stock ones with another transport.
+
+    The sync ones are closed when the server ends, the async ones by who asks for them.
+    """
 
     app: FastAPI
     socket: str
+    clients: ExitStack = field(default_factory=ExitStack)
 
     def http(self, key: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), base_url=URL, headers=headers, timeout=300)
+        transport = httpx.HTTPTransport(uds=self.socket)
+        client = httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300)
+        return self.clients.enter_context(client)
 
     def openai(self, key: str = "none") -> openai.OpenAI:
-        client = httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), timeout=300)
+        client = self.clients.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), timeout=300))
         return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
 
     def async_openai(self, key: str = "none") -> openai.AsyncOpenAI:
@@ -47,6 +53,8 @@ def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
-    yield Running(app, socket)
+    served = Running(app, socket)
+    with served.clients:
+        yield served
     server.should_exit = True
     thread.join()
