@@ -67,6 +67,11 @@ class Caller:
         """The knowledge bases that the caller may use."""
         return [name for name in self.access.bases if self.key is None or self.key.opens(name)]
 
+    @property
+    def who(self) -> str:
+        """Id of the caller's key; empty where none is needed."""
+        return self.key.id if self.key else ""
+
     def viewer(self, name: str) -> Viewer:
         """A knowledge base with the caller's links to it.
 
@@ -79,7 +84,7 @@ class Caller:
                 404, f"There is no model `{name}` here; there is {known}.", code="model_not_found", param="model"
             )
         origin = self.access.public_url or self.origin
-        return Viewer(name, self.access.bases[name], self.access.links, origin, self.key.id if self.key else "")
+        return Viewer(name, self.access.bases[name], self.access.links, origin, self.who)
 
 
 def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:

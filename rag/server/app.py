@@ -15,11 +15,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, evidence, problems
+from rag.server import chat, conversations, evidence, problems, responses
 from rag.server.access import Access
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
 from rag.server.guard import Guard, RequestLog
+from rag.server.history import History
 from rag.server.keys import Keys
 from rag.server.links import Links
 
@@ -33,7 +34,7 @@ class Options:
     """How a server serves.
 
     Attributes:
-        state: folder for its keys and its secret.
+        state: folder for its keys, its secret, and what was asked and answered.
         is_open: whether everybody may use it without a key; only for loopback.
         public_url: what links begin with, where a proxy stands before it.
         running: questions that are answered at once.
@@ -65,24 +66,27 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         options.state.mkdir(parents=True, exist_ok=True)
-        keys = Keys(options.state / "keys.db")
+        keys, history = Keys(options.state / "keys.db"), History(options.state / "history.db")
+        history.keep_only({"", *(key.id for key in keys.all())})
         try:
             with bases:
                 links = Links(_secret(options.state / "secret"))
                 app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
+                app.state.history = history
                 app.state.gate = Gate(options.running, options.waiting)
                 app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
                 loading = asyncio.create_task(asyncio.to_thread(_load, bases))
                 yield
                 await loading
         finally:
+            history.close()
             keys.close()
 
     described = {"title": "Exhibit", "version": version("exhibit-rag"), "summary": _SUMMARY}
     # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
     app = FastAPI(**described, docs_url=None, redoc_url=None, lifespan=lifespan)
     problems.install(app)
-    for part in (chat, evidence):
+    for part in (chat, responses, conversations, evidence):
         app.include_router(part.router)
     app.include_router(operation)
     app.add_middleware(Guard, is_open=options.is_open, max_bytes=int(options.max_request_mb * 1e6))
