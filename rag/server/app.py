@@ -15,16 +15,21 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, evidence, problems
+from rag.server import chat, evidence, native, problems
 from rag.server.access import Access
+from rag.server.addresses import Bounds, Fetcher
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
 from rag.server.guard import Guard, RequestLog
+from rag.server.jobs import Jobs
 from rag.server.keys import Keys
+from rag.server.limits import Figures, RateLimit
 from rag.server.links import Links
+from rag.server.runner import Runner
 
 _log = logging.getLogger("exhibit.server")
 _RENDERED_AT_ONCE = 2
+_SEARCHED_AT_ONCE = 4
 _SUMMARY = "Folders of documents, images, audio and video as a model that answers with cited, visible evidence."
 
 
@@ -38,7 +43,11 @@ class Options:
         public_url: what links begin with, where a proxy stands before it.
         running: questions that are answered at once.
         waiting: questions that may wait for their turn; one more is refused.
-        max_request_mb: largest request.
+        max_request_mb: largest request, but for uploads.
+        max_upload_mb: largest upload, of all its files together.
+        allow_urls: whether addresses on the internet may be taken in.
+        questions_per_minute: of one key, or one address where there are no keys; 0 for as many as come.
+        requests_per_minute: likewise, of all other requests.
     """
 
     state: Path
@@ -47,6 +56,10 @@ class Options:
     running: int = 1
     waiting: int = 8
     max_request_mb: float = 32.0
+    max_upload_mb: float = 4096.0
+    allow_urls: bool = False
+    questions_per_minute: int = 120
+    requests_per_minute: int = 1200
 
 
 def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> FastAPI:
@@ -65,25 +78,36 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         options.state.mkdir(parents=True, exist_ok=True)
-        keys = Keys(options.state / "keys.db")
+        keys, jobs = Keys(options.state / "keys.db"), Jobs(options.state / "jobs.db")
         try:
             with bases:
                 links = Links(_secret(options.state / "secret"))
                 app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
                 app.state.gate = Gate(options.running, options.waiting)
+                app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
                 app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
+                app.state.fetcher = Fetcher(
+                    Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values()))
+                )
+                app.state.runner = Runner(jobs, bases, app.state.fetcher)
                 loading = asyncio.create_task(asyncio.to_thread(_load, bases))
+                await asyncio.to_thread(app.state.runner.start)
                 yield
+                await asyncio.to_thread(app.state.runner.stop)
                 await loading
         finally:
             keys.close()
+            jobs.close()
 
     app = FastAPI(title="Exhibit", version=version("exhibit-rag"), summary=_SUMMARY, lifespan=lifespan)
     problems.install(app)
-    for part in (chat, evidence):
+    app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
+    for part in (chat, evidence, native):
         app.include_router(part.router)
     app.include_router(operation)
-    app.add_middleware(Guard, is_open=options.is_open, max_bytes=int(options.max_request_mb * 1e6))
+    app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
+    largest = {"max_bytes": int(options.max_request_mb * 1e6), "max_upload_bytes": int(options.max_upload_mb * 1e6)}
+    app.add_middleware(Guard, is_open=options.is_open, **largest)
     app.add_middleware(RequestLog)
     return app
 

@@ -30,6 +30,7 @@ from rag.errors import (
 )
 from rag.server.gate import Busy
 from rag.server.links import Expired, LinkError
+from rag.server.paths import without_paths
 
 _log = logging.getLogger("exhibit.server")
 
@@ -48,6 +49,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Expired, 410),
     (LinkError, 403),
 )
+_KNOWN = frozenset(HTTPStatus)
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -98,7 +100,15 @@ def as_problem(error: Exception) -> Problem:
         _log.error("unexpected error", exc_info=error)
         return Problem(500, "The server failed; its log says why, under the request's id.")
     headers = {"Retry-After": "5"} if status == 503 else {}
-    return Problem(status, str(error), code=type(error).__name__, headers=headers)
+    return Problem(status, without_paths(str(error)), code=type(error).__name__, headers=headers)
+
+
+def problem_details(problem: Problem) -> dict[str, Any]:
+    """The body of an error as RFC 9457 has it."""
+    title = HTTPStatus(problem.status_code).phrase if problem.status_code in _KNOWN else "Error"
+    body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
+    extra = {"code": problem.code, "param": problem.param}
+    return body | {name: value for name, value in extra.items() if value}
 
 
 def openai_error(problem: Problem) -> dict[str, Any]:
@@ -113,10 +123,7 @@ def response(request: Request, error: Exception) -> Response:
     headers = {**(problem.headers or {}), "Cache-Control": "no-store"}
     if request.url.path.startswith("/v1/"):
         return JSONResponse(openai_error(problem), problem.status_code, headers)
-    title = HTTPStatus(problem.status_code).phrase
-    body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
-    extra = {"code": problem.code, "param": problem.param, "instance": request.url.path}
-    body |= {name: value for name, value in extra.items() if value}
+    body = {**problem_details(problem), "instance": request.url.path}
     return JSONResponse(body, problem.status_code, headers, media_type="application/problem+json")
 
 

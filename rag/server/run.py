@@ -48,7 +48,7 @@ def serve(folders: Sequence[Path], address: Address, options: Options) -> None:
     url = options.public_url or f"http://{address.host}:{address.port}"
     print(f"Exhibit serves {', '.join(named(folders))} at {url}; OpenAI's clients take {url}/v1, and /docs says more.")
     print("No key is needed from this machine." if options.is_open else "A key is needed: `exhibit keys`.", flush=True)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
@@ -57,6 +57,9 @@ def serve(folders: Sequence[Path], address: Address, options: Options) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
+    server = uvicorn.Server(config)
+    app.state.is_ending = lambda: server.should_exit  # streams of events that would go on end with it
+    server.run()
 
 
 def _is_open(address: Address, state: Path) -> bool:

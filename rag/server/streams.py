@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ _SILENCE_S = 10.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies shall not collect it
 
 Pieces = AsyncGenerator[dict[str, Any] | str]
+Failed = Callable[[Problem], dict[str, Any]]  # the event that tells of a failure
 _T = TypeVar("_T")
 
 
@@ -28,9 +29,9 @@ class Events(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: dict[str, Any] | str, rest: Pieces, held: AsyncExitStack) -> None:
+    def __init__(self, first: dict[str, Any] | str, rest: Pieces, held: AsyncExitStack, failed: Failed) -> None:
         super().__init__(self._events(first, rest), headers=_HEADERS)
-        self._held = held
+        self._held, self._failed = held, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events, and free what is held."""
@@ -47,11 +48,13 @@ class Events(StreamingResponse):
                     yield ": still at work\n\n" if piece is None else _event(piece)
         except Exception as error:  # noqa: BLE001 - the status is sent already: whatever it is, it is told in the stream
             problem = _too_long() if isinstance(error, TimeoutError) else as_problem(error)
-            yield _event(openai_error(problem))
+            yield _event(self._failed(problem))
 
 
-async def events(request: Request, gate: Gate, pieces: Pieces) -> Events:
+async def events(request: Request, gate: Gate, pieces: Pieces, failed: Failed = openai_error) -> Events:
     """Pieces as a stream of events, once there is room and the first is there: what fails before has a status.
+
+    A piece that has a ``type`` is an event of that name. What fails later is told by `failed`.
 
     Raises:
         Busy: there is no room.
@@ -61,7 +64,7 @@ async def events(request: Request, gate: Gate, pieces: Pieces) -> Events:
         holding.push_async_callback(pieces.aclose)
         await holding.enter_async_context(gate.entered())
         first = await until_gone(request, anext(pieces))
-        return Events(first, pieces, holding.pop_all())
+        return Events(first, pieces, holding.pop_all(), failed)
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
@@ -110,7 +113,10 @@ async def _kept_alive(pieces: Pieces) -> AsyncIterator[dict[str, Any] | str | No
 
 
 def _event(piece: dict[str, Any] | str) -> str:
-    return f"data: {piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False)}\n\n"
+    if isinstance(piece, str):
+        return f"data: {piece}\n\n"
+    name = f"event: {piece['type']}\n" if "type" in piece else ""
+    return f"{name}data: {json.dumps(piece, ensure_ascii=False)}\n\n"
 
 
 def _too_long() -> Problem:
