@@ -67,8 +67,9 @@ class KnowledgeBase:
         from rag.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
+        from rag.ranking import rules
 
-        self.path, self.settings = path, settings
+        self.path, self.settings, self._rules = path, settings, rules(settings.ranking)
         self._writer = 0  # the thread that writes
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
@@ -416,7 +417,7 @@ class KnowledgeBase:
 
         kept = self.path / "calibration.json"
         retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
-        return QueryEngine(self.settings, retriever, self._catalog.paths_of)
+        return QueryEngine(self.settings, retriever, self._catalog.paths_of, rules=self._rules)
 
     @cached_property
     def _renderings(self) -> Renderings:
