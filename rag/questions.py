@@ -125,7 +125,7 @@ def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
         case bytes() | PIL.Image.Image():
             return Image(part)
         case Path():
-            (source,) = _found(reader, "identify", part, ())
+            (source,) = _found(reader, "identify", part)
             medium = source.medium
             if medium == "document":
                 raise QueryError(f"{part} is a document; ask with words, a picture, a recording or a film.")
@@ -204,7 +204,7 @@ def _read(picture: PIL.Image.Image, settings: Settings) -> str:
     """The text in a picture, on one line; quotation marks would end the one it is put into."""
     with closing(_reader(settings)) as reader, _file("question.png", b"") as path:
         picture.save(path)
-        (source,) = reader.run("identify", path, ())
+        (source,) = reader.run("identify", path)
         found = " ".join(extracted.segment.text for extracted in reader.run("extract", source))
     return " ".join(found.replace("“", " ").replace("”", " ").split())[:_MOST_READ]
 

@@ -15,7 +15,8 @@ from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
 
 _AROUND_FRAME_S = 8.0
-_RESERVED = frozenset(
+# Names of a payload's own fields, which metadata may not have.
+RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
 )
 
@@ -32,7 +33,7 @@ def to_payload(segment: Segment) -> dict[str, Any]:
     Only the place of a picture is nested: ``geo`` holds its ``lat`` and ``lon`` once more.
     """
     payload: dict[str, Any] = dict(segment.meta)
-    clash = _RESERVED & set(payload)
+    clash = RESERVED & set(payload)
     if clash:
         raise ValueError(f"metadata may not use {sorted(clash)}")
     payload |= {
@@ -66,7 +67,7 @@ def from_payload(payload: Mapping[str, Any]) -> Segment:
         tags=tuple(payload["tags"]),
         title=payload["title"],
         words=tuple(Word(*w) for w in payload.get("words", ())),
-        meta={k: v for k, v in payload.items() if k not in _RESERVED},
+        meta={k: v for k, v in payload.items() if k not in RESERVED},
     )
 
 

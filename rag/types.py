@@ -115,6 +115,7 @@ class Source:
         medium: which reader takes it.
         mtime_ns: when it was last changed, read before its content was hashed.
         captions: what documents beside a picture say it shows.
+        fields: what a catalogue beside it says of it, for metadata.
     """
 
     path: Path
@@ -124,6 +125,7 @@ class Source:
     medium: Medium
     mtime_ns: int = 0
     captions: tuple[str, ...] = ()
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def asset_id(self) -> str:
