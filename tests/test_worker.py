@@ -187,7 +187,7 @@ def sources(worker, tmp_path):
     for n in range(6):
         path = tmp_path / f"{n}.txt"
         path.write_text(f"Note {n}")
-        found += worker.run("identify", path, ())
+        found += worker.run("identify", path)
     path.unlink()
     return found
 
