@@ -23,7 +23,7 @@ Row = tuple[str, str, Mapping[str, Scalar]]
 
 
 def rows(text: str) -> Iterator[Row]:
-    """Of each row that names a picture: where that is, its texts as one caption, and its fields.
+    """Of each row that names a picture: where that is, the row as a caption, and its fields.
 
     Numbers are fields of their column's name, as are truth values (true, yes, false, no) and short texts; a column that
     is named like a field of Exhibit's own (`title`, `text`…) is words alone.
@@ -58,9 +58,9 @@ def _name(cell: str) -> str:
 
 
 def _caption(cells: Sequence[tuple[str, str]]) -> str:
-    """The texts of a row, those that are no names and descriptions with the name of their column."""
-    texts = [(name, cell) for name, cell in cells if cell and isinstance(_value(cell), str)]
-    return ". ".join(cell if name in RESERVED or " " in cell else f"{name}: {cell}" for name, cell in texts)
+    """A row in words, so that questions are answered from it; names and descriptions speak for themselves."""
+    told = [(name, cell) for name, cell in cells if cell]
+    return ". ".join(cell if name in RESERVED or " " in cell else f"{name}: {cell}" for name, cell in told)
 
 
 def _fields(cells: Sequence[tuple[str, str]]) -> dict[str, Scalar]:

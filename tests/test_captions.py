@@ -150,7 +150,9 @@ def test_a_catalogue_says_words_and_fields(folder, workers):
     write(folder, "catalogue.csv", CATALOGUE)
     found = gather(list(walk([folder])), workers)
     clock, bell = found[folder / "clock.jpg"], found[folder / "media/bell.png"]
-    assert clock.captions == ("Wall clock. colour: white. A plain clock for the kitchen. Timeless",)
+    assert clock.captions == (
+        "Wall clock. price_eur: 49.90. in_stock: yes. colour: white. A plain clock for the kitchen. Timeless",
+    )
     assert clock.fields == {
         "name": "Wall clock",
         "price_eur": 49.9,
