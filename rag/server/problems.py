@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses as phrases
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -116,7 +116,7 @@ def response(request: Request, error: Exception) -> Response:
     headers = {**(problem.headers or {}), "Cache-Control": "no-store"}
     if request.url.path.startswith("/v1/"):
         return JSONResponse(openai_error(problem), problem.status_code, headers)
-    title = HTTPStatus(problem.status_code).phrase
+    title = phrases.get(problem.status_code, "Error")
     body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
     extra = {"code": problem.code, "param": problem.param, "instance": request.url.path}
     body |= {name: value for name, value in extra.items() if value}

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -14,31 +14,29 @@ import openai
 import uvicorn
 from fastapi import FastAPI
 
+from rag import gateway
+
 URL = "http://localhost"
 
 
 @dataclass
 class Running:
-    """A server that runs, and its clients, which are the stock ones with another transport.
-
-    The sync ones are closed when the server ends, the async ones by who asks for them.
-    """
+    """A server that runs, and its clients, which are the stock ones with another transport."""
 
     app: FastAPI
     socket: str
-    clients: ExitStack = field(default_factory=ExitStack)
+    opened: ExitStack
 
     def http(self, key: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         transport = httpx.HTTPTransport(uds=self.socket)
-        client = httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300)
-        return self.clients.enter_context(client)
+        return self.opened.enter_context(httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300))
 
     def openai(self, key: str = "none") -> openai.OpenAI:
-        client = self.clients.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), timeout=300))
-        return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
+        return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=self.http(), max_retries=0)
 
     def async_openai(self, key: str = "none") -> openai.AsyncOpenAI:
+        """To be closed by the test, in its own event loop."""
         client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=self.socket), timeout=300)
         return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
 
@@ -46,6 +44,7 @@ class Running:
 @contextmanager
 def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
+    gateway.litellm()  # what it warns of while it is imported is an error in a thread of a test
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)
@@ -53,8 +52,7 @@ def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
-    served = Running(app, socket)
-    with served.clients:
-        yield served
+    with ExitStack() as opened:
+        yield Running(app, socket, opened)
     server.should_exit = True
     thread.join()
