@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, conversations, evidence, problems, responses
+from rag.server import chat, conversations, embeddings, evidence, problems, responses, transcriptions
 from rag.server.access import Access
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
@@ -74,6 +74,7 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
                 app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
                 app.state.history = history
                 app.state.gate = Gate(options.running, options.waiting)
+                app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
                 app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
                 loading = asyncio.create_task(asyncio.to_thread(_load, bases))
                 yield
@@ -82,11 +83,11 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
             history.close()
             keys.close()
 
-    described = {"title": "Exhibit", "version": version("exhibit-rag"), "summary": _SUMMARY}
+    described: dict[str, Any] = {"title": "Exhibit", "version": version("exhibit-rag"), "summary": _SUMMARY}
     # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
     app = FastAPI(**described, docs_url=None, redoc_url=None, lifespan=lifespan)
     problems.install(app)
-    for part in (chat, responses, conversations, evidence):
+    for part in (chat, responses, conversations, embeddings, transcriptions, evidence):
         app.include_router(part.router)
     app.include_router(operation)
     app.add_middleware(Guard, is_open=options.is_open, max_bytes=int(options.max_request_mb * 1e6))
