@@ -202,6 +202,41 @@ class TestResponses:
                 server.openai().responses.create(**({"model": "museum", "input": WHO} | changes), stream=stream)
             assert told.value.param in (None, *changes, "exhibit.were", "metadata.x")
 
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            {"input": [{"role": "user", "content": "half a letter \ud83d"}]},
+            {"input": [{"role": "user", "content": [{"type": "half \ud83d", "text": "x"}]}]},
+            {"input": [{"type": "half \ud83d"}]},
+            {"input": "half a letter \ud83d"},
+            {"input": WHO, "half a letter \ud83d": 1},
+            {"input": WHO, "previous_response_id": "\ud83d"},
+            {"input": "a whole letter \U0001f98d"},
+            {"input": WHO, "conversation": "\0"},
+            {"input": [{"role": ["user"], "content": 5}]},
+            {"input": [{"role": "user", "content": {"text": 5}}]},
+        ],
+    )
+    def test_nothing_that_is_sent_makes_it_fail(self, server, sent):
+        raw = json.dumps({"model": "museum", **sent})
+        for stream in ("", ', "stream": true'):
+            body = f"{raw[:-1]}{stream}}}"
+            answer = server.http().post("/v1/responses", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code < 500
+            assert "event: response.failed" not in answer.text
+
+    @pytest.mark.parametrize("body", [b"\\ud83d", b"[" * 100_000, b"\xff", b'{"model": "museum", "input": NaN}'])
+    def test_what_is_no_json_is_refused(self, server, body):
+        answer = server.http().post("/v1/responses", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+    def test_all_of_it_is_described(self, server):
+        paths = server.http().get("/openapi.json").json()["paths"]
+        for path in ("/v1/responses", "/v1/conversations/{conversation_id}/items", "/v1/audio/transcriptions"):
+            assert path in paths
+        assert set(paths["/v1/chat/completions/{completion_id}"]) == {"get", "post", "delete"}
+
     def test_other_wishes_for_its_text_have_no_effect(self, server):
         plain = {"format": {"type": "text"}, "verbosity": "low"}
         made = server.openai().responses.create(model="museum", input=WHO, text=plain, instructions="Be brief.")
@@ -337,6 +372,8 @@ class TestWhatIsKept:
         assert [each.id for each in completions.list(order="desc", model="museum")] == [two.id, one.id]
         assert [each.id for each in completions.list(metadata={"page": "two"})] == [two.id]
         assert completions.list(model="zoo").data == []
+        assert completions.list(metadata={"page": "three"}).data == []
+        assert completions.list(metadata={'"\\': "two"}).data == []
         assert [message.content for message in completions.messages.list(two.id)] == [WHO]
         assert completions.update(one.id, metadata={"page": "three"}).metadata == {"page": "three"}
         assert completions.retrieve(one.id).metadata == {"page": "three"}

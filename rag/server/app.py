@@ -12,14 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 
 from rag.errors import ExhibitError
 from rag.server import chat, conversations, embeddings, evidence, problems, responses, transcriptions
 from rag.server.access import Access
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
-from rag.server.guard import Guard, RequestLog
+from rag.server.guard import Guard, RequestLog, well_formed
 from rag.server.history import History
 from rag.server.keys import Keys
 from rag.server.links import Links
@@ -88,7 +88,7 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     app = FastAPI(**described, docs_url=None, redoc_url=None, lifespan=lifespan)
     problems.install(app)
     for part in (chat, responses, conversations, embeddings, transcriptions, evidence):
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
     app.add_middleware(Guard, is_open=options.is_open, max_bytes=int(options.max_request_mb * 1e6))
     app.add_middleware(RequestLog)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import re
 import time
 import uuid
 
@@ -16,6 +17,7 @@ from rag.server.problems import Problem, response
 
 _log = logging.getLogger("exhibit.requests")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Guard:
@@ -95,6 +97,25 @@ class RequestLog:
             route = getattr(scope.get("route"), "path", "")  # a path may hold a token
             line = {"id": request_id, "method": scope["method"], "route": route, "status": status}
             _log.info(json.dumps(line | {"seconds": round(time.monotonic() - started, 3)}))
+
+
+async def well_formed(request: Request) -> None:
+    """Refuse JSON with half a letter in it: it can be neither stored nor sent back.
+
+    Raises:
+        Problem: 400, there is one.
+    """
+    if "json" not in request.headers.get("content-type", ""):
+        return
+    body = await request.body()
+    try:
+        if _SURROGATE.search(body):
+            json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        letter = ascii(error.object[error.start])
+        raise Problem(400, f"The request is no valid Unicode: {letter} is half a letter.") from error
+    except (ValueError, RecursionError):  # no JSON: whoever reads it says so
+        return
 
 
 def _is_here(host: str) -> bool:
