@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
-from rag.types import FileResult, Source
+from rag.types import FileResult, Medium, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -45,6 +45,27 @@ class Asset:
     segments: int
     recipe: str
     captions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An asset that is taken in whole, for people who look through them.
+
+    Attributes:
+        id: of the asset.
+        path: where the first of its files is.
+        media_type: IANA media type of its content.
+        medium: document, image, audio or video.
+        size: in bytes.
+        segments: number of its segments; 0 says that there was nothing in it.
+    """
+
+    id: str
+    path: Path
+    media_type: str
+    medium: Medium
+    size: int
+    segments: int
 
 
 class Catalog:
@@ -236,6 +257,20 @@ class Catalog:
         )
         with self._transaction() as connection:
             return list(connection.scalars(query))
+
+    def listed(self, asset_id: str | None = None) -> list[Listed]:
+        """The assets whose segments are all in the store, or the one with this id, if it is one of them."""
+        import sqlalchemy as sa
+
+        assets, files = self._assets, self._files
+        first = sa.func.min(files.c.path).label("path")
+        columns = (assets.c.id, first, assets.c.media_type, assets.c.medium, assets.c.size, assets.c.segments)
+        query = sa.select(*columns).join(files, files.c.asset_id == assets.c.id).where(assets.c.state == "done")
+        if asset_id is not None:
+            query = query.where(assets.c.id == asset_id)
+        with self._transaction() as connection:
+            rows = connection.execute(query.group_by(*(column for column in columns if column is not first)))
+            return [Listed(row[0], _read(row[1]), *row[2:]) for row in rows]
 
     def files_under(self, root: Path) -> list[Path]:
         """The listed files at or below a path, sorted."""

@@ -324,7 +324,7 @@ def _show(as_json: bool, value: Any, printer: Any) -> None:
 
 
 def _print_json(value: Any) -> None:
-    from rag.console import jsonable
+    from rag.jsonable import jsonable
 
     print(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
 

@@ -14,9 +14,10 @@ from rich.markup import escape as markup_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from rag import jsonable
 from rag.errors import MediaError
 from rag.exhibits import excerpt, told
-from rag.segments import place, segment_id, to_fragment
+from rag.segments import place
 from rag.types import Answer
 
 if TYPE_CHECKING:
@@ -47,18 +48,6 @@ err = Console(stderr=True)
 def plain(text: str) -> str:
     """What a file, a model or a path brought, as nothing but text: no markup, and no codes that move a terminal."""
     return markup_escape(_CONTROL.sub(" ", text))
-
-
-def jsonable(value: Any) -> Any:
-    """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: jsonable(item) for name, item in fields if not callable(item)}
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 @contextmanager
@@ -291,26 +280,8 @@ def _estimate(value: Estimate) -> str:
 
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
-    """A hit for programs: its segment, place, scores, and the path of a thumbnail where it can be seen."""
-    segment = hit.segment
-    return {
-        "id": segment_id(segment),
-        "modality": segment.modality,
-        "kind": segment.kind,
-        "path": hit.path,
-        "locator": "#" + to_fragment(segment.locator),
-        "place": place(segment),
-        "title": segment.title,
-        "text": segment.text,
-        "caption": segment.caption,
-        "tags": list(segment.tags),
-        "score": hit.score,
-        "relevance": hit.relevance,
-        "why": jsonable(hit.why),
-        "parts": [_part_json(part) for part in hit.parts],
-        "thumbnail": _thumbnail(base, hit),
-        "meta": jsonable(segment.meta),
-    }
+    """A hit for programs on this machine, with the paths of its file and of a thumbnail where it can be seen."""
+    return {**jsonable.hit_json(hit), "path": hit.path, "thumbnail": _thumbnail(base, hit)}
 
 
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
@@ -321,22 +292,10 @@ def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
         return None
 
 
-def _part_json(part: Hit) -> dict[str, Any]:
-    segment = part.segment
-    return {
-        "id": segment_id(segment),
-        "kind": segment.kind,
-        "locator": "#" + to_fragment(segment.locator),
-        "text": segment.text,
-        "tags": list(segment.tags),
-        "score": part.score,
-    }
-
-
 def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
     """An answer for programs: text, citations and the exhibits they name."""
     exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
-    return {**jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
+    return {**jsonable.jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
 
 
 def _short(path: str, folder: Path | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
+    from rag.catalog import Listed
     from rag.encoders import ModelCard
     from rag.encoders.base import Vectors
     from rag.engine import QueryEngine
@@ -69,8 +71,10 @@ class KnowledgeBase:
         from rag.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
+        from rag.ranking import rules
 
-        self.path, self.settings = path, settings
+        self.path, self.settings, self._rules = path, settings, rules(settings.ranking)
+        self._writer = 0  # the thread that writes
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
         self._audio = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, self._text)
@@ -298,6 +302,14 @@ class KnowledgeBase:
         for asset_id in self._catalog.asset_ids():
             yield from self.segments_of(asset_id)
 
+    def assets(self, asset_id: str | None = None) -> list[Listed]:
+        """The assets that are taken in whole, in no order, or the one with this id, if it is one of them."""
+        return self._catalog.listed(asset_id)
+
+    def files_of(self, asset_id: str) -> list[Path]:
+        """The files that hold an asset, sorted; none where it is unknown."""
+        return [Path(path) for path in self._catalog.paths_of([asset_id]).get(asset_id, ())]
+
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
     ) -> IngestReport:
@@ -417,14 +429,22 @@ class KnowledgeBase:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the knowledge base for writing; the locks go with the process, however that ends."""
+        """Hold the knowledge base for writing; the locks go with the process, however that ends.
+
+        The thread that holds it may write between two files of its own run.
+        """
         from rag.index.lock import FolderLock
 
+        if self._writer == threading.get_ident():
+            yield
+            return
         lock = FolderLock(self.path / "writing")
         try:
             with self._catalog.writing():
+                self._writer = threading.get_ident()
                 yield
         finally:
+            self._writer = 0
             lock.release()
 
     @cached_property
@@ -445,7 +465,7 @@ class KnowledgeBase:
 
         kept = self.path / "calibration.json"
         retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
-        return QueryEngine(self.settings, retriever, self._catalog.paths_of)
+        return QueryEngine(self.settings, retriever, self._catalog.paths_of, rules=self._rules)
 
     @cached_property
     def _renderings(self) -> Renderings:

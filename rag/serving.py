@@ -35,6 +35,16 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     public_url: Annotated[str, typer.Option("--public-url", help="What links begin with, behind a proxy.")] = "",
     running: Annotated[int, typer.Option("--running", min=1, help="Questions that are answered at once.")] = 1,
     waiting: Annotated[int, typer.Option("--waiting", min=0, help="Questions that may wait; more are refused.")] = 8,
+    allow_urls: Annotated[
+        bool, typer.Option("--allow-urls", help="Take in what is at addresses of the public internet, where asked to.")
+    ] = False,
+    max_upload_mb: Annotated[float, typer.Option("--max-upload-mb", min=1, help="Largest upload.")] = 4096,
+    questions: Annotated[
+        int, typer.Option("--questions-per-minute", min=0, help="Of one key or address; 0 for as many as come.")
+    ] = 120,
+    requests: Annotated[
+        int, typer.Option("--requests-per-minute", min=0, help="All others of one key or address.")
+    ] = 1200,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes; more than one needs a Qdrant server.")
     ] = 1,
@@ -57,7 +67,17 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
         from rag.server.app import Options
         from rag.server.run import Address, serve
     folder = state or folders[0] / "server"
-    serve(folders, Address(host, port), Options(folder, public_url=public_url, running=running, waiting=waiting))
+    options = Options(
+        folder,
+        public_url=public_url,
+        running=running,
+        waiting=waiting,
+        max_upload_mb=max_upload_mb,
+        allow_urls=allow_urls,
+        questions_per_minute=questions,
+        requests_per_minute=requests,
+    )
+    serve(folders, Address(host, port), options)
 
 
 @keys.command("add")

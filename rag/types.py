@@ -205,6 +205,7 @@ class Hit:
         against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
         least_believed: the best score that a search for nonsense gets in the same collection.
+        rules: the rules of ranking that it meets, which are in the score (`rag.ranking`).
     """
 
     segment: Segment
@@ -216,6 +217,7 @@ class Hit:
     against: float = 0.0
     parts: tuple[Hit, ...] = ()
     least_believed: float = 0.0
+    rules: tuple[str, ...] = ()
 
     @property
     def is_believed(self) -> bool:
@@ -225,7 +227,7 @@ class Hit:
     @property
     def why(self) -> Why:
         """What its place among the hits rests on."""
-        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed)
+        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed, self.rules)
 
     @property
     def seen(self) -> Segment | None:

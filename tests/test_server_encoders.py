@@ -33,7 +33,8 @@ APES = ["a chimpanzee with a spear", "an orangutan in a tree", "the price of cop
 def server(tmp_path_factory):
     """An empty knowledge base, whose language model nobody needs."""
     folder = tmp_path_factory.mktemp("served")
-    app = create_app([folder / "museum"], Options(folder / "state", is_open=True, waiting=0), llm="openai/none")
+    options = Options(folder / "state", is_open=True, waiting=0, questions_per_minute=0)
+    app = create_app([folder / "museum"], options, llm="openai/none")
     with running(app, folder) as server:
         yield server
 

@@ -103,7 +103,8 @@ def server(kept, model, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
-        app = create_app([museum], Options(folder / "state", is_open=True), llm="openai/scripted", rerank_top_n=0)
+        options = Options(folder / "state", is_open=True, questions_per_minute=0)
+        app = create_app([museum], options, llm="openai/scripted", rerank_top_n=0)
         with running(app, folder) as server:
             yield server
 

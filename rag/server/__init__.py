@@ -16,6 +16,13 @@
     asking.py     a question on its way from any of OpenAI's forms to an answer with linked evidence
     messages.py   messages of a chat to a question with its media and what was said before
     markdown.py   an answer as Markdown for chat clients
+    native/       the API below /api
+    jobs.py       files on their way into a knowledge base, kept
+    runner.py     does the jobs, and all other writing
+    uploads.py    files that are uploaded
+    addresses.py  files that are fetched from the public internet
+    limits.py     how often somebody may ask, and figures of that
+    paths.py      texts without the paths of this machine
     evidence.py   what a signed link shows: page, crop, thumbnail, clip, waveform, words
     links.py      the signed links
     streams.py    server-sent events, and work that ends with the one who asked for it

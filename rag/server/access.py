@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from rag.knowledge_base import KnowledgeBase
@@ -15,6 +15,7 @@ from rag.server.keys import Key, Keys
 from rag.server.links import Forged, Links
 from rag.server.problems import Problem
 
+_Name = Annotated[str, Path(alias="base", description="Name of a knowledge base.", examples=["museum"])]
 _bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys add`; none is needed on loopback.")
 
 
@@ -72,17 +73,21 @@ class Caller:
         """Id of the caller's key; empty where none is needed."""
         return self.key.id if self.key else ""
 
-    def viewer(self, name: str) -> Viewer:
-        """A knowledge base with the caller's links to it.
+    def may_write(self, name: str) -> bool:
+        """Whether the caller may take in and delete."""
+        return name in self.names and (self.key is None or self.key.may_write)
+
+    def viewer(self, name: str, *, noun: str = "model") -> Viewer:
+        """A knowledge base with the caller's links to it; `noun` is what the caller takes it for.
 
         Raises:
             Problem: 404, there is none of this name for this caller.
         """
         if name not in self.names:
             known = ", ".join(f"`{known}`" for known in self.names) or "none"
-            raise Problem(
-                404, f"There is no model `{name}` here; there is {known}.", code="model_not_found", param="model"
-            )
+            param = noun.split()[-1]
+            said = f"There is no {noun} `{name[:80]}` here; there is {known}."
+            raise Problem(404, said, code=f"{param}_not_found", param=param)
         origin = self.access.public_url or self.origin
         return Viewer(name, self.access.bases[name], self.access.links, origin, self.who)
 
@@ -103,4 +108,20 @@ def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | Non
     return Caller(access, key, origin)
 
 
+def _read(caller: Annotated[Caller, Depends(caller)], base: _Name) -> Viewer:
+    return caller.viewer(base, noun="knowledge base")
+
+
+def _written(caller: Annotated[Caller, Depends(caller)], base: _Name) -> Viewer:
+    viewer = caller.viewer(base, noun="knowledge base")
+    if not caller.may_write(base):
+        raise Problem(
+            403, "This key may only read; one that `exhibit keys add NAME --write` made may write.", code="read_only"
+        )
+    return viewer
+
+
 Called = Annotated[Caller, Depends(caller)]
+# The knowledge base that a path names, for one who may read it, and for one who may also write to it.
+Read = Annotated[Viewer, Depends(_read)]
+Written = Annotated[Viewer, Depends(_written)]

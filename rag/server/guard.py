@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rag.server.problems import Problem, response
 
 _log = logging.getLogger("exhibit.requests")
+_UPLOAD = re.compile(r"/api/bases/[^/]+/files")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -28,10 +29,11 @@ class Guard:
         is_open: whether no key is needed: then a page anywhere could ask as if it were the user, so what other pages
             send is refused, and so is every name but this machine's own, which they could point here (DNS rebinding).
         max_bytes: largest body of a request.
+        max_upload_bytes: largest body of an upload.
     """
 
-    def __init__(self, app: ASGIApp, *, is_open: bool, max_bytes: int) -> None:
-        self._app, self._is_open, self._max_bytes = app, is_open, max_bytes
+    def __init__(self, app: ASGIApp, *, is_open: bool, max_bytes: int, max_upload_bytes: int) -> None:
+        self._app, self._is_open, self._max_bytes, self._max_upload_bytes = app, is_open, max_bytes, max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer why it is refused."""
@@ -42,7 +44,10 @@ class Guard:
         if problem is not None:
             await response(Request(scope), problem)(scope, receive, send)
             return
-        await self._app(scope, _Bounded(receive, self._max_bytes), send)
+        await self._app(scope, _Bounded(receive, self._most(scope)), send)
+
+    def _most(self, scope: Scope) -> int:
+        return self._max_upload_bytes if _UPLOAD.fullmatch(scope["path"]) else self._max_bytes
 
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
@@ -52,8 +57,8 @@ class Guard:
         if self._is_open and other and scope["method"] not in _SAFE:
             return Problem(403, "Without keys no other web page may send this; make one with `exhibit keys add`.")
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            return _too_large(self._max_bytes)
+        if length.isdecimal() and int(length) > self._most(scope):
+            return _too_large(self._most(scope))
         return None
 
 
@@ -95,8 +100,10 @@ class RequestLog:
             await self._app(scope, receive, sent)
         finally:
             route = getattr(scope.get("route"), "path", "")  # a path may hold a token
-            line = {"id": request_id, "method": scope["method"], "route": route, "status": status}
-            _log.info(json.dumps(line | {"seconds": round(time.monotonic() - started, 3)}))
+            seconds = round(time.monotonic() - started, 3)
+            line = {"id": request_id, "method": scope["method"], "route": route, "status": status, "seconds": seconds}
+            _log.info(json.dumps(line))
+            scope["app"].state.figures.add(scope["method"], scope["path"], status, seconds)
 
 
 async def well_formed(request: Request) -> None:

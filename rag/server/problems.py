@@ -31,6 +31,7 @@ from rag.errors import (
 from rag.server.gate import Busy
 from rag.server.history import Unknown
 from rag.server.links import Expired, LinkError
+from rag.server.paths import without_paths
 
 _log = logging.getLogger("exhibit.server")
 
@@ -101,7 +102,15 @@ def as_problem(error: Exception) -> Problem:
         return Problem(500, "The server failed; its log says why, under the request's id.")
     headers = {"Retry-After": "5"} if status == 503 else {}
     code = "not_found" if status == 404 else type(error).__name__
-    return Problem(status, str(error), code=code, headers=headers)
+    return Problem(status, without_paths(str(error)), code=code, headers=headers)
+
+
+def problem_details(problem: Problem) -> dict[str, Any]:
+    """The body of an error as RFC 9457 has it."""
+    title = phrases.get(problem.status_code, "Error")
+    body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
+    extra = {"code": problem.code, "param": problem.param}
+    return body | {name: value for name, value in extra.items() if value}
 
 
 def openai_error(problem: Problem) -> dict[str, Any]:
@@ -116,10 +125,7 @@ def response(request: Request, error: Exception) -> Response:
     headers = {**(problem.headers or {}), "Cache-Control": "no-store"}
     if request.url.path.startswith("/v1/"):
         return JSONResponse(openai_error(problem), problem.status_code, headers)
-    title = phrases.get(problem.status_code, "Error")
-    body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
-    extra = {"code": problem.code, "param": problem.param, "instance": request.url.path}
-    body |= {name: value for name, value in extra.items() if value}
+    body = {**problem_details(problem), "instance": request.url.path}
     return JSONResponse(body, problem.status_code, headers, media_type="application/problem+json")
 
 

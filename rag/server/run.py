@@ -49,7 +49,7 @@ def serve(folders: Sequence[Path], address: Address, options: Options) -> None:
     print(f"Exhibit serves {', '.join(named(folders))} at {url}; OpenAI's clients take {url}/v1.")
     print(f"What else it does: {url}/openapi.json")
     print("No key is needed from this machine." if options.is_open else "A key is needed: `exhibit keys`.", flush=True)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
@@ -58,6 +58,9 @@ def serve(folders: Sequence[Path], address: Address, options: Options) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
+    server = uvicorn.Server(config)
+    app.state.is_ending = lambda: server.should_exit  # streams of events that would go on end with it
+    server.run()
 
 
 def _is_open(address: Address, state: Path) -> bool:

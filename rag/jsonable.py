@@ -1,0 +1,65 @@
+"""Values as what JSON can hold: what the command prints for programs, and what the server answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rag.segments import place, segment_id, to_fragment
+from rag.types import Hit
+
+
+def jsonable(value: Any) -> Any:
+    """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: jsonable(item) for name, item in fields if not callable(item)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def name_of(path: str | Path) -> str:
+    """A file's name, with what of it is no text written out."""
+    return Path(path).name.encode("utf-8", "backslashreplace").decode()
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit for programs: its segment, place and scores; where its file lies is not told."""
+    segment = hit.segment
+    return {
+        "id": segment_id(segment),
+        "asset_id": segment.asset_id,
+        "modality": segment.modality,
+        "kind": segment.kind,
+        "name": name_of(hit.path) or segment.title,
+        "place": place(segment),
+        "locator": "#" + to_fragment(segment.locator),
+        "title": segment.title,
+        "text": segment.text,
+        "caption": segment.caption,
+        "tags": list(segment.tags),
+        "score": hit.score,
+        "is_believed": hit.is_believed,
+        "relevance": hit.relevance,
+        "why": jsonable(hit.why),
+        "parts": [_part_json(part) for part in hit.parts],
+        "words": [[word.text, word.start_s, word.end_s] for word in segment.words],
+        "meta": jsonable(segment.meta),
+    }
+
+
+def _part_json(part: Hit) -> dict[str, Any]:
+    segment = part.segment
+    return {
+        "id": segment_id(segment),
+        "kind": segment.kind,
+        "locator": "#" + to_fragment(segment.locator),
+        "text": segment.text,
+        "tags": list(segment.tags),
+        "score": part.score,
+    }

@@ -1,0 +1,121 @@
+"""How often somebody may ask: so many requests a minute for each key, or for each address where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rag.server.problems import Problem, response
+
+_ASKING = re.compile(r"/v1/.+|/api/bases/[^/]+/(ask|search)")
+_FREE = ("/healthz", "/readyz")
+_REMEMBERED = 1000  # durations of the newest questions
+
+
+def is_question(method: str, path: str) -> bool:
+    """Whether a request makes models work."""
+    return method == "POST" and _ASKING.fullmatch(path) is not None
+
+
+class RateLimit:
+    """Refuses whoever sends more requests than may be; what is refused is told when to come again.
+
+    Args:
+        app: what is guarded.
+        questions: a minute, those that make models work; 0 for as many as come.
+        others: a minute, all others; 0 for as many as come.
+    """
+
+    def __init__(self, app: ASGIApp, *, questions: int, others: int) -> None:
+        self._app = app
+        self._limits = {True: questions, False: others}
+        self._windows = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer when to come again."""
+        if scope["type"] == "http" and scope["path"] not in _FREE:
+            asks = is_question(scope["method"], scope["path"])
+            wait_s = await self._wait_s(asks, scope) if self._limits[asks] else 0
+            if wait_s:
+                await response(Request(scope), _too_often(self._limits[asks], wait_s))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _wait_s(self, asks: bool, scope: Scope) -> int:
+        """Seconds until there is room for one more; 0 where there is now."""
+        limit = RateLimitItemPerMinute(self._limits[asks])
+        who = await asyncio.to_thread(_who, scope)
+        if self._windows.hit(limit, str(asks), who):
+            return 0
+        resets = self._windows.get_window_stats(limit, str(asks), who).reset_time
+        return max(1, math.ceil(resets - time.time()))
+
+
+class Figures:
+    """What was asked since the start of the server, in numbers."""
+
+    def __init__(self) -> None:
+        self._since = time.time()
+        self._counts = {"questions": 0, "refused": 0, "failed": 0}
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def add(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count a request, if it was a question."""
+        if not is_question(method, path):
+            return
+        if status == 200:
+            self._counts["questions"] += 1
+            self._seconds.append(seconds)
+        elif status == 429:
+            self._counts["refused"] += 1
+        elif status >= 500:
+            self._counts["failed"] += 1
+
+    def now(self) -> dict[str, Any]:
+        """The counts, and the median and 95th percentile of the newest questions' seconds."""
+        seconds = sorted(self._seconds)
+        shares = {"p50": 0.5, "p95": 0.95}
+        found = {
+            name: seconds[math.ceil(share * len(seconds)) - 1] if seconds else None for name, share in shares.items()
+        }
+        return {"since": self._since, **self._counts, "seconds": found}
+
+
+def _who(scope: Scope) -> str:
+    """The id of the key, if it is a known one, or the address; of IPv6 the network, which one customer has whole."""
+    kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+    key = scope["app"].state.access.keys.check(secret.strip()) if kind.lower() == "bearer" else None
+    if key is not None:
+        return f"key {key.id}"
+    address = scope["client"][0] if scope.get("client") else ""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
+
+
+def _quantile(seconds: Sequence[float], share: float) -> float | None:
+    return seconds[math.ceil(share * len(seconds)) - 1] if seconds else None
+
+
+def _too_often(most: int, wait_s: int) -> Problem:
+    return Problem(
+        429,
+        f"More than {most} requests in a minute; try again in {wait_s} s.",
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(wait_s)},
+    )

@@ -1,0 +1,29 @@
+"""The API below ``/api``, for apps that want more than a chat: what there is, searching, asking, taking in, deleting.
+
+::
+
+    models.py       what is sent and answered, as pydantic models: the OpenAPI description is made of them
+    questions.py    a question as JSON to one in the language of `rag.query`
+    bases.py        knowledge bases, their assets and segments
+    asking.py       search and ask
+    taking_in.py    uploads and addresses, which become jobs
+    jobs.py         jobs, and their events
+    operation.py    figures about the server
+
+Errors are problem details (RFC 9457). Ids are opaque, and no answer says where on the disk anything lies.
+"""
+
+from fastapi import APIRouter
+
+from rag.server.native import asking, bases, jobs, operation, taking_in
+from rag.server.native.models import Problem
+
+router = APIRouter(
+    prefix="/api",
+    responses={
+        "4XX": {"description": "What was asked cannot be done; `detail` says why.", "model": Problem},
+        "5XX": {"description": "The server, a model or a store failed.", "model": Problem},
+    },
+)
+for part in (bases, asking, taking_in, jobs, operation):
+    router.include_router(part.router)

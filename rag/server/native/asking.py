@@ -1,0 +1,115 @@
+"""Search and ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request, Response
+from fastapi.responses import JSONResponse
+
+from rag.jsonable import hit_json, jsonable
+from rag.server.access import Read
+from rag.server.evidence import Viewer
+from rag.server.native import models
+from rag.server.native.questions import asked
+from rag.server.problems import Problem, problem_details
+from rag.server.streams import events, until_gone
+from rag.types import Answer, Hit
+
+router = APIRouter(prefix="/bases/{base}", tags=["questions"])
+
+_SEARCHES = {
+    "words": {"value": {"query": "an orangutan", "to": ["image"], "top_k": 3}},
+    "parts": {
+        "value": {
+            "query": [
+                {"type": "text", "text": "in the forest"},
+                {"type": "not", "part": {"type": "text", "text": "gorilla", "weight": 0.5}},
+            ],
+            "where": {"kind": "picture"},
+        }
+    },
+}
+_QUESTIONS = {
+    "plain": {"value": {"question": "What name did Jane Goodall give to the first chimpanzee?"}},
+    "follow-up": {
+        "value": {
+            "question": "What colour was his beard?",
+            "turns": [["Which chimpanzee let Jane Goodall come near?", "David Greybeard [E1]."]],
+            "stream": True,
+        }
+    },
+}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": models.Answer,
+        "description": "The answer; with `stream` the events `piece` (with `text`), and `answer` or `error`.",
+        "content": {"text/event-stream": {"example": 'event: piece\ndata: {"type": "piece", "text": "David"}\n\n'}},
+    }
+}
+
+
+@router.post("/search", summary="Find places in the files of a knowledge base")
+async def search(
+    request: Request, viewer: Read, sent: Annotated[models.SearchRequest, Body(openapi_examples=_SEARCHES)]
+) -> models.Hits:
+    """The places that fit words, pictures and recordings best, in any medium."""
+    query = asked(sent.query, "query")
+    scope: dict[str, Any] = {"to": sent.to or None, "where": sent.where}
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(request.app.state.searching.entered())
+        if sent.rerank:
+            await held.enter_async_context(request.app.state.gate.entered())
+        work = viewer.base.asearch(query, **scope, top_k=sent.top_k, rerank=sent.rerank, quotas=sent.quotas)
+        found = await until_gone(request, work)
+    return models.Hits(hits=[_hit(viewer, hit) for hit in found])
+
+
+@router.post("/ask", summary="Answer a question from a knowledge base", response_model=models.Answer, responses=_STREAM)
+async def ask(
+    request: Request, viewer: Read, sent: Annotated[models.AskRequest, Body(openapi_examples=_QUESTIONS)]
+) -> Response:
+    """Answer with each statement cited, or say that the collection does not answer it."""
+    question = asked(sent.question, "question")
+    how: dict[str, Any] = {"to": sent.to or None, "where": sent.where, "turns": sent.turns}
+    if sent.stream:
+        return await events(request, request.app.state.gate, _pieces(viewer, question, how), _failed)
+    async with request.app.state.gate.entered():
+        answer = await until_gone(request, viewer.base.aask(question, **how))
+    return JSONResponse(await asyncio.to_thread(_answer, viewer, answer))
+
+
+async def _pieces(viewer: Viewer, question: Any, how: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
+    async with aclosing(viewer.base.aask_stream(question, **how)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Answer):
+                yield {"type": "answer", **await asyncio.to_thread(_answer, viewer, piece)}
+            else:
+                yield {"type": "piece", "text": piece}
+
+
+def _failed(problem: Problem) -> dict[str, Any]:
+    return {**problem_details(problem), "type": "error"}
+
+
+def _answer(viewer: Viewer, answer: Answer) -> dict[str, Any]:
+    exhibits = [
+        models.Exhibit(number=shown.number, **hit_json(shown.hit), views=viewer.views(shown.hit))
+        for shown in answer.evidence
+    ]
+    return models.Answer(
+        question=answer.question,
+        text=answer.text,
+        declined=answer.declined,
+        citations=jsonable(answer.citations),
+        exhibits=exhibits,
+        warnings=list(answer.warnings),
+        trace=jsonable(answer.trace),
+    ).model_dump(mode="json")
+
+
+def _hit(viewer: Viewer, hit: Hit) -> models.Hit:
+    return models.Hit(**hit_json(hit), views=viewer.views(hit))

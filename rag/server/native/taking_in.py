@@ -1,0 +1,84 @@
+"""Uploads and addresses, which become jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request
+
+from rag.server.access import Written
+from rag.server.jobs import Item, new_id
+from rag.server.native import models
+from rag.server.problems import Problem
+from rag.server.runner import Runner
+from rag.server.uploads import Limits, Upload
+
+router = APIRouter(prefix="/bases/{base}", tags=["taking in"])
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            }
+        },
+    }
+}
+_URLS = {"one": {"value": {"urls": ["https://example.org/report.pdf"]}}}
+
+
+@router.post("/files", status_code=202, summary="Upload files to a knowledge base", openapi_extra=_FORM)
+async def files(request: Request, viewer: Written) -> models.Accepted:
+    """Files in any medium, one or many, as a form; a job takes them in.
+
+    A page and its pictures that are sent together are read together. Files keep their names; a second one of the same
+    name gets a number.
+    """
+    base, options, job_id = viewer.base, request.app.state.options, new_id()
+    limits = Limits(int(base.settings.max_file_mb * 1e6), int(options.max_upload_mb * 1e6))
+    upload = Upload(base.path, job_id, limits)
+    length = request.headers.get("content-length", "")
+    received = await upload.receive(
+        request.headers.get("content-type", ""), int(length) if length.isdecimal() else 0, request.stream()
+    )
+    items = [Item(number, path.name, str(path)) for number, path in enumerate(received)]
+    runner: Runner = request.app.state.runner
+
+    def queue() -> None:
+        # Kept as a job before the folder has its name: what a killed server finds as a job is moved at its next start.
+        runner.jobs.add(viewer.name, items, job_id=job_id)
+        upload.keep()
+        runner.queue(viewer.name, job_id)
+
+    await asyncio.to_thread(queue)
+    return models.Accepted(job=job_id)
+
+
+@router.post("/urls", status_code=202, summary="Take in what is at some addresses")
+async def urls(
+    request: Request, viewer: Written, sent: Annotated[models.UrlsRequest, Body(openapi_examples=_URLS)]
+) -> models.Accepted:
+    """Files and pages on the public internet, each fetched once, as it is; what a page links to is not followed.
+
+    Off unless the server was started with `--allow-urls`. Addresses of private networks are refused.
+    """
+    if not request.app.state.options.allow_urls:
+        raise Problem(
+            403,
+            "This server fetches nothing; `exhibit serve --allow-urls` switches it on.",
+            code="urls_not_allowed",
+        )
+    addresses = list(dict.fromkeys(sent.urls))
+    for address in addresses:
+        request.app.state.fetcher.check(address)
+    items = [Item(number, address, url=address) for number, address in enumerate(addresses)]
+    runner: Runner = request.app.state.runner
+    job_id = await asyncio.to_thread(runner.jobs.add, viewer.name, items)
+    runner.queue(viewer.name, job_id)
+    return models.Accepted(job=job_id)
