@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -15,6 +16,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.server.app import Options, create_app
 from rag.server.keys import Keys
+from rag.server.links import Links
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running
@@ -277,6 +279,26 @@ class TestWhatIsKept:
         assert made.store is False
         with pytest.raises(openai.NotFoundError):
             server.openai().responses.retrieve(made.id)
+
+    def test_links_of_what_was_kept_last_as_long_as_new_ones(self, server):
+        access = server.app.state.access
+        secret = (server.app.state.options.state / "secret").read_text("ascii")
+        server.app.state.access = replace(access, links=Links(secret, lasts_s=-9))
+        try:
+            made = server.openai().responses.create(model="museum", input=WHO)
+        finally:
+            server.app.state.access = access
+        (old,) = made.output[0].content[0].annotations
+        assert server.http().get(old.url).status_code == 410
+        (new,) = server.openai().responses.retrieve(made.id).output[0].content[0].annotations
+        assert server.http().get(new.url).status_code == 200
+        assert server.http().get(new.exhibit["views"]["thumbnail"]).status_code == 200
+
+    def test_what_is_not_to_be_kept_is_not_put_into_its_conversation(self, server):
+        talk = server.openai().conversations.create(items=[{"role": "user", "content": WHO}])
+        made = server.openai().responses.create(model="museum", input=FOLLOW_UP, conversation=talk.id, store=False)
+        assert made.exhibit["question"] == ALONE
+        assert len(server.openai().conversations.items.list(talk.id).data) == 1
 
     def test_a_response_is_not_streamed_again(self, server, first):
         with pytest.raises(openai.BadRequestError, match="leave `stream` out"):
