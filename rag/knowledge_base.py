@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from ingest.plan import Plan
     from rag.catalog import Listed
     from rag.encoders import ModelCard
+    from rag.encoders.base import Vectors
     from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
     from rag.query import Modalities, Turn
     from rag.questions import Asked
+    from rag.transcription import Transcription
+
+Space = Literal["text", "joint"]  # what `embed` embeds in
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,40 @@ class KnowledgeBase:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
         yield from self._engine.stream(question, modality=modality, to=to, where=where, turns=turns)
 
+    def embed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+        """Vectors (n, dimensions) of texts, in their order, at unit length.
+
+        Args:
+            texts: what an encoder does not see of a long one has no effect.
+            space: ``text``, as passages are compared, or ``joint``, as words and pictures are.
+            asked: as what is asked and not as what is found, which some encoders tell apart.
+
+        Raises:
+            QueryError: a text is blank.
+        """
+        import numpy as np
+
+        from rag.encoders.base import queried
+
+        encoder = self._text if space == "text" else self._dual
+        checked = [queried(text) for text in texts]
+        return np.stack([encoder.embed_query(text) for text in checked]) if asked else encoder.embed_text(checked)
+
+    def transcribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
+        """What is said in a recording or film.
+
+        Args:
+            recording: its path or its bytes; it is read in a process of its own.
+            language: code such as ``en``; the setting `language` by default, or else detected.
+
+        Raises:
+            QueryError: the transcriber does not know the language.
+            MediaError: the recording cannot be read.
+        """
+        from rag.transcription import transcribed
+
+        return transcribed(recording, self.settings, language)
+
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
         from rag.types import MODALITIES
@@ -312,6 +350,16 @@ class KnowledgeBase:
         async with contextlib.aclosing(answering) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def aembed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+        """Async twin of `embed`."""
+        return await asyncio.to_thread(self.embed, texts, space=space, asked=asked)
+
+    async def atranscribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
+        """Async twin of `transcribe`; cancelling it stops the reader."""
+        from rag.transcription import atranscribed
+
+        return await atranscribed(recording, self.settings, language)
 
     async def aremove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Async twin of `remove`."""

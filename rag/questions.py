@@ -103,14 +103,14 @@ def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder |
         case Image(source, weight):
             return Part(pictures=(_picture(source, reader),), weight=weight)
         case Audio(source, weight):
-            with _at(source, "recording") as path:
+            with at(source, "recording") as path:
                 words, sounds = _heard(path, reader, audio)
             if not words and not sounds:
                 raise QueryError(f"Nothing is heard in {path.name} that could be a question.")
             return Part(words, sounds=sounds, weight=weight)
         case Video(source, weight):
             words, sounds = "", ()
-            with _at(source, "film") as path:
+            with at(source, "film") as path:
                 with contextlib.suppress(UnsupportedMedia):  # a silent film
                     words, sounds = _heard(path, reader, audio)
                 return Part(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
@@ -136,7 +136,7 @@ def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
 def _picture(source: str | Path | bytes | PIL.Image.Image, reader: Worker) -> PIL.Image.Image:
     if isinstance(source, PIL.Image.Image):
         return rgb(source)
-    with _at(source, "picture") as path:
+    with at(source, "picture") as path:
         (picture,) = _found(reader, "picture", path)
     return picture  # type: ignore[no-any-return]
 
@@ -215,8 +215,8 @@ def _reader(settings: Settings) -> Worker:
     return Worker(settings)
 
 
-def _at(source: str | Path | bytes, name: str) -> AbstractContextManager[Path]:
-    """Where a medium is, for as long as it is needed; bytes become a file of this name."""
+def at(source: str | Path | bytes, name: str) -> AbstractContextManager[Path]:
+    """Where a medium of a question is, for as long as it is needed; bytes become a file of this name."""
     return _file(name, source) if isinstance(source, bytes) else nullcontext(Path(source))
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -15,6 +16,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.server.app import Options, create_app
 from rag.server.keys import Keys
+from rag.server.links import Links
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running
@@ -103,7 +105,8 @@ def server(kept, model, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
-        app = create_app([museum], Options(folder / "state", is_open=True), llm="openai/scripted", rerank_top_n=0)
+        options = Options(folder / "state", is_open=True, questions_per_minute=0)
+        app = create_app([museum], options, llm="openai/scripted", rerank_top_n=0)
         with running(app, folder) as server:
             yield server
 
@@ -202,6 +205,41 @@ class TestResponses:
                 server.openai().responses.create(**({"model": "museum", "input": WHO} | changes), stream=stream)
             assert told.value.param in (None, *changes, "exhibit.were", "metadata.x")
 
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            {"input": [{"role": "user", "content": "half a letter \ud83d"}]},
+            {"input": [{"role": "user", "content": [{"type": "half \ud83d", "text": "x"}]}]},
+            {"input": [{"type": "half \ud83d"}]},
+            {"input": "half a letter \ud83d"},
+            {"input": WHO, "half a letter \ud83d": 1},
+            {"input": WHO, "previous_response_id": "\ud83d"},
+            {"input": "a whole letter \U0001f98d"},
+            {"input": WHO, "conversation": "\0"},
+            {"input": [{"role": ["user"], "content": 5}]},
+            {"input": [{"role": "user", "content": {"text": 5}}]},
+        ],
+    )
+    def test_nothing_that_is_sent_makes_it_fail(self, server, sent):
+        raw = json.dumps({"model": "museum", **sent})
+        for stream in ("", ', "stream": true'):
+            body = f"{raw[:-1]}{stream}}}"
+            answer = server.http().post("/v1/responses", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code < 500
+            assert "event: response.failed" not in answer.text
+
+    @pytest.mark.parametrize("body", [b"\\ud83d", b"[" * 100_000, b"\xff", b'{"model": "museum", "input": NaN}'])
+    def test_what_is_no_json_is_refused(self, server, body):
+        answer = server.http().post("/v1/responses", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+    def test_all_of_it_is_described(self, server):
+        paths = server.http().get("/openapi.json").json()["paths"]
+        for path in ("/v1/responses", "/v1/conversations/{conversation_id}/items", "/v1/audio/transcriptions"):
+            assert path in paths
+        assert set(paths["/v1/chat/completions/{completion_id}"]) == {"get", "post", "delete"}
+
     def test_other_wishes_for_its_text_have_no_effect(self, server):
         plain = {"format": {"type": "text"}, "verbosity": "low"}
         made = server.openai().responses.create(model="museum", input=WHO, text=plain, instructions="Be brief.")
@@ -241,6 +279,26 @@ class TestWhatIsKept:
         assert made.store is False
         with pytest.raises(openai.NotFoundError):
             server.openai().responses.retrieve(made.id)
+
+    def test_links_of_what_was_kept_last_as_long_as_new_ones(self, server):
+        access = server.app.state.access
+        secret = (server.app.state.options.state / "secret").read_text("ascii")
+        server.app.state.access = replace(access, links=Links(secret, lasts_s=-9))
+        try:
+            made = server.openai().responses.create(model="museum", input=WHO)
+        finally:
+            server.app.state.access = access
+        (old,) = made.output[0].content[0].annotations
+        assert server.http().get(old.url).status_code == 410
+        (new,) = server.openai().responses.retrieve(made.id).output[0].content[0].annotations
+        assert server.http().get(new.url).status_code == 200
+        assert server.http().get(new.exhibit["views"]["thumbnail"]).status_code == 200
+
+    def test_what_is_not_to_be_kept_is_not_put_into_its_conversation(self, server):
+        talk = server.openai().conversations.create(items=[{"role": "user", "content": WHO}])
+        made = server.openai().responses.create(model="museum", input=FOLLOW_UP, conversation=talk.id, store=False)
+        assert made.exhibit["question"] == ALONE
+        assert len(server.openai().conversations.items.list(talk.id).data) == 1
 
     def test_a_response_is_not_streamed_again(self, server, first):
         with pytest.raises(openai.BadRequestError, match="leave `stream` out"):
@@ -337,6 +395,8 @@ class TestWhatIsKept:
         assert [each.id for each in completions.list(order="desc", model="museum")] == [two.id, one.id]
         assert [each.id for each in completions.list(metadata={"page": "two"})] == [two.id]
         assert completions.list(model="zoo").data == []
+        assert completions.list(metadata={"page": "three"}).data == []
+        assert completions.list(metadata={'"\\': "two"}).data == []
         assert [message.content for message in completions.messages.list(two.id)] == [WHO]
         assert completions.update(one.id, metadata={"page": "three"}).metadata == {"page": "three"}
         assert completions.retrieve(one.id).metadata == {"page": "three"}

@@ -10,7 +10,8 @@
     bases.py      the knowledge bases by name
     chat.py       /v1/chat/completions, and /v1/models
     responses.py  /v1/responses
-    conversations.py     /v1/conversations
+    conversations.py  /v1/conversations
+    embeddings.py transcriptions.py  /v1/embeddings, /v1/audio/transcriptions
     history.py    what was asked and answered, kept for the next question
     asking.py     a question on its way from any of OpenAI's forms to an answer with linked evidence
     messages.py   messages of a chat to a question with its media and what was said before

@@ -12,15 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, conversations, evidence, native, problems, responses
+from rag.server import chat, conversations, embeddings, evidence, native, problems, responses, transcriptions
 from rag.server.access import Access
 from rag.server.addresses import Bounds, Fetcher
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
-from rag.server.guard import Guard, RequestLog
+from rag.server.guard import Guard, RequestLog, well_formed
 from rag.server.history import History
 from rag.server.jobs import Jobs
 from rag.server.keys import Keys
@@ -86,8 +86,8 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     )
     problems.install(app)
     app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
-    for part in (chat, responses, conversations, evidence, native):
-        app.include_router(part.router)
+    for part in (chat, responses, conversations, embeddings, transcriptions, evidence, native):
+        app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
     app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
     largest = {"max_bytes": int(options.max_request_mb * 1e6), "max_upload_bytes": int(options.max_upload_mb * 1e6)}
@@ -110,6 +110,7 @@ async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterato
         app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
         app.state.gate = Gate(options.running, options.waiting)
         app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
+        app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
         app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
         app.state.fetcher = Fetcher(Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
         app.state.runner = Runner(jobs, bases, app.state.fetcher)

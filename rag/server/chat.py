@@ -21,7 +21,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.server import messages
+from rag.server import embeddings, messages
 from rag.server.access import Called
 from rag.server.asking import (
     Asking,
@@ -68,14 +68,13 @@ class ChatRequest(BaseModel):
 @router.get("/models", summary="The knowledge bases, as models")
 async def models(caller: Called) -> dict[str, Any]:
     """Every knowledge base that the caller may use."""
-    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "exhibit"} for name in caller.names]
-    return {"object": "list", "data": listed}
+    return {"object": "list", "data": [_model(name) for name in caller.names]}
 
 
 @router.get("/models/{name}", summary="One knowledge base, as a model")
 async def model(caller: Called, name: str) -> dict[str, Any]:
-    """A knowledge base that the caller may use."""
-    return {"id": caller.viewer(name).name, "object": "model", "created": 0, "owned_by": "exhibit"}
+    """A knowledge base that the caller may use, with the models that embed as it does."""
+    return _model(caller.viewer(name).name)
 
 
 @dataclass(frozen=True)
@@ -179,6 +178,11 @@ def asked(caller: Called, history: Remembered, completion_id: str) -> dict[str, 
 def annotated(cites: Sequence[Cite]) -> list[dict[str, Any]]:
     """Citations as OpenAI has them, each with its exhibit."""
     return [{"type": "url_citation", "url_citation": url_citation(cite), "exhibit": exhibit(cite)} for cite in cites]
+
+
+def _model(name: str) -> dict[str, Any]:
+    known = {"id": name, "object": "model", "created": 0, "owned_by": "exhibit"}
+    return known | {"exhibit": {"embeddings": embeddings.names(name)}}
 
 
 def _asking(sent: ChatRequest, viewer: Viewer) -> Asking:

@@ -174,7 +174,8 @@ class History:
         if base:
             admitted &= turns.c.base == base
         for name, value in (metadata or {}).items():
-            admitted &= turns.c.metadata[name].as_string() == value
+            told = sa.func.json_each(turns.c.metadata).table_valued("key", "value")
+            admitted &= sa.exists().select_from(told).where((told.c.key == name) & (told.c.value == value))
         rows, has_more = self._page(turns, admitted, page)
         return [Kept(**row) for row in rows], has_more
 
