@@ -50,6 +50,36 @@ class _Judge:
     messages: list[dict[str, Any]]
 
 
+class _Stream:
+    """What the model writes, as it may be shown: markers whole, and nothing of a refusal, which is said otherwise.
+
+    Attributes:
+        written: all that it wrote.
+        is_shown: whether any of it was shown.
+    """
+
+    def __init__(self, asked: _Write) -> None:
+        self.written, self.is_shown = "", False
+        self._markers, self._fed = MarkerStream(asked.exhibits, asked.attribute), 0
+
+    def feed(self, piece: str) -> str:
+        """What may be shown now."""
+        self.written += piece
+        if _REFUSAL.startswith(self.written.lstrip().upper()[: len(_REFUSAL)]):
+            return ""
+        self._fed, fresh = len(self.written), self.written[self._fed :]
+        return self._told(self._markers.feed(fresh))
+
+    def end(self) -> str:
+        """The rest."""
+        rest = "" if _is_refusal(self.written) else self.written[self._fed :]
+        return self._told(self._markers.feed(rest) + self._markers.end())
+
+    def _told(self, text: str) -> str:
+        self.is_shown = self.is_shown or bool(text)
+        return text
+
+
 _Talk = Generator[_Write | _Judge, Any, Answer]
 
 
@@ -131,7 +161,7 @@ class GroundedAnswerer:
         # What a model saw in pixels cannot be told by words.
         attribute = None if self._llm.sees_images else partial(holder, question=question, hits=hits)
         written = yield _Write(messages, exhibits, attribute)
-        if written.strip().upper().startswith(_REFUSAL):
+        if _is_refusal(written):
             return Cited(""), []
         cited = cite(written, exhibits, attribute)
         if cited.uncited or not cited.citations:
@@ -180,42 +210,41 @@ class GroundedAnswerer:
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
     def _driven(self, talk: _Talk) -> Iterator[str | Answer]:
-        step, streamed = _advanced(talk, None), False
+        step, stream = _advanced(talk, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
                 step = _advanced(talk, self._llm.yes_no(step.messages))
-            elif streamed:
+            elif stream:
                 step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
-                streamed, written, shown = True, "", MarkerStream(step.exhibits, step.attribute)
+                stream = _Stream(step)
                 for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
-                    written += piece
-                    yield from _nonempty(shown.feed(piece))
-                yield from _nonempty(shown.end())
-                step = _advanced(talk, written)
-        if not streamed:
+                    yield from _nonempty(stream.feed(piece))
+                yield from _nonempty(stream.end())
+                step = _advanced(talk, stream.written)
+        if stream is None or not stream.is_shown:
             yield step.text
         yield step
 
     async def _adriven(self, talk: _Talk) -> AsyncGenerator[str | Answer]:
         # Counting tokens and opening pictures is work for a thread.
-        step, streamed = await asyncio.to_thread(_advanced, talk, None), False
+        step, stream = await asyncio.to_thread(_advanced, talk, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
                 heard: str | float | None = await self._llm.ayes_no(step.messages)
-            elif streamed:
+            elif stream:
                 heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
-                streamed, heard, shown = True, "", MarkerStream(step.exhibits, step.attribute)
+                stream = _Stream(step)
                 async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
                     async for piece in pieces:
-                        heard += piece
-                        for text in _nonempty(shown.feed(piece)):
+                        for text in _nonempty(stream.feed(piece)):
                             yield text
-                for text in _nonempty(shown.end()):
+                for text in _nonempty(stream.end()):
                     yield text
+                heard = stream.written
             step = await asyncio.to_thread(_advanced, talk, heard)
-        if not streamed:
+        if stream is None or not stream.is_shown:
             yield step.text
         yield step
 
@@ -227,6 +256,10 @@ def _advanced(talk: _Talk, heard: str | float | None) -> _Write | _Judge | Answe
     except StopIteration as end:
         answer: Answer = end.value
         return answer
+
+
+def _is_refusal(written: str) -> bool:
+    return written.strip().upper().startswith(_REFUSAL)
 
 
 def _nonempty(text: str) -> Iterator[str]:

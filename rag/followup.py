@@ -1,7 +1,7 @@
 """Follow-up questions: "and how heavy is it?" becomes a question that stands alone, from what was said before.
 
-A model may well make up what it is to repeat: with a name or a number that nobody said, or many other new words, what it
-writes is not taken, and the question is left as it was asked.
+A model may well make up what it is to repeat. What it writes is not taken where it has a name or a number that nobody
+said, or many other new words: then the question is left as it was asked.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import base64
 import io
 import logging
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Seconds before the second and the third attempt.
 RETRY_WAITS_S = (0.5, 2.0)
 
+# Its modules import each other in circles: a second thread may be given one that is half there.
+_IMPORTING = threading.RLock()
 _LLM, _LATE = "EXHIBIT_LLM", "raise EXHIBIT_LLM_TIMEOUT_S"
 
 _T = TypeVar("_T")
@@ -34,7 +37,8 @@ def litellm() -> Any:
     # What pydantic says of litellm's own code, about its types and its use of pydantic.
     warnings.filterwarnings("ignore", ".*is using the `ReadOnly` qualifier", UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"litellm\.")
-    import litellm
+    with _IMPORTING:
+        import litellm
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False

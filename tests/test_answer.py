@@ -146,6 +146,21 @@ def test_model_without_logprobs_may_decline_itself() -> None:
     assert "NOT FOUND" not in text_of(trusted.asked[0][0])
 
 
+async def test_of_a_refusal_only_the_refusal_in_words_is_streamed() -> None:
+    for written in ("NOT FOUND", " not found."):
+        llm = ScriptedLlm(says(written), gives_logprobs=False)
+        *pieces, answer = GroundedAnswerer(llm).stream("What?", HITS)
+        apieces = [piece async for piece in GroundedAnswerer(llm).astream("What?", HITS)]
+        assert isinstance(answer, Answer)
+        assert "".join(map(str, pieces)) == "".join(map(str, apieces[:-1])) == answer.text
+
+
+def test_what_only_begins_like_a_refusal_is_streamed() -> None:
+    llm = ScriptedLlm(says("Not for long [E1]."), supported, gives_logprobs=False)
+    *pieces, _ = GroundedAnswerer(llm).stream("What?", HITS)
+    assert "".join(map(str, pieces)) == "Not for long [E1]."
+
+
 @pytest.mark.parametrize("context_tokens", [700, 1000, 4096])
 def test_never_overflows_the_context(context_tokens: int) -> None:
     long = [passage("A word follows another word. " * 400, page) for page in range(1, 21)]

@@ -40,7 +40,7 @@ def test_every_module_imports_alone():
 
 
 def test_the_readme_example_runs(demo_kept, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     shutil.copytree(demo_kept, demo_kept.with_name("museum.exhibit"))  # it has taken in the media beside it
     monkeypatch.chdir(demo_kept.parent)
     exec(compile(code, "README.md", "exec"), {})

@@ -1,7 +1,10 @@
 """Keys, links and the gate: who may see what, for how long, and how many at once."""
 
 import asyncio
+import json
 import shutil
+import subprocess
+import sys
 import time
 
 import openai
@@ -92,6 +95,39 @@ async def test_whoever_gives_up_waiting_leaves_room():
         await asyncio.sleep(0)
         assert not another.done()
     await another
+
+
+def exhibit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rag.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
+    state = ("--state", str(tmp_path))
+    made = exhibit("keys", "add", "website", "--only", "museum", *state)
+    assert "It is not shown again" in made.stderr
+    listed = json.loads(exhibit("keys", "list", "--json", *state).stdout)
+    assert [(key["name"], key["bases"], key["may_write"]) for key in listed] == [("website", ["museum"], False)]
+    kept = Keys(tmp_path / "keys.db")
+    assert kept.check(made.stdout.strip()).id == listed[0]["id"]
+    kept.close()
+    assert exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 0
+    assert exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 2
+    assert json.loads(exhibit("keys", "list", "--json", *state).stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--kb", "nowhere"], "There is no knowledge base at nowhere"),
+        (["--kb", ".", "--host", "0.0.0.0"], "it needs a key"),
+        (["--kb", ".", "--workers", "2"], "One process holds an embedded knowledge base"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
+    told = exhibit("serve", "--state", str(tmp_path), *arguments)
+    assert told.returncode in (1, 2)
+    assert said in " ".join(told.stderr.split())
 
 
 def test_without_a_key_nobody_beyond_this_machine_is_served(tmp_path):

@@ -99,7 +99,9 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
             keys.close()
             jobs.close()
 
-    app = FastAPI(title="Exhibit", version=version("exhibit-rag"), summary=_SUMMARY, lifespan=lifespan)
+    described = {"title": "Exhibit", "version": version("exhibit-rag"), "summary": _SUMMARY}
+    # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
+    app = FastAPI(**described, docs_url=None, redoc_url=None, lifespan=lifespan)
     problems.install(app)
     app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
     for part in (chat, evidence, native):

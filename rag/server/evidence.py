@@ -88,7 +88,8 @@ def views(hit: Hit) -> dict[Shown, Locator]:
     return found
 
 
-@router.api_route("/evidence/{token}/{view}", methods=["GET", "HEAD"], summary="Show, play or read a cited place")
+@router.head("/evidence/{token}/{view}", include_in_schema=False)
+@router.get("/evidence/{token}/{view}", summary="Show, play or read a cited place")
 async def evidence(
     request: Request,
     token: Annotated[str, Path(max_length=2000, description="From a link that this server made.")],

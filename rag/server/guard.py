@@ -25,8 +25,8 @@ class Guard:
 
     Args:
         app: what is guarded.
-        is_open: whether no key is needed: then only names of this machine are answered to, or a page anywhere could
-            point a name of its own here and ask as if it were the user (DNS rebinding).
+        is_open: whether no key is needed: then a page anywhere could ask as if it were the user, so what other pages
+            send is refused, and so is every name but this machine's own, which they could point here (DNS rebinding).
         max_bytes: largest body of a request.
         max_upload_bytes: largest body of an upload.
     """
@@ -52,8 +52,9 @@ class Guard:
         headers = Headers(scope=scope)
         if self._is_open and not _is_here(headers.get("host", "")):
             return Problem(403, "Without keys this server answers only to localhost; make one with `exhibit keys add`.")
-        if scope["method"] not in _SAFE and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
-            return Problem(403, "Other web pages may not send this; use a key from a program.")
+        other = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+        if self._is_open and other and scope["method"] not in _SAFE:
+            return Problem(403, "Without keys no other web page may send this; make one with `exhibit keys add`.")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._most(scope):
             return _too_large(self._most(scope))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses as phrases
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -49,7 +49,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Expired, 410),
     (LinkError, 403),
 )
-_KNOWN = frozenset(HTTPStatus)
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -105,7 +104,7 @@ def as_problem(error: Exception) -> Problem:
 
 def problem_details(problem: Problem) -> dict[str, Any]:
     """The body of an error as RFC 9457 has it."""
-    title = HTTPStatus(problem.status_code).phrase if problem.status_code in _KNOWN else "Error"
+    title = phrases.get(problem.status_code, "Error")
     body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
     extra = {"code": problem.code, "param": problem.param}
     return body | {name: value for name, value in extra.items() if value}

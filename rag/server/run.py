@@ -46,7 +46,8 @@ def serve(folders: Sequence[Path], address: Address, options: Options) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     url = options.public_url or f"http://{address.host}:{address.port}"
-    print(f"Exhibit serves {', '.join(named(folders))} at {url}; OpenAI's clients take {url}/v1, and /docs says more.")
+    print(f"Exhibit serves {', '.join(named(folders))} at {url}; OpenAI's clients take {url}/v1.")
+    print(f"What else it does: {url}/openapi.json")
     print("No key is needed from this machine." if options.is_open else "A key is needed: `exhibit keys`.", flush=True)
     config = uvicorn.Config(
         app,

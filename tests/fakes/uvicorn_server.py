@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import httpx
 import openai
 import uvicorn
 from fastapi import FastAPI
+
+from rag import gateway
 
 URL = "http://localhost"
 
@@ -23,16 +25,18 @@ class Running:
 
     app: FastAPI
     socket: str
+    opened: ExitStack
 
     def http(self, key: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), base_url=URL, headers=headers, timeout=300)
+        transport = httpx.HTTPTransport(uds=self.socket)
+        return self.opened.enter_context(httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300))
 
     def openai(self, key: str = "none") -> openai.OpenAI:
-        client = httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), timeout=300)
-        return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
+        return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=self.http(), max_retries=0)
 
     def async_openai(self, key: str = "none") -> openai.AsyncOpenAI:
+        """To be closed by the test, in its own event loop."""
         client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=self.socket), timeout=300)
         return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
 
@@ -40,6 +44,7 @@ class Running:
 @contextmanager
 def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
+    gateway.litellm()  # what it warns of while it is imported is an error in a thread of a test
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)
@@ -47,6 +52,7 @@ def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
-    yield Running(app, socket)
+    with ExitStack() as opened:
+        yield Running(app, socket, opened)
     server.should_exit = True
     thread.join()

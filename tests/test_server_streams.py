@@ -1,0 +1,140 @@
+"""Streams and work that end with the one who asked for them, whatever the moment."""
+
+import asyncio
+import json
+
+import pytest
+from fastapi import Request
+
+from rag.errors import LLMUnavailable, QueryError
+from rag.server.gate import Busy, Gate
+from rag.server.problems import Problem
+from rag.server.streams import events, until_gone
+
+
+class Client:
+    """Both ends of one ASGI request: what it was sent, and when it goes away."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.sent: list[str] = []
+        self.scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": [], "asgi": {"spec_version": "2.3"}}
+
+    @property
+    def request(self) -> Request:
+        return Request(self.scope, self.receive)
+
+    async def receive(self):
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message) -> None:
+        self.sent.append(message.get("body", b"").decode())
+
+
+class Work:
+    """Pieces that take as long as a test lets them, and what became of them."""
+
+    def __init__(self, *pieces) -> None:
+        self.pieces, self.more, self.ended = pieces, asyncio.Event(), False
+
+    async def __call__(self):
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+            await self.more.wait()
+        finally:
+            self.ended = True
+
+
+async def test_a_stream_is_sent_to_its_end():
+    client, gate = Client(), Gate(1, 0)
+    work = Work({"n": 1}, {"n": "ü"})
+    work.more.set()
+    answer = await events(client.request, gate, work())
+    await answer(client.scope, client.receive, client.send)
+    assert [json.loads(line.removeprefix("data: ")) for line in client.sent if line] == [{"n": 1}, {"n": "ü"}]
+    assert work.ended
+    async with gate.entered():
+        pass
+
+
+async def test_a_client_that_goes_away_ends_the_work_and_leaves_room():
+    client, gate, work = Client(), Gate(1, 0), Work({"n": 1})
+    answer = await events(client.request, gate, work())
+    with pytest.raises(Busy):
+        async with gate.entered():
+            pass
+    sending = asyncio.create_task(answer(client.scope, client.receive, client.send))
+    while not client.sent[1:]:
+        await asyncio.sleep(0)
+    client.gone.set()
+    await sending
+    assert work.ended
+    async with gate.entered():
+        pass
+
+
+async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
+    client, gate, work = Client(), Gate(1, 0), Work({"n": 1})
+    answer = await events(client.request, gate, work())
+
+    async def broken(message) -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await answer(client.scope, client.receive, broken)
+    assert work.ended
+    async with gate.entered():
+        pass
+
+
+async def test_what_fails_before_the_first_piece_has_a_status():
+    client, gate, work = Client(), Gate(1, 0), Work(QueryError("empty"))
+    with pytest.raises(QueryError):
+        await events(client.request, gate, work())
+    async with gate.entered():
+        pass
+
+
+async def test_what_fails_later_is_told_in_the_stream():
+    client, work = Client(), Work({"n": 1}, LLMUnavailable("the model is down"))
+    answer = await events(client.request, Gate(1, 0), work())
+    await answer(client.scope, client.receive, client.send)
+    told = json.loads(client.sent[2].removeprefix("data: "))
+    assert told["error"]["message"] == "the model is down"
+    assert told["error"]["type"] == "server_error"
+
+
+async def test_an_unexpected_failure_tells_nothing_of_itself():
+    client, work = Client(), Work({"n": 1}, RuntimeError("/home/me/secret"))
+    answer = await events(client.request, Gate(1, 0), work())
+    await answer(client.scope, client.receive, client.send)
+    assert "secret" not in "".join(client.sent)
+
+
+async def test_work_is_cancelled_when_the_client_goes_away():
+    client, cancelled = Client(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    waiting = asyncio.create_task(until_gone(client.request, work()))
+    await asyncio.sleep(0.01)
+    client.gone.set()
+    with pytest.raises(Problem, match="gone"):
+        await waiting
+    assert cancelled.is_set()
+
+
+async def test_work_that_ends_gives_what_it_found():
+    async def work() -> int:
+        return 5
+
+    assert await until_gone(Client().request, work()) == 5
