@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,9 @@ def is_public(address: str) -> bool:
 
 
 def resolved(host: str, port: int) -> list[str]:
-    """The addresses of a name, as the system knows them."""
+    """The addresses of a name, as the system knows them; an address in digits is its own."""
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
@@ -102,7 +104,7 @@ class Fetcher:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise QueryError(f"`{url[:200]}` is no address: {error}.") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
             raise QueryError(f"`{url[:200]}` is no address of the web; it begins with http:// or https://.")
         if parsed.userinfo:
             raise QueryError("An address with a name or password in it is not fetched; it would be kept.")

@@ -140,6 +140,9 @@ class _Line(threading.Thread):
                 self._run(job_id)
 
     def _run(self, job_id: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is None or job.is_over:
+            return
         self._jobs.turn(job_id, "running")
         try:
             self._fetch_all(job_id)

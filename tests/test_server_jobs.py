@@ -1,0 +1,322 @@
+"""Uploads and jobs: files come whole or not at all, and a job goes on after whatever ends the server."""
+
+import json
+import time
+
+import httpx
+import pytest
+from PIL import Image
+
+from rag import KnowledgeBase
+from rag.server.app import Options, create_app
+from rag.server.jobs import Item, Jobs
+from rag.server.native.bases import _failed_id
+from rag.server.problems import Problem
+from rag.server.runner import Runner
+from rag.server.uploads import MOST_FILES, Limits, Upload, free, safe_name, settle
+from rag.types import FileResult
+from tests.fakes.uvicorn_server import URL, running
+from tests.test_kill import FORKED
+
+MUSEUM = "/api/bases/museum"
+SETTINGS = {"ocr": "off", "llm": "openai/none", "rerank_top_n": 0}
+LIMITS = Limits(1000, 5000)
+BOUNDARY = "multipart/form-data; boundary=edge"
+
+
+def app(folder, **options):
+    return create_app([folder / "museum"], Options(folder / "state", is_open=True, **options), **SETTINGS)
+
+
+def pictures(folder, number):
+    """Files that take a few seconds together, as parts of a form."""
+    folder.mkdir()
+    for n in range(number):
+        Image.effect_noise((640, 480), 10 + n % 200).save(folder / f"noise-{n:03}.png")
+    return [("files", (file.name, file.read_bytes())) for file in sorted(folder.iterdir())]
+
+
+def part(name, content, field="files"):
+    head = f'--edge\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
+async def pieces(body, size):
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+def until(http, job, enough):
+    """The job, once it is far enough; a job that is over comes no further."""
+    for _ in range(2400):
+        found = http.get(f"/api/jobs/{job}").json()
+        if enough(found):
+            return found
+        assert found["finished"] is None, found
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+def is_over(job):
+    return job["finished"] is not None
+
+
+def has_begun(job):
+    return job["done"] > 0
+
+
+def uploaded(folder):
+    return sorted(file.name for file in (folder / "museum" / "uploads").rglob("*") if file.is_file())
+
+
+@pytest.fixture
+def server(tmp_path):
+    with running(app(tmp_path), tmp_path) as server:
+        yield server
+
+
+def test_files_become_assets_and_those_that_cannot_tell_why(server, tmp_path):
+    http = server.http()
+    files = [
+        ("files", ("lamps.md", b"# Lamps\n\nThe keeper of the lamp wrote about whales.")),
+        ("files", ("nothing.txt", b"")),
+        ("files", ("again.md", b"# Lamps\n\nThe keeper of the lamp wrote about whales.")),
+    ]
+    accepted = http.post(f"{MUSEUM}/files", files=files)
+    assert accepted.status_code == 202
+    done = until(http, accepted.json()["job"], is_over)
+    assert (done["state"], done["done"], done["total"], done["error"]) == ("done", 3, 3, "")
+    results = {result["name"]: result for result in done["results"]}
+    assert (results["lamps.md"]["state"], results["lamps.md"]["segments"]) in (("indexed", 1), ("unchanged", 1))
+    assert results["nothing.txt"]["reason"] == "It is empty (0 bytes)."
+    assert results["again.md"]["reason"] in ("", "same content as lamps.md")
+    assert str(tmp_path) not in json.dumps(done)
+    (failed,) = http.get(MUSEUM).json()["failed"]
+    assert failed["name"] == "nothing.txt"
+    hits = http.post(f"{MUSEUM}/search", json={"query": "whales"}).json()["hits"]
+    assert hits[0]["text"].endswith("whales.")
+    # What was uploaded goes from the disk with its asset: both copies, and the file that failed.
+    assert http.delete(f"{MUSEUM}/assets/{hits[0]['asset_id']}").status_code == 204
+    assert uploaded(tmp_path) == ["nothing.txt"]
+    assert http.delete(f"{MUSEUM}/assets/{failed['id']}").status_code == 204
+    assert uploaded(tmp_path) == []
+    assert http.get(MUSEUM).json()["failed"] == []
+
+
+def test_events_tell_of_a_job_until_it_is_over(server):
+    http = server.http()
+    job = http.post(f"{MUSEUM}/files", files={"files": ("a.md", b"# A note on tides")}).json()["job"]
+    with http.stream("GET", f"/api/jobs/{job}/events") as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        told = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: ")]
+    assert told[-1]["state"] == "done"
+    assert [one["done"] for one in told] == sorted(one["done"] for one in told)
+    (again,) = http.get(f"/api/jobs/{job}/events").text.strip().split("\n\n")
+    assert json.loads(again.removeprefix("data: ")) == told[-1]
+    assert [one["id"] for one in http.get(f"{MUSEUM}/jobs").json()["jobs"]] == [job]
+
+
+def test_a_cancelled_job_leaves_what_is_finished_and_nothing_else(server, tmp_path):
+    http = server.http()
+    first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+    second = http.post(f"{MUSEUM}/files", files={"files": ("later.md", b"# Later")}).json()["job"]
+    until(http, first, has_begun)
+    assert http.get(f"/api/jobs/{second}").json()["state"] == "queued"
+    assert http.delete(f"/api/jobs/{second}").status_code == 204
+    assert http.get(f"/api/jobs/{second}").json()["state"] == "cancelled"
+    assert http.delete(f"/api/jobs/{first}").status_code == 204
+    ended = until(http, first, is_over)
+    assert ended["state"] == "cancelled"
+    assert 0 < ended["done"] < 120
+    assert uploaded(tmp_path) == sorted(result["name"] for result in ended["results"])
+    assert http.get(MUSEUM).json()["assets"]["indexed"] == ended["done"]
+    assert http.delete(f"/api/jobs/{first}").status_code == 204  # a second time changes nothing
+    # The next one finds its way free.
+    third = http.post(f"{MUSEUM}/files", files={"files": ("next.md", b"# Next")}).json()["job"]
+    assert until(http, third, is_over)["state"] == "done"
+
+
+def test_while_a_job_runs_questions_are_answered_and_assets_deleted(server, tmp_path):
+    http = server.http()
+    note = http.post(f"{MUSEUM}/files", files={"files": ("tides.md", b"# Tides\n\nThe moon makes them.")}).json()["job"]
+    until(http, note, is_over)
+    job = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+    until(http, job, has_begun)
+    (hit, *_) = http.post(f"{MUSEUM}/search", json={"query": "the moon", "to": ["text"]}).json()["hits"]
+    assert hit["name"] == "tides.md"
+    assert http.delete(f"{MUSEUM}/assets/{hit['asset_id']}").status_code == 204
+    assert http.get(f"/api/jobs/{job}").json()["state"] == "running"
+    assert until(http, job, is_over)["state"] == "done"
+    assert http.get(MUSEUM).json()["assets"]["indexed"] == 120
+
+
+def serve_until_killed(folder):
+    with running(app(folder), folder):
+        time.sleep(600)
+
+
+def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
+    files = pictures(tmp_path / "many", 120)
+    (tmp_path / "state").mkdir()
+    process = FORKED.Process(target=serve_until_killed, args=(tmp_path,))
+    process.start()
+    while not (tmp_path / "s").exists():
+        assert process.is_alive()
+        time.sleep(0.05)
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "s"), retries=5), base_url=URL) as http:
+        job = http.post(f"{MUSEUM}/files", files=files, timeout=60).json()["job"]
+        before = until(http, job, has_begun)
+    process.kill()
+    process.join()
+    (tmp_path / "s").unlink()
+    with running(app(tmp_path), tmp_path) as server:
+        http = server.http()
+        found = http.get(f"/api/jobs/{job}").json()
+        assert found["done"] >= before["done"]
+        done = until(http, job, is_over)
+        assert (done["state"], done["done"]) == ("done", 120)
+        assert {result["state"] for result in done["results"]} <= {"indexed", "unchanged"}
+        assert http.get(MUSEUM).json()["assets"] == {"indexed": 120, "empty": 0, "failed": 0}
+
+
+def test_a_job_goes_on_after_the_server_was_stopped(tmp_path):
+    with running(app(tmp_path), tmp_path) as server:
+        job = server.http().post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+        until(server.http(), job, has_begun)
+    with running(app(tmp_path), tmp_path) as server:
+        assert until(server.http(), job, is_over)["state"] == "done"
+        assert server.http().get(MUSEUM).json()["assets"]["indexed"] == 120
+
+
+def test_uploads_have_bounds_of_their_own(tmp_path):
+    with running(app(tmp_path, max_request_mb=0.01, max_upload_mb=0.1), tmp_path) as server:
+        http = server.http()
+        job = http.post(f"{MUSEUM}/files", files={"files": ("a.txt", b"x " * 25_000)})
+        assert job.status_code == 202
+        until(http, job.json()["job"], is_over)
+        assert http.post(f"{MUSEUM}/files", files={"files": ("b.txt", b"x " * 60_000)}).status_code == 413
+        unstated = http.post(
+            f"{MUSEUM}/files",
+            content=iter([part("c.txt", b"x" * 200_000), b"--edge--\r\n"]),
+            headers={"Content-Type": BOUNDARY},
+        )
+        assert unstated.status_code == 413
+        assert uploaded(tmp_path) == ["a.txt"]
+
+
+async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
+    body = part("a.txt", b"one\r\n--edg") + part("a.txt", b"") + part("ß/../b.txt", b"two") + b"--edge--\r\n"
+    for size in (1, 7, len(body)):
+        upload = Upload(tmp_path, f"job{size}", LIMITS)
+        found = await upload.receive(BOUNDARY, len(body), pieces(body, size))
+        upload.keep()
+        assert [file.name for file in found] == ["a.txt", "a (2).txt", "b.txt"]
+        assert [file.read_bytes() for file in found] == [b"one\r\n--edg", b"", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (part("a.txt", b"one"), 400, "cut off"),
+        (part("a.txt", b"one") + part("b.txt", b"two")[:30], 400, "cut off"),
+        (b"--edge--\r\n", 400, "no file"),
+        (b"nothing like a form", 400, "malformed"),
+        (part("a.txt", b"one", field="other") + b"--edge--\r\n", 400, "`files`"),
+        (b'--edge\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--edge--\r\n', 400, "`files`"),
+        (part("a.txt", b"x" * 1001) + b"--edge--\r\n", 413, "`a.txt` is larger"),
+        (part("a.txt", b"x" * 900) * 6 + b"--edge--\r\n", 413, "together"),
+    ],
+)
+async def test_a_form_that_cannot_be_taken_leaves_nothing(tmp_path, body, status, said):
+    with pytest.raises(Problem, match=said) as refused:
+        await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 0, pieces(body, 100))
+    assert refused.value.status_code == status
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_a_form_has_so_many_files_and_no_more(tmp_path):
+    body = part("a.txt", b"") * (MOST_FILES + 1) + b"--edge--\r\n"
+    with pytest.raises(Problem, match="At most"):
+        await Upload(tmp_path, "job", Limits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
+    with pytest.raises(Problem, match="multipart"):
+        await Upload(tmp_path, "job", LIMITS).receive("application/json", 0, pieces(b"{}", 2))
+    with pytest.raises(Problem, match="together"):
+        await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 5001, pieces(b"", 1))
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "safe"),
+    [
+        ("photo.jpg", "photo.jpg"),
+        ("Élan vital (3).PDF", "Élan vital (3).PDF"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\talk.mp4", "talk.mp4"),
+        (".hidden", "hidden"),
+        ("..", "file"),
+        ("", "file"),
+        ("a\x00b\nc?.txt", "a_b_c_.txt"),
+        ("evil\u202egpj.exe", "evil_gpj.exe"),
+        ("con.txt", "_con.txt"),
+        ("e\u0301.txt", "é.txt"),
+    ],
+)
+def test_a_name_is_kept_as_far_as_it_is_safe(given, safe):
+    assert safe_name(given) == safe
+
+
+def test_a_long_name_keeps_its_ending(tmp_path):
+    name = safe_name("ü" * 300 + ".webm")
+    assert name.endswith("ü.webm")
+    assert len(name.encode()) <= 180
+    for _ in range(3):
+        free(tmp_path, "ü" * 300 + ".webm").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_a_killed_server_left_of_uploads_is_settled(tmp_path):
+    folder = tmp_path / "uploads"
+    for name in ("known.part", "half.part", "whole"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "a.txt").touch()
+    settle(tmp_path, {"known"})
+    assert sorted(kept.name for kept in folder.iterdir()) == ["known", "whole"]
+
+
+def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
+    jobs = Jobs(tmp_path / "jobs.db")
+    running_one = jobs.add("museum", [Item(0, "a.txt", "/a.txt")])
+    for _ in range(230):
+        jobs.turn(jobs.add("museum", []), "done")
+    kept = jobs.of("museum", 1000)
+    assert len(kept) <= 202
+    assert kept[-1].id == running_one
+    assert [job.id for job in jobs.unfinished()] == [running_one]
+    assert jobs.counts(["museum"])["queued"] == 1
+    assert jobs.counts(["zoo"])["done"] == 0
+    jobs.close()
+
+
+def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
+    jobs = Jobs(tmp_path / "jobs.db")
+    base = KnowledgeBase.open(tmp_path / "museum", **SETTINGS)
+    (tmp_path / "a.txt").write_text("A note.")
+    runner = Runner(jobs, {"museum": base}, fetch=lambda url, folder, alive: folder / "never")
+    job = jobs.add("museum", [Item(0, "a.txt", str(tmp_path / "a.txt"))])
+    base.close()
+    runner.queue("museum", job)
+    runner.start()
+    while not jobs.get(job).is_over:
+        time.sleep(0.02)
+    runner.stop()
+    found = jobs.get(job)
+    assert found.state == "failed"
+    assert "cannot be used" in found.error
+    assert str(tmp_path) not in found.error
+    jobs.close()
+
+
+def test_a_file_that_failed_has_an_id_that_does_not_tell_its_path():
+    one, other = (_failed_id(FileResult(path, "failed")) for path in ("/home/me/a.txt", "/home/you/a.txt"))
+    assert one != other
+    assert one == _failed_id(FileResult("/home/me/a.txt", "failed"))

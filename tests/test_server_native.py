@@ -1,0 +1,281 @@
+"""The API below /api: what there is, searching, asking and deleting, as an app uses it."""
+
+import base64
+import json
+import shutil
+
+import pytest
+
+from rag.server.app import Options, create_app
+from rag.server.keys import Keys
+from tests.fakes.uvicorn_server import running
+
+MUSEUM = "/api/bases/museum"
+QUESTION = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
+
+
+@pytest.fixture(scope="module")
+def museum(demo_kept, tmp_path_factory):
+    return shutil.copytree(demo_kept, tmp_path_factory.mktemp("native") / "museum")
+
+
+@pytest.fixture(scope="module")
+def server(museum):
+    with running(create_app([museum], Options(museum.parent / "state", is_open=True)), museum.parent) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(server):
+    return server.http()
+
+
+def asset(http, name):
+    (found,) = http.get(f"{MUSEUM}/assets", params={"q": name}).json()["assets"]
+    return found
+
+
+def events(text):
+    """Names and data of server-sent events."""
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.strip().split("\n\n")]
+    return [(block["event"], json.loads(block["data"])) for block in blocks]
+
+
+def test_the_knowledge_bases_are_counted(http):
+    (base,) = http.get("/api/bases").json()["bases"]
+    assert base["name"] == "museum"
+    assert base["assets"] == {"indexed": 12, "empty": 0, "failed": 0}
+    assert set(base["segments"]) == {"text", "image", "audio", "video"}
+    assert base["may_write"] is True
+    details = http.get(MUSEUM).json()
+    assert details["failed"] == []
+    assert details["encoders"] == {"text": "minilm", "joint": "lite", "sound": "lite"}
+    assert details["disk_bytes"] > 100_000
+
+
+def test_assets_come_page_by_page_each_once(http):
+    found, after = [], None
+    while after or not found:
+        page = http.get(f"{MUSEUM}/assets", params={"limit": 5} | ({"after": after} if after else {})).json()
+        found += page["assets"]
+        after = page["next"]
+    names = [one["name"] for one in found]
+    assert len(names) == 12
+    assert names == sorted(set(names))
+    assert names[0] == "audio-guide.m4a"
+
+
+def test_assets_are_found_by_name_and_medium(http):
+    pictures = http.get(f"{MUSEUM}/assets", params={"medium": "image"}).json()["assets"]
+    assert {one["media_type"] for one in pictures} == {"image/jpeg"}
+    assert len(pictures) == 8
+    assert asset(http, "PHOTO-04")["name"] == "photo-04.jpg"
+    assert http.get(f"{MUSEUM}/assets", params={"q": "nothing is called so"}).json() == {"assets": [], "next": None}
+    assert asset(http, "film")["state"] == "indexed"
+
+
+def test_what_can_be_seen_has_a_thumbnail(http):
+    for one in http.get(f"{MUSEUM}/assets").json()["assets"]:
+        if one["medium"] == "audio" or one["media_type"] == "text/markdown":
+            assert one["thumbnail"] is None
+        else:
+            assert http.get(one["thumbnail"]).headers["Content-Type"] == "image/jpeg"
+
+
+def test_an_asset_has_its_segments_in_order(http):
+    film = asset(http, "film")
+    assert http.get(f"{MUSEUM}/assets/{film['id']}").json()["name"] == "film.mp4"
+    segments = http.get(f"{MUSEUM}/assets/{film['id']}/segments").json()["segments"]
+    assert len(segments) == film["segments"]
+    assert {one["modality"] for one in segments} == {"video"}
+    spoken = next(one for one in segments if one["kind"] == "speech")
+    assert spoken["words"][0][0]
+    assert spoken["views"]["clip"].startswith("http://localhost/evidence/")
+
+
+def test_a_search_tells_what_it_found_and_why(http):
+    sent = {"query": "an orangutan", "to": ["image"], "top_k": 3}
+    hits = http.post(f"{MUSEUM}/search", json=sent).json()["hits"]
+    assert len(hits) == 3
+    first = hits[0]
+    assert first["name"] == "photo-04.jpg"
+    assert first["is_believed"]
+    assert first["why"]["lanes"][0]["name"] == "image"
+    assert first["relevance"] is None
+    assert {"thumbnail", "crop", "marked"} <= set(first["views"])
+    assert http.get(first["views"]["crop"]).status_code == 200
+
+
+def test_a_search_takes_parts_in_any_medium(http, demo_folder):
+    picture = base64.b64encode((demo_folder / "photo-04.jpg").read_bytes()).decode()
+    query = [
+        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}"}, "weight": 2},
+        {"type": "text", "text": "in the forest", "weight": 0.5},
+        {"type": "not", "part": {"type": "text", "text": "gorilla"}},
+    ]
+    sent = {"query": query, "where": {"kind": "picture"}, "quotas": {"image": 2}}
+    hits = http.post(f"{MUSEUM}/search", json=sent).json()["hits"]
+    assert [hit["kind"] for hit in hits] == ["picture"] * 2
+    assert "photo-04.jpg" in [hit["name"] for hit in hits]
+
+
+def test_an_answer_has_markers_citations_and_exhibits(http):
+    answer = http.post(f"{MUSEUM}/ask", json={"question": QUESTION}).json()
+    assert not answer["declined"]
+    cited = answer["citations"][0]
+    assert "David Greybeard" in answer["text"][cited["start"] : cited["end"]]
+    assert f"[E{cited['exhibit']}]" in answer["text"]
+    exhibit = next(one for one in answer["exhibits"] if one["number"] == cited["exhibit"])
+    assert exhibit["locator"].startswith("#t=")
+    assert exhibit["words"]
+    assert http.get(exhibit["views"]["text"]).status_code == 200
+    assert {step["name"] for step in answer["trace"]} >= {"retrieve", "answer", "total"}
+
+
+def test_an_answer_comes_in_pieces(http):
+    sent = {"question": "What colour was his beard?", "turns": [[QUESTION, "David Greybeard [E1]."]], "stream": True}
+    with http.stream("POST", f"{MUSEUM}/ask", json=sent) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        told = events(response.read().decode())
+    assert {name for name, _ in told[:-1]} == {"piece"}
+    assert len(told) > 2
+    name, answer = told[-1]
+    assert name == "answer"
+    assert "Greybeard" in answer["question"] or "Goodall" in answer["question"]
+    assert answer["exhibits"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "said"),
+    [
+        ("search", {"query": "  "}, "no words"),
+        ("search", {"query": []}, "query"),
+        ("search", {"query": "x", "top_k": 0}, "top_k"),
+        ("search", {"query": "x", "to": ["smell"]}, "to.0"),
+        ("search", {"query": "x", "where": {"page": {"above": 3}}}, "above"),
+        ("search", {"query": "x", "colour": "red"}, "colour"),
+        ("search", {"query": [{"type": "image_url", "image_url": {"url": "http://localhost/"}}]}, "opens no addresses"),
+        ("search", {"query": [{"type": "input_audio", "input_audio": {"data": "*"}}]}, "base64"),
+        ("search", {"query": [{"type": "not", "part": {"type": "text", "text": "x"}}]}, "wanted"),
+        ("ask", {"question": ""}, "no words"),
+        ("ask", {"question": "x", "turns": [["only one"]]}, "turns"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_to_be_wrong(http, path, sent, said):
+    answer = http.post(f"{MUSEUM}/{path}", json=sent)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/bases/zoo", f"{MUSEUM}/assets/x", f"{MUSEUM}/assets/x%00/segments", "/api/jobs/x", "/api/nothing"]
+)
+def test_what_is_not_there_is_not_found(http, path):
+    answer = http.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["status"] == 404
+
+
+def test_a_cursor_of_somebody_else_is_refused(http):
+    for after in ("x", "WzFd", "bm8="):
+        assert http.get(f"{MUSEUM}/assets", params={"after": after}).status_code == 400
+
+
+def test_no_answer_says_where_anything_lies(http, museum, demo_folder):
+    film = asset(http, "film")["id"]
+    told = [
+        http.get("/api/bases"),
+        http.get(MUSEUM),
+        http.get(f"{MUSEUM}/assets"),
+        http.get(f"{MUSEUM}/assets/{film}/segments"),
+        http.post(f"{MUSEUM}/search", json={"query": "a chimpanzee"}),
+        http.get("/api/stats"),
+        http.get("/openapi.json"),
+    ]
+    for answer in told:
+        assert answer.status_code == 200
+        assert str(demo_folder) not in answer.text
+        assert str(museum.parent) not in answer.text
+
+
+def test_a_file_that_lies_elsewhere_is_forgotten_and_not_touched(http, demo_folder):
+    photo = asset(http, "photo-08")
+    assert http.delete(f"{MUSEUM}/assets/{photo['id']}").status_code == 204
+    assert http.get(f"{MUSEUM}/assets/{photo['id']}").status_code == 404
+    assert http.delete(f"{MUSEUM}/assets/{photo['id']}").status_code == 404
+    assert http.get(photo["thumbnail"]).status_code in (400, 404)
+    assert (demo_folder / "photo-08.jpg").exists()
+
+
+def test_figures_tell_how_much_was_asked_and_nothing_of_it(http):
+    before = http.get("/api/stats").json()
+    http.post(f"{MUSEUM}/search", json={"query": "a very particular question"})
+    after = http.get("/api/stats")
+    assert after.json()["questions"] == before["questions"] + 1
+    assert 0 < after.json()["seconds"]["p50"] <= after.json()["seconds"]["p95"]
+    assert after.json()["jobs"]["running"] == 0
+    assert "particular" not in after.text
+
+
+def test_every_route_is_described_with_a_summary(http):
+    described = http.get("/openapi.json").json()
+    routes = {path: methods for path, methods in described["paths"].items() if path.startswith("/api/")}
+    assert len(routes) == 13
+    for methods in routes.values():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["tags"]
+            assert "4XX" in operation["responses"]
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                assert operation["requestBody"]["content"]["application/json"]["examples"]
+
+
+def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_kept, tmp_path):
+    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+    options = Options(tmp_path / "state")
+    options.state.mkdir()
+    kept = Keys(options.state / "keys.db")
+    _, reader = kept.make("reader", ["museum"])
+    _, writer = kept.make("writer", ["museum"], may_write=True)
+    _, stranger = kept.make("stranger", ["zoo"], may_write=True)
+    kept.close()
+    with running(create_app([museum], options), tmp_path) as server:
+        assert server.http().get("/api/bases").status_code == 401
+        assert server.http(stranger).get("/api/bases").json() == {"bases": []}
+        assert server.http(stranger).get(MUSEUM).status_code == 404
+        assert server.http(reader).get(MUSEUM).json()["may_write"] is False
+        photo = f"{MUSEUM}/assets/{asset(server.http(reader), 'photo-01')['id']}"
+        refused = server.http(reader).delete(photo)
+        assert refused.status_code == 403
+        assert "--write" in refused.json()["detail"]
+        upload = {"files": ("a.md", b"# A note")}
+        assert server.http(reader).post(f"{MUSEUM}/files", files=upload).status_code == 403
+        assert server.http(reader).post(f"{MUSEUM}/urls", json={"urls": ["http://x.example/"]}).status_code == 403
+        job = server.http(writer).post(f"{MUSEUM}/files", files=upload).json()["job"]
+        assert server.http(stranger).get(f"/api/jobs/{job}").status_code == 404
+        assert server.http(reader).get(f"/api/jobs/{job}").status_code == 200
+        assert server.http(reader).delete(f"/api/jobs/{job}").status_code == 403
+        assert server.http(writer).delete(photo).status_code == 204
+
+
+def test_who_asks_too_often_is_told_when_to_come_again(demo_kept, tmp_path):
+    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+    options = Options(tmp_path / "state", questions_per_minute=2, requests_per_minute=4)
+    options.state.mkdir()
+    kept = Keys(options.state / "keys.db")
+    (_, one), (_, other) = kept.make("one"), kept.make("other")
+    kept.close()
+    with running(create_app([museum], options), tmp_path) as server:
+        search = {"query": "a chimpanzee"}
+        asked = [server.http(one).post(f"{MUSEUM}/search", json=search) for _ in range(3)]
+        assert [answer.status_code for answer in asked] == [200, 200, 429]
+        assert 1 <= int(asked[-1].headers["Retry-After"]) <= 120
+        assert asked[-1].json()["code"] == "rate_limit_exceeded"
+        assert server.http(other).post(f"{MUSEUM}/search", json=search).status_code == 200
+        # Others are counted apart, and whoever has no key by address; forged keys do not help.
+        assert server.http(one).get("/api/bases").status_code == 200
+        guesses = [server.http(f"exhibit-guess-{n}").get("/v1/models") for n in range(5)]
+        assert [answer.status_code for answer in guesses] == [401] * 4 + [429]
+        assert guesses[-1].json()["error"]["type"] == "rate_limit_error"
+        assert server.http().get("/healthz").status_code == 200
