@@ -47,6 +47,25 @@ class Asset:
     captions: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file that is indexed, and the asset that it holds.
+
+    Attributes:
+        path: where it is.
+        asset_id: id of its content.
+        media_type: IANA media type of the content.
+        size: in bytes.
+        segments: number of its segments; 0 says that there was nothing in it.
+    """
+
+    path: str
+    asset_id: str
+    media_type: str
+    size: int
+    segments: int
+
+
 class Catalog:
     """The catalog behind a SQLAlchemy URL; every operation is one transaction, and threads may share it.
 
@@ -236,6 +255,19 @@ class Catalog:
         )
         with self._transaction() as connection:
             return list(connection.scalars(query))
+
+    def held(self, *, named: str = "", start: int = 0, most: int = 100) -> tuple[list[Held], int]:
+        """The indexed files whose path holds `named`, sorted by path, from number `start`; and how many there are."""
+        import sqlalchemy as sa
+
+        assets, files = self._assets, self._files
+        chosen = (assets.c.state == "done") & files.c.path.icontains(named, autoescape=True)
+        joined = sa.select(files.c.path, assets).join(assets, files.c.asset_id == assets.c.id).where(chosen)
+        with self._transaction() as connection:
+            total = connection.scalar(sa.select(sa.func.count()).select_from(joined.subquery())) or 0
+            rows = connection.execute(joined.order_by(files.c.path).offset(start).limit(most))
+            found = [Held(str(_read(row.path)), row.id, row.media_type, row.size, row.segments) for row in rows]
+        return found, total
 
     def files_under(self, root: Path) -> list[Path]:
         """The listed files at or below a path, sorted."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
+    from rag.catalog import Held
     from rag.encoders import ModelCard
     from rag.engine import QueryEngine
     from rag.index.base import Dense
@@ -259,6 +260,10 @@ class KnowledgeBase:
         """Every segment with its file, file by file, with a score of 0: what there is, not what was found."""
         for asset_id in self._catalog.asset_ids():
             yield from self.segments_of(asset_id)
+
+    def files(self, *, named: str = "", start: int = 0, most: int = 100) -> tuple[list[Held], int]:
+        """The indexed files whose path holds `named`, sorted by path, from number `start`; and how many there are."""
+        return self._catalog.held(named=named, start=start, most=most)
 
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import openai
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 URL = "http://localhost"
 
@@ -21,7 +21,7 @@ URL = "http://localhost"
 class Running:
     """A server that runs, and its clients, which are the stock ones with another transport."""
 
-    app: FastAPI
+    app: ASGIApp
     socket: str
 
     def http(self, key: str = "") -> httpx.Client:
@@ -38,7 +38,7 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI, folder: Path) -> Iterator[Running]:
+def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
@@ -47,6 +47,8 @@ def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
-    yield Running(app, socket)
-    server.should_exit = True
-    thread.join()
+    try:
+        yield Running(app, socket)
+    finally:
+        server.should_exit = True
+        thread.join()
