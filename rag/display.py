@@ -29,7 +29,7 @@ def hit_html(hit: Hit) -> str:
     """One hit: what it shows, and why it was found."""
     album = _album()
     shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.matched), in_full=True)
-    return _template("hit.html").render(e=_bounded(shown), why=Markup(hit.why._repr_html_()), media=album.media)
+    return _template("cell_hit.html").render(e=_bounded(shown), why=Markup(hit.why._repr_html_()), media=album.media)
 
 
 def answer_html(answer: Answer) -> str:
@@ -39,7 +39,7 @@ def answer_html(answer: Answer) -> str:
     shown = view.others if view.declined else view.cited
     why = {exhibit.number: Markup(exhibit.hit.why._repr_html_()) for exhibit in answer.evidence}
     exhibits = [_bounded(exhibit) for exhibit in shown]
-    return _template("answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
+    return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 
 
 def _album() -> Album:
@@ -59,7 +59,7 @@ def _bounded(shown: Exhibit) -> Exhibit:
 def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("rag.report", "notebook")
+    loader = PackageLoader("rag.report", "")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
