@@ -232,7 +232,8 @@ def _against(
 
 
 def _units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / lengths, np.float32)
 
 
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str:
