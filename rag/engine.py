@@ -239,6 +239,7 @@ def _whole(answer: Answer, found: Found, started: float) -> Answer:
         warnings=(*found.warnings, *answer.warnings),
         trace=(*steps, *answer.trace),
         renderer=_page,
+        drawer=_drawn,
     )
 
 
@@ -246,6 +247,18 @@ def _page(answer: Answer) -> str:
     from rag.report import page
 
     return page([answer], title="Exhibit")
+
+
+def _drawn(answer: Answer) -> str:
+    from rag.display import answer_html
+
+    return answer_html(answer)
+
+
+def _shown(hit: Hit) -> str:
+    from rag.display import hit_html
+
+    return hit_html(hit)
 
 
 def picture(hit: Hit) -> Image | None:
@@ -270,7 +283,8 @@ def _told(found: Found) -> list[Hit]:
 
 
 def _at(hit: Hit, path: str) -> Hit:
-    return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
+    parts = tuple(replace(part, path=path, renderer=_shown) for part in hit.parts)
+    return replace(hit, path=path, parts=parts, renderer=_shown)
 
 
 def _filter(modality: Modalities = None, to: Modalities = None, where: Where | None = None) -> Filter:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, Modality, PageBox, Where
 
 if TYPE_CHECKING:
@@ -418,6 +419,15 @@ class KnowledgeBase:
     def segments_of(self, asset_id: str) -> list[Hit]:
         """The segments of one asset in their order, each with its file, with a score of 0; none where it is unknown."""
         return self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
+
+    def vectors(self, hits: Sequence[Hit], name: Dense = "joint") -> dict[str, Vectors]:
+        """Vectors (dimensions,) of unit length by `rag.segments.segment_id`; hits that lack one are left out.
+
+        Args:
+            hits: segments, not moments, which are in no store.
+            name: the space: ``joint`` for words and pictures, ``text`` for words, ``sound`` for what is heard.
+        """
+        return self._index.vectors([segment_id(hit.segment) for hit in hits], name)
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""

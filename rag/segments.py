@@ -7,6 +7,7 @@ payload of a point in the vector store (flat JSON), and its locator as a W3C med
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -101,7 +102,7 @@ def from_fragment(fragment: str) -> Locator:
         if "page" in fields:
             return PageBox(int(fields["page"]), box)
         if "t" in fields:
-            times = [float(t) for t in fields["t"].split(",")]
+            times = [_finite(t) for t in fields["t"].split(",")]
             return TimeSpan(times[0], times[1]) if len(times) == 2 else FrameRegion(times[0], box)
         if fields and "xywh" not in fields:
             raise ValueError(fragment)
@@ -148,5 +149,12 @@ def _xywh(box: Box) -> str:
 
 
 def _box(text: str) -> Box:
-    x, y, w, h = (float(side) / 100 for side in text.removeprefix("percent:").split(","))
+    x, y, w, h = (_finite(side) / 100 for side in text.removeprefix("percent:").split(","))
     return Box(x, y, w, h)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

@@ -287,6 +287,16 @@ class Contract:
         assert index.read([names[2], str(uuid.uuid4()), names[0]]) == [segments[2], segments[0]]
         assert index.read([]) == []
 
+    def test_vectors_come_back_by_segment_where_there_are_any(self, index: SegmentIndex) -> None:
+        both, words = passage(0, "x"), passage(1, "y")
+        index.upsert([IndexedSegment(both, joint=axis(1), text=axis(0)), IndexedSegment(words, text=axis(2))])
+        names = [segment_id(both), segment_id(words), str(uuid.uuid4())]
+        assert {key: held.tolist() for key, held in index.vectors(names, "joint").items()} == {
+            names[0]: axis(1).tolist()
+        }
+        assert set(index.vectors(names, "text")) == set(names[:2])
+        assert index.vectors([], "text") == {}
+
     def test_search_leaves_out_spoken_words_only(self, index: SegmentIndex) -> None:
         spoken = speech(0, "ask not what your country")
         index.upsert([IndexedSegment(spoken, text=axis(0))])
