@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, evidence, problems
+from rag.server import chat, evidence, page, problems
 from rag.server.access import Access
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
@@ -83,6 +83,7 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     for part in (chat, evidence):
         app.include_router(part.router)
     app.include_router(operation)
+    page.install(app)
     app.add_middleware(Guard, is_open=options.is_open, max_bytes=int(options.max_request_mb * 1e6))
     app.add_middleware(RequestLog)
     return app
