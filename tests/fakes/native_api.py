@@ -47,7 +47,7 @@ def place(kind: str, modality: str, name: str, fragment: str, where: str, views:
         "score": 0.8,
         "is_believed": True,
         "relevance": None,
-        "why": "score 0.800\nimage: place 1",
+        "why": {"lanes": [{"name": "image", "rank": 1, "score": 0.3, "belief": 0.7}], "matched": [], "against": 0.0},
         "views": {view: f"/evidence/{name}:{fragment}/{view}" for view in views.split()},
     } | more
 
@@ -110,7 +110,7 @@ class Site:
     def __post_init__(self) -> None:
         names = ["photo-04.jpg", "photo-05.jpg", "catalogue.pdf", "audio-guide.m4a", "film.mp4"]
         self.assets = {"museum": [_asset(name) for name in names], "empty": []}
-        self.failed = [{"name": "broken.pdf", "reason": "It is encrypted; save it without a password."}]
+        self.failed = [{"id": "f1", "name": "locked.pdf", "reason": "It is encrypted; save it without a password."}]
 
     def app(self) -> FastAPI:
         """The page, and all that it calls."""
@@ -196,6 +196,7 @@ class Site:
         if asset_id == "film.mp4":
             return _problem(403, "This key may only read.")
         self.assets[base] = [asset for asset in self.assets[base] if asset["id"] != asset_id]
+        self.failed = [failed for failed in self.failed if failed["id"] != asset_id]
         return Response(status_code=204)
 
     async def segments(self, base: str, asset_id: str) -> Any:
@@ -246,7 +247,9 @@ class Site:
         name, fragment = token.split(":", 1)
         file = self.kept / f"{view}-{abs(hash(token))}"
         if not file.exists():
-            file.write_bytes(_rendered(self.files / name, fragment, view))
+            unfinished = file.with_suffix(f".{threading.get_ident()}")
+            unfinished.write_bytes(_rendered(self.files / name, fragment, view))
+            unfinished.replace(file)
         types = {"clip": "video/mp4", "waveform": "image/png"}
         return FileResponse(file, media_type=types.get(view, "image/jpeg"))
 

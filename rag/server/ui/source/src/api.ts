@@ -1,7 +1,7 @@
 // Calls of the server. A key is kept for as long as the tab is open, and sent with each of them.
 
 import { events } from './events';
-import type { Asset, Assets, Base, Exhibit, Hit, Job, Medium, Message, Modality, Part, Told } from './types';
+import type { Assets, Base, Exhibit, Hit, Job, Medium, Message, Modality, Part, Told } from './types';
 
 const KEY = 'exhibit-key';
 
@@ -46,8 +46,9 @@ export async function segments(name: string, asset_id: string): Promise<Hit[]> {
   return (await json<{ segments: Hit[] }>(path)).segments;
 }
 
-export async function remove(name: string, asset: Asset): Promise<void> {
-  const path = `api/bases/${encodeURIComponent(name)}/assets/${encodeURIComponent(asset.id)}`;
+/** Forgets an asset, or a file that failed. */
+export async function remove(name: string, id: string): Promise<void> {
+  const path = `api/bases/${encodeURIComponent(name)}/assets/${encodeURIComponent(id)}`;
   await called(path, { method: 'DELETE' });
 }
 

@@ -26,6 +26,19 @@ export interface Exhibit extends Shown {
   number: number;
 }
 
+export interface Lane {
+  name: string;
+  rank: number;
+  score: number;
+  belief: number;
+}
+
+export interface Why {
+  lanes: Lane[];
+  matched: string[];
+  against: number;
+}
+
 export interface Hit extends Shown {
   id: string;
   name: string;
@@ -33,7 +46,7 @@ export interface Hit extends Shown {
   score: number;
   is_believed: boolean;
   relevance: number | null;
-  why: unknown;
+  why: Why;
 }
 
 export interface Told {
@@ -44,6 +57,7 @@ export interface Told {
 }
 
 export interface Failed {
+  id: string;
   name: string;
   reason: string;
 }

@@ -56,7 +56,7 @@ export function DeleteDialog({ base, asset, onClose, onDeleted }: Props & { onDe
   const remove = async () => {
     setBusy(true);
     try {
-      await api.remove(base, asset);
+      await api.remove(base, asset.id);
       onDeleted();
     } catch (error) {
       setFailure(asFailure(error));

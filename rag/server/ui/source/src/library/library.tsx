@@ -1,12 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { CloudUpload, Search, TriangleAlert } from 'lucide';
+import { CloudUpload, Search } from 'lucide';
 import * as api from '../api';
-import { useLoaded, useSettled } from '../parts/hooks';
+import { useSettled } from '../parts/hooks';
 import { Icon } from '../parts/icon';
 import { asFailure, Empty, Problem } from '../parts/notice';
 import { count } from '../places';
 import type { Asset, Base, Medium } from '../types';
 import { AssetDialog, DeleteDialog } from './asset';
+import { Failures } from './failures';
 import type { Jobs } from './jobs';
 import { AssetRow } from './row';
 import { Uploads } from './uploads';
@@ -40,7 +41,7 @@ export function Library({ base, jobs, onChanged }: Props) {
         <Summary base={base} />
         {base.may_write && <DropZone onFiles={(chosen) => jobs.start(base.name, chosen)} />}
         <Uploads uploads={mine} jobs={jobs} />
-        <Failures base={base} />
+        <Failures base={base} onChanged={onChanged} />
         <div class="flex flex-wrap gap-3">
           <label class="input min-w-0 flex-1 basis-56">
             <Icon of={Search} class="size-4 opacity-60" />
@@ -92,25 +93,6 @@ function Summary({ base }: { base: Base }) {
       <h1 class="heading text-3xl">{base.name}</h1>
       <p class="text-soft">{told.join(', ')}</p>
     </div>
-  );
-}
-
-function Failures({ base }: { base: Base }) {
-  const known = useLoaded(() => api.base(base.name), [base.name, base.assets.failed]);
-  const failed = known.value?.failed ?? [];
-  if (!failed.length) return null;
-  return (
-    <details class="alert alert-warning alert-soft block">
-      <summary class="flex w-fit cursor-pointer items-center gap-2">
-        <Icon of={TriangleAlert} class="size-4" />
-        {`${count(failed.length, 'file')} could not be taken in`}
-      </summary>
-      <ul class="mt-3 grid gap-1.5 text-sm">
-        {failed.map(({ name, reason }) => (
-          <li key={name} class="break-words"><span class="font-medium">{name}</span>: {reason}</li>
-        ))}
-      </ul>
-    </details>
   );
 }
 

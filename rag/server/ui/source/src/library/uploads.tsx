@@ -36,7 +36,7 @@ function UploadView({ upload, jobs }: { upload: Upload; jobs: Jobs }) {
       {job?.error && <p class="text-error text-sm">{job.error}</p>}
       {job && job.results.length > 0 && (
         <ul class="grid max-h-60 gap-1.5 overflow-y-auto text-sm">
-          {job.results.map((result) => <Result key={result.name} result={result} />)}
+          {job.results.map((result, n) => <Result key={n} result={result} />)}
         </ul>
       )}
     </div>
@@ -64,6 +64,7 @@ function told({ files, job, failure, sent }: Upload): string {
   const names = files.length === 1 ? files[0]! : count(files.length, 'file');
   if (failure) return `${names} could not be taken in`;
   if (!job) return sent < 1 ? `Sending ${names}` : `Waiting to take in ${names}`;
+  if (job.state === 'queued') return `${names}: waiting for its turn`;
   if (job.state === 'done') return `${names}: done`;
   if (job.state === 'failed') return `${names}: stopped`;
   if (job.state.startsWith('cancel')) return `${names}: cancelled`;

@@ -10,6 +10,7 @@ import { Icon } from '../parts/icon';
 import { asFailure, Empty, Problem } from '../parts/notice';
 import { MODALITIES, type Base, type Hit, type Modality } from '../types';
 import { heading, HitCard } from './hit';
+import { WhyFound } from './why';
 
 const MOST = 24;
 
@@ -78,7 +79,7 @@ export function Search({ base }: { base: Base }) {
       {opened && (
         <Dialog title={heading(opened)} wide={opened.modality !== 'audio'} onClose={() => setOpened(null)}>
           <ExhibitBody shown={opened} base={base.name} heading={heading(opened)} />
-          <Why hit={opened} />
+          <WhyFound hit={opened} />
         </Dialog>
       )}
     </div>
@@ -145,15 +146,5 @@ function Hits({ hits, onOpen, label }: { hits: Hit[]; onOpen: (hit: Hit) => void
     <ol class="hits" aria-label={label}>
       {hits.map((hit) => <li key={hit.id}><HitCard hit={hit} onOpen={() => onOpen(hit)} /></li>)}
     </ol>
-  );
-}
-
-function Why({ hit }: { hit: Hit }) {
-  if (typeof hit.why !== 'string' || !hit.why) return null;
-  return (
-    <details class="text-soft mt-4 text-sm">
-      <summary class="w-fit cursor-pointer">Why it was found</summary>
-      <pre class="mt-2 font-sans whitespace-pre-wrap">{hit.why}</pre>
-    </details>
   );
 }
