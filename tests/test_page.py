@@ -78,6 +78,10 @@ def ask(page: Page, question: str) -> None:
     page.keyboard.press("Enter")
 
 
+def go(page: Page, view: str) -> None:
+    page.get_by_role("navigation", name="Views").get_by_role("link", name=view).click()
+
+
 def evidence(page: Page) -> Page:
     return page.get_by_label("Evidence", exact=True)  # type: ignore[return-value]
 
@@ -148,6 +152,15 @@ def test_a_chat_is_sent_whole_and_stays_until_it_is_cleared(page: Page, site: Si
     expect(page.locator(".answer")).to_have_count(2)
     page.get_by_role("button", name="New chat").click()
     expect(page.get_by_role("heading", name="Ask museum")).to_be_visible()
+
+
+def test_an_answer_goes_on_while_another_view_is_shown(page: Page, site: Site) -> None:
+    ask(page, "Tell me slowly of the orangutan")
+    expect(page.locator(".answer")).to_have_text("The fou")
+    go(page, "Library")
+    site.going_on.set()
+    go(page, "Ask")
+    expect(page.locator(".answer")).to_have_text("The fourth photo shows an orangutan 1.")
 
 
 def test_a_picture_is_asked_with_picked_dropped_or_pasted(page: Page, site: Site) -> None:
@@ -246,7 +259,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(page: Page, site: Site) -> None:
 
 
 def test_a_search_shows_each_hit_as_what_it_is_and_looks_where_it_is_told(page: Page, site: Site) -> None:
-    page.get_by_role("link", name="Search").click()
+    go(page, "Search")
     page.get_by_label("What to search for").fill("primates")
     page.keyboard.press("Enter")
     found = page.get_by_role("list", name="Found", exact=True).get_by_role("button")
@@ -263,7 +276,7 @@ def test_a_search_shows_each_hit_as_what_it_is_and_looks_where_it_is_told(page: 
 
 
 def test_a_search_that_finds_nothing_and_one_that_fails(page: Page, site: Site) -> None:
-    page.get_by_role("link", name="Search").click()
+    go(page, "Search")
     page.get_by_label("What to search for").fill("nothing")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing found")).to_be_visible()
@@ -275,14 +288,14 @@ def test_a_search_that_finds_nothing_and_one_that_fails(page: Page, site: Site) 
 
 
 def test_files_are_added_with_progress_and_with_reasons_where_they_fail(page: Page, site: Site) -> None:
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     page.get_by_label("Files to add").set_input_files([PICTURE, PICTURE | {"name": "broken.png"}])
     uploads = page.get_by_role("region", name="Uploads")
     expect(uploads.get_by_role("progressbar")).to_have_attribute("max", "2")
     expect(uploads).to_contain_text("Taking in asked.png (0 of 2)")
-    page.get_by_role("link", name="Ask", exact=True).click()  # it goes on while something else is shown
+    go(page, "Ask")  # it goes on while something else is shown
     site.going_on.set()
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     expect(uploads).to_contain_text("2 files: done")
     expect(uploads).to_contain_text("broken.png It is no picture that can be read.")
     expect(page.get_by_role("list", name="Files").get_by_text("asked.png")).to_be_visible()
@@ -291,7 +304,7 @@ def test_files_are_added_with_progress_and_with_reasons_where_they_fail(page: Pa
 
 
 def test_an_upload_can_be_cancelled_or_refused(page: Page) -> None:
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     page.get_by_label("Files to add").set_input_files(PICTURE)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("region", name="Uploads")).to_contain_text("asked.png: cancelled")
@@ -300,7 +313,7 @@ def test_an_upload_can_be_cancelled_or_refused(page: Page) -> None:
 
 
 def test_files_are_found_by_name_and_medium_looked_at_and_deleted(page: Page, site: Site) -> None:
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     rows = page.get_by_role("list", name="Files").get_by_role("listitem")
     expect(rows).to_have_count(5)
     page.get_by_label("Find by name").fill("photo")
@@ -321,14 +334,14 @@ def test_files_are_found_by_name_and_medium_looked_at_and_deleted(page: Page, si
 
 
 def test_a_deletion_that_is_refused_is_told(page: Page) -> None:
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     page.get_by_role("button", name="Delete film.mp4").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("alert")).to_contain_text("This key may only read.")
 
 
 def test_files_that_failed_stand_with_their_reasons_and_can_be_forgotten(page: Page) -> None:
-    page.get_by_role("link", name="Library").click()
+    go(page, "Library")
     page.get_by_text("1 file could not be taken in").click()
     expect(page.get_by_text("locked.pdf: It is encrypted")).to_be_visible()
     page.get_by_role("button", name="Forget locked.pdf").click()
@@ -349,8 +362,8 @@ def test_everything_is_within_the_width_of_a_phone(page: Page) -> None:
     ask(page, "What do they use as spears, in a word-of-so-many-letters-that-no-phone-has-room-for-them-all?")
     expect(page.locator("article[aria-busy=false]")).to_have_count(1)
     for view in ("ask", "search", "library"):
-        page.evaluate("view => { location.hash = view }", view)
-        expect(page.get_by_role("link", name=view, exact=False).first).to_be_visible()
+        go(page, view)
+        expect(page).to_have_title(re.compile(view, re.I))
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -443,10 +456,10 @@ def test_the_real_server_answers_with_the_picture(context: BrowserContext, demo_
         expect(page.locator("article[aria-busy=false]")).to_have_count(1, timeout=300_000)
         expect(page.locator(".answer")).to_contain_text("photo-04")
         is_drawn(page, ".panel .enlarge img")
-        page.get_by_role("link", name="Search").click()
+        go(page, "Search")
         page.get_by_label("What to search for").fill("how a dynamo works")
         page.keyboard.press("Enter")
         expect(page.locator(".hit").first).to_be_visible(timeout=60_000)
-        page.get_by_role("link", name="Library").click()
+        go(page, "Library")
         expect(page.get_by_role("list", name="Files").get_by_role("listitem")).to_have_count(12)
         page.goto("about:blank")

@@ -97,6 +97,7 @@ class Site:
         key: the key that is needed; empty for none.
         requests: bodies of the chats and searches, oldest first.
         failing: status with which the next chat or search is refused.
+        going_on: lets jobs, and answers that are asked for slowly, come to their end.
     """
 
     files: Path
@@ -162,7 +163,7 @@ class Site:
             if "breaks" in question:
                 yield _event({"error": {"message": "The language model failed."}})
                 return
-            while "slowly" in question:
+            while "slowly" in question and not self.going_on.is_set():
                 await asyncio.sleep(0.05)
         cited = [{"type": "url_citation", "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
         told = {"question": question, "declined": found is None, "warnings": [], "ignored": []}

@@ -1,10 +1,19 @@
 import { useEffect, useState } from 'preact/hooks';
-import { Library as LibraryIcon, MessageSquareText, Monitor, Moon, Search as SearchIcon, Sun, type IconNode } from 'lucide';
+import {
+  Library as LibraryIcon,
+  MessageSquareText,
+  Monitor,
+  Moon,
+  Search as SearchIcon,
+  Sun,
+  type IconNode,
+} from 'lucide';
 import * as api from './api';
 import { Ask } from './ask/ask';
+import { useChat } from './ask/chats';
 import { KeyDialog } from './key';
 import { Library } from './library/library';
-import { useJobs } from './library/jobs';
+import { useJobs, type Jobs } from './library/jobs';
 import mark from './mark.svg';
 import { useLoaded } from './parts/hooks';
 import { Icon } from './parts/icon';
@@ -43,17 +52,21 @@ export function App() {
   };
   return (
     <div class="frame-of-page">
-      <a class="skip" href="#main" onClick={focusMain}>Skip to the content</a>
+      <a class="skip" href="#main" onClick={focusMain}>
+        Skip to the content
+      </a>
       <Header view={view} all={all} base={base} onChoose={choose} />
       <main id="main" tabIndex={-1} class="min-h-0 outline-none">
-        {loaded.failure && !needsKey && (
-          <div class="column py-6"><Problem failure={loaded.failure} onRetry={loaded.again} /></div>
+        {loaded.failure && !loaded.value && !needsKey && (
+          <div class="column py-6">
+            <Problem failure={loaded.failure} onRetry={loaded.again} />
+          </div>
         )}
         {!loaded.value && !loaded.failure && <Loading />}
-        {loaded.value && !base && <Empty title="No knowledge base">This key opens none of those that are served here.</Empty>}
-        {base && view === 'ask' && <Ask key={base.name} base={base} />}
-        {base && view === 'search' && <Search key={base.name} base={base} />}
-        {base && view === 'library' && <Library key={base.name} base={base} jobs={jobs} onChanged={loaded.again} />}
+        {loaded.value && !base && (
+          <Empty title="No knowledge base">This key opens none of those that are served here.</Empty>
+        )}
+        {base && <View key={base.name} view={view} base={base} jobs={jobs} onChanged={loaded.again} />}
       </main>
       {needsKey && (
         <KeyDialog
@@ -68,6 +81,21 @@ export function App() {
       )}
     </div>
   );
+}
+
+interface ViewProps {
+  view: ViewName;
+  base: Base;
+  jobs: Jobs;
+  onChanged: () => void;
+}
+
+/** One view of a knowledge base; its chat goes on while another is shown. */
+function View({ view, base, jobs, onChanged }: ViewProps) {
+  const chat = useChat(base.name);
+  if (view === 'search') return <Search base={base} />;
+  if (view === 'library') return <Library base={base} jobs={jobs} onChanged={onChanged} />;
+  return <Ask base={base} chat={chat} />;
 }
 
 function focusMain(event: Event): void {
@@ -96,7 +124,11 @@ function Header({ view, all, base, onChoose }: HeaderProps) {
           value={base.name}
           onChange={(event) => onChoose(event.currentTarget.value)}
         >
-          {all.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+          {all.map(({ name }) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
         </select>
       ) : (
         <span class="text-soft min-w-0 truncate">{base?.name}</span>
@@ -105,7 +137,13 @@ function Header({ view, all, base, onChoose }: HeaderProps) {
         {VIEWS.map((name) => {
           const [words, icon] = VIEW_NAMES[name];
           return (
-            <a key={name} href={`#${name}`} class="tab-of-view" aria-current={name === view ? 'page' : undefined} aria-label={words}>
+            <a
+              key={name}
+              href={`#${name}`}
+              class="tab-of-view"
+              aria-current={name === view ? 'page' : undefined}
+              aria-label={words}
+            >
               <Icon of={icon} class="size-4.5" />
               <span class="hidden sm:inline">{words}</span>
             </a>

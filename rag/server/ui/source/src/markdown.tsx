@@ -42,7 +42,11 @@ function shown(token: Token, cite: Cite): ComponentChildren {
     case 'blockquote':
       return <blockquote>{inner()}</blockquote>;
     case 'code':
-      return <pre><code>{token.text}</code></pre>;
+      return (
+        <pre>
+          <code>{token.text}</code>
+        </pre>
+      );
     case 'codespan':
       return <code>{token.text}</code>;
     case 'br':
@@ -69,8 +73,21 @@ function list(token: Tokens.List, cite: Cite): VNode {
 
 function table(token: Tokens.Table, cite: Cite): VNode {
   const head = token.header.map((cell) => <th>{blocks(cell.tokens, cite)}</th>);
-  const rows = token.rows.map((row) => <tr>{row.map((cell) => <td>{blocks(cell.tokens, cite)}</td>)}</tr>);
-  return <table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>;
+  const rows = token.rows.map((row) => (
+    <tr>
+      {row.map((cell) => (
+        <td>{blocks(cell.tokens, cite)}</td>
+      ))}
+    </tr>
+  ));
+  return (
+    <table>
+      <thead>
+        <tr>{head}</tr>
+      </thead>
+      <tbody>{rows}</tbody>
+    </table>
+  );
 }
 
 function words(text: string, cite: Cite): ComponentChildren {

@@ -8,14 +8,13 @@ import { useLoaded, useMatches } from '../parts/hooks';
 import { Icon } from '../parts/icon';
 import { count } from '../places';
 import { MODALITIES, type Base, type Exhibit } from '../types';
-import { useChat } from './chats';
+import type { Chat } from './chats';
 import { Panel } from './panel';
 import { Question } from './question';
 import { TurnView } from './turn';
 
 /** The chat, and beside it, where there is room, the evidence of the answer that was last looked at. */
-export function Ask({ base }: { base: Base }) {
-  const chat = useChat(base.name);
+export function Ask({ base, chat }: { base: Base; chat: Chat }) {
   const isWide = useMatches('(min-width: 64rem)');
   const [lookedAt, setLookedAt] = useState<string | null>(null);
   const [opened, setOpened] = useState<Exhibit | null>(null);
@@ -32,7 +31,7 @@ export function Ask({ base }: { base: Base }) {
       <section class="flex min-h-0 min-w-0 flex-col" aria-label="Chat">
         <div class="min-h-0 flex-1 overflow-y-auto" ref={useFollowed(chat.turns.length)}>
           <div class="column grid gap-10 py-6">
-            {chat.turns.length === 0 && <Welcome base={base} />}
+            {chat.turns.length === 0 ? <Welcome base={base} /> : <h1 class="sr-only">{`Chat with ${base.name}`}</h1>}
             {chat.turns.map((turn, n) => (
               <TurnView
                 key={turn.id}
@@ -48,7 +47,8 @@ export function Ask({ base }: { base: Base }) {
         <div class="column pt-1 pb-[max(1rem,env(safe-area-inset-bottom))]">
           {chat.turns.length > 0 && (
             <button class="btn btn-ghost btn-sm text-soft mb-1" onClick={chat.clear}>
-              <Icon of={SquarePen} class="size-4" />New chat
+              <Icon of={SquarePen} class="size-4" />
+              New chat
             </button>
           )}
           <Question
@@ -57,7 +57,12 @@ export function Ask({ base }: { base: Base }) {
             isBusy={chat.isBusy}
             onAsk={chat.ask}
             onStop={chat.stop}
-            send={<><Icon of={ArrowUp} />Ask</>}
+            send={
+              <>
+                <Icon of={ArrowUp} />
+                Ask
+              </>
+            }
           />
         </div>
       </section>
@@ -111,7 +116,11 @@ function Welcome({ base }: { base: Base }) {
       <div class="grid gap-3 pt-[12vh]">
         <h1 class="heading text-4xl">There is nothing in {base.name} yet</h1>
         <p class="text-soft text-lg">
-          Put documents, pictures, recordings and films into the <a class="link link-primary" href="#library">library</a>, then ask here.
+          Put documents, pictures, recordings and films into the{' '}
+          <a class="link link-primary" href="#library">
+            library
+          </a>
+          , then ask here.
         </p>
       </div>
     );
@@ -135,7 +144,12 @@ function Welcome({ base }: { base: Base }) {
       {seen.length > 0 && (
         <a class="grid grid-cols-3 gap-2 sm:grid-cols-6" href="#library" aria-label="See what is in the library">
           {seen.map((asset) => (
-            <img key={asset.id} src={linked(asset.thumbnail)} alt={asset.name} class="aspect-square w-full rounded-box object-cover" />
+            <img
+              key={asset.id}
+              src={linked(asset.thumbnail)}
+              alt={asset.name}
+              class="aspect-square w-full rounded-box object-cover"
+            />
           ))}
         </a>
       )}

@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
 import { withoutAppendix } from '../markdown';
+import { freshId } from '../parts/ids';
 import { asFailure } from '../parts/notice';
 import type { Exhibit, Message, Part, Told } from '../types';
 import { parts, type Attached } from './media';
@@ -36,24 +37,27 @@ export function useChat(base: string): Chat {
   const change = (id: string, how: (turn: Turn) => Partial<Turn>) =>
     setTurns((all) => all.map((turn) => (turn.id === id ? { ...turn, ...how(turn) } : turn)));
 
-  const run = useCallback(async (turn: Turn, before: Turn[]) => {
-    const stopping = new AbortController();
-    asking.current = stopping;
-    try {
-      const question = await parts(turn.words, turn.attached);
-      for await (const piece of api.ask(base, messages(before, question), stopping.signal)) {
-        change(turn.id, (now) => ({
-          state: piece.told ? 'done' : 'writing',
-          answer: now.answer + piece.text,
-          cited: piece.cited.length ? piece.cited : now.cited,
-          told: piece.told ?? now.told,
-        }));
+  const run = useCallback(
+    async (turn: Turn, before: Turn[]) => {
+      const stopping = new AbortController();
+      asking.current = stopping;
+      try {
+        const question = await parts(turn.words, turn.attached);
+        for await (const piece of api.ask(base, messages(before, question), stopping.signal)) {
+          change(turn.id, (now) => ({
+            state: piece.told ? 'done' : 'writing',
+            answer: now.answer + piece.text,
+            cited: piece.cited.length ? piece.cited : now.cited,
+            told: piece.told ?? now.told,
+          }));
+        }
+      } catch (error) {
+        if (stopping.signal.aborted) change(turn.id, () => ({ state: 'stopped' }));
+        else change(turn.id, () => ({ state: 'failed', failure: asFailure(error) }));
       }
-    } catch (error) {
-      if (stopping.signal.aborted) change(turn.id, () => ({ state: 'stopped' }));
-      else change(turn.id, () => ({ state: 'failed', failure: asFailure(error) }));
-    }
-  }, [base]);
+    },
+    [base],
+  );
 
   useEffect(() => keep(base, turns), [base, turns]);
   useEffect(() => () => asking.current?.abort(), []);
@@ -81,18 +85,24 @@ function messages(before: Turn[], question: string | Part[]): Message[] {
   const said = before.flatMap((turn): Message[] => {
     const asked = turn.attached.length ? turn.told?.question || turn.words : turn.words;
     if (turn.state !== 'done' || !asked) return [];
-    return [{ role: 'user', content: asked }, { role: 'assistant', content: withoutAppendix(turn.answer) }];
+    return [
+      { role: 'user', content: asked },
+      { role: 'assistant', content: withoutAppendix(turn.answer) },
+    ];
   });
   return [...said, { role: 'user', content: question }];
 }
 
 function fresh({ words, attached }: Asked): Turn {
-  return { id: crypto.randomUUID(), words, attached, answer: '', cited: [], told: null, state: 'waiting', failure: null };
+  return { id: freshId(), words, attached, answer: '', cited: [], told: null, state: 'waiting', failure: null };
 }
 
 function keep(base: string, turns: Turn[]): void {
   const done = turns.filter(({ state }) => state === 'done');
-  const light = done.map((turn) => ({ ...turn, attached: turn.attached.map((one) => ({ ...one, url: '', file: null })) }));
+  const light = done.map((turn) => ({
+    ...turn,
+    attached: turn.attached.map((one) => ({ ...one, url: '', file: null })),
+  }));
   try {
     sessionStorage.setItem(KEPT + base, JSON.stringify(light));
   } catch {

@@ -1,6 +1,7 @@
 // Pictures and recordings that are asked with.
 
 import { Failure } from '../api';
+import { freshId } from '../parts/ids';
 import type { Part } from '../types';
 
 export const MOST_MEDIA = 8;
@@ -21,9 +22,12 @@ export function attach(files: File[], before: Attached[]): Attached[] {
   const added = files.map((file) => {
     const kind = file.type.split('/')[0];
     if (kind !== 'image' && kind !== 'audio') {
-      throw new Failure(0, `“${file.name}” is neither a picture nor a recording. Files for the collection go to Library.`);
+      throw new Failure(
+        0,
+        `“${file.name}” is neither a picture nor a recording. Files for the collection go to Library.`,
+      );
     }
-    return { id: crypto.randomUUID(), name: file.name, kind, url: '', file } satisfies Attached;
+    return { id: freshId(), name: file.name, kind, url: '', file } satisfies Attached;
   });
   const all = [...before, ...added];
   if (all.length > MOST_MEDIA) throw new Failure(0, `At most ${MOST_MEDIA} pictures and recordings can be asked with.`);

@@ -19,7 +19,11 @@ export function Panel({ base, turn, lit, onLit }: Props) {
         {turn.words && <p class="text-soft truncate text-sm">{`for “${turn.words}”`}</p>}
       </header>
       {turn.cited.map((exhibit) => (
-        <div key={`${turn.id}-${exhibit.number}`} onMouseEnter={() => onLit(exhibit.number)} onMouseLeave={() => onLit(null)}>
+        <div
+          key={`${turn.id}-${exhibit.number}`}
+          onMouseEnter={() => onLit(exhibit.number)}
+          onMouseLeave={() => onLit(null)}
+        >
           <ExhibitCard base={base} exhibit={exhibit} isLit={lit === exhibit.number} />
         </div>
       ))}
@@ -36,7 +40,9 @@ function ExhibitCard({ base, exhibit, isLit }: { base: string; exhibit: Exhibit;
       aria-label={`Exhibit ${exhibit.number}: ${titleOf(exhibit)}`}
     >
       <header class="flex items-start gap-3">
-        <span class="number" aria-hidden="true">{exhibit.number}</span>
+        <span class="number" aria-hidden="true">
+          {exhibit.number}
+        </span>
         <div class="min-w-0">
           <h3 class="font-semibold break-words">{titleOf(exhibit)}</h3>
           <p class="text-soft text-sm">{noun(exhibit)}</p>

@@ -91,7 +91,9 @@ export function Question({ label, placeholder, isBusy, keeps, onAsk, send, onSto
               <Icon of={Square} class="size-4 fill-current" />
             </button>
           ) : (
-            <button type="submit" class="btn btn-primary" disabled={isEmpty || isBusy || recording.isOn}>{send}</button>
+            <button type="submit" class="btn btn-primary" disabled={isEmpty || isBusy || recording.isOn}>
+              {send}
+            </button>
           )}
         </div>
       </div>
@@ -111,10 +113,18 @@ export function Attachments({ attached, onRemove }: { attached: Attached[]; onRe
           ) : kind === 'audio' && url ? (
             <audio controls src={url} aria-label={name} class="h-10 w-56 max-w-full" />
           ) : (
-            <span class="flex items-center gap-2 px-2 text-sm"><Icon of={AudioLines} class="size-4" />{name}</span>
+            <span class="flex items-center gap-2 px-2 text-sm">
+              <Icon of={AudioLines} class="size-4" />
+              {name}
+            </span>
           )}
           {onRemove && (
-            <button type="button" class="btn btn-neutral btn-circle btn-xs" aria-label={`Remove ${name}`} onClick={() => onRemove(id)}>
+            <button
+              type="button"
+              class="btn btn-neutral btn-circle btn-xs"
+              aria-label={`Remove ${name}`}
+              onClick={() => onRemove(id)}
+            >
               <Icon of={X} class="size-3" />
             </button>
           )}
@@ -140,7 +150,12 @@ function Pick({ onPick }: { onPick: (files: File[]) => void }) {
           event.currentTarget.value = '';
         }}
       />
-      <button type="button" class="btn btn-ghost btn-circle" aria-label="Add a picture or recording" onClick={() => input.current!.click()}>
+      <button
+        type="button"
+        class="btn btn-ghost btn-circle"
+        aria-label="Add a picture or recording"
+        onClick={() => input.current!.click()}
+      >
         <Icon of={Paperclip} />
       </button>
     </>
@@ -157,7 +172,12 @@ function Record({ recording }: { recording: ReturnType<typeof useRecording> }) {
     );
   }
   return (
-    <button type="button" class="btn btn-ghost btn-circle" aria-label="Record a question" onClick={() => void recording.start()}>
+    <button
+      type="button"
+      class="btn btn-ghost btn-circle"
+      aria-label="Record a question"
+      onClick={() => void recording.start()}
+    >
       <Icon of={Mic} />
     </button>
   );

@@ -2,6 +2,8 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { Failure } from '../api';
 
 const LONGEST_S = 120;
+const FORBIDDEN = 'The microphone cannot be used. The browser asks for leave beside the address.';
+const INSECURE = 'Browsers lend the microphone only to https addresses and to localhost.';
 
 export interface Recording {
   isOn: boolean;
@@ -34,7 +36,7 @@ export function useRecording(done: (file: File) => void, failed: (failure: Failu
       setPassed(0);
       setOn(true);
     } catch {
-      failed(new Failure(0, 'The microphone cannot be used; the browser asks for leave beside the address.'));
+      failed(new Failure(0, isSecureContext ? FORBIDDEN : INSECURE));
     }
   };
   return { isOn, passed_s, start, stop: () => void stop() };

@@ -44,17 +44,29 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
       </div>
       <Understood turn={turn} />
       {turn.told?.declined && (
-        <p class="badge badge-warning badge-soft"><Icon of={Info} class="size-4" />The collection does not answer this</p>
+        <p class="badge badge-warning badge-soft">
+          <Icon of={Info} class="size-4" />
+          The collection does not answer this
+        </p>
       )}
-      {turn.answer && <div class="answer"><Markdown text={turn.answer} cite={cite} /></div>}
+      {turn.answer && (
+        <div class="answer">
+          <Markdown text={turn.answer} cite={cite} />
+        </div>
+      )}
       {turn.state === 'waiting' && <Waiting />}
       {turn.state === 'stopped' && <p class="text-soft text-sm">Stopped.</p>}
       {turn.failure && <Problem failure={turn.failure} onRetry={onAgain} />}
       {turn.told?.warnings.map((warning) => (
-        <p key={warning} class="alert alert-warning alert-soft text-sm"><Icon of={Info} class="size-4" />{warning}</p>
+        <p key={warning} class="alert alert-warning alert-soft text-sm">
+          <Icon of={Info} class="size-4" />
+          {warning}
+        </p>
       ))}
       <Sources turn={turn} lit={lit} onCite={onCite} onLit={onLit} />
-      <p class="sr-only" role="status">{turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}</p>
+      <p class="sr-only" role="status">
+        {turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}
+      </p>
     </article>
   );
 }
@@ -86,7 +98,11 @@ function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain'>) {
 function Small({ exhibit }: { exhibit: Exhibit }) {
   const url = exhibit.kind === 'passage' ? undefined : linked(exhibit.views.thumbnail);
   if (url) return <img src={url} alt={alt(exhibit)} class="size-11 shrink-0 rounded-field object-cover" />;
-  return <span class="grid size-11 shrink-0 place-items-center rounded-field bg-base-200"><Icon of={icon(exhibit)} /></span>;
+  return (
+    <span class="grid size-11 shrink-0 place-items-center rounded-field bg-base-200">
+      <Icon of={icon(exhibit)} />
+    </span>
+  );
 }
 
 /** What was understood, where that says more than what was typed: a follow-up, a picture, a recording. */

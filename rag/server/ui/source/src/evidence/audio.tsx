@@ -20,10 +20,17 @@ export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
         <Gone />
       ) : (
         <div class="player">
-          <button class="btn btn-primary btn-circle" aria-label={isPlaying ? 'Pause' : `Play from ${clock(span.start_s)}`} onClick={playing.toggle}>
+          <button
+            class="btn btn-primary btn-circle"
+            aria-label={isPlaying ? 'Pause' : `Play from ${clock(span.start_s)}`}
+            onClick={playing.toggle}
+          >
             <Icon of={isPlaying ? Pause : Play} />
           </button>
-          <div class="wave" style={{ '--wave': `url("${linked(shown.views.waveform) ?? ''}")`, '--share': `${100 * share}%` }}>
+          <div
+            class="wave"
+            style={{ '--wave': `url("${linked(shown.views.waveform) ?? ''}")`, '--share': `${100 * share}%` }}
+          >
             <i />
             <input
               type="range"

@@ -42,7 +42,9 @@ function About({ shown }: { shown: Shown }) {
       {shown.tags.length > 0 && (
         <ul class="flex flex-wrap gap-1.5" aria-label={`What the ${noun(shown).toLowerCase()} seems to hold`}>
           {shown.tags.slice(0, 6).map((tag) => (
-            <li key={tag} class="badge badge-ghost badge-sm">{tag}</li>
+            <li key={tag} class="badge badge-ghost badge-sm">
+              {tag}
+            </li>
           ))}
         </ul>
       )}

@@ -25,7 +25,11 @@ export function Frames({ base, shown, span, now_s, onPick }: Props) {
     <ol class="flex gap-2 overflow-x-auto py-1" aria-label="Frames of this moment">
       {frames.map(({ frame, at_s }, n) => (
         <li key={frame.id} class="w-28 shrink-0">
-          <button class={`frame ${n === at ? 'on' : ''}`} onClick={() => onPick(at_s)} aria-label={`Frame at ${clock(at_s)}`}>
+          <button
+            class={`frame ${n === at ? 'on' : ''}`}
+            onClick={() => onPick(at_s)}
+            aria-label={`Frame at ${clock(at_s)}`}
+          >
             <img src={linked(frame.views.thumbnail)} alt={alt(frame)} loading="lazy" />
             <span>{clock(at_s)}</span>
           </button>

@@ -1,4 +1,15 @@
-import { AudioLines, BookOpenText, Clapperboard, FileText, Image, Images, Mic, Music, Video, type IconNode } from 'lucide';
+import {
+  AudioLines,
+  BookOpenText,
+  Clapperboard,
+  FileText,
+  Image,
+  Images,
+  Mic,
+  Music,
+  Video,
+  type IconNode,
+} from 'lucide';
 import type { Medium, Modality, Shown } from '../types';
 
 const NOUNS: Record<string, string> = {
@@ -11,9 +22,24 @@ const NOUNS: Record<string, string> = {
   moment: 'Moment of a film',
 };
 
-export const MODALITY_NAMES: Record<Modality, string> = { text: 'Text', image: 'Images', audio: 'Audio', video: 'Video' };
-export const MODALITY_ICONS: Record<Modality, IconNode> = { text: FileText, image: Image, audio: AudioLines, video: Video };
-export const MEDIUM_ICONS: Record<Medium, IconNode> = { document: FileText, image: Image, audio: AudioLines, video: Video };
+export const MODALITY_NAMES: Record<Modality, string> = {
+  text: 'Text',
+  image: 'Images',
+  audio: 'Audio',
+  video: 'Video',
+};
+export const MODALITY_ICONS: Record<Modality, IconNode> = {
+  text: FileText,
+  image: Image,
+  audio: AudioLines,
+  video: Video,
+};
+export const MEDIUM_ICONS: Record<Medium, IconNode> = {
+  document: FileText,
+  image: Image,
+  audio: AudioLines,
+  video: Video,
+};
 
 const ICONS: Record<string, IconNode> = {
   passage: BookOpenText,

@@ -14,7 +14,11 @@ export function Passage({ text }: { text: string }) {
     <blockquote class="passage">
       {cut}
       {isLong && (
-        <button class="link link-primary mt-1 block font-sans text-sm" aria-expanded={isWhole} onClick={() => setWhole(!isWhole)}>
+        <button
+          class="link link-primary mt-1 block font-sans text-sm"
+          aria-expanded={isWhole}
+          onClick={() => setWhole(!isWhole)}
+        >
           {isWhole ? 'Show less' : 'Show all of it'}
         </button>
       )}

@@ -37,10 +37,14 @@ export function AssetDialog({ base, asset, onClose }: Props) {
               >
                 <Icon of={icon(segment)} class="size-4 text-primary" />
                 <span class="shrink-0 text-sm font-medium">{placeOf(segment) || noun(segment)}</span>
-                <span class="text-soft truncate text-sm">{segment.caption || segment.text || segment.tags.join(', ')}</span>
+                <span class="text-soft truncate text-sm">
+                  {segment.caption || segment.text || segment.tags.join(', ')}
+                </span>
               </button>
               {open === segment.id && (
-                <div class="p-3 pt-1"><ExhibitBody shown={segment} base={base} heading={heading(segment)} /></div>
+                <div class="p-3 pt-1">
+                  <ExhibitBody shown={segment} base={base} heading={heading(segment)} />
+                </div>
               )}
             </li>
           ))}
@@ -66,11 +70,17 @@ export function DeleteDialog({ base, asset, onClose, onDeleted }: Props & { onDe
   return (
     <Dialog title={`Delete ${asset.name}?`} onClose={onClose}>
       <div class="grid gap-4">
-        <p class="text-soft">It can no longer be found or cited, and links to it stop working. This cannot be undone.</p>
+        <p class="text-soft">
+          It can no longer be found or cited, and links to it stop working. This cannot be undone.
+        </p>
         {failure && <Problem failure={failure} />}
         <div class="flex justify-end gap-2">
-          <button class="btn" onClick={onClose}>Keep it</button>
-          <button class="btn btn-error" disabled={isBusy} onClick={() => void remove()}>Delete</button>
+          <button class="btn" onClick={onClose}>
+            Keep it
+          </button>
+          <button class="btn btn-error" disabled={isBusy} onClick={() => void remove()}>
+            Delete
+          </button>
         </div>
       </div>
     </Dialog>

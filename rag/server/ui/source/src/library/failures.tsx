@@ -24,9 +24,15 @@ export function Failures({ base, onChanged }: { base: Base; onChanged: () => voi
       <ul class="mt-3 grid gap-1.5 text-sm">
         {failed.map(({ id, name, reason }) => (
           <li key={id} class="flex items-start gap-2">
-            <span class="min-w-0 flex-1 break-words"><span class="font-medium">{name}</span>: {reason}</span>
+            <span class="min-w-0 flex-1 break-words">
+              <span class="font-medium">{name}</span>: {reason}
+            </span>
             {base.may_write && (
-              <button class="btn btn-ghost btn-circle btn-xs" aria-label={`Forget ${name}`} onClick={() => void forget(id)}>
+              <button
+                class="btn btn-ghost btn-circle btn-xs"
+                aria-label={`Forget ${name}`}
+                onClick={() => void forget(id)}
+              >
                 <Icon of={X} class="size-3.5" />
               </button>
             )}

@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
+import { freshId } from '../parts/ids';
 import { asFailure } from '../parts/notice';
 import type { Job } from '../types';
 
@@ -35,22 +36,28 @@ export function useJobs(onTaken: () => void): Jobs {
   const change = (key: string, to: Partial<Upload>) =>
     setUploads((all) => all.map((one) => (one.key === key ? { ...one, ...to } : one)));
 
-  const start = useCallback(async (base: string, files: File[]) => {
-    const key = crypto.randomUUID();
-    setUploads((all) => [{ key, base, files: files.map(({ name }) => name), sent: 0, job: null, failure: null }, ...all]);
-    try {
-      const id = await api.upload(base, files, (sent) => change(key, { sent }));
-      let done = 0;
-      for await (const job of api.job(id, watching.current.signal)) {
-        change(key, { job });
-        if (job.done > done || OVER.includes(job.state)) onTaken();
-        done = job.done;
-        if (OVER.includes(job.state)) return;
+  const start = useCallback(
+    async (base: string, files: File[]) => {
+      const key = freshId();
+      setUploads((all) => [
+        { key, base, files: files.map(({ name }) => name), sent: 0, job: null, failure: null },
+        ...all,
+      ]);
+      try {
+        const id = await api.upload(base, files, (sent) => change(key, { sent }));
+        let done = 0;
+        for await (const job of api.job(id, watching.current.signal)) {
+          change(key, { job });
+          if (job.done > done || OVER.includes(job.state)) onTaken();
+          done = job.done;
+          if (OVER.includes(job.state)) return;
+        }
+      } catch (error) {
+        if (!watching.current.signal.aborted) change(key, { failure: asFailure(error) });
       }
-    } catch (error) {
-      if (!watching.current.signal.aborted) change(key, { failure: asFailure(error) });
-    }
-  }, [onTaken]);
+    },
+    [onTaken],
+  );
 
   return {
     uploads,

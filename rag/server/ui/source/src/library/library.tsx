@@ -45,10 +45,25 @@ export function Library({ base, jobs, onChanged }: Props) {
         <div class="flex flex-wrap gap-3">
           <label class="input min-w-0 flex-1 basis-56">
             <Icon of={Search} class="size-4 opacity-60" />
-            <input type="search" placeholder="Find by name" aria-label="Find by name" value={q} onInput={(event) => setQ(event.currentTarget.value)} />
+            <input
+              type="search"
+              placeholder="Find by name"
+              aria-label="Find by name"
+              value={q}
+              onInput={(event) => setQ(event.currentTarget.value)}
+            />
           </label>
-          <select class="select w-40" aria-label="Medium" value={medium} onChange={(event) => setMedium(event.currentTarget.value as Medium | '')}>
-            {MEDIA.map(([value, name]) => <option key={value} value={value}>{name}</option>)}
+          <select
+            class="select w-40"
+            aria-label="Medium"
+            value={medium}
+            onChange={(event) => setMedium(event.currentTarget.value as Medium | '')}
+          >
+            {MEDIA.map(([value, name]) => (
+              <option key={value} value={value}>
+                {name}
+              </option>
+            ))}
           </select>
         </div>
         {listed.failure && <Problem failure={listed.failure} onRetry={listed.again} />}
@@ -66,7 +81,11 @@ export function Library({ base, jobs, onChanged }: Props) {
             ))}
           </ul>
         )}
-        {listed.more && <button class="btn justify-self-center" onClick={listed.more}>Show more</button>}
+        {listed.more && (
+          <button class="btn justify-self-center" onClick={listed.more}>
+            Show more
+          </button>
+        )}
       </div>
       {opened && <AssetDialog base={base.name} asset={opened} onClose={() => setOpened(null)} />}
       {doomed && (
@@ -98,7 +117,11 @@ function Summary({ base }: { base: Base }) {
 
 function Nothing({ isFiltered, mayWrite }: { isFiltered: boolean; mayWrite: boolean }) {
   if (isFiltered) return <Empty title="No file fits">Try another name, or all media.</Empty>;
-  return <Empty title="Nothing in here yet">{mayWrite ? 'Drop files above; they can be asked as soon as they are taken in.' : ''}</Empty>;
+  return (
+    <Empty title="Nothing in here yet">
+      {mayWrite ? 'Drop files above; they can be asked as soon as they are taken in.' : ''}
+    </Empty>
+  );
 }
 
 function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
@@ -135,7 +158,9 @@ function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
           event.currentTarget.value = '';
         }}
       />
-      <button class="btn btn-primary" onClick={() => input.current!.click()}>Choose files</button>
+      <button class="btn btn-primary" onClick={() => input.current!.click()}>
+        Choose files
+      </button>
     </div>
   );
 }

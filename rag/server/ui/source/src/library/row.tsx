@@ -19,7 +19,9 @@ export function AssetRow({ asset, onOpen, onDelete }: Props) {
         {url ? (
           <img src={url} alt="" loading="lazy" class="size-12 shrink-0 rounded-field object-cover" />
         ) : (
-          <span class="grid size-12 shrink-0 place-items-center rounded-field bg-base-200"><Icon of={MEDIUM_ICONS[asset.medium]} /></span>
+          <span class="grid size-12 shrink-0 place-items-center rounded-field bg-base-200">
+            <Icon of={MEDIUM_ICONS[asset.medium]} />
+          </span>
         )}
         <span class="min-w-0">
           <span class="block truncate font-medium">{asset.name}</span>

@@ -10,7 +10,9 @@ export function Uploads({ uploads, jobs }: { uploads: Upload[]; jobs: Jobs }) {
   if (!uploads.length) return null;
   return (
     <section class="grid gap-3" aria-label="Uploads">
-      {uploads.map((upload) => <UploadView key={upload.key} upload={upload} jobs={jobs} />)}
+      {uploads.map((upload) => (
+        <UploadView key={upload.key} upload={upload} jobs={jobs} />
+      ))}
     </section>
   );
 }
@@ -22,13 +24,19 @@ function UploadView({ upload, jobs }: { upload: Upload; jobs: Jobs }) {
   return (
     <div class="exhibit gap-3">
       <div class="flex items-center gap-3">
-        <p class="min-w-0 flex-1 truncate font-medium" role="status">{told(upload)}</p>
+        <p class="min-w-0 flex-1 truncate font-medium" role="status">
+          {told(upload)}
+        </p>
         {over ? (
           <button class="btn btn-ghost btn-circle btn-sm" aria-label="Dismiss" onClick={() => jobs.dismiss(upload)}>
             <Icon of={X} class="size-4" />
           </button>
         ) : (
-          job && <button class="btn btn-sm" onClick={() => jobs.cancel(upload)}>Cancel</button>
+          job && (
+            <button class="btn btn-sm" onClick={() => jobs.cancel(upload)}>
+              Cancel
+            </button>
+          )
         )}
       </div>
       {!over && <progress class="progress progress-primary w-full" value={value} max={max} aria-label={told(upload)} />}
@@ -36,7 +44,9 @@ function UploadView({ upload, jobs }: { upload: Upload; jobs: Jobs }) {
       {job?.error && <p class="text-error text-sm">{job.error}</p>}
       {job && job.results.length > 0 && (
         <ul class="grid max-h-60 gap-1.5 overflow-y-auto text-sm">
-          {job.results.map((result, n) => <Result key={n} result={result} />)}
+          {job.results.map((result, n) => (
+            <Result key={n} result={result} />
+          ))}
         </ul>
       )}
     </div>
@@ -55,7 +65,9 @@ function Result({ result }: { result: JobResult }) {
   return (
     <li class="flex gap-2">
       <Icon of={icon} class={`mt-0.5 size-4 ${colour}`} />
-      <span class="min-w-0 break-words"><span class="font-medium">{result.name}</span> <span class="text-soft">{said}</span></span>
+      <span class="min-w-0 break-words">
+        <span class="font-medium">{result.name}</span> <span class="text-soft">{said}</span>
+      </span>
     </li>
   );
 }

@@ -29,8 +29,14 @@ export function Dialog({ title, onClose, children, wide }: Props) {
     >
       <div class={`modal-box max-h-[92dvh] ${wide ? 'sm:max-w-3xl' : 'sm:max-w-md'}`}>
         <div class="mb-4 flex items-start gap-3">
-          <h2 id={id} class="heading min-w-0 flex-1 text-lg">{title}</h2>
-          <button class="btn btn-ghost btn-sm btn-circle -mt-1 -me-2" aria-label="Close" onClick={() => dialog.current!.close()}>
+          <h2 id={id} class="heading min-w-0 flex-1 text-lg">
+            {title}
+          </h2>
+          <button
+            class="btn btn-ghost btn-sm btn-circle -mt-1 -me-2"
+            aria-label="Close"
+            onClick={() => dialog.current!.close()}
+          >
             <Icon of={X} />
           </button>
         </div>

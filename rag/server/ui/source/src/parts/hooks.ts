@@ -16,7 +16,7 @@ export function useLoaded<T>(load: () => Promise<T>, on: unknown[]): Loaded<T> {
     let isWanted = true;
     load().then(
       (value) => isWanted && setState({ value, failure: null }),
-      (error: unknown) => isWanted && setState({ value: null, failure: asFailure(error) }),
+      (error: unknown) => isWanted && setState((before) => ({ ...before, failure: asFailure(error) })),
     );
     return () => {
       isWanted = false;

@@ -60,7 +60,12 @@ export function Search({ base }: { base: Base }) {
           isBusy={found.state === 'searching'}
           keeps
           onAsk={(question) => void search(question, to, rerank)}
-          send={<><Icon of={SearchIcon} class="size-4.5" />Search</>}
+          send={
+            <>
+              <Icon of={SearchIcon} class="size-4.5" />
+              Search
+            </>
+          }
         />
         <div class="flex flex-wrap items-center gap-x-4 gap-y-2">
           <Media base={base} to={to} onChange={changeTo} />
@@ -110,12 +115,18 @@ function Media({ base, to, onChange }: { base: Base; to: Modality[]; onChange: (
 
 function Results({ found, onOpen, onAgain }: { found: Found; onOpen: (hit: Hit) => void; onAgain: () => void }) {
   if (found.state === 'none') {
-    return <Empty title="Find the place itself">Words, a picture or a sound find pages, pictures, seconds of speech and moments of films.</Empty>;
+    return (
+      <Empty title="Find the place itself">
+        Words, a picture or a sound find pages, pictures, seconds of speech and moments of films.
+      </Empty>
+    );
   }
   if (found.state === 'searching') {
     return (
       <div class="hits" role="status" aria-label="Searching">
-        {Array.from({ length: 6 }, (_, n) => <div key={n} class="skeleton h-56" />)}
+        {Array.from({ length: 6 }, (_, n) => (
+          <div key={n} class="skeleton h-56" />
+        ))}
       </div>
     );
   }
@@ -144,7 +155,11 @@ function Results({ found, onOpen, onAgain }: { found: Found; onOpen: (hit: Hit) 
 function Hits({ hits, onOpen, label }: { hits: Hit[]; onOpen: (hit: Hit) => void; label: string }) {
   return (
     <ol class="hits" aria-label={label}>
-      {hits.map((hit) => <li key={hit.id}><HitCard hit={hit} onOpen={() => onOpen(hit)} /></li>)}
+      {hits.map((hit) => (
+        <li key={hit.id}>
+          <HitCard hit={hit} onOpen={() => onOpen(hit)} />
+        </li>
+      ))}
     </ol>
   );
 }

@@ -11,7 +11,9 @@ export function WhyFound({ hit }: { hit: Hit }) {
           <Row key={name} name={name} share={belief} note={`place ${rank}`} />
         ))}
         {against > 0 && <Row name="not wanted" share={against} note="lowers the score" />}
-        {hit.relevance !== null && <Row name="verdict" share={1 / (1 + Math.exp(-hit.relevance))} note="of the language model" />}
+        {hit.relevance !== null && (
+          <Row name="verdict" share={1 / (1 + Math.exp(-hit.relevance))} note="of the language model" />
+        )}
         <Row name="score" share={hit.score} note={hit.score.toFixed(2)} />
       </dl>
       {matched.length > 0 && <p class="mt-2">{`Words in common: ${matched.join(', ')}`}</p>}
@@ -23,7 +25,9 @@ function Row({ name, share, note }: { name: string; share: number; note: string 
   return (
     <>
       <dt>{name}</dt>
-      <dd><progress class="progress progress-primary" value={share} max={1} aria-label={name} /></dd>
+      <dd>
+        <progress class="progress progress-primary" value={share} max={1} aria-label={name} />
+      </dd>
       <dd>{note}</dd>
     </>
   );
