@@ -26,7 +26,13 @@ from rag.segments import from_fragment
 from rag.server import page
 from rag.types import TimeSpan
 
-WORDS = [["Jane", 13.4, 13.8], ["Goodall", 13.8, 14.4], ["named", 15.0, 15.4], ["him", 15.6, 15.8], ["so", 16.4, 16.8]]
+WORDS = [
+    ["Goodall", 13.4, 13.8],
+    ["came.", 13.8, 14.4],
+    ["David", 15.0, 15.4],
+    ["was", 15.6, 15.8],
+    ["near.", 16.4, 16.8],
+]
 
 
 def place(kind: str, modality: str, name: str, fragment: str, where: str, views: str, **more: Any) -> dict[str, Any]:
@@ -165,7 +171,8 @@ class Site:
                 return
             while "slowly" in question and not self.going_on.is_set():
                 await asyncio.sleep(0.05)
-        cited = [{"type": "url_citation", "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
+        whole = {"start_index": 0, "end_index": len(text)}
+        cited = [{"url_citation": whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
         told = {"question": question, "declined": found is None, "warnings": [], "ignored": []}
         yield _event({"choices": [{"delta": {"annotations": cited}, "finish_reason": "stop"}], "exhibit": told})
         yield "data: [DONE]\n\n"

@@ -1,5 +1,6 @@
 // Calls of the server. A key is kept for as long as the tab is open, and sent with each of them.
 
+import { stems, told } from './evidence/closest';
 import { events } from './events';
 import type { Assets, Base, Exhibit, Hit, Job, Medium, Message, Modality, Part, Told } from './types';
 
@@ -61,7 +62,8 @@ export interface Search {
 
 export async function search(name: string, asked: Search, signal: AbortSignal): Promise<Hit[]> {
   const path = `api/bases/${encodeURIComponent(name)}/search`;
-  return (await json<{ hits: Hit[] }>(path, { ...posted({ where: {}, ...asked }), signal })).hits;
+  const { hits } = await json<{ hits: Hit[] }>(path, { ...posted({ where: {}, ...asked }), signal });
+  return hits.map((hit) => ({ ...hit, wanted: stems(hit.why.matched.join(' ')) }));
 }
 
 /** Sends files, and tells how much of them is sent; `fetch` cannot tell that. */
@@ -97,8 +99,13 @@ export interface Piece {
   told: Told | null;
 }
 
+interface Annotation {
+  url_citation: { start_index: number; end_index: number };
+  exhibit: Exhibit;
+}
+
 interface Chunk {
-  choices?: { delta?: { content?: string; annotations?: { exhibit: Exhibit }[] } }[];
+  choices?: { delta?: { content?: string; annotations?: Annotation[] } }[];
   exhibit?: Told;
   error?: { message: string };
 }
@@ -106,18 +113,30 @@ interface Chunk {
 /** The answer to a chat, in pieces as it is written. */
 export async function* ask(model: string, messages: Message[], signal: AbortSignal): AsyncGenerator<Piece> {
   const answer = await called('v1/chat/completions', { ...posted({ model, messages, stream: true }), signal });
-  let ended = false;
+  let [said, ended] = ['', false];
   for await (const data of events(answer.body!)) {
     if (data === '[DONE]') return;
     const chunk = JSON.parse(data) as Chunk;
     if (chunk.error) throw new Failure(500, chunk.error.message);
     const delta = chunk.choices?.[0]?.delta;
-    const numbered = new Map((delta?.annotations ?? []).map(({ exhibit }) => [exhibit.number, exhibit]));
-    const cited = [...numbered.values()].sort((one, other) => one.number - other.number);
+    said += delta?.content ?? '';
     ended ||= chunk.exhibit !== undefined;
+    const cited = exhibits(delta?.annotations ?? [], said, chunk.exhibit?.question ?? '');
     yield { text: delta?.content ?? '', cited, told: chunk.exhibit ?? null };
   }
   if (!ended) throw new Failure(0, 'The connection ended before the answer did.');
+}
+
+/** Each cited exhibit once, by number, with what the answer says on it. */
+function exhibits(annotations: Annotation[], answer: string, question: string): Exhibit[] {
+  const characters = [...answer]; // the server counts characters, and some have two units in a string
+  const found = new Map<number, Exhibit>();
+  for (const { exhibit, url_citation: at } of annotations) {
+    const statement = characters.slice(at.start_index, at.end_index).join('');
+    const before = found.get(exhibit.number)?.wanted ?? [];
+    found.set(exhibit.number, { ...exhibit, wanted: [...before, ...told(statement, question)] });
+  }
+  return [...found.values()].sort((one, other) => one.number - other.number);
 }
 
 /** A signed link as an address of this page's own server, however that is called from outside. */

@@ -20,6 +20,8 @@ export interface Shown {
   tags: string[];
   words: Word[];
   views: Views;
+  /** Stems of what it is to show, where that is known: of a statement, or those that matched. */
+  wanted?: string[];
 }
 
 export interface Exhibit extends Shown {

@@ -3,16 +3,18 @@ import { linked } from '../api';
 import { Icon } from '../parts/icon';
 import { clock, type Span } from '../places';
 import type { Shown } from '../types';
+import { closest } from './closest';
 import { usePlaying } from './playing';
 import { Gone, Passage } from './passage';
 import { Transcript } from './transcript';
 
 /** A recording from the cited second on: its loudness, which is also what seeks in it, and its words as they are said. */
 export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
-  const playing = usePlaying<HTMLAudioElement>(span.start_s, span.end_s);
+  const near = closest(shown.words, shown.wanted ?? []);
+  const first_s = near ? shown.words[near[0]]![1] : span.start_s;
+  const playing = usePlaying<HTMLAudioElement>(span, first_s);
   const { now_s, end_s, isPlaying } = playing;
   const share = end_s > span.start_s ? (now_s - span.start_s) / (end_s - span.start_s) : 0;
-  const hasBegun = isPlaying || now_s > span.start_s + 0.05;
   return (
     <div class="grid gap-3">
       <audio ref={playing.media} src={linked(shown.views.clip)} preload="metadata" />
@@ -22,7 +24,7 @@ export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
         <div class="player">
           <button
             class="btn btn-primary btn-circle"
-            aria-label={isPlaying ? 'Pause' : `Play from ${clock(span.start_s)}`}
+            aria-label={isPlaying ? 'Pause' : `Play from ${clock(now_s)}`}
             onClick={playing.toggle}
           >
             <Icon of={isPlaying ? Pause : Play} />
@@ -47,7 +49,7 @@ export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
         </div>
       )}
       {shown.words.length > 0 ? (
-        <Transcript words={shown.words} now_s={now_s} isRunning={hasBegun} onPick={playing.seek} />
+        <Transcript words={shown.words} now_s={now_s} near={near} isRunning={playing.hasBegun} onPick={playing.seek} />
       ) : (
         <Passage text={shown.text} />
       )}

@@ -3,14 +3,16 @@ import { clock, type Span } from '../places';
 import type { Shown } from '../types';
 import { Frames } from './frames';
 import { Gone, Passage } from './passage';
+import { closest } from './closest';
 import { usePlaying } from './playing';
 import { Transcript } from './transcript';
 
 /** A film from the cited second on, with the frames of the moment and what is said in it. */
 export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; base: string }) {
-  const playing = usePlaying<HTMLVideoElement>(span.start_s, span.end_s);
+  const near = closest(shown.words, shown.wanted ?? []);
+  const first_s = near ? shown.words[near[0]]![1] : span.start_s;
+  const playing = usePlaying<HTMLVideoElement>(span, first_s);
   const { now_s, end_s } = playing;
-  const hasBegun = playing.isPlaying || now_s > span.start_s + 0.05;
   return (
     <div class="grid gap-3">
       {playing.hasFailed && <Gone />}
@@ -29,7 +31,7 @@ export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; 
       </p>
       <Frames base={base} shown={shown} span={{ ...span, end_s }} now_s={now_s} onPick={playing.seek} />
       {shown.words.length > 0 ? (
-        <Transcript words={shown.words} now_s={now_s} isRunning={hasBegun} onPick={playing.seek} />
+        <Transcript words={shown.words} now_s={now_s} near={near} isRunning={playing.hasBegun} onPick={playing.seek} />
       ) : (
         <Passage text={shown.text} />
       )}

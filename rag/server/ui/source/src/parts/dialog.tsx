@@ -13,18 +13,22 @@ interface Props {
 /** A dialog of the browser's own: it holds the focus, closes with Escape and gives the focus back. */
 export function Dialog({ title, onClose, children, wide }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const isLeaving = useRef(false);
   const id = useId();
   useEffect(() => {
     const element = dialog.current!;
     element.showModal();
-    return () => element.close();
+    return () => {
+      isLeaving.current = true; // its `close` event comes when another dialog may be open already
+      element.close();
+    };
   }, []);
   return (
     <dialog
       ref={dialog}
       class="modal modal-bottom sm:modal-middle"
       aria-labelledby={id}
-      onClose={onClose}
+      onClose={() => isLeaving.current || onClose()}
       onClick={(event) => event.target === dialog.current && dialog.current?.close()}
     >
       <div class={`modal-box max-h-[92dvh] ${wide ? 'sm:max-w-3xl' : 'sm:max-w-md'}`}>
