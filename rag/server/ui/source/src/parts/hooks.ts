@@ -30,6 +30,7 @@ export function useMatches(query: string): boolean {
   useEffect(() => {
     const media = matchMedia(query);
     const changed = () => setMatches(media.matches);
+    changed(); // it may have changed before this listens
     media.addEventListener('change', changed);
     return () => media.removeEventListener('change', changed);
   }, [query]);
