@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, conversations, embeddings, evidence, native, problems, responses, transcriptions
+from rag.server import chat, conversations, embeddings, evidence, native, page, problems, responses, transcriptions
 from rag.server.access import Access
 from rag.server.addresses import Bounds, Fetcher
 from rag.server.bases import Bases, named
@@ -89,6 +89,7 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
     for part in (chat, responses, conversations, embeddings, transcriptions, evidence, native):
         app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
+    page.install(app)
     app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
     largest = {"max_bytes": int(options.max_request_mb * 1e6), "max_upload_bytes": int(options.max_upload_mb * 1e6)}
     app.add_middleware(Guard, is_open=options.is_open, **largest)
