@@ -99,9 +99,9 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
             keys.close()
             jobs.close()
 
-    described = {"title": "Exhibit", "version": version("exhibit-rag"), "summary": _SUMMARY}
     # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
-    app = FastAPI(**described, docs_url=None, redoc_url=None, lifespan=lifespan)
+    pages: dict[str, Any] = {"docs_url": None, "redoc_url": None}
+    app = FastAPI(title="Exhibit", version=version("exhibit-rag"), summary=_SUMMARY, lifespan=lifespan, **pages)
     problems.install(app)
     app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
     for part in (chat, evidence, native):
