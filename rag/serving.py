@@ -22,6 +22,14 @@ Bases = Annotated[
 State = Annotated[
     Path | None, typer.Option("--state", help="Folder for keys and the secret; `server` in the first --kb by default.")
 ]
+AllowUrls = Annotated[
+    bool, typer.Option("--allow-urls", help="Take in what is at addresses of the public internet, where asked to.")
+]
+MaxUpload = Annotated[float, typer.Option("--max-upload-mb", min=1, help="Largest upload.")]
+Questions = Annotated[
+    int, typer.Option("--questions-per-minute", min=0, help="Of one key or address; 0 for as many as come.")
+]
+Requests = Annotated[int, typer.Option("--requests-per-minute", min=0, help="All others of one key or address.")]
 
 keys = typer.Typer(help="Make, list and take back the keys of the server.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,16 +43,10 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     public_url: Annotated[str, typer.Option("--public-url", help="What links begin with, behind a proxy.")] = "",
     running: Annotated[int, typer.Option("--running", min=1, help="Questions that are answered at once.")] = 1,
     waiting: Annotated[int, typer.Option("--waiting", min=0, help="Questions that may wait; more are refused.")] = 8,
-    allow_urls: Annotated[
-        bool, typer.Option("--allow-urls", help="Take in what is at addresses of the public internet, where asked to.")
-    ] = False,
-    max_upload_mb: Annotated[float, typer.Option("--max-upload-mb", min=1, help="Largest upload.")] = 4096,
-    questions: Annotated[
-        int, typer.Option("--questions-per-minute", min=0, help="Of one key or address; 0 for as many as come.")
-    ] = 120,
-    requests: Annotated[
-        int, typer.Option("--requests-per-minute", min=0, help="All others of one key or address.")
-    ] = 1200,
+    allow_urls: AllowUrls = False,
+    max_upload_mb: MaxUpload = 4096,
+    questions_per_minute: Questions = 120,
+    requests_per_minute: Requests = 1200,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes; more than one needs a Qdrant server.")
     ] = 1,
@@ -74,8 +76,8 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
         waiting=waiting,
         max_upload_mb=max_upload_mb,
         allow_urls=allow_urls,
-        questions_per_minute=questions,
-        requests_per_minute=requests,
+        questions_per_minute=questions_per_minute,
+        requests_per_minute=requests_per_minute,
     )
     serve(folders, Address(host, port), options)
 

@@ -169,6 +169,25 @@ def test_what_cannot_be_asked_is_said_to_be_wrong(http, path, sent, said):
 
 
 @pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b'{"query": "x", "where": {"kind": "\\ud800"}}', "half a character"),
+        (b'{"query": "x", "where": {"\\ud800": 1}}', "half a character"),
+        (b'{"query": "\\ud800"}', "query"),
+        (b'{"query": "x", "\\ud800": 1}', "body"),
+        (b'{"query": "x", "where": {"page": ' + b"9" * 30_000 + b"}}", "body"),
+        (b'{"query": "x", "where": {"title": "' + b"9" * 30_000 + b'"}}', "longer than"),
+        (b'{"query": "x", "where": ' + b'{"not":' * 500 + b"{}" + b"}" * 501, "nested"),
+        (b"[" * 100_000, "body"),
+    ],
+)
+def test_what_no_text_is_made_of_is_refused(http, sent, said):
+    answer = http.post(f"{MUSEUM}/search", content=sent, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     "path", ["/api/bases/zoo", f"{MUSEUM}/assets/x", f"{MUSEUM}/assets/x%00/segments", "/api/jobs/x", "/api/nothing"]
 )
 def test_what_is_not_there_is_not_found(http, path):

@@ -74,7 +74,8 @@ class Problem(HTTPException):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(status, detail, dict(headers or {}))
+        # What was sent is often part of what is told, and may hold half a character, which no text can be sent with.
+        super().__init__(status, detail.encode("utf-8", "backslashreplace").decode(), dict(headers or {}))
         self.code, self.param = code, param
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rag.types import Medium, Modality
 
@@ -202,6 +203,18 @@ class Scope(Sent):
         description="Conditions on metadata.",
         examples=[{"page": {"lte": 10}}, {"taken": {"gte": "2024-05"}}],
     )
+
+    @field_validator("where")
+    @classmethod
+    def _bounded(cls, where: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what is longer than anybody means, and half characters, which no store takes."""
+        try:
+            size = len(json.dumps(where, ensure_ascii=False).encode())
+        except UnicodeEncodeError as error:
+            raise ValueError("a text in it holds half a character") from error
+        if size > _MOST_CHARACTERS:
+            raise ValueError(f"the conditions are longer than {_MOST_CHARACTERS} characters")
+        return where
 
 
 class SearchRequest(Scope):
