@@ -6,12 +6,14 @@ not in the list of models, for chat clients offer all of that to talk to; each k
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast, get_args
 
 import numpy as np
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from rag.encoders.base import Vectors
@@ -48,7 +50,7 @@ def names(base: str) -> list[str]:
 @router.post("/embeddings", summary="Vectors of texts, by the encoders of a knowledge base")
 async def embed(
     request: Request, caller: Called, sent: Annotated[EmbeddingRequest, Body(examples=[_EXAMPLE])]
-) -> dict[str, Any]:
+) -> Response:
     """Vectors of unit length, one for each text in its order; what is beyond an encoder's sight has no effect.
 
     Tokens are not counted, so `usage` is null.
@@ -58,9 +60,7 @@ async def embed(
     gate: Gate = request.app.state.embedding
     async with gate.entered():
         vectors = await until_gone(request, _embedded(base, space, texts, sent))
-    formed = [_formed(vector, sent.encoding_format) for vector in vectors]
-    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(formed)]
-    return {"object": "list", "model": sent.model, "data": data, "usage": None}
+    return await asyncio.to_thread(_answer, vectors, sent)  # a million numbers take their time
 
 
 def _encoder(caller: Caller, model: str) -> tuple[KnowledgeBase, Space]:
@@ -107,6 +107,12 @@ async def _embedded(base: KnowledgeBase, space: Space, texts: Sequence[str], sen
             hint = f"`{sent.model}` gives {own} dimensions, not {sent.dimensions}; leave `dimensions` out."
             raise Problem(400, hint, param="dimensions")
     return np.concatenate(found)
+
+
+def _answer(vectors: Vectors, sent: EmbeddingRequest) -> Response:
+    formed = [_formed(vector, sent.encoding_format) for vector in vectors]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(formed)]
+    return JSONResponse({"object": "list", "model": sent.model, "data": data, "usage": None})
 
 
 def _formed(vector: Vectors, form: str) -> str | list[float]:
