@@ -30,7 +30,9 @@ class Running:
     def http(self, key: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         transport = httpx.HTTPTransport(uds=self.socket)
-        return self.opened.enter_context(httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300))
+        client = httpx.Client(transport=transport, base_url=URL, headers=headers, timeout=300)
+        self.opened.callback(client.close)
+        return client
 
     def openai(self, key: str = "none") -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=self.http(), max_retries=0)
