@@ -8,23 +8,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
+from ingest.catalogue import MOST_ROWS, rows
 from ingest.load import open_regular
 from ingest.markup import parse_xml
 from ingest.pages import CAPTION
 from ingest.plain import decode
+from rag.types import Scalar
 
 if TYPE_CHECKING:
     from ingest.worker import Workers
 
 _PICTURES = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _MOST_BYTES = 5_000_000  # of a document
+_MOST_CATALOGUE_BYTES = 100_000_000
 _MOST_SIDECAR_BYTES = 20_000
 _MOST_MENTIONS = 10_000  # of a document
 _MOST_CAPTIONS, _CAPTION_CHARS = 8, 1000
@@ -33,29 +36,40 @@ _XML_FIGURES = frozenset({"figure", "fig", "informalfigure", "mediaobject"})
 _XML_CAPTIONS = frozenset({"caption", "alt-text", "textobject", "figDesc"})
 _XML_SOURCES = frozenset({"src", "fileref", "href", "url"})
 
-# Where a picture is named, and a text that belongs to it; a sidecar file names none.
-Mention = tuple[str, str]
+# Where a picture is named, and a text or fields that belong to it; a sidecar file names none.
+Mention = tuple[str, str | Mapping[str, Scalar]]
 
 
-def gather(paths: Sequence[Path], workers: Workers) -> dict[Path, tuple[str, ...]]:
-    """Captions of the pictures among some files, from the other files among them, which readers look at.
+class Said(NamedTuple):
+    """What other files say of a picture: texts, and the fields of a catalogue."""
 
-    Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, and sidecar files
-    (``photo.txt``, ``photo.jpg.json``, ``photo.xmp``). A document that cannot be read gives none: it is reported
-    when its own turn comes.
+    captions: tuple[str, ...] = ()
+    fields: Mapping[str, Scalar] = {}
+
+
+def gather(paths: Sequence[Path], workers: Workers) -> dict[Path, Said]:
+    """What is said of the pictures among some files by the other files among them, which readers look at.
+
+    Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, sidecar files (``photo.txt``,
+    ``photo.jpg.json``, ``photo.xmp``), and CSV files whose rows name pictures (`ingest.catalogue`). A document that
+    cannot be read gives none: it is reported when its own turn comes.
     """
     pictures = {os.path.normpath(path): path for path in paths if _PICTURES.fullmatch(path.suffix)}
     stems = {os.path.splitext(name)[0]: path for name, path in pictures.items()}
     asked = [path for path in paths if _may_tell(path, pictures, stems)] if pictures else []
     said = {path: mentions for path, what, mentions in workers.each("mentions", asked) if what == "item"}
-    found: dict[Path, dict[str, None]] = {}
+    captions: dict[Path, dict[str, None]] = {}
+    fields: dict[Path, dict[str, Scalar]] = {}
     for path in asked:
-        for source, caption in said.get(path, ()):
+        for source, told in said.get(path, ()):
             picture = _meant(_beside(path, source) if source else _stem(path), pictures, stems)
-            held = found.setdefault(picture, {}) if picture is not None else {}
-            if len(held) < _MOST_CAPTIONS:
-                held[caption] = None
-    return {picture: tuple(captions) for picture, captions in found.items()}
+            if picture is None:
+                continue
+            if not isinstance(told, str):
+                fields.setdefault(picture, {}).update(told)
+            elif len(held := captions.setdefault(picture, {})) < _MOST_CAPTIONS:
+                held[told] = None
+    return {each: Said(tuple(captions.get(each, ())), fields.get(each, {})) for each in captions | fields}
 
 
 def mentions(path: Path) -> list[Mention]:
@@ -65,13 +79,15 @@ def mentions(path: Path) -> list[Mention]:
         MediaError: it is no regular file, or damaged.
     """
     suffix = path.suffix.lower()
-    most = _MOST_SIDECAR_BYTES if suffix in _SIDECARS else _MOST_BYTES
+    most = _MOST_SIDECAR_BYTES if suffix in _SIDECARS else _MOST_CATALOGUE_BYTES if suffix == ".csv" else _MOST_BYTES
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         return []
-    found = ((source, _words(caption)) for source, caption in (_SIDECARS | _DOCUMENTS)[suffix](decode(data)))
-    return [mention for mention in islice(found, _MOST_MENTIONS) if mention[1]]
+    told = (_SIDECARS | _DOCUMENTS)[suffix](decode(data))
+    found = ((source, _words(said) if isinstance(said, str) else said) for source, said in told)
+    most = 2 * MOST_ROWS if suffix == ".csv" else _MOST_MENTIONS
+    return [mention for mention in islice(found, most) if mention[1]]
 
 
 def _may_tell(path: Path, pictures: dict[str, Path], stems: dict[str, Path]) -> bool:
@@ -200,6 +216,12 @@ def _local(name: Any) -> str:
     return name.rpartition("}")[2] if isinstance(name, str) else ""
 
 
+def _catalogue_mentions(text: str) -> Iterator[Mention]:
+    for source, caption, fields in rows(text):
+        yield source, caption
+        yield source, fields
+
+
 def _text_sidecar(text: str) -> Iterable[Mention]:
     return [("", text)]
 
@@ -224,6 +246,7 @@ def _xmp_sidecar(text: str) -> Iterable[Mention]:
 _Parser = Callable[[str], Iterable[Mention]]
 _SIDECARS: dict[str, _Parser] = {".txt": _text_sidecar, ".json": _json_sidecar, ".xmp": _xmp_sidecar}
 _DOCUMENTS: dict[str, _Parser] = {
+    ".csv": _catalogue_mentions,
     ".md": _markdown_mentions,
     ".markdown": _markdown_mentions,
     ".html": _html_mentions,

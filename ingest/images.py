@@ -78,7 +78,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
                 text=text,
                 caption=caption,
                 title=source.title,
-                meta=view.meta,
+                meta={**source.fields, **view.meta},
             )
             yield Extracted(segment, for_segment(view.pixels))
             ordinal += 1

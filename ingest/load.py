@@ -50,8 +50,8 @@ class Unreadable:
     reason: str
 
 
-def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) -> Source:
-    """Look at a file's content and hash it; `captions` are passed on.
+def identify(path: Path, settings: Settings) -> Source:
+    """Look at a file's content and hash it.
 
     Raises:
         UnsupportedMedia: no reader takes this kind of content, or the path is no regular file.
@@ -70,7 +70,7 @@ def identify(path: Path, settings: Settings, *, captions: tuple[str, ...] = ()) 
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _readable_reason(error) from error
-    return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns, captions)
+    return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns)
 
 
 def open_regular(path: Path) -> BufferedReader:

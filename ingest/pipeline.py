@@ -84,7 +84,7 @@ class _Job:
     def add_copy(self, copy: Source) -> None:
         """Another file with this content; what is said about it is true of all."""
         captions = dict.fromkeys([*self.source.captions, *copy.captions])
-        self.source = replace(self.source, captions=tuple(captions))
+        self.source = replace(self.source, captions=tuple(captions), fields={**copy.fields, **self.source.fields})
         self.copies.append(copy)
 
 
@@ -156,7 +156,7 @@ def _index(
             writer.forget(job)
             if type(value) is MediaError and job.copies:  # it has gone or is being written to; its content is no worse
                 first, *rest = job.copies
-                again[source.asset_id] = _Job(replace(first, captions=source.captions), rest)
+                again[source.asset_id] = _Job(replace(first, captions=source.captions, fields=source.fields), rest)
                 job.copies = []
             yield from _failed(job, str(value), stores)
         on_progress(Progress(total - len(jobs), total, str(source.path), len(job.segments)))

@@ -30,9 +30,9 @@ class Readers:
         """Yield what a document says of pictures, as one list."""
         yield captions.mentions(path)
 
-    def identify(self, path: Path, captions: tuple[str, ...]) -> Iterator[Source]:
+    def identify(self, path: Path) -> Iterator[Source]:
         """Yield what the file is, by its content."""
-        yield identify(path, self._settings, captions=captions)
+        yield identify(path, self._settings)
 
     def measure(self, source: Source) -> Iterator[Measure]:
         """Yield how much there is to read, without reading it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ingest.captions import gather
+from ingest.captions import Said, gather
 from ingest.load import Unreadable, walk
 from rag.errors import ExhibitError
 from rag.types import Source
@@ -54,7 +54,7 @@ class Scan:
         entries = list(walk(paths))
         self._files = [entry for entry in entries if isinstance(entry, Path)]
         self._unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
-        self._captions = gather(self._files, workers)
+        self._said = gather(self._files, workers)
 
     def looks(self) -> Iterator[Look]:
         """Yield what each file is; one that was indexed before is opened only if its size or time has changed."""
@@ -86,20 +86,22 @@ class Scan:
                 yield file
 
     def _look(self, path: Path) -> Look:
-        captions = self._captions.get(path, ())
-        asset = self._catalog.unchanged(path, self._recipe, captions)
+        said = self._said.get(path, Said())
+        asset = self._catalog.unchanged(path, self._recipe, *said)
         if asset is not None:
             return Look(path, "unchanged", asset=asset)
         try:
-            (source,) = self._workers.run("identify", path, captions)
+            (source,) = self._workers.run("identify", path)
         except ExhibitError as error:
             return Look(path, "failed", reason=str(error))
-        source = self._with_all_captions(source)
+        source = self._with_what_is_said(source)
         asset = self._catalog.finished(source, self._recipe)
         return Look(path, "new" if asset is None else "known", source, asset)
 
-    def _with_all_captions(self, source: Source) -> Source:
-        """The captions of all copies of the file, so that it does not matter which copy is read."""
+    def _with_what_is_said(self, source: Source) -> Source:
+        """With what is said of all copies of the file, so that it does not matter which copy is read."""
         copies = [Path(path) for path in self._catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
-        found = [caption for path in (source.path, *copies) for caption in self._captions.get(path, ())]
-        return replace(source, captions=tuple(dict.fromkeys(found)))
+        found = [self._said[path] for path in (source.path, *copies) if path in self._said]
+        captions = dict.fromkeys(caption for said in found for caption in said.captions)
+        fields = {name: value for said in reversed(found) for name, value in said.fields.items()}
+        return replace(source, captions=tuple(captions), fields=fields)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
-from rag.types import FileResult, Medium, Source
+from rag.types import FileResult, Medium, Scalar, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -145,10 +145,12 @@ class Catalog:
         """Let go of the database."""
         self._engine.dispose()
 
-    def unchanged(self, path: Path, recipe: str, captions: Iterable[str]) -> Asset | None:
+    def unchanged(
+        self, path: Path, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None = None
+    ) -> Asset | None:
         """The finished asset of a file that looks as it did, by size and modification time, under the same recipe.
 
-        Captions that are no longer said do not count as a change: the document that said them may lie elsewhere.
+        Captions and fields that are no longer said do not count as a change: what said them may lie elsewhere.
         """
         assets, files = self._assets, self._files
         try:
@@ -160,13 +162,13 @@ class Catalog:
         )
         query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, captions)
+            return _finished(connection.execute(query).mappings().first(), recipe, captions, fields or {})
 
     def finished(self, source: Source, recipe: str) -> Asset | None:
         """The finished asset with this content under the same recipe, whichever file it came from."""
         query = self._assets.select().where(self._assets.c.id == source.asset_id)
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, source.captions)
+            return _finished(connection.execute(query).mappings().first(), recipe, source.captions, source.fields)
 
     def attach(self, source: Source) -> list[str]:
         """Record that a file holds this content; return the ids of assets that are left without a file."""
@@ -183,7 +185,7 @@ class Catalog:
             "state": "indexing",
             "segments": 0,
             "recipe": recipe,
-            "captions": list(source.captions),
+            "captions": [*source.captions, *([dict(source.fields)] if source.fields else [])],
         }
         with self._transaction() as connection:
             self._put(connection, self._assets, "id", source.asset_id, row)
@@ -349,10 +351,14 @@ class Catalog:
             yield connection
 
 
-def _finished(row: Any, recipe: str, captions: Iterable[str]) -> Asset | None:
-    if row is None or row["state"] != "done" or row["recipe"] != recipe or not set(captions) <= set(row["captions"]):
+def _finished(row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar]) -> Asset | None:
+    if row is None or row["state"] != "done" or row["recipe"] != recipe:
         return None
-    return Asset(row["id"], row["state"], row["segments"], row["recipe"], tuple(row["captions"]))
+    said = tuple(one for one in row["captions"] if isinstance(one, str))
+    known: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
+    if not set(captions) <= set(said) or not fields.items() <= known.items():
+        return None
+    return Asset(row["id"], row["state"], row["segments"], row["recipe"], said)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -255,6 +255,7 @@ def demo(
 
 
 app.command()(serving.serve)
+app.command()(serving.mcp)
 app.add_typer(serving.keys, name="keys")
 
 

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         description="Candidates that the language model judges, at least evidence_n; 0 switches it off.",
     )
     evidence_n: int = Field(3, ge=1, le=20, description="Exhibits that an answer may rest on; more for a large model.")
+    ranking: list[dict[str, Any]] = Field(
+        [],
+        description="Rules as JSON, such as "
+        '[{"where": {"stock": {"gte": 1}}, "boost": 2}, {"where": {"discontinued": true}, "hide": true}].',
+    )
     min_relevance: float = Field(-0.4, description="Log-odds of answering below which a hit is not used.")
 
     @classmethod

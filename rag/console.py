@@ -139,12 +139,7 @@ def report(result: IngestReport, folder: Path | None = None) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
-    counts = ", ".join(f"{number} {state}" for state, number in result.counts.items()) or "nothing to do"
-    out.print(
-        f"{counts} · {sum(f.segments for f in result)} segments · {result.seconds:.1f} s",
-        highlight=False,
-        soft_wrap=True,
-    )
+    out.print(result.summary, highlight=False, soft_wrap=True)
 
 
 def plan(planned: Plan) -> None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag import ranking
 from rag.config import Settings
 from rag.errors import ExhibitWarning, QueryError
 from rag.types import Answer, Filter, Hit, Modality, Step, Where
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from rag.llms import Llm
     from rag.query import Modalities, Query, Turn
     from rag.questions import Asked
+    from rag.ranking import Rule
     from rag.rerank import Reranked
     from rag.retrieve import Retriever
 
 _MOST_HITS = 1000
-_QUOTA_DEPTH = 50  # candidates among which quotas are filled
+_QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules change the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class QueryEngine:
         retriever: finds segments.
         paths_of: the files that hold each asset.
         llm: the language model; that of the settings by default, loaded when first needed.
+        rules: what is hidden, and what comes earlier or later.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class QueryEngine:
         retriever: Retriever,
         paths_of: Callable[[Collection[str]], Mapping[str, list[str]]],
         llm: Llm | None = None,
+        *,
+        rules: Sequence[Rule] = (),
     ) -> None:
         self.retriever = retriever
-        self._settings, self._paths_of, self._given = settings, paths_of, llm
+        self._settings, self._paths_of, self._given, self._rules = settings, paths_of, llm, rules
 
     def load(self) -> None:
         """See `KnowledgeBase.load`."""
@@ -168,8 +173,10 @@ class QueryEngine:
             query = query.reworded(standalone(query.words, turns, self._llm))
         said = self._said(query) if rerank else ""
         asked_at = time.monotonic()
-        depth = max(most, _QUOTA_DEPTH if quotas else 0, self._judged_n if rerank else 0)
+        depth = max(most, _QUOTA_DEPTH if quotas or self._rules else 0, self._judged_n if rerank else 0)
+        admitted = replace(admitted, where=ranking.admitted(admitted.where, self._rules))
         hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
+        hits = ranking.ranked(hits, self._rules) if self._rules else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
 
@@ -232,6 +239,7 @@ def _whole(answer: Answer, found: Found, started: float) -> Answer:
         warnings=(*found.warnings, *answer.warnings),
         trace=(*steps, *answer.trace),
         renderer=_page,
+        drawer=_drawn,
     )
 
 
@@ -239,6 +247,18 @@ def _page(answer: Answer) -> str:
     from rag.report import page
 
     return page([answer], title="Exhibit")
+
+
+def _drawn(answer: Answer) -> str:
+    from rag.display import answer_html
+
+    return answer_html(answer)
+
+
+def _shown(hit: Hit) -> str:
+    from rag.display import hit_html
+
+    return hit_html(hit)
 
 
 def picture(hit: Hit) -> Image | None:
@@ -263,7 +283,8 @@ def _told(found: Found) -> list[Hit]:
 
 
 def _at(hit: Hit, path: str) -> Hit:
-    return replace(hit, path=path, parts=tuple(replace(part, path=path) for part in hit.parts))
+    parts = tuple(replace(part, path=path, renderer=_shown) for part in hit.parts)
+    return replace(hit, path=path, parts=parts, renderer=_shown)
 
 
 def _filter(modality: Modalities = None, to: Modalities = None, where: Where | None = None) -> Filter:

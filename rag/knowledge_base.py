@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.segments import segment_id
 from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, Modality, PageBox, Where
 
 if TYPE_CHECKING:
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from ingest.plan import Plan
     from rag.catalog import Listed
     from rag.encoders import ModelCard
+    from rag.encoders.base import Vectors
     from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
     from rag.query import Modalities, Turn
     from rag.questions import Asked
+    from rag.transcription import Transcription
+
+Space = Literal["text", "joint"]  # what `embed` embeds in
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ class KnowledgeBase:
         from rag.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
+        from rag.ranking import rules
 
-        self.path, self.settings = path, settings
+        self.path, self.settings, self._rules = path, settings, rules(settings.ranking)
         self._writer = 0  # the thread that writes
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
@@ -237,6 +243,40 @@ class KnowledgeBase:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
         yield from self._engine.stream(question, modality=modality, to=to, where=where, turns=turns)
 
+    def embed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+        """Vectors (n, dimensions) of texts, in their order, at unit length.
+
+        Args:
+            texts: what an encoder does not see of a long one has no effect.
+            space: ``text``, as passages are compared, or ``joint``, as words and pictures are.
+            asked: as what is asked and not as what is found, which some encoders tell apart.
+
+        Raises:
+            QueryError: a text is blank.
+        """
+        import numpy as np
+
+        from rag.encoders.base import queried
+
+        encoder = self._text if space == "text" else self._dual
+        checked = [queried(text) for text in texts]
+        return np.stack([encoder.embed_query(text) for text in checked]) if asked else encoder.embed_text(checked)
+
+    def transcribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
+        """What is said in a recording or film.
+
+        Args:
+            recording: its path or its bytes; it is read in a process of its own.
+            language: code such as ``en``; the setting `language` by default, or else detected.
+
+        Raises:
+            QueryError: the transcriber does not know the language.
+            MediaError: the recording cannot be read.
+        """
+        from rag.transcription import transcribed
+
+        return transcribed(recording, self.settings, language)
+
     def status(self) -> Status:
         """Count what the knowledge base holds, and list the files that failed."""
         from rag.types import MODALITIES
@@ -312,6 +352,16 @@ class KnowledgeBase:
             async for piece in pieces:
                 yield piece
 
+    async def aembed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+        """Async twin of `embed`."""
+        return await asyncio.to_thread(self.embed, texts, space=space, asked=asked)
+
+    async def atranscribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
+        """Async twin of `transcribe`; cancelling it stops the reader."""
+        from rag.transcription import atranscribed
+
+        return await atranscribed(recording, self.settings, language)
+
     async def aremove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Async twin of `remove`."""
         return await asyncio.to_thread(self.remove, paths)
@@ -370,6 +420,15 @@ class KnowledgeBase:
         """The segments of one asset in their order, each with its file, with a score of 0; none where it is unknown."""
         return self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
 
+    def vectors(self, hits: Sequence[Hit], name: Dense = "joint") -> dict[str, Vectors]:
+        """Vectors (dimensions,) of unit length by `rag.segments.segment_id`; hits that lack one are left out.
+
+        Args:
+            hits: segments, not moments, which are in no store.
+            name: the space: ``joint`` for words and pictures, ``text`` for words, ``sound`` for what is heard.
+        """
+        return self._index.vectors([segment_id(hit.segment) for hit in hits], name)
+
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
         from ingest.pipeline import roll_back
@@ -416,7 +475,7 @@ class KnowledgeBase:
 
         kept = self.path / "calibration.json"
         retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
-        return QueryEngine(self.settings, retriever, self._catalog.paths_of)
+        return QueryEngine(self.settings, retriever, self._catalog.paths_of, rules=self._rules)
 
     @cached_property
     def _renderings(self) -> Renderings:

@@ -103,14 +103,14 @@ def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder |
         case Image(source, weight):
             return Part(pictures=(_picture(source, reader),), weight=weight)
         case Audio(source, weight):
-            with _at(source, "recording") as path:
+            with at(source, "recording") as path:
                 words, sounds = _heard(path, reader, audio)
             if not words and not sounds:
                 raise QueryError(f"Nothing is heard in {path.name} that could be a question.")
             return Part(words, sounds=sounds, weight=weight)
         case Video(source, weight):
             words, sounds = "", ()
-            with _at(source, "film") as path:
+            with at(source, "film") as path:
                 with contextlib.suppress(UnsupportedMedia):  # a silent film
                     words, sounds = _heard(path, reader, audio)
                 return Part(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
@@ -125,7 +125,7 @@ def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
         case bytes() | PIL.Image.Image():
             return Image(part)
         case Path():
-            (source,) = _found(reader, "identify", part, ())
+            (source,) = _found(reader, "identify", part)
             medium = source.medium
             if medium == "document":
                 raise QueryError(f"{part} is a document; ask with words, a picture, a recording or a film.")
@@ -136,7 +136,7 @@ def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
 def _picture(source: str | Path | bytes | PIL.Image.Image, reader: Worker) -> PIL.Image.Image:
     if isinstance(source, PIL.Image.Image):
         return rgb(source)
-    with _at(source, "picture") as path:
+    with at(source, "picture") as path:
         (picture,) = _found(reader, "picture", path)
     return picture  # type: ignore[no-any-return]
 
@@ -204,7 +204,7 @@ def _read(picture: PIL.Image.Image, settings: Settings) -> str:
     """The text in a picture, on one line; quotation marks would end the one it is put into."""
     with closing(_reader(settings)) as reader, _file("question.png", b"") as path:
         picture.save(path)
-        (source,) = reader.run("identify", path, ())
+        (source,) = reader.run("identify", path)
         found = " ".join(extracted.segment.text for extracted in reader.run("extract", source))
     return " ".join(found.replace("“", " ").replace("”", " ").split())[:_MOST_READ]
 
@@ -215,8 +215,8 @@ def _reader(settings: Settings) -> Worker:
     return Worker(settings)
 
 
-def _at(source: str | Path | bytes, name: str) -> AbstractContextManager[Path]:
-    """Where a medium is, for as long as it is needed; bytes become a file of this name."""
+def at(source: str | Path | bytes, name: str) -> AbstractContextManager[Path]:
+    """Where a medium of a question is, for as long as it is needed; bytes become a file of this name."""
     return _file(name, source) if isinstance(source, bytes) else nullcontext(Path(source))
 
 

@@ -7,6 +7,7 @@ payload of a point in the vector store (flat JSON), and its locator as a W3C med
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
 
 _AROUND_FRAME_S = 8.0
-_RESERVED = frozenset(
+# Names of a payload's own fields, which metadata may not have.
+RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
 )
 
@@ -32,7 +34,7 @@ def to_payload(segment: Segment) -> dict[str, Any]:
     Only the place of a picture is nested: ``geo`` holds its ``lat`` and ``lon`` once more.
     """
     payload: dict[str, Any] = dict(segment.meta)
-    clash = _RESERVED & set(payload)
+    clash = RESERVED & set(payload)
     if clash:
         raise ValueError(f"metadata may not use {sorted(clash)}")
     payload |= {
@@ -66,7 +68,7 @@ def from_payload(payload: Mapping[str, Any]) -> Segment:
         tags=tuple(payload["tags"]),
         title=payload["title"],
         words=tuple(Word(*w) for w in payload.get("words", ())),
-        meta={k: v for k, v in payload.items() if k not in _RESERVED},
+        meta={k: v for k, v in payload.items() if k not in RESERVED},
     )
 
 
@@ -100,7 +102,7 @@ def from_fragment(fragment: str) -> Locator:
         if "page" in fields:
             return PageBox(int(fields["page"]), box)
         if "t" in fields:
-            times = [float(t) for t in fields["t"].split(",")]
+            times = [_finite(t) for t in fields["t"].split(",")]
             return TimeSpan(times[0], times[1]) if len(times) == 2 else FrameRegion(times[0], box)
         if fields and "xywh" not in fields:
             raise ValueError(fragment)
@@ -147,5 +149,12 @@ def _xywh(box: Box) -> str:
 
 
 def _box(text: str) -> Box:
-    x, y, w, h = (float(side) / 100 for side in text.removeprefix("percent:").split(","))
+    x, y, w, h = (_finite(side) / 100 for side in text.removeprefix("percent:").split(","))
     return Box(x, y, w, h)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

@@ -1,4 +1,4 @@
-"""`exhibit serve` and `exhibit keys`: the command line of `rag.server`, whose parts are imported when used."""
+"""`exhibit serve`, `exhibit keys` and `exhibit mcp`: command lines whose parts are imported when they are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rag.server.keys import Keys
 
 _HERE = Path(".exhibit")
-_INSTALL = "The server needs {name}: pip install 'exhibit-rag[server]'."
+_INSTALL = "This needs {name}: pip install 'exhibit-rag[{extra}]'."
 
 Bases = Annotated[
     list[Path] | None, typer.Option("--kb", help="Folder of a knowledge base, served by its name. May repeat.")
@@ -65,7 +65,7 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
             "One process holds an embedded knowledge base, and one is what this server runs as; start several behind a "
             "proxy where EXHIBIT_QDRANT_URL names a Qdrant server."
         )
-    with _server_installed():
+    with _installed("server"):
         from rag.server.app import Options
         from rag.server.run import Address, serve
     folder = state or folders[0] / "server"
@@ -80,6 +80,44 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
         requests_per_minute=requests_per_minute,
     )
     serve(folders, Address(host, port), options)
+
+
+def mcp(
+    kb: Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")] = _HERE,
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="HOST:PORT", help="Serve over HTTP there; beyond this machine keys are needed."),
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Also offer `ingest`, of paths on this machine.")] = False,
+    below: Annotated[
+        list[Path] | None,
+        typer.Option("--below", help="Folder in which what is taken in must lie; needed with --http. May repeat."),
+    ] = None,
+    state: State = None,
+) -> None:
+    """Serve a knowledge base as tools to assistants such as Claude and Cursor (Model Context Protocol).
+
+    Assistants start it themselves and talk to it over standard input and output. It holds the knowledge base while it
+    is used, and for a minute after that.
+
+    Example: claude mcp add museum -- exhibit mcp --kb ~/museum.exhibit
+    """
+    if below and not write:
+        raise typer.BadParameter("--below says what --write may take in; give both.")
+    if not write:  # what takes files in makes the knowledge base where there is none
+        _check_existing([kb])
+    with _installed("mcp"):
+        from rag.mcp.run import serve_http, serve_stdio
+        from rag.mcp.server import Options
+        from rag.server.run import Address
+    folder, options = kb.absolute(), Options(may_write=write, below=tuple(below or ()))
+    if http is None:
+        serve_stdio(folder, options)
+        return
+    host, _, port = http.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise typer.BadParameter(f"`{http}` is no address; write HOST:PORT, as in 127.0.0.1:8100.")
+    serve_http(folder, options, Address(host.strip("[]"), int(port)), state or folder / "server")
 
 
 @keys.command("add")
@@ -133,7 +171,7 @@ def _kept(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
     folders = kb or [_HERE]
     if state is None:
         _check_existing(folders)
-    with _server_installed():
+    with _installed("server"):
         from rag.server.keys import Keys
     folder = state or folders[0] / "server"
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,13 +183,13 @@ def _kept(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
 
 
 @contextmanager
-def _server_installed() -> Iterator[None]:
+def _installed(extra: str) -> Iterator[None]:
     from rag.errors import SettingsError
 
     try:
         yield
     except ModuleNotFoundError as error:
-        raise SettingsError(_INSTALL.format(name=error.name)) from error
+        raise SettingsError(_INSTALL.format(name=error.name, extra=extra)) from error
 
 
 def _check_existing(folders: list[Path]) -> None:

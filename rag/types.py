@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
+from rag.tables import table
 from rag.why import Lane, Why
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ Medium = Literal["document", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
 Scalar = str | int | float | bool
 PIXELS: frozenset[Kind] = frozenset({"figure", "picture", "frame"})  # kinds that an image encoder sees
+_REPR_CHARS = 160
 _NAMESPACE = uuid.UUID("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10")
 
 
@@ -115,6 +118,7 @@ class Source:
         medium: which reader takes it.
         mtime_ns: when it was last changed, read before its content was hashed.
         captions: what documents beside a picture say it shows.
+        fields: what a catalogue beside it says of it, for metadata.
     """
 
     path: Path
@@ -124,6 +128,7 @@ class Source:
     medium: Medium
     mtime_ns: int = 0
     captions: tuple[str, ...] = ()
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def asset_id(self) -> str:
@@ -191,7 +196,7 @@ class Extracted:
     sound: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """A segment that a search found.
 
@@ -205,6 +210,8 @@ class Hit:
         against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
         least_believed: the best score that a search for nonsense gets in the same collection.
+        rules: the rules of ranking that it meets, which are in the score (`rag.ranking`).
+        renderer: shows it in a notebook; None where no knowledge base made it.
     """
 
     segment: Segment
@@ -216,6 +223,16 @@ class Hit:
     against: float = 0.0
     parts: tuple[Hit, ...] = ()
     least_believed: float = 0.0
+    rules: tuple[str, ...] = ()
+    renderer: Callable[[Hit], str] | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        name = Path(self.path).name or self.segment.title
+        return f"<Hit {self.score:.3f} {self.segment.kind} of {name!r} at {self.segment.locator}>"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the picture, the marked page or a player, the words, and why it was found."""
+        return self.renderer(self) if self.renderer else None
 
     @property
     def is_believed(self) -> bool:
@@ -225,7 +242,7 @@ class Hit:
     @property
     def why(self) -> Why:
         """What its place among the hits rests on."""
-        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed)
+        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed, self.rules)
 
     @property
     def seen(self) -> Segment | None:
@@ -235,12 +252,19 @@ class Hit:
         return next((part.segment for part in self.parts if part.segment.kind in PIXELS), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
     """A numbered exhibit, made once, when it is shown to the language model."""
 
     number: int
     hit: Hit
+
+    def __repr__(self) -> str:
+        return f"<Evidence E{self.number}: {self.hit!r}>"
+
+    def _repr_html_(self) -> str | None:
+        shown = self.hit._repr_html_()
+        return shown and f"<div>Exhibit {self.number}</div>{shown}"
 
     @property
     def segment(self) -> Segment:
@@ -271,7 +295,7 @@ class Step:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What the knowledge base says, and what that rests on.
 
@@ -283,6 +307,8 @@ class Answer:
         declined: True when the collection does not hold the answer.
         warnings: what went wrong on the way without stopping it.
         trace: the steps, with their seconds.
+        renderer: makes the page of `render`.
+        drawer: shows it in a notebook; None where no knowledge base made it, like `renderer`.
     """
 
     question: str
@@ -292,7 +318,16 @@ class Answer:
     declined: bool = False
     warnings: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
-    renderer: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
+    renderer: Callable[[Answer], str] | None = field(default=None, compare=False)
+    drawer: Callable[[Answer], str] | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        said = f"declined, {len(self.evidence)} near" if self.declined else f"{len(self.cited)} cited"
+        return f"<Answer {shorten(self.text, _REPR_CHARS, placeholder=' …')!r}, {said}>"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the text with its numbers, and the cited evidence itself."""
+        return self.drawer(self) if self.drawer else None
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
@@ -319,12 +354,28 @@ class FileResult:
     asset_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
     """All results of an ingest run, in the order in which files were finished."""
 
     results: tuple[FileResult, ...] = ()
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"<IngestReport {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each file, those that failed first; of very many the first."""
+        ordered = sorted(self.results, key=lambda r: (r.state != "failed", r.path))
+        rows = [(Path(r.path).name, r.state, r.reason or f"{r.segments} segments, {r.seconds:.1f} s") for r in ordered]
+        return table(("file", "state", ""), rows, self.summary)
+
+    @property
+    def summary(self) -> str:
+        """Number of files by state, of segments, and the seconds, in words."""
+        states = [f"{number} {state}" for state, number in self.counts.items()] or ["nothing to do"]
+        segments = sum(r.segments for r in self.results)
+        return f"{', '.join(states)} · {segments} segments · {self.seconds:.1f} s"
 
     def __iter__(self) -> Iterator[FileResult]:
         return iter(self.results)

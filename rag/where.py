@@ -16,6 +16,7 @@ stored, so that cameras' local times compare with what was asked.
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOUNDS = frozenset({"gt", "gte", "lt", "lte"})
 _PLACE = frozenset({"lat", "lon", "km"})
 _MOST_DEEP = 16
+_EARTH_KM = 6371.0
 _PERIOD = re.compile(r"(\d{4})(?:-(\d{2}))?")
 
 
@@ -72,6 +74,14 @@ def conditions(admitted: Filter) -> Group:
     return Group("and", (*given, *modalities, *assets))
 
 
+def holds(group: Group, payload: Mapping[str, Any]) -> bool:
+    """Whether a segment's payload meets conditions, as the stores have it."""
+    met = (holds(one, payload) if isinstance(one, Group) else _meets(one, payload) for one in group.members)
+    if group.how == "or":
+        return any(met)
+    return not any(met) if group.how == "not" else all(met)
+
+
 def names(where: Where) -> frozenset[str]:
     """The fields that a filter looks at, at any depth; of a malformed one as far as it can be read."""
     found: set[str] = set()
@@ -91,6 +101,33 @@ def seconds(time: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _meets(clause: Clause, payload: Mapping[str, Any]) -> bool:
+    held = payload.get(clause.key)
+    if clause.near is not None:
+        return isinstance(held, Mapping) and _distance_km(clause.near, held["lat"], held["lon"]) <= clause.near.km
+    return any(_fits(clause, value) for value in (held if isinstance(held, (list, tuple)) else [held]))
+
+
+def _fits(clause: Clause, value: object) -> bool:
+    if isinstance(value, bool):
+        return value in clause.flags
+    if isinstance(value, str):
+        return value in clause.texts
+    return _is_number(value) and any(_within(value, bounds) for bounds in clause.ranges)
+
+
+def _within(number: float, bounds: Mapping[str, float]) -> bool:
+    compare = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+    return all(compare[name](number, bound) for name, bound in bounds.items())
+
+
+def _distance_km(near: Near, lat: float, lon: float) -> float:
+    """Along a great circle, by the haversine formula."""
+    a, b = math.radians(near.lat), math.radians(lat)
+    half = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(math.radians(lon - near.lon) / 2) ** 2
+    return 2 * _EARTH_KM * math.asin(min(1.0, math.sqrt(half)))
 
 
 def _group(where: object, depth: int) -> Group:

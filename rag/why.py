@@ -40,6 +40,7 @@ class Why:
         against: how far it fits what the question does not want, in [0, 1]; the score has been lowered by that.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
         least_believed: the best score that a search for nonsense gets in the same collection.
+        rules: the rules of ranking that it meets; the score has been changed by them.
     """
 
     score: float
@@ -48,6 +49,7 @@ class Why:
     against: float = 0.0
     relevance: float | None = None
     least_believed: float = 0.0
+    rules: tuple[str, ...] = ()
 
     @property
     def probability(self) -> float | None:
@@ -72,6 +74,7 @@ class Why:
         ]
         if self.matched:
             lines.append(f"words: {', '.join(self.matched)}")
+        lines += [f"rule: {rule}" for rule in self.rules]
         if self.against:
             lines.append(f"not wanted: {self.against:.2f}")
         if self.relevance is not None:
@@ -89,6 +92,7 @@ class Why:
         size = f'width="{_NAME_PX + _BAR_PX + _NOTE_PX}" height="{_ROW_PX * len(rows) + 4}"'
         bars = "".join(_row(number, *row) for number, row in enumerate(rows))
         words = f"<div>words: {html.escape(', '.join(self.matched))}</div>" if self.matched else ""
+        words += "".join(f"<div>rule: {html.escape(rule)}</div>" for rule in self.rules)
         return f'<div><svg xmlns="http://www.w3.org/2000/svg" {size} font-size="12">{bars}</svg>{words}</div>'
 
 

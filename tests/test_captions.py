@@ -32,7 +32,7 @@ def folder(tmp_path):
 def captions(workers):
     def captions(folder):
         found = gather(list(walk([folder])), workers)
-        return {path.relative_to(folder).as_posix(): list(words) for path, words in found.items()}
+        return {path.relative_to(folder).as_posix(): list(said.captions) for path, said in found.items()}
 
     return captions
 
@@ -136,3 +136,37 @@ def test_a_hostile_document_takes_seconds(tmp_path, name, words):
     assert time.monotonic() - started < 5
     assert len(found) <= 10_000
     assert all(len(caption) <= 1000 for _, caption in found)
+
+
+CATALOGUE = """Image;Name;Price (EUR);In stock;Colour;Description;Title
+clock.jpg;Wall clock;49.90;yes;white;A plain clock for the kitchen;Timeless
+media/bell.png;Brass bell;12;no;gold;;
+;Nothing;1;no;;;
+other.jpg;Not here;1;yes;;;
+"""
+
+
+def test_a_catalogue_says_words_and_fields(folder, workers):
+    write(folder, "catalogue.csv", CATALOGUE)
+    found = gather(list(walk([folder])), workers)
+    clock, bell = found[folder / "clock.jpg"], found[folder / "media/bell.png"]
+    assert clock.captions == (
+        "Wall clock. price_eur: 49.90. in_stock: yes. colour: white. A plain clock for the kitchen. Timeless",
+    )
+    assert clock.fields == {
+        "name": "Wall clock",
+        "price_eur": 49.9,
+        "in_stock": True,
+        "colour": "white",
+        "description": "A plain clock for the kitchen",
+    }
+    assert bell.fields == {"name": "Brass bell", "price_eur": 12, "in_stock": False, "colour": "gold"}
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "table", ["", "a,b\n1,2\n", "image,x\nclock.jpg\n1,2\n3,4\n", 'image\n"clock.jpg', "image\n" + "x" * 2_000_000]
+)
+def test_a_table_without_pictures_says_nothing(folder, workers, table):
+    write(folder, "a.csv", table)
+    assert gather(list(walk([folder])), workers) == {}

@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def settings():
 @pytest.fixture
 def read(tmp_path, settings, ocr):
     def read(data, captions=(), changed=settings):
-        source = identify(write(tmp_path, "a.bin", data), changed, captions=captions)
+        source = replace(identify(write(tmp_path, "a.bin", data), changed), captions=captions)
         found = list(images.segments(source, changed, ocr))
         assert [item.segment.ordinal for item in found] == list(range(len(found)))
         for item in found:

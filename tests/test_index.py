@@ -115,6 +115,12 @@ FILTERS = [
 EIFFEL = {"taken_s": 1714550400.0, "lat": 48.858, "lon": 2.294}  # 2024-05-01T08:00
 LOUVRE = {"taken_s": 1714644000.0, "lat": 48.861, "lon": 2.336}  # 2024-05-02T10:00
 DATE_LINE = {"taken_s": 1717200000.0, "lat": 0.0, "lon": 179.95}  # 2024-06-01T00:00
+FILTERED = [
+    passage(0, "dog", page=1, language="en", **EIFFEL),
+    passage(1, "dog", page=2, language="en", confidence=0.5, checked=False, **LOUVRE),
+    passage(2, "dog", page=3, language="de", confidence=0.8, checked=True, **DATE_LINE),
+    picture(3, "dog"),
+]
 
 
 class Contract:
@@ -192,20 +198,7 @@ class Contract:
         assert ids(self.one(index, LaneQuery("bm25", "jingdezhen", 9))) == [(B, 0)]
 
     def test_filters_hold_in_every_lane_and_in_counts(self, index: SegmentIndex) -> None:
-        index.upsert(
-            [
-                IndexedSegment(passage(0, "dog", page=1, language="en", **EIFFEL), axis(0), axis(0)),
-                IndexedSegment(
-                    passage(1, "dog", page=2, language="en", confidence=0.5, checked=False, **LOUVRE), axis(0), axis(0)
-                ),
-                IndexedSegment(
-                    passage(2, "dog", page=3, language="de", confidence=0.8, checked=True, **DATE_LINE),
-                    axis(0),
-                    axis(0),
-                ),
-                IndexedSegment(picture(3, "dog"), axis(0), axis(0)),
-            ]
-        )
+        index.upsert([IndexedSegment(segment, axis(0), axis(0)) for segment in FILTERED])
         lanes = [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(0), 9), LaneQuery("bm25", "dog", 9)]
         for admitted, expected in FILTERS:
             for found in index.search([replace(lane, filter=admitted) for lane in lanes]):
@@ -293,6 +286,16 @@ class Contract:
         names = [segment_id(segment) for segment in segments]
         assert index.read([names[2], str(uuid.uuid4()), names[0]]) == [segments[2], segments[0]]
         assert index.read([]) == []
+
+    def test_vectors_come_back_by_segment_where_there_are_any(self, index: SegmentIndex) -> None:
+        both, words = passage(0, "x"), passage(1, "y")
+        index.upsert([IndexedSegment(both, joint=axis(1), text=axis(0)), IndexedSegment(words, text=axis(2))])
+        names = [segment_id(both), segment_id(words), str(uuid.uuid4())]
+        assert {key: held.tolist() for key, held in index.vectors(names, "joint").items()} == {
+            names[0]: axis(1).tolist()
+        }
+        assert set(index.vectors(names, "text")) == set(names[:2])
+        assert index.vectors([], "text") == {}
 
     def test_search_leaves_out_spoken_words_only(self, index: SegmentIndex) -> None:
         spoken = speech(0, "ask not what your country")

@@ -129,11 +129,10 @@ def test_containers_by_their_streams(tmp_path, settings, name, pictures, audio, 
 
 
 def test_identity_comes_from_the_content(tmp_path, settings):
-    first = identify(write(tmp_path, "a.txt", PROSE), settings, captions=("a caption",))
+    first = identify(write(tmp_path, "a.txt", PROSE), settings)
     second = identify(write(tmp_path, "b.txt", PROSE), settings)
     assert first.asset_id == second.asset_id
     assert (first.title, second.title) == ("a.txt", "b.txt")
-    assert first.captions == ("a caption",)
     assert first.size == len(PROSE.encode())
 
 

@@ -20,7 +20,7 @@ from rag.encoders.base import Vectors
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
 from rag.index import open_index
 from rag.media import Renderings
-from rag.types import FileResult
+from rag.types import FileResult, Filter
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 from tests.fakes.files import PROSE, photo, png, write
 
@@ -160,3 +160,20 @@ def test_nothing_is_removed_where_a_name_is_wrong(folder: Path, stores: Stores) 
     with pytest.raises(QueryError, match=r"typo\.txt"):
         list(remove([path, folder / "typo.txt"], stores))
     assert states(remove([path, folder], stores)) == {"a.txt": "removed"}
+
+
+def test_what_a_catalogue_says_can_be_filtered_and_changes_with_it(stores, folder):
+    write(folder, "chair.png", png(photo(20, 20)))
+    write(folder, "shop.csv", "image,price,colour\nchair.png,40,red\n")
+    list(ingest([folder], stores))
+
+    def found(**where):
+        return stores.index.count(Filter(where={"kind": "picture", **where}))
+
+    assert found(price={"lte": 50}, colour="red") == 1
+    assert found(price={"lte": 30}) == 0
+    write(folder, "shop.csv", "image,price,colour\nchair.png,30,red\n")
+    states = {Path(result.path).name: result.state for result in ingest([folder], stores)}
+    assert states == {"chair.png": "indexed", "shop.csv": "indexed"}
+    assert found(price={"lte": 30}) == 1
+    assert {result.state for result in ingest([folder / "chair.png"], stores)} == {"unchanged"}

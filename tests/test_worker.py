@@ -42,40 +42,40 @@ def pid(worker):
 
 
 def test_values_come_back_whole_and_in_order(worker, note):
-    (source,) = worker.run("identify", note, ("a caption",))
-    assert (source.title, source.media_type, source.captions) == ("note.txt", "text/plain", ("a caption",))
+    (source,) = worker.run("identify", note)
+    assert (source.title, source.media_type) == ("note.txt", "text/plain")
     (extracted,) = worker.run("extract", source)
     assert extracted.segment.text == "The dynamo hums.\n\nThe lamp glows."
 
 
 def test_an_error_keeps_its_class_and_message(worker, tmp_path):
     with pytest.raises(MediaError, match="no such file"):
-        list(worker.run("identify", tmp_path / "missing", ()))
+        list(worker.run("identify", tmp_path / "missing"))
     (tmp_path / "pipe").touch()
     os.remove(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnsupportedMedia, match="named pipe"):
-        list(worker.run("identify", tmp_path / "pipe", ()))
+        list(worker.run("identify", tmp_path / "pipe"))
 
 
 def test_a_crash_fails_one_file_and_the_next_still_comes(worker, note):
     note.write_text("The dynamo hums.\n\n" * 100_000)
-    (source,) = worker.run("identify", note, ())
+    (source,) = worker.run("identify", note)
     reading = worker.run("extract", source)
     next(reading)
     os.kill(pid(worker), signal.SIGKILL)
     with pytest.raises(DamagedMedia, match="crashed \\(signal 9\\)"):
         list(reading)
-    assert list(worker.run("identify", note, ())) == [source]
+    assert list(worker.run("identify", note)) == [source]
 
 
 def test_the_death_of_an_idle_reader_is_no_fault_of_the_next_file(worker, note):
-    list(worker.run("identify", note, ()))
+    list(worker.run("identify", note))
     before = worker._process
     os.kill(pid(worker), signal.SIGKILL)
     while not before.has_ended:
         time.sleep(0.01)
-    (source,) = worker.run("identify", note, ())
+    (source,) = worker.run("identify", note)
     assert source.path == note
 
 
@@ -84,7 +84,7 @@ def test_a_silent_reader_is_stopped(note):
         closing(Worker(Settings.load(file_timeout_s=0.01))) as worker,
         pytest.raises(DamagedMedia, match="fell silent"),
     ):
-        list(worker.run("identify", note, ()))
+        list(worker.run("identify", note))
 
 
 class ScriptedProcess:
@@ -160,7 +160,7 @@ def test_native_code_that_never_returns_does_not_outlive_its_parent():
 def test_memory_is_bounded(tmp_path):
     (tmp_path / "big.json").write_text(f"[{'[],' * 8_000_000}[]]")  # 24 MB; as Python's lists 500 MB
     with closing(Worker(Settings.load(reader_memory_gb=0.3))) as worker:
-        (source,) = worker.run("identify", tmp_path / "big.json", ())
+        (source,) = worker.run("identify", tmp_path / "big.json")
         with pytest.raises(MediaTooLarge, match=r"0\.3 GB of memory"):
             list(worker.run("extract", source))
         assert worker._process is None  # what is left of its memory is of no use
@@ -177,7 +177,7 @@ def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, 
     (tmp_path / "ingest" / "__init__.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     with closing(Worker(Settings.load())) as worker:
-        (source,) = worker.run("identify", note, ())
+        (source,) = worker.run("identify", note)
     assert source.path == note
 
 
@@ -187,7 +187,7 @@ def sources(worker, tmp_path):
     for n in range(6):
         path = tmp_path / f"{n}.txt"
         path.write_text(f"Note {n}")
-        found += worker.run("identify", path, ())
+        found += worker.run("identify", path)
     path.unlink()
     return found
 
@@ -221,7 +221,7 @@ def test_what_is_not_wanted_is_not_taken_for_the_next(worker, sources):
 
 
 def test_the_seconds_of_an_operation_are_those_of_its_reader(worker, note):
-    reading = worker.run("identify", note, ())
+    reading = worker.run("identify", note)
     next(reading)
     with pytest.raises(StopIteration) as end:
         next(reading)

@@ -92,6 +92,9 @@ class SegmentIndex(Protocol):
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
         """Whole segments by `rag.segments.segment_id`, in this order; those that have gone are left out."""
 
+    def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
+        """The vectors (dimensions,) of this name, by segment; those that lack one or have gone are left out."""
+
     def segments_of(self, asset_id: str) -> list[Segment]:
         """All segments of an asset, by ordinal."""
 
@@ -173,6 +176,12 @@ def segment(payload: Mapping[str, Any] | None) -> Segment:
             f"The collection holds a point that is no segment of Exhibit's ({error!r}). Give Exhibit a collection of "
             "its own: EXHIBIT_QDRANT_URL=http://host:6333?collection=NAME."
         ) from error
+
+
+def dense(held: Any, name: Dense) -> Vectors | None:
+    """The vector of this name among those that a store gave for a segment."""
+    found = held.get(name) if isinstance(held, Mapping) else None
+    return None if found is None else np.asarray(found, np.float32)
 
 
 def to_stored(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:

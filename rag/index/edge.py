@@ -31,6 +31,7 @@ from rag.index.base import (
     Point,
     asked,
     compare,
+    dense,
     points,
     segment,
     to_stored,
@@ -104,6 +105,13 @@ class EdgeIndex:
             records = self._shard.retrieve(list(segment_ids), with_payload=True, with_vector=False)
         found = {str(record.id): segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
+
+    def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
+        """Vectors by segment; see `SegmentIndex.vectors`."""
+        with self._mapped():
+            records = self._shard.retrieve(list(segment_ids), with_payload=False, with_vector=True)
+        held = ((str(record.id), dense(record.vector, name)) for record in records)
+        return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
         """All segments of an asset, by ordinal."""

@@ -24,6 +24,7 @@ from rag.index.base import (
     Point,
     asked,
     compare,
+    dense,
     points,
     segment,
     to_stored,
@@ -124,6 +125,15 @@ class ServerIndex:
             records = self._client.retrieve(self._collection, list(segment_ids), with_payload=True)
         found = {str(record.id): segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
+
+    def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
+        """Vectors by segment; see `SegmentIndex.vectors`."""
+        with self._mapped():
+            records = self._client.retrieve(
+                self._collection, list(segment_ids), with_payload=False, with_vectors=[name]
+            )
+        held = ((str(record.id), dense(record.vector, name)) for record in records)
+        return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
         """All segments of an asset, by ordinal."""

@@ -5,7 +5,7 @@ wrong with one ends in a `MediaError`. Boxes are fractions of the page, picture 
 its top left; seconds count from the container's start time, as a player counts them.
 """
 
-from rag.media.clips import Clip, clip, length_s, playable, waveform
+from rag.media.clips import Clip, clip, length_s, mp3, playable, waveform
 from rag.media.files import check_same
 from rag.media.kept import VIEWS, Renderings, View
 from rag.media.pictures import crop, data_uri, highlighted, open_picture, thumbnail
@@ -24,6 +24,7 @@ __all__ = [
     "excerpt",
     "highlighted",
     "length_s",
+    "mp3",
     "open_picture",
     "playable",
     "thumbnail",

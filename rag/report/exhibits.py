@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from markupsafe import Markup
+from PIL.Image import Image
 
 from rag import media
 from rag.errors import MediaError, UnsupportedMedia
@@ -90,10 +91,14 @@ class Album:
 
     Attributes:
         budget: bytes of sound and film that may still be added.
+        picture_px: width of a picture that is shown in full.
+        whole_bytes: a recording or film up to this size is put in whole, others by the cited seconds.
         media: data URIs of the sound and film of the page, by key.
     """
 
     budget: int
+    picture_px: int = PICTURE_PX
+    whole_bytes: int = _WHOLE_BYTES
     media: dict[str, str] = field(default_factory=dict)
     _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float, bool]] = field(default_factory=dict)
     _checked: dict[tuple[Path, str], str] = field(default_factory=dict)
@@ -131,14 +136,14 @@ class Album:
             return shown
         if isinstance(locator, TimeSpan):
             if seen is not segment:
-                shown = replace(shown, picture=media.data_uri(media.highlighted(path, seen.locator)))
+                shown = replace(shown, picture=self._drawn(media.highlighted(path, seen.locator)))
             return self._played(shown, segment, path, locator)
         if isinstance(locator, FrameRegion) and (span := played(segment)):
-            framed = replace(shown, picture=media.data_uri(media.highlighted(path, locator)))
+            framed = replace(shown, picture=self._drawn(media.highlighted(path, locator)))
             return self._played(framed, segment, path, span)
-        marked = media.data_uri(media.highlighted(path, locator))
+        marked = self._drawn(media.highlighted(path, locator))
         if segment.kind == "figure" and isinstance(locator, PageBox) and locator.box:
-            return replace(shown, picture=media.data_uri(media.thumbnail(path, locator, PICTURE_PX)), whole=marked)
+            return replace(shown, picture=self._drawn(media.crop(path, locator)), whole=marked)
         return replace(shown, picture=marked)
 
     def _played(self, shown: Exhibit, segment: Segment, path: Path, span: TimeSpan) -> Exhibit:
@@ -148,19 +153,23 @@ class Album:
         key, offset_s, is_whole = found
         is_film = segment.modality == "video"
         if is_film:
-            poster = shown.picture or media.data_uri(media.open_picture(path, span))
+            poster = shown.picture or self._drawn(media.open_picture(path, span))
             return replace(shown, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
         length = TimeSpan(0.0, max(media.length_s(path), span.end_s)) if is_whole else span
         wave = media.data_uri(media.waveform(path, length))
         player = Player(key, False, span.start_s, span.end_s, offset_s, wave, length.end_s - length.start_s)
         return replace(shown, player=player)
 
+    def _drawn(self, picture: Image) -> str:
+        picture.thumbnail((self.picture_px, 2 * self.picture_px))
+        return media.data_uri(picture)
+
     def _clip(self, path: Path, span: TimeSpan) -> tuple[str, float, bool] | None:
         """Key and first second of media that hold the span, and whether they are the whole; None over the budget."""
         for known in ((path, None), (path, span)):
             if known in self._clips:
                 return self._clips[known]
-        clip = media.playable(path, span, whole_bytes=min(_WHOLE_BYTES, self.budget))
+        clip = media.playable(path, span, whole_bytes=min(self.whole_bytes, self.budget))
         if len(clip.data) > self.budget:
             return None
         self.budget -= len(clip.data)

@@ -9,6 +9,10 @@
     keys.py       API keys
     bases.py      the knowledge bases by name
     chat.py       /v1/chat/completions, and /v1/models
+    responses.py  /v1/responses
+    conversations.py  /v1/conversations
+    embeddings.py transcriptions.py  /v1/embeddings, /v1/audio/transcriptions
+    history.py    what was asked and answered, kept for the next question
     asking.py     a question on its way from any of OpenAI's forms to an answer with linked evidence
     messages.py   messages of a chat to a question with its media and what was said before
     markdown.py   an answer as Markdown for chat clients
@@ -23,6 +27,7 @@
     links.py      the signed links
     streams.py    server-sent events, and work that ends with the one who asked for it
     gate.py       how many questions are answered at once, and who must come back later
+    pages.py      lists page by page
     problems.py   errors as OpenAI's clients and as RFC 9457 have them
 
 One process serves an embedded knowledge base; several processes are for a Qdrant server.

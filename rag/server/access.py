@@ -68,6 +68,11 @@ class Caller:
         """The knowledge bases that the caller may use."""
         return [name for name in self.access.bases if self.key is None or self.key.opens(name)]
 
+    @property
+    def who(self) -> str:
+        """Id of the caller's key; empty where none is needed."""
+        return self.key.id if self.key else ""
+
     def may_write(self, name: str) -> bool:
         """Whether the caller may take in and delete."""
         return name in self.names and (self.key is None or self.key.may_write)
@@ -84,7 +89,7 @@ class Caller:
             said = f"There is no {noun} `{name[:80]}` here; there is {known}."
             raise Problem(404, said, code=f"{param}_not_found", param=param)
         origin = self.access.public_url or self.origin
-        return Viewer(name, self.access.bases[name], self.access.links, origin, self.key.id if self.key else "")
+        return Viewer(name, self.access.bases[name], self.access.links, origin, self.who)
 
 
 def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:

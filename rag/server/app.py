@@ -6,21 +6,22 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 
 from rag.errors import ExhibitError
-from rag.server import chat, evidence, native, problems
+from rag.server import chat, conversations, embeddings, evidence, native, page, problems, responses, transcriptions
 from rag.server.access import Access
 from rag.server.addresses import Bounds, Fetcher
 from rag.server.bases import Bases, named
 from rag.server.gate import Gate
-from rag.server.guard import Guard, RequestLog
+from rag.server.guard import Guard, RequestLog, well_formed
+from rag.server.history import History
 from rag.server.jobs import Jobs
 from rag.server.keys import Keys
 from rag.server.limits import Figures, RateLimit
@@ -38,7 +39,7 @@ class Options:
     """How a server serves.
 
     Attributes:
-        state: folder for its keys and its secret.
+        state: folder for its keys, its secret, and what was asked and answered.
         is_open: whether everybody may use it without a key; only for loopback.
         public_url: what links begin with, where a proxy stands before it.
         running: questions that are answered at once.
@@ -74,44 +75,51 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
         QueryError: two of them would have the same name.
     """
     bases = Bases(named(folders), **settings)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        options.state.mkdir(parents=True, exist_ok=True)
-        keys, jobs = Keys(options.state / "keys.db"), Jobs(options.state / "jobs.db")
-        try:
-            with bases:
-                links = Links(_secret(options.state / "secret"))
-                app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
-                app.state.gate = Gate(options.running, options.waiting)
-                app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
-                app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
-                app.state.fetcher = Fetcher(
-                    Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values()))
-                )
-                app.state.runner = Runner(jobs, bases, app.state.fetcher)
-                loading = asyncio.create_task(asyncio.to_thread(_load, bases))
-                await asyncio.to_thread(app.state.runner.start)
-                yield
-                await asyncio.to_thread(app.state.runner.stop)
-                await loading
-        finally:
-            keys.close()
-            jobs.close()
-
-    # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
-    pages: dict[str, Any] = {"docs_url": None, "redoc_url": None}
-    app = FastAPI(title="Exhibit", version=version("exhibit-rag"), summary=_SUMMARY, lifespan=lifespan, **pages)
+    app = FastAPI(
+        title="Exhibit",
+        version=version("exhibit-rag"),
+        summary=_SUMMARY,
+        lifespan=lambda app: _serving(app, bases, options),
+        # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
+        docs_url=None,
+        redoc_url=None,
+    )
     problems.install(app)
     app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
-    for part in (chat, evidence, native):
-        app.include_router(part.router)
+    for part in (chat, responses, conversations, embeddings, transcriptions, evidence, native):
+        app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
+    page.install(app)
     app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
     largest = {"max_bytes": int(options.max_request_mb * 1e6), "max_upload_bytes": int(options.max_upload_mb * 1e6)}
     app.add_middleware(Guard, is_open=options.is_open, **largest)
     app.add_middleware(RequestLog)
     return app
+
+
+@asynccontextmanager
+async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterator[None]:
+    """Everything that is held while the server runs."""
+    options.state.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        keys = held.enter_context(closing(Keys(options.state / "keys.db")))
+        jobs = held.enter_context(closing(Jobs(options.state / "jobs.db")))
+        app.state.history = held.enter_context(closing(History(options.state / "history.db")))
+        app.state.history.keep_only({"", *(key.id for key in keys.all())})
+        held.enter_context(bases)
+        links = Links(_secret(options.state / "secret"))
+        app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
+        app.state.gate = Gate(options.running, options.waiting)
+        app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
+        app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
+        app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
+        app.state.fetcher = Fetcher(Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
+        app.state.runner = Runner(jobs, bases, app.state.fetcher)
+        loading = asyncio.create_task(asyncio.to_thread(_load, bases))
+        await asyncio.to_thread(app.state.runner.start)
+        yield
+        await asyncio.to_thread(app.state.runner.stop)
+        await loading
 
 
 operation = APIRouter(tags=["operation"])

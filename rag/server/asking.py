@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, cast
 
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from rag.query import Text
 from rag.segments import to_fragment
 from rag.server import messages
 from rag.server.evidence import Viewer
+from rag.server.history import History, Kept
+from rag.server.links import Links
 from rag.server.markdown import Cite, MarkdownStream, Written, written
 from rag.server.problems import Problem
 from rag.types import Answer, Modality
+
+# What clients may attach to what is kept, as OpenAI bounds it.
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+
+
+async def remembered(request: Request) -> History:
+    """What the server keeps of questions and answers."""
+    return cast(History, request.app.state.history)
+
+
+Remembered = Annotated[History, Depends(remembered)]
 
 # What would change the form of an answer, which is a text with citations; what else is unknown has no effect.
 _REFUSED = ("tools", "functions", "logprobs", "prediction", "audio", "background")
@@ -32,6 +50,12 @@ class Options(BaseModel):
 
     to: list[Modality] = Field(default=[], description="Where to look; everywhere where it is empty.")
     where: dict[str, Any] = Field(default={}, description='Conditions on metadata, such as {"page": {"lte": 10}}.')
+
+
+class Description(BaseModel):
+    """What a client attaches to what is kept."""
+
+    metadata: Metadata | None
 
 
 @dataclass(frozen=True)
@@ -76,9 +100,32 @@ class Asking:
             "ignored": list(self.ignored),
         }
 
+    def kept(self, whole: Written, **made: Any) -> Kept:
+        """The question and its answer as they are kept, made as told."""
+        own = " ".join(part.words.strip() for part in self.chat.question if isinstance(part, Text))
+        return Kept(
+            who=self.viewer.who,
+            base=self.viewer.name,
+            asked=own or whole.answer.question,
+            meant=whole.answer.question,
+            answered=whole.answer.text,
+            **made,
+        )
+
     @property
     def _how(self) -> dict[str, Any]:
         return {"to": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
+
+
+def recalled(turn: Kept, links: Links) -> dict[str, Any]:
+    """What was sent for a turn, with its links made to last as long as new ones."""
+    body: dict[str, Any] = json.loads(links.renewed(turn.body, turn.who))
+    return body | {"metadata": dict(turn.metadata)}
+
+
+def url_citation(cite: Cite) -> dict[str, Any]:
+    """A citation as OpenAI has it: which characters rest on what, with the URL that shows it best."""
+    return {"start_index": cite.start, "end_index": cite.end, "title": cite.link.title, "url": cite.link.url}
 
 
 def exhibit(cite: Cite) -> dict[str, Any]:
@@ -110,6 +157,13 @@ def unused(extra: Mapping[str, Any]) -> tuple[str, ...]:
         if name in given:
             raise Problem(400, f"`{name}` cannot be used here: answers are texts with citations.", param=name)
     for name, plain in _PLAIN.items():
-        if given.get(name, plain) != plain:
+        if not _is_plain(given.get(name, plain), plain):
             raise Problem(400, f"`{name}` can only be {plain!r} here.", param=name)
-    return tuple(sorted(given.keys() - _PLAIN.keys()))
+    return tuple(sorted(name for name in given if given[name] != _PLAIN.get(name)))
+
+
+def _is_plain(value: Any, plain: Any) -> bool:
+    """Whether a value asks for what an answer is anyway; what it says beside that has no effect."""
+    if isinstance(value, Mapping) and isinstance(plain, Mapping):
+        return all(_is_plain(value.get(name, wanted), wanted) for name, wanted in plain.items())
+    return bool(value == plain)

@@ -7,25 +7,43 @@ URLs of all its views. What a client sends that has no effect here is named in `
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.server import messages
+from rag.server import embeddings, messages
 from rag.server.access import Called
-from rag.server.asking import Asking, Options, exhibit, unused
+from rag.server.asking import (
+    Asking,
+    Description,
+    Metadata,
+    Options,
+    Remembered,
+    exhibit,
+    recalled,
+    unused,
+    url_citation,
+)
 from rag.server.evidence import Viewer
 from rag.server.gate import Gate
-from rag.server.markdown import Cite
+from rag.server.history import History, Page
+from rag.server.markdown import Cite, Written
+from rag.server.pages import listed, oldest_first
 from rag.server.streams import events, until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+_METADATA = re.compile(r"metadata\[(?P<key>.{1,64})\]")
 
 _EXAMPLE = {
     "model": "museum",
@@ -40,7 +58,9 @@ class ChatRequest(BaseModel):
 
     model: str = Field(description="Name of a knowledge base.", examples=["museum"])
     messages: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
-    stream: bool = False
+    stream: bool | None = False
+    store: bool | None = Field(default=False, description="Keep the words of question and answer.")
+    metadata: Metadata | None = None
     n: Literal[1] | None = None
     exhibit: Options = Options()
 
@@ -48,70 +68,140 @@ class ChatRequest(BaseModel):
 @router.get("/models", summary="The knowledge bases, as models")
 async def models(caller: Called) -> dict[str, Any]:
     """Every knowledge base that the caller may use."""
-    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "exhibit"} for name in caller.names]
-    return {"object": "list", "data": listed}
+    return {"object": "list", "data": [_model(name) for name in caller.names]}
 
 
 @router.get("/models/{name}", summary="One knowledge base, as a model")
 async def model(caller: Called, name: str) -> dict[str, Any]:
-    """A knowledge base that the caller may use."""
-    return {"id": caller.viewer(name).name, "object": "model", "created": 0, "owned_by": "exhibit"}
+    """A knowledge base that the caller may use, with the models that embed as it does."""
+    return _model(caller.viewer(name).name)
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """A chat completion on its way.
+
+    Attributes:
+        sent: what was sent.
+        asking: the question.
+        id: what clients call it.
+        made: seconds since 1970.
+    """
+
+    sent: ChatRequest
+    asking: Asking
+    id: str
+    made: int
+
+    def chunk(self, delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
+        """A piece of it."""
+        return self._formed("chat.completion.chunk", {"delta": delta, "finish_reason": finish})
+
+    def body(self, whole: Written) -> dict[str, Any]:
+        """The whole of it."""
+        message = {"role": "assistant", "content": whole.text, "refusal": None, "annotations": annotated(whole.cites)}
+        told = {"exhibit": self.asking.told(whole)}
+        return self._formed("chat.completion", {"message": message, "finish_reason": "stop"}) | told
+
+    async def kept(self, whole: Written, history: History) -> dict[str, Any]:
+        """The whole of it, kept if the client wants that."""
+        body = self.body(whole)
+        if self.sent.store:
+            known = {"id": self.id, "kind": "chat.completion", "made": self.made, "metadata": self.sent.metadata or {}}
+            await asyncio.to_thread(history.add, self.asking.kept(whole, body=json.dumps(body), **known))
+        return body
+
+    def _formed(self, form: str, choice: Mapping[str, Any]) -> dict[str, Any]:
+        known = {"id": self.id, "object": form, "created": self.made, "model": self.sent.model}
+        return {**known, "choices": [{"index": 0, "logprobs": None, **choice}]}
 
 
 @router.post("/chat/completions", summary="Answer a question from a knowledge base")
 async def completions(
-    request: Request, caller: Called, chat: Annotated[ChatRequest, Body(examples=[_EXAMPLE])]
+    request: Request, caller: Called, history: Remembered, chat: Annotated[ChatRequest, Body(examples=[_EXAMPLE])]
 ) -> Response:
     """Answer the last message, with each statement cited, or say that the collection does not answer it."""
-    asking = _asking(chat, caller.viewer(chat.model))
     gate: Gate = request.app.state.gate
-    made_of = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": chat.model}
+    asking = _asking(chat, caller.viewer(chat.model))
+    completion = _Completion(chat, asking, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
     if chat.stream:
-        return await events(request, gate, _chunks(asking, made_of))
+        return await events(request, gate, _chunks(completion, history))
     async with gate.entered():
         whole = await until_gone(request, asking.whole())
-    message = {"role": "assistant", "content": whole.text, "refusal": None, "annotations": annotated(whole.cites)}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-    body = {**made_of, "object": "chat.completion", "choices": [choice], "exhibit": asking.told(whole)}
-    return JSONResponse(body)
+    return JSONResponse(await completion.kept(whole, history))
+
+
+@router.get("/chat/completions", summary="The chat completions that were kept")
+def kept(
+    request: Request,
+    caller: Called,
+    history: Remembered,
+    wanted: Annotated[Page, Depends(oldest_first)],
+    model: Annotated[str, Query(max_length=200)] = "",
+) -> dict[str, Any]:
+    """Those that were asked with `store: true`; `metadata[key]=value` gives those that have it."""
+    given = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.items())
+    turns, has_more = history.completions(
+        caller.who, wanted, model, {found["key"]: value for found, value in given if found}
+    )
+    return listed([recalled(turn, caller.access.links) for turn in turns], has_more)
+
+
+@router.get("/chat/completions/{completion_id}", summary="A chat completion that was kept")
+def completion(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+    """The chat completion as it was sent; its links last as long as new ones."""
+    return recalled(history.turn(completion_id, caller.who, "chat.completion"), caller.access.links)
+
+
+@router.post("/chat/completions/{completion_id}", summary="Describe a chat completion")
+def describe(caller: Called, history: Remembered, completion_id: str, told: Description) -> dict[str, Any]:
+    """Replace its metadata."""
+    turn = replace(history.turn(completion_id, caller.who, "chat.completion"), metadata=told.metadata or {})
+    history.describe(turn, turn.metadata)
+    return recalled(turn, caller.access.links)
+
+
+@router.delete("/chat/completions/{completion_id}", summary="Forget a chat completion")
+def forget(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+    """Forget question and answer."""
+    history.delete(history.turn(completion_id, caller.who, "chat.completion"))
+    return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
+
+
+@router.get("/chat/completions/{completion_id}/messages", summary="The question of a chat completion that was kept")
+def asked(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+    """The words of the question; its media, and what was said before it, are not kept."""
+    turn = history.turn(completion_id, caller.who, "chat.completion")
+    return listed([{"id": f"{turn.id}-0", "role": "user", "content": turn.asked}])
 
 
 def annotated(cites: Sequence[Cite]) -> list[dict[str, Any]]:
     """Citations as OpenAI has them, each with its exhibit."""
-    return [
-        {
-            "type": "url_citation",
-            "url_citation": {
-                "start_index": cite.start,
-                "end_index": cite.end,
-                "title": cite.link.title,
-                "url": cite.link.url,
-            },
-            "exhibit": exhibit(cite),
-        }
-        for cite in cites
-    ]
+    return [{"type": "url_citation", "url_citation": url_citation(cite), "exhibit": exhibit(cite)} for cite in cites]
+
+
+def _model(name: str) -> dict[str, Any]:
+    known = {"id": name, "object": "model", "created": 0, "owned_by": "exhibit"}
+    return known | {"exhibit": {"embeddings": embeddings.names(name)}}
 
 
 def _asking(sent: ChatRequest, viewer: Viewer) -> Asking:
     chat = messages.read(sent.messages)
-    return Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *chat.ignored))
+    unkept = ("metadata",) if sent.metadata and not sent.store else ()
+    return Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *unkept, *chat.ignored))
 
 
-async def _chunks(asking: Asking, made_of: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
-    def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        return {**made_of, "object": "chat.completion.chunk", "choices": [choice], **more}
-
+async def _chunks(completion: _Completion, history: History) -> AsyncGenerator[dict[str, Any] | str]:
     start = {"role": "assistant"}
-    async with aclosing(asking.pieces()) as pieces:
+    async with aclosing(completion.asking.pieces()) as pieces:
         async for piece in pieces:
-            if isinstance(piece, str):
-                yield chunk(start | {"content": piece})
+            text = piece if isinstance(piece, str) else piece.tail
+            if text:
+                yield completion.chunk(start | {"content": text})
                 start = {}
-            else:
-                if piece.tail:
-                    yield chunk({"content": piece.tail})
-                cited = annotated(piece.cites)
-                yield chunk({"annotations": cited} if cited else {}, "stop", exhibit=asking.told(piece))
+            if not isinstance(piece, str):
+                body = await completion.kept(piece, history)
+                cited = body["choices"][0]["message"]["annotations"]
+                last = completion.chunk({"annotations": cited} if cited else {}, "stop")
+                yield last | {"exhibit": body["exhibit"]}
     yield "[DONE]"

@@ -18,6 +18,7 @@ from rag.server.problems import Problem, response
 _log = logging.getLogger("exhibit.requests")
 _UPLOAD = re.compile(r"/api/bases/[^/]+/files")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Guard:
@@ -103,6 +104,25 @@ class RequestLog:
             line = {"id": request_id, "method": scope["method"], "route": route, "status": status, "seconds": seconds}
             _log.info(json.dumps(line))
             scope["app"].state.figures.add(scope["method"], scope["path"], status, seconds)
+
+
+async def well_formed(request: Request) -> None:
+    """Refuse JSON with half a letter in it: it can be neither stored nor sent back.
+
+    Raises:
+        Problem: 400, there is one.
+    """
+    if "json" not in request.headers.get("content-type", ""):
+        return
+    body = await request.body()
+    try:
+        if _SURROGATE.search(body):
+            json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        letter = ascii(error.object[error.start])
+        raise Problem(400, f"The request is no valid Unicode: {letter} is half a letter.") from error
+    except (ValueError, RecursionError):  # no JSON: whoever reads it says so
+        return
 
 
 def _is_here(host: str) -> bool:

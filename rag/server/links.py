@@ -5,6 +5,7 @@ A link holds all that it admits to, so nothing is kept for it, and no path of a 
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ from rag.types import Locator
 
 LASTS_S = 24 * 3600
 Shown = View | Literal["text"]
+_TOKEN = re.compile(r"(?<=/evidence/)[\w.-]+(?=/)")
 
 
 class LinkError(Exception):
@@ -69,9 +71,19 @@ class Links:
 
     def path(self, place: Place, view: Shown, who: str) -> str:
         """The path of a URL under which a place is seen, played or read."""
-        until = int(time.time()) + self._lasts_s
-        token = self._serializer.dumps([place.base, place.asset_id, to_fragment(place.locator), who, until])
-        return f"/evidence/{token}/{view}"
+        return f"/evidence/{self._token(place, who)}/{view}"
+
+    def renewed(self, text: str, who: str) -> str:
+        """A text in which links that were made for somebody last as long as new ones; others stay as they are."""
+
+        def again(found: re.Match[str]) -> str:
+            try:
+                said = self._read(found[0])
+            except Forged:
+                return found[0]
+            return self._token(said.place, who) if said.who == who else found[0]
+
+        return _TOKEN.sub(again, text)
 
     def opened(self, token: str) -> Pass:
         """What a link's token says.
@@ -80,12 +92,21 @@ class Links:
             Forged: it was not made with this secret.
             Expired: it has come to its end.
         """
+        said = self._read(token)
+        if time.time() > said.until:
+            raise Expired("This link has expired; ask again for a new one.")
+        return said
+
+    def _token(self, place: Place, who: str) -> str:
+        until = int(time.time()) + self._lasts_s
+        token: str = self._serializer.dumps([place.base, place.asset_id, to_fragment(place.locator), who, until])
+        return token
+
+    def _read(self, token: str) -> Pass:
         from itsdangerous import BadData
 
         try:
             base, asset_id, fragment, who, until = self._serializer.loads(token)
         except (BadData, ValueError, TypeError) as error:
             raise Forged("This link was not made by this server, or was cut short.") from error
-        if time.time() > until:
-            raise Expired("This link has expired; ask again for a new one.")
         return Pass(Place(base, asset_id, from_fragment(fragment)), who, until)

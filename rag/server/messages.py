@@ -38,22 +38,44 @@ class Chat:
     ignored: tuple[str, ...]
 
 
-def read(messages: Sequence[Mapping[str, Any]]) -> Chat:
+def read(messages: Sequence[Mapping[str, Any]], *, field: str = "messages") -> Chat:
     """The chat in the messages.
+
+    Args:
+        messages: as chat completions or responses have them.
+        field: what they are called in the request.
 
     Raises:
         Problem: 400, they hold nothing to answer or something that cannot be part of a question.
     """
+    try:
+        return _read(messages)
+    except Problem as problem:
+        problem.param = field
+        raise
+
+
+def words(message: Mapping[str, Any]) -> str:
+    """What a message says, without the pictures and links that our own answers end with.
+
+    Raises:
+        Problem: 400, it is malformed.
+    """
+    said = " ".join(
+        part["text"].strip() for part in _listed(message.get("content")) if isinstance(part.get("text"), str)
+    )
+    return (_APPENDIX.sub("", said) if message.get("role") == "assistant" else said).strip()
+
+
+def _read(messages: Sequence[Mapping[str, Any]]) -> Chat:
     said = [message for message in messages if message.get("role") in ("user", "assistant")]
     if not said or said[-1].get("role") != "user":
-        raise Problem(400, "The last message must be the user's question.", param="messages")
+        raise Problem(400, "The last message must be the user's question.")
     question = tuple(_parts(said[-1].get("content")))
     if not question:
-        raise Problem(
-            400, "The last message is empty; ask in words, with a picture or with a recording.", param="messages"
-        )
+        raise Problem(400, "The last message is empty; ask in words, with a picture or with a recording.")
     if sum(not isinstance(part, Text) for part in question) > _MOST_MEDIA:
-        raise Problem(400, f"At most {_MOST_MEDIA} pictures and recordings can be asked with.", param="messages")
+        raise Problem(400, f"At most {_MOST_MEDIA} pictures and recordings can be asked with.")
     others = sorted({str(message.get("role")) for message in messages} - {"user", "assistant"})
     return Chat(question, tuple(_turns(said[:-1])), tuple(f"{role} messages" for role in others))
 
@@ -62,18 +84,11 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
     """What was asked in words, each with what was answered."""
     asked = ""
     for message in messages:
-        words = " ".join(_words(message.get("content")))
         if message["role"] == "user":
-            asked = words
+            asked = words(message)
         elif asked:
-            yield asked, _APPENDIX.sub("", words).strip()
+            yield asked, words(message)
             asked = ""
-
-
-def _words(content: Any) -> Iterator[str]:
-    for part in _listed(content):
-        if isinstance(part.get("text"), str) and part["text"].strip():
-            yield part["text"].strip()
 
 
 def _parts(content: Any) -> Iterator[Text | Image | Audio]:
@@ -92,9 +107,8 @@ def _parts(content: Any) -> Iterator[Text | Image | Audio]:
                 kind = str(part.get("type"))[:40]
                 raise Problem(
                     400,
-                    f"A part of the question is a `{kind}`, or is malformed; it is made of `text`, `image_url` with a "
-                    "data URL and `input_audio`.",
-                    param="messages",
+                    f"A part of the question is a `{kind}`, or is malformed; it is made of text, of pictures as data "
+                    "URLs and of `input_audio`.",
                 )
 
 
@@ -106,7 +120,7 @@ def _listed(content: Any) -> list[Mapping[str, Any]]:
         return [{"type": "text", "text": content}]
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return content
-    raise Problem(400, "The content of a message is a text or a list of parts.", param="messages")
+    raise Problem(400, "The content of a message is a text or a list of parts.")
 
 
 def _from_url(url: str) -> bytes:
@@ -117,7 +131,6 @@ def _from_url(url: str) -> bytes:
             "A picture comes inside the request, as a data URL such as `data:image/jpeg;base64,…`; "
             "this server opens no addresses of others.",
             code="image_url_not_allowed",
-            param="messages",
         )
     return _decoded(found["data"])
 
@@ -126,4 +139,4 @@ def _decoded(data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Problem(400, f"A picture or recording is not base64: {error}.", param="messages") from error
+        raise Problem(400, f"A picture or recording is not base64: {error}.") from error

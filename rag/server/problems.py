@@ -29,6 +29,7 @@ from rag.errors import (
     UnsupportedMedia,
 )
 from rag.server.gate import Busy
+from rag.server.history import Unknown
 from rag.server.links import Expired, LinkError
 from rag.server.paths import without_paths
 
@@ -48,6 +49,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Busy, 429),
     (Expired, 410),
     (LinkError, 403),
+    (Unknown, 404),
 )
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -79,7 +81,7 @@ class Problem(HTTPException):
 
 def install(app: FastAPI) -> None:
     """Make every error of an app answer in the form of its path."""
-    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Exception):
+    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Unknown, Exception):
         app.add_exception_handler(kind, _answered)
 
 
@@ -100,7 +102,8 @@ def as_problem(error: Exception) -> Problem:
         _log.error("unexpected error", exc_info=error)
         return Problem(500, "The server failed; its log says why, under the request's id.")
     headers = {"Retry-After": "5"} if status == 503 else {}
-    return Problem(status, without_paths(str(error)), code=type(error).__name__, headers=headers)
+    code = "not_found" if status == 404 else type(error).__name__
+    return Problem(status, without_paths(str(error)), code=code, headers=headers)
 
 
 def problem_details(problem: Problem) -> dict[str, Any]:

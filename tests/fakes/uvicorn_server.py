@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import openai
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from rag import gateway
 
@@ -23,7 +23,7 @@ URL = "http://localhost"
 class Running:
     """A server that runs, and its clients, which are the stock ones with another transport."""
 
-    app: FastAPI
+    app: ASGIApp
     socket: str
     opened: ExitStack
 
@@ -42,7 +42,7 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI, folder: Path) -> Iterator[Running]:
+def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
     gateway.litellm()  # what it warns of while it is imported is an error in a thread of a test
     socket = str(folder / "s")
@@ -52,7 +52,9 @@ def running(app: FastAPI, folder: Path) -> Iterator[Running]:
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
-    with ExitStack() as opened:
-        yield Running(app, socket, opened)
-    server.should_exit = True
-    thread.join()
+    try:
+        with ExitStack() as opened:
+            yield Running(app, socket, opened)
+    finally:
+        server.should_exit = True
+        thread.join()

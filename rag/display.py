@@ -1,0 +1,66 @@
+"""Hits and answers in a notebook: pictures, marked pages, players that begin at the cited second, score plots.
+
+HTML without scripts, so that it works wherever a notebook is shown; all that comes from files is escaped by the
+template. A cell holds some hundred kilobytes of media, for a notebook is a file that people send around.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from rag.report.exhibits import Album, Exhibit
+from rag.report.view import answer_view
+from rag.types import Answer, Evidence, Hit
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MEDIA_BYTES = 1_500_000  # of sound and film in one cell; what would go over it is named instead of shown
+_PICTURE_PX = 560
+_TEXT_CHARS = 2000
+
+
+def hit_html(hit: Hit) -> str:
+    """One hit: what it shows, and why it was found."""
+    album = _album()
+    shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.matched), in_full=True)
+    return _template("cell_hit.html").render(e=_bounded(shown), why=Markup(hit.why._repr_html_()), media=album.media)
+
+
+def answer_html(answer: Answer) -> str:
+    """An answer with the exhibits that it cites, or the nearest misses of a declined question."""
+    album = _album()
+    view = answer_view(answer, 1, album)
+    shown = view.others if view.declined else view.cited
+    why = {exhibit.number: Markup(exhibit.hit.why._repr_html_()) for exhibit in answer.evidence}
+    exhibits = [_bounded(exhibit) for exhibit in shown]
+    return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
+
+
+def _album() -> Album:
+    return Album(MEDIA_BYTES, picture_px=_PICTURE_PX, whole_bytes=0)
+
+
+def _bounded(shown: Exhibit) -> Exhibit:
+    """The exhibit with no more than the beginning of a long transcript, sentence or caption."""
+    excerpt = shown.excerpt
+    if len(excerpt) > 2 * _TEXT_CHARS:
+        excerpt = Markup.escape(f"{excerpt.striptags()[:_TEXT_CHARS]} …")
+    caption = shorten(shown.caption, _TEXT_CHARS, placeholder=" …")
+    return replace(shown, words=shown.words[: _TEXT_CHARS // 5], excerpt=excerpt, caption=caption, alt=shown.alt[:300])
+
+
+@cache
+def _template(name: str) -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("rag.report", "")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)

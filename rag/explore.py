@@ -1,0 +1,305 @@
+"""A collection as a whole: a map of it, how new files lie against old ones, and which questions have nothing near.
+
+All of it rests on the vectors of the joint space, in which words and pictures lie. Even there pictures lie among
+pictures and words among words, whatever they are about; so each of the two is seen from its own middle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rag.errors import MediaError, QueryError
+from rag.media import data_uri
+from rag.segments import place, segment_id
+from rag.tables import table
+from rag.types import PIXELS, Hit, Modality
+
+if TYPE_CHECKING:
+    from rag.knowledge_base import KnowledgeBase
+
+_WIDTH, _HEIGHT, _MARGIN, _DOT_PX, _THUMBNAIL_PX = 760, 460, 40, 7, 110
+_COLOURS: dict[Modality, str] = {"text": "#3b7ea1", "image": "#c96a12", "audio": "#4c9a52", "video": "#8a5bb5"}
+_STYLE = ".{0} .tip{{display:none;pointer-events:none}}.{0} circle{{cursor:pointer}}"
+_WORDS_CHARS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A segment on the map: x and y in [0, 1], and its thumbnail as a data URI, empty where there is nothing to see."""
+
+    hit: Hit
+    x: float
+    y: float
+    thumbnail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionMap:
+    """Segments on a plane: near each other where they are about the same.
+
+    Attributes:
+        points: the segments.
+        explained: share of the vectors' variance that the plane keeps; little is usual.
+        left_out: segments that are not on it, for want of room or of a vector.
+    """
+
+    points: tuple[Point, ...]
+    explained: float
+    left_out: int = 0
+
+    def __repr__(self) -> str:
+        return f"<CollectionMap of {len(self.points)} segments, {self.explained:.0%} of their variance>"
+
+    def _repr_html_(self) -> str:
+        """A picture without scripts: under the pointer each segment shows what it is."""
+        scope = "m" + hashlib.sha256(repr([segment_id(p.hit.segment) for p in self.points]).encode()).hexdigest()[:8]
+        rules = "".join(f".{scope} .d{n}:hover~.t{n}{{display:inline}}" for n in range(len(self.points)))
+        dots = "".join(_dot(n, point) for n, point in enumerate(self.points))
+        tips = "".join(_tip(n, point) for n, point in enumerate(self.points))
+        seen = [name for name in _COLOURS if any(point.hit.segment.modality == name for point in self.points)]
+        legend = "".join(_key(n, name) for n, name in enumerate(seen))
+        return (
+            f'<div class="{scope}"><style>{_STYLE.format(scope)}{rules}</style>'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="12" '
+            f'style="max-width:{_WIDTH}px;width:100%">{legend}{dots}{tips}</svg></div>'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewSegment:
+    """How a new segment lies against the old ones of its kind.
+
+    Attributes:
+        hit: the new one.
+        nearest: the old one that is nearest.
+        cosine: of the two, each seen from the middle of the old ones.
+        percentile: share of old segments that lie further than that from what is nearest to them in other files.
+    """
+
+    hit: Hit
+    nearest: Hit
+    cosine: float
+    percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How new files lie against old ones, the strangest first."""
+
+    segments: tuple[NewSegment, ...]
+
+    @property
+    def strange(self) -> float:
+        """Share of new segments further from the old than 95 % of those are from each other; 0.05 is no drift."""
+        return float(np.mean([segment.percentile < 0.05 for segment in self.segments])) if self.segments else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Drift of {len(self.segments)} new segments, {self.strange:.0%} strange>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each new segment."""
+        rows = [(_name(s.hit), _name(s.nearest), f"{s.cosine:.2f}", f"{s.percentile:.0%}") for s in self.segments]
+        names = ("new", "nearest of the old", "cosine", "old ones that are further from theirs")
+        return table(names, rows, f"{self.strange:.0%} of {len(rows)} new segments are unlike anything before")
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A question and the best hit for it; None where nothing was found."""
+
+    question: str
+    hit: Hit | None
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether something is nearer than nonsense comes."""
+        return self.hit is not None and self.hit.is_believed
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which questions have something near, those that have nothing first."""
+
+    questions: tuple[Covered, ...]
+
+    def __repr__(self) -> str:
+        return f"<Coverage: {sum(q.is_covered for q in self.questions)} of {len(self.questions)} questions>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each question."""
+        rows = [
+            (q.question, _name(q.hit) if q.hit else "", f"{q.hit.score:.3f}" if q.hit else "", _said(q))
+            for q in self.questions
+        ]
+        return table(("question", "nearest", "score", ""), rows, repr(self)[1:-1])
+
+
+def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
+    """The collection on a plane: the two directions in which its vectors differ most.
+
+    Args:
+        base: the knowledge base.
+        most: how many segments may be on it, evenly chosen of all; each takes about 4 kB.
+
+    Raises:
+        QueryError: there are fewer than three segments.
+    """
+    hits, vectors = _joint(base, list(base.segments()))
+    if len(hits) < 3:
+        raise QueryError("A map needs three segments at least; ingest something first.")
+    chosen = np.unique(np.linspace(0, len(hits) - 1, min(most, len(hits))).round().astype(int))
+    shown = [hits[n] for n in chosen]
+    centred = _from_their_middles(shown, vectors[chosen])
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = left[:, :2] * spread[:2]
+    span = np.ptp(plane, axis=0)
+    xy = (plane - plane.min(axis=0)) / np.where(span > 0, span, 1.0)
+    points = [Point(hit, float(x), float(y), _thumbnail(base, hit)) for hit, (x, y) in zip(shown, xy, strict=True)]
+    explained = float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-12))
+    return CollectionMap(tuple(points), explained, base.count() - len(points))
+
+
+def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
+    """How what is new lies against what was there before.
+
+    Args:
+        base: the knowledge base, with both in it.
+        new: the files and folders that are new.
+
+    Raises:
+        QueryError: nothing in the knowledge base lies there, or nothing lies elsewhere.
+    """
+    folders = [Path(path).resolve() for path in ([new] if isinstance(new, (str, Path)) else new)]
+    hits, vectors = _joint(base, list(base.segments()))
+    is_new = np.array([any(Path(hit.path).resolve().is_relative_to(folder) for folder in folders) for hit in hits])
+    if not is_new.any() or is_new.all():
+        raise QueryError("Drift needs files that are new and files that are not; both must have been taken in.")
+    has_pixels = np.array([hit.segment.kind in PIXELS for hit in hits])
+    found: list[NewSegment] = []
+    for side in (has_pixels, ~has_pixels):
+        old, fresh = np.flatnonzero(side & ~is_new), np.flatnonzero(side & is_new)
+        if len(old) and len(fresh):
+            found += _against([hits[n] for n in old], vectors[old], [hits[n] for n in fresh], vectors[fresh])
+    return Drift(tuple(sorted(found, key=lambda segment: segment.percentile)))
+
+
+def coverage(base: KnowledgeBase, questions: Iterable[str]) -> Coverage:
+    """Which questions have something near them in the collection; no language model is asked."""
+    found = [Covered(question, next(iter(base.search(question, top_k=1)), None)) for question in questions]
+    return Coverage(tuple(sorted(found, key=lambda covered: covered.hit.score if covered.hit else 0.0)))
+
+
+def _joint(base: KnowledgeBase, hits: list[Hit]) -> tuple[list[Hit], NDArray[np.float32]]:
+    held = base.vectors(hits)
+    known = [hit for hit in hits if segment_id(hit.segment) in held]
+    return known, np.array([held[segment_id(hit.segment)] for hit in known], np.float32)
+
+
+def _from_their_middles(hits: Sequence[Hit], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    has_pixels = np.array([hit.segment.kind in PIXELS for hit in hits])
+    centred = vectors.copy()
+    for side in (has_pixels, ~has_pixels):
+        if side.any():
+            centred[side] -= vectors[side].mean(axis=0)
+    return centred
+
+
+def _against(
+    old: list[Hit], old_vectors: NDArray[np.float32], new: list[Hit], new_vectors: NDArray[np.float32]
+) -> list[NewSegment]:
+    middle = old_vectors.mean(axis=0)
+    before, after = _units(old_vectors - middle), _units(new_vectors - middle)
+    among = before @ before.T
+    assets = np.array([hit.segment.asset_id for hit in old])
+    among[assets[:, None] == assets[None, :]] = -1.0
+    usual = among.max(axis=1)
+    cosines = after @ before.T
+    nearest = cosines.argmax(axis=1)
+    return [
+        NewSegment(hit, old[at], float(row[at]), float((usual < row[at]).mean()))
+        for hit, row, at in zip(new, cosines, nearest, strict=True)
+    ]
+
+
+def _units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / lengths, np.float32)
+
+
+def _thumbnail(base: KnowledgeBase, hit: Hit) -> str:
+    try:
+        path = base.thumbnail(hit)
+    except MediaError:  # gone or changed since: it is on the map by its name
+        return ""
+    if path is None:
+        return ""
+    with Image.open(path) as opened:
+        small = opened.convert("RGB")
+    small.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    buffer = BytesIO()
+    small.save(buffer, "JPEG", quality=60)
+    return data_uri(buffer.getvalue())
+
+
+def _at(point: Point) -> tuple[float, float]:
+    x = _MARGIN + point.x * (_WIDTH - 2 * _MARGIN)
+    return round(x, 1), round(_MARGIN + point.y * (_HEIGHT - 2 * _MARGIN), 1)
+
+
+def _dot(number: int, point: Point) -> str:
+    x, y = _at(point)
+    colour = _COLOURS[point.hit.segment.modality]
+    label = html.escape(_name(point.hit))
+    return (
+        f'<circle class="d{number}" cx="{x}" cy="{y}" r="{_DOT_PX}" fill="{colour}" fill-opacity="0.75" '
+        f'role="img" aria-label="{label}"/>'
+    )
+
+
+def _tip(number: int, point: Point) -> str:
+    """What a segment shows under the pointer, kept within the picture."""
+    x, y = _at(point)
+    left = min(x + 12, _WIDTH - _THUMBNAIL_PX * 2.4)
+    top = min(max(y - 20, 4), _HEIGHT - _THUMBNAIL_PX - 44)
+    words = " ".join(point.hit.segment.searchable_text.split()) or ", ".join(point.hit.segment.tags)
+    size = f'width="{_THUMBNAIL_PX}" height="{_THUMBNAIL_PX}"'
+    image = f'<image href="{point.thumbnail}" x="{left + 6}" y="{top + 6}" {size}/>' if point.thumbnail else ""
+    below = top + (_THUMBNAIL_PX + 20 if point.thumbnail else 18)
+    width = _THUMBNAIL_PX * 2.4 - 8
+    lines = [_name(point.hit), *(words[n : n + 40] for n in range(0, min(len(words), _WORDS_CHARS), 40))]
+    text = "".join(
+        f'<text x="{left + 6}" y="{below + 14 * n}" fill="#222">{html.escape(_clean(line))}</text>'
+        for n, line in enumerate(lines)
+    )
+    box = f'width="{width}" height="{below - top + 14 * len(lines) - 4}" rx="4" fill="#fff" stroke="#888"'
+    return f'<g class="tip t{number}"><rect x="{left}" y="{top}" {box}/>{image}{text}</g>'
+
+
+def _key(number: int, name: Modality) -> str:
+    x = _MARGIN + 90 * number
+    dot = f'<circle cx="{x}" cy="14" r="{_DOT_PX - 1}" fill="{_COLOURS[name]}"/>'
+    return f'{dot}<text x="{x + 12}" y="18" fill="currentColor">{name}</text>'
+
+
+def _name(hit: Hit) -> str:
+    spot = place(hit.segment)
+    name = Path(hit.path).name or hit.segment.title
+    return _clean(f"{name}, {spot}" if spot else name)[:60]
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _said(covered: Covered) -> str:
+    return "" if covered.is_covered else "nothing near: no better than nonsense"

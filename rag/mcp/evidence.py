@@ -1,0 +1,167 @@
+"""What is at a place of a file, as the content blocks of an MCP tool: words, pictures, sound.
+
+A place is named by an asset's id and a media fragment: what search and answers return, or another place of the same
+file. Everything is made anew from the file; together it stays below a megabyte.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from mcp.types import AudioContent, ContentBlock, ImageContent, TextContent
+from PIL import Image
+
+from rag import media
+from rag.errors import QueryError, UnsupportedMedia
+from rag.exhibits import NOUNS
+from rag.knowledge_base import KnowledgeBase
+from rag.segments import from_fragment, place
+from rag.types import CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, Segment, TimeSpan
+
+View = Literal["marked", "crop", "words"]
+
+_PICTURE_PX, _FRAME_PX = 1200, 640
+_PICTURE_BYTES, _FRAME_BYTES = 400_000, 70_000  # three frames and the sound are as much as a picture
+_MOST_FRAMES = 3
+_MOST_SOUND_S = 45.0
+_WORDS_CHARS = 8000
+_QUALITIES = (85, 70, 50, 30)
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A place of a file, and what is known of it."""
+
+    path: Path
+    asset_id: str
+    locator: Locator
+    here: tuple[Segment, ...]
+    frames: tuple[float, ...]
+
+
+def evidence(base: KnowledgeBase, place_id: str, view: View) -> list[ContentBlock]:
+    """What is at a place: words first, then what is seen and heard there.
+
+    Args:
+        base: the knowledge base.
+        place_id: `rag.mcp.values.hit_id`, or an asset's id with the fragment of another place.
+        view: the whole page or picture with the place marked, the place alone, or only its words.
+
+    Raises:
+        QueryError: there is no such place.
+        MediaError: the file has gone, was changed since it was indexed, or cannot be read.
+    """
+    spot = _spot(base, place_id)
+    if view == "words":
+        return [_described(spot)]
+    media.check_same(spot.path, spot.asset_id)
+    try:
+        shown = list(_shown(spot, view))
+    except UnsupportedMedia as error:  # a slide has no picture
+        return [_described(spot, str(error))]
+    cut = isinstance(spot.locator, TimeSpan) and spot.locator.end_s - spot.locator.start_s > _MOST_SOUND_S
+    return [_described(spot, f"The sound is of the first {_MOST_SOUND_S:.0f} seconds." if cut else ""), *shown]
+
+
+def _spot(base: KnowledgeBase, place_id: str) -> _Spot:
+    asset_id, _, fragment = place_id.strip().partition("#")
+    hits = base.segments_of(asset_id)
+    if not hits:
+        raise QueryError(f"There is no evidence {place_id[:100]!r} here; use an id that search or ask returned.")
+    locator = from_fragment(fragment)
+    if isinstance(locator, ImageRegion) and hits[0].segment.modality not in ("image",):
+        raise QueryError("This names a whole file; say where in it, with #page=3 or #t=10,20 behind the id.")
+    return _Spot(Path(hits[0].path), asset_id, locator, tuple(_here(hits, locator)), tuple(_frames(hits, locator)))
+
+
+def _here(hits: Sequence[Hit], locator: Locator) -> list[Segment]:
+    """The segments at a place: the very one, or else those that it touches."""
+    segments = [hit.segment for hit in hits]
+    same = [segment for segment in segments if segment.locator == locator]
+    return same or [segment for segment in segments if _touch(segment.locator, locator)]
+
+
+def _touch(one: Locator, other: Locator) -> bool:
+    match one, other:
+        case (PageBox(), PageBox()):
+            return one.page == other.page
+        case (CharSpan(), CharSpan()):
+            return one.start < other.end and other.start < one.end
+        case (TimeSpan(), TimeSpan()):
+            return one.start_s < other.end_s and other.start_s < one.end_s
+        case (TimeSpan(), FrameRegion()):
+            return one.start_s <= other.at_s < one.end_s
+        case (FrameRegion(), TimeSpan()):
+            return other.start_s <= one.at_s < other.end_s
+        case (ImageRegion(), ImageRegion()):
+            return True
+    return False
+
+
+def _frames(hits: Sequence[Hit], locator: Locator) -> list[float]:
+    """Seconds of a few frames of a film that lie in a span, evenly chosen; its first second where there are none."""
+    if not isinstance(locator, TimeSpan) or hits[0].segment.modality != "video":
+        return []
+    places = (hit.segment.locator for hit in hits)
+    times = sorted(
+        {at.at_s for at in places if isinstance(at, FrameRegion) and locator.start_s <= at.at_s < locator.end_s}
+    )
+    step = max(len(times) / _MOST_FRAMES, 1.0)
+    return [times[int(n * step)] for n in range(min(_MOST_FRAMES, len(times)))] or [locator.start_s]
+
+
+def _shown(spot: _Spot, view: View) -> Iterator[ContentBlock]:
+    if isinstance(spot.locator, TimeSpan):
+        for at_s in spot.frames:
+            yield _encoded(media.open_picture(spot.path, FrameRegion(at_s)), _FRAME_PX, _FRAME_BYTES)
+        end_s = min(spot.locator.end_s, spot.locator.start_s + _MOST_SOUND_S)
+        with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a silent film
+            heard = media.mp3(spot.path, TimeSpan(spot.locator.start_s, end_s))
+            yield AudioContent(data=base64.b64encode(heard).decode("ascii"), mime_type="audio/mpeg")
+    elif not isinstance(spot.locator, CharSpan):
+        drawn = media.crop if view == "crop" else media.highlighted
+        yield _encoded(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
+
+
+def _encoded(picture: Image.Image, most_px: int, most_bytes: int) -> ImageContent:
+    """A picture as JPEG within a size, smaller and coarser where it must be."""
+    shown = picture.convert("RGB")
+    shown.thumbnail((most_px, 2 * most_px), Image.Resampling.LANCZOS)
+    while True:
+        for quality in _QUALITIES:
+            buffer = BytesIO()
+            shown.save(buffer, "JPEG", quality=quality)
+            if buffer.tell() <= most_bytes:
+                return ImageContent(data=base64.b64encode(buffer.getvalue()).decode("ascii"), mime_type="image/jpeg")
+        shown = shown.resize((max(shown.width // 2, 1), max(shown.height // 2, 1)))
+
+
+def _words(segment: Segment, locator: Locator) -> str:
+    """What is read or said at a place; of speech that goes on before or after it, what is said there."""
+    if isinstance(locator, TimeSpan) and segment.words:
+        said = (word for word in segment.words if word.start_s < locator.end_s and locator.start_s < word.end_s)
+        return " ".join(word.text.strip() for word in said)
+    return segment.text
+
+
+def _described(spot: _Spot, note: str = "") -> TextContent:
+    """The place in words: what it is, where it is, what is read, said and seen there."""
+    asked = Segment(spot.asset_id, 0, "text", "passage", spot.locator)
+    kinds = ", ".join(dict.fromkeys(NOUNS[segment.kind] for segment in spot.here))
+    lines = [f"{kinds or 'Place'}: {' of '.join(part for part in (place(asked), spot.path.name) if part)}", note]
+    lines += [f"Heading: {title}" for title in dict.fromkeys(s.title.partition(" › ")[2] for s in spot.here) if title]
+    lines += [f"Caption: {segment.caption}" for segment in spot.here if segment.caption]
+    tags = dict.fromkeys(tag for segment in spot.here for tag in segment.tags[:5])
+    lines += [f"A classifier guesses: {', '.join(tags)}"] if tags else []
+    if spot.frames:
+        lines.append("Frames at " + ", ".join(f"{at_s:.1f} s" for at_s in spot.frames))
+    words = "\n".join(text for segment in spot.here if (text := _words(segment, spot.locator)))
+    cut = " … (cut)" if len(words) > _WORDS_CHARS else ""
+    lines += [f"Words in it:\n{words[:_WORDS_CHARS]}{cut}"] if words else ["There are no words in it."]
+    return TextContent(text="\n".join(line for line in lines if line).encode("utf-8", "replace").decode())

@@ -1,0 +1,171 @@
+"""What the tools return as data, each with the sentence that tells a model what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from rag.catalog import Listed as HeldAsset
+from rag.exhibits import NOUNS, excerpt, plain
+from rag.segments import place, to_fragment
+from rag.server.markdown import rewritten
+from rag.types import Answer, Hit, IngestReport
+
+_TEXT_CHARS, _NAME_CHARS = 600, 400
+_MOST_TAGS = 5
+_MOST_NEAREST = 3
+_MOST_FAILED = 50
+
+
+@dataclass(frozen=True)
+class FoundPlace:
+    """A place in a file of the collection."""
+
+    id: Annotated[str, Field(description="For get_evidence.")]
+    title: Annotated[str, Field(description="The file, and the heading above the place.")]
+    place: Annotated[str, Field(description="Where in the file: a page, seconds, a frame; empty for a whole picture.")]
+    locator: Annotated[str, Field(description="The same as a W3C media fragment.")]
+    kind: Annotated[str, Field(description="What it is: Passage, Picture, Speech, Video, …")]
+    text: Annotated[str, Field(description="What is read or said there, in part where it is long.")]
+    caption: Annotated[str, Field(description="What the file or a page beside it says that a picture shows.")]
+    looks_or_sounds_like: Annotated[list[str], Field(description="Guessed by a classifier; may be wrong.")]
+    score: Annotated[float, Field(description="From 0 to 1.")]
+    is_above_chance: Annotated[bool, Field(description="Whether nonsense would score less in this collection.")]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found, best first."""
+
+    hits: list[FoundPlace]
+    note: str
+
+
+@dataclass(frozen=True)
+class CitedPlace(FoundPlace):
+    """A place that an answer cites."""
+
+    number: Annotated[int, Field(description="As in the answer's [1].")]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer with its citations."""
+
+    question: Annotated[str, Field(description="As it was understood from what was said before.")]
+    answer: Annotated[str, Field(description="Each statement with the number of its citation, as [1].")]
+    is_declined: Annotated[bool, Field(description="Whether the collection does not answer it.")]
+    citations: list[CitedPlace]
+    nearest: Annotated[list[FoundPlace], Field(description="What came nearest, where it is declined.")]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class ListedAsset:
+    """A file of the collection."""
+
+    id: Annotated[str, Field(description="For get_evidence, with #page=3 or #t=10,20 behind it.")]
+    name: str
+    folder: Annotated[str, Field(description="Empty where the caller is not on the same machine.")]
+    media_type: str
+    bytes: int
+    segments: Annotated[int, Field(description="Pieces that can be found; 0 where there was nothing in it.")]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Files of the collection, by path."""
+
+    assets: list[ListedAsset]
+    total: Annotated[int, Field(description="Of all that match, also beyond this list.")]
+
+
+@dataclass(frozen=True)
+class NotTakenIn:
+    """A file that could not be taken in."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What became of the files."""
+
+    counts: Annotated[dict[str, int], Field(description="Number of files by state.")]
+    failed: list[NotTakenIn]
+    seconds: float
+
+
+def hit_id(hit: Hit) -> str:
+    """The name of a place for `rag.mcp.evidence`: it lasts as long as the file is in the collection."""
+    return f"{hit.segment.asset_id}#{to_fragment(hit.segment.locator)}"
+
+
+def found(hits: list[Hit], words: str) -> Found:
+    """The result of a search."""
+    note = "" if hits else "Nothing was found; try other words, or without filters."
+    if hits and not hits[0].is_believed:
+        note = "Nothing fits better than by chance; these are the nearest, and probably not what was meant."
+    return Found([FoundPlace(**_place(hit, words)) for hit in hits], note)
+
+
+def answered(answer: Answer) -> Answered:
+    """The result of a question."""
+    cited = [CitedPlace(**_place(shown.hit, answer.text), number=shown.number) for shown in answer.cited]
+    nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
+    return Answered(
+        question=answer.question,
+        answer=rewritten(answer.text),
+        is_declined=answer.declined,
+        citations=cited,
+        nearest=[FoundPlace(**_place(shown.hit, answer.question)) for shown in nearest],
+        warnings=list(answer.warnings),
+    )
+
+
+def listed(assets: list[HeldAsset], total: int, *, is_local: bool) -> Listed:
+    """The result of a listing; only who is on this machine learns its folders."""
+    rows = [
+        ListedAsset(
+            held.id,
+            _readable(held.path.name),
+            _readable(str(held.path.parent)) if is_local else "",
+            held.media_type,
+            held.size,
+            held.segments,
+        )
+        for held in assets
+    ]
+    return Listed(rows, total)
+
+
+def taken_in(report: IngestReport) -> TakenIn:
+    """The result of taking files in; of many failures the first are named."""
+    failed = [NotTakenIn(_readable(file.path), _readable(file.reason)) for file in report.failed[:_MOST_FAILED]]
+    return TakenIn(report.counts, failed, round(report.seconds, 1))
+
+
+def _place(hit: Hit, about: str) -> dict[str, Any]:
+    segment = hit.segment
+    heading = segment.title.partition(" › ")[2]
+    return {
+        "id": hit_id(hit),
+        "title": _readable(" › ".join(part for part in (Path(hit.path).name or segment.title, heading) if part)),
+        "place": place(segment),
+        "locator": f"#{to_fragment(segment.locator)}",
+        "kind": NOUNS[segment.kind],
+        "text": plain(excerpt(segment.text, about, len, _TEXT_CHARS)),
+        "caption": plain(excerpt(segment.caption, about, len, _TEXT_CHARS)),
+        "looks_or_sounds_like": list(segment.tags[:_MOST_TAGS]),
+        "score": round(hit.score, 3),
+        "is_above_chance": hit.is_believed,
+    }
+
+
+def _readable(text: str) -> str:
+    """A name as JSON can carry it: names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "replace").decode()[:_NAME_CHARS]

@@ -1,0 +1,105 @@
+"""Business rules over what a search finds: what is hidden, and what comes earlier or later; pure functions.
+
+A rule is a filter in the language of `rag.where` and what it does to the segments that it admits::
+
+    {"where": {"discontinued": true}, "hide": true}
+    {"where": {"stock": {"gte": 1}}, "boost": 2, "name": "in stock"}
+
+Hiding is the store's work. A boost multiplies the odds of a hit, score / (1 - score), so that a score stays one: twice
+the odds make 0.67 of 0.5 and 0.95 of 0.9, and what fits the question badly does not come before what fits it well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rag.errors import QueryError, SettingsError
+from rag.segments import to_payload
+from rag.types import Filter, Hit, Where
+from rag.where import Group, conditions, holds
+
+_MOST_RULES = 100
+_MOST_BOOST = 1000.0
+_KEYS = frozenset({"where", "boost", "hide", "name"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of the hits that a filter admits.
+
+    Attributes:
+        name: for people.
+        where: the filter.
+        boost: what the odds of such a hit are multiplied by; below 1 it comes later.
+        hides: whether such a segment is not found at all.
+    """
+
+    name: str
+    where: Where
+    boost: float = 1.0
+    hides: bool = False
+
+    @property
+    def conditions(self) -> Group:
+        """The filter, read."""
+        return conditions(Filter(where=self.where))
+
+
+def rules(given: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    """Rules from the setting `ranking`.
+
+    Raises:
+        SettingsError: one of them is malformed.
+    """
+    found = tuple(_rule(one) for one in given)
+    if len(found) > _MOST_RULES:
+        raise SettingsError(f"Setting `ranking` has {len(found)} rules; {_MOST_RULES} are the most.")
+    return found
+
+
+def admitted(where: Where, ranking: Sequence[Rule]) -> Where:
+    """A filter, less what rules hide."""
+    hidden = [{"not": rule.where} for rule in ranking if rule.hides]
+    return {"and": [where, *hidden]} if hidden else where
+
+
+def ranked(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
+    """Hits in the order of their scores after the rules, each with the names of those that it meets.
+
+    A moment of a film meets a rule where one of its parts does.
+    """
+    boosts = [(rule, rule.conditions) for rule in ranking if not rule.hides]
+    changed = [_boosted(hit, [rule for rule, group in boosts if _meets(hit, group)]) for hit in hits]
+    return sorted(changed, key=lambda hit: -hit.score)
+
+
+def _meets(hit: Hit, group: Group) -> bool:
+    return any(holds(group, to_payload(one.segment)) for one in hit.parts or (hit,))
+
+
+def _boosted(hit: Hit, met: Sequence[Rule]) -> Hit:
+    boost = math.prod(rule.boost for rule in met)
+    score = boost * hit.score / (1 - hit.score + boost * hit.score)
+    return replace(hit, score=score, rules=tuple(f"{rule.name} ×{rule.boost:g}" for rule in met))
+
+
+def _rule(given: Mapping[str, Any]) -> Rule:
+    where, boost, hides = given.get("where"), given.get("boost", 1.0), given.get("hide", False)
+    unknown = sorted(set(given) - _KEYS)
+    if unknown or not isinstance(where, Mapping) or not where:
+        raise SettingsError(
+            f"A rule of `ranking` has `where`, `boost` or `hide`, and perhaps a `name`; this is none: {dict(given)!r}."
+        )
+    if isinstance(boost, bool) or not isinstance(boost, (int, float)) or not 1 / _MOST_BOOST <= boost <= _MOST_BOOST:
+        raise SettingsError(f"`boost` of a rule is a number from {1 / _MOST_BOOST} to {_MOST_BOOST:g}, not {boost!r}.")
+    if not isinstance(hides, bool) or hides == (boost != 1):
+        raise SettingsError(f"A rule either hides (`hide` is true) or boosts (`boost` is not 1): {dict(given)!r}.")
+    rule = Rule(str(given.get("name") or ", ".join(map(str, where)))[:80], where, float(boost), hides)
+    try:
+        rule.conditions  # noqa: B018 - refuses a malformed filter now, not at the first question
+    except QueryError as error:
+        raise SettingsError(f"`where` of a rule of `ranking`: {error}") from error
+    return rule

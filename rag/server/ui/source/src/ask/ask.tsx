@@ -1,0 +1,160 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ArrowUp, SquarePen } from 'lucide';
+import { assets, linked } from '../api';
+import { ExhibitBody } from '../evidence/exhibit';
+import { MODALITY_ICONS, titleOf } from '../evidence/kinds';
+import { Dialog } from '../parts/dialog';
+import { useLoaded, useMatches } from '../parts/hooks';
+import { Icon } from '../parts/icon';
+import { count } from '../places';
+import { MODALITIES, type Base, type Exhibit } from '../types';
+import type { Chat } from './chats';
+import { Panel } from './panel';
+import { Question } from './question';
+import { TurnView } from './turn';
+
+/** The chat, and beside it, where there is room, the evidence of the answer that was last looked at. */
+export function Ask({ base, chat }: { base: Base; chat: Chat }) {
+  const isWide = useMatches('(min-width: 64rem)');
+  const [lookedAt, setLookedAt] = useState<string | null>(null);
+  const [opened, setOpened] = useState<Exhibit | null>(null);
+  const [lit, setLit] = useState<number | null>(null);
+  const shown = chat.turns.find(({ id }) => id === lookedAt) ?? chat.turns.findLast(({ cited }) => cited.length);
+  useEffect(() => setLookedAt(null), [chat.turns.length]);
+  const open = (turn: string, exhibit: Exhibit) => {
+    setLookedAt(turn);
+    if (isWide) requestAnimationFrame(() => reveal(exhibit.number));
+    else setOpened(exhibit);
+  };
+  return (
+    <div class={`ask ${isWide && shown?.cited.length ? 'beside' : ''}`}>
+      <section class="flex min-h-0 min-w-0 flex-col" aria-label="Chat">
+        <div class="min-h-0 flex-1 overflow-y-auto" ref={useFollowed(chat.turns.length)}>
+          <div class="column grid gap-10 py-6">
+            {chat.turns.length === 0 ? <Welcome base={base} /> : <h1 class="sr-only">{`Chat with ${base.name}`}</h1>}
+            {chat.turns.map((turn, n) => (
+              <TurnView
+                key={turn.id}
+                turn={turn}
+                lit={turn === shown ? lit : null}
+                onLit={setLit}
+                onCite={(exhibit) => open(turn.id, exhibit)}
+                onAgain={n === chat.turns.length - 1 ? chat.again : undefined}
+              />
+            ))}
+          </div>
+        </div>
+        <div class="column pt-1 pb-[max(1rem,env(safe-area-inset-bottom))]">
+          {chat.turns.length > 0 && (
+            <button class="btn btn-ghost btn-sm text-soft mb-1" onClick={chat.clear}>
+              <Icon of={SquarePen} class="size-4" />
+              New chat
+            </button>
+          )}
+          <Question
+            label="Your question"
+            placeholder={`Ask ${base.name}`}
+            isBusy={chat.isBusy}
+            onAsk={chat.ask}
+            onStop={chat.stop}
+            send={
+              <>
+                <Icon of={ArrowUp} />
+                Ask
+              </>
+            }
+          />
+        </div>
+      </section>
+      {isWide && shown && shown.cited.length > 0 && <Panel base={base.name} turn={shown} lit={lit} onLit={setLit} />}
+      {opened && (
+        <Dialog title={`${opened.number}. ${titleOf(opened)}`} onClose={() => setOpened(null)}>
+          <ExhibitBody shown={opened} base={base.name} heading={titleOf(opened)} />
+        </Dialog>
+      )}
+    </div>
+  );
+}
+
+/** Leads the eye and the keyboard to an exhibit of the panel. */
+function reveal(number: number): void {
+  const card = document.getElementById(`exhibit-${number}`);
+  card?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  card?.focus({ preventScroll: true });
+}
+
+/** Keeps the end of what is written in sight, unless the reader has scrolled away from it. */
+function useFollowed(turns: number) {
+  const box = useRef<HTMLDivElement>(null);
+  const isAtEnd = useRef(true);
+  useEffect(() => {
+    const element = box.current!;
+    const scrolled = () => {
+      isAtEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 120;
+    };
+    element.addEventListener('scroll', scrolled, { passive: true });
+    const grown = new ResizeObserver(() => isAtEnd.current && element.scrollTo({ top: element.scrollHeight }));
+    grown.observe(element.firstElementChild!);
+    return () => {
+      element.removeEventListener('scroll', scrolled);
+      grown.disconnect();
+    };
+  }, []);
+  useEffect(() => {
+    isAtEnd.current = true;
+    box.current!.scrollTo({ top: box.current!.scrollHeight });
+  }, [turns]);
+  return box;
+}
+
+function Welcome({ base }: { base: Base }) {
+  const first = useLoaded(() => assets(base.name, { limit: 8 }), [base.name]);
+  const seen = first.value?.assets.filter(({ thumbnail }) => thumbnail).slice(0, 6) ?? [];
+  const files = base.assets.indexed;
+  if (!files) {
+    return (
+      <div class="grid gap-3 pt-[12vh]">
+        <h1 class="heading text-4xl">There is nothing in {base.name} yet</h1>
+        <p class="text-soft text-lg">
+          Put documents, pictures, recordings and films into the{' '}
+          <a class="link link-primary" href="#library">
+            library
+          </a>
+          , then ask here.
+        </p>
+      </div>
+    );
+  }
+  return (
+    <div class="grid gap-6 pt-[8vh]">
+      <div class="grid gap-3">
+        <h1 class="heading text-4xl">Ask {base.name}</h1>
+        <p class="text-soft text-lg">
+          {`Answers come from ${count(files, 'file')}, and every statement cites its evidence: the page, the picture, the second.`}
+        </p>
+      </div>
+      <ul class="flex flex-wrap gap-x-5 gap-y-2" aria-label="What is in it">
+        {MODALITIES.filter((modality) => base.segments[modality] > 0).map((modality) => (
+          <li key={modality} class="text-soft flex items-center gap-2">
+            <Icon of={MODALITY_ICONS[modality]} class="size-4" />
+            {count(base.segments[modality], NOUNS[modality])}
+          </li>
+        ))}
+      </ul>
+      {seen.length > 0 && (
+        <a class="grid grid-cols-3 gap-2 sm:grid-cols-6" href="#library" aria-label="See what is in the library">
+          {seen.map((asset) => (
+            <img
+              key={asset.id}
+              src={linked(asset.thumbnail)}
+              alt={asset.name}
+              class="aspect-square w-full rounded-box object-cover"
+            />
+          ))}
+        </a>
+      )}
+    </div>
+  );
+}
+
+const NOUNS = { text: 'passage', image: 'picture', audio: 'sound passage', video: 'film scene' } as const;

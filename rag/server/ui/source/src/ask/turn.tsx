@@ -1,0 +1,128 @@
+import { useEffect, useState } from 'preact/hooks';
+import { Info } from 'lucide';
+import { linked } from '../api';
+import { alt, icon, noun, titleOf } from '../evidence/kinds';
+import { Markdown } from '../markdown';
+import { Icon } from '../parts/icon';
+import { Problem } from '../parts/notice';
+import { count } from '../places';
+import type { Exhibit } from '../types';
+import type { Turn } from './chats';
+import { Attachments } from './question';
+
+interface Props {
+  turn: Turn;
+  lit: number | null;
+  onCite: (exhibit: Exhibit) => void;
+  onLit: (number: number | null) => void;
+  onAgain?: () => void;
+}
+
+/** A question and its answer, with a button for each exhibit that it cites. */
+export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
+  const cite = (number: number) => {
+    const exhibit = turn.cited.find((one) => one.number === number);
+    return (
+      <button
+        class={`cite ${lit === number ? 'lit' : ''}`}
+        disabled={!exhibit}
+        aria-label={`Exhibit ${number}${exhibit ? `: ${titleOf(exhibit)}` : ''}`}
+        onClick={() => exhibit && onCite(exhibit)}
+        onMouseEnter={() => onLit(number)}
+        onMouseLeave={() => onLit(null)}
+      >
+        {number}
+      </button>
+    );
+  };
+  const isOpen = turn.state === 'waiting' || turn.state === 'writing';
+  return (
+    <article class="grid gap-4" aria-busy={isOpen} aria-label={`Question: ${turn.words || 'with media'}`}>
+      <div class="asked">
+        <Attachments attached={turn.attached} />
+        {turn.words && <p class="px-4 py-2.5 break-words whitespace-pre-line">{turn.words}</p>}
+      </div>
+      <Understood turn={turn} />
+      {turn.told?.declined && (
+        <p class="badge badge-warning badge-soft">
+          <Icon of={Info} class="size-4" />
+          The collection does not answer this
+        </p>
+      )}
+      {turn.answer && (
+        <div class="answer">
+          <Markdown text={turn.answer} cite={cite} />
+        </div>
+      )}
+      {turn.state === 'waiting' && <Waiting />}
+      {turn.state === 'stopped' && <p class="text-soft text-sm">Stopped.</p>}
+      {turn.failure && <Problem failure={turn.failure} onRetry={onAgain} />}
+      {turn.told?.warnings.map((warning) => (
+        <p key={warning} class="alert alert-warning alert-soft text-sm">
+          <Icon of={Info} class="size-4" />
+          {warning}
+        </p>
+      ))}
+      <Sources turn={turn} lit={lit} onCite={onCite} onLit={onLit} />
+      <p class="sr-only" role="status">
+        {turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}
+      </p>
+    </article>
+  );
+}
+
+function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain'>) {
+  if (!turn.cited.length) return null;
+  return (
+    <ul class="flex flex-wrap gap-2" aria-label="Exhibits of this answer">
+      {turn.cited.map((exhibit) => (
+        <li key={exhibit.number} class="w-full min-w-0 sm:w-72">
+          <button
+            class={`source ${lit === exhibit.number ? 'lit' : ''}`}
+            onClick={() => onCite(exhibit)}
+            onMouseEnter={() => onLit(exhibit.number)}
+            onMouseLeave={() => onLit(null)}
+          >
+            <Small exhibit={exhibit} />
+            <span class="min-w-0 text-start">
+              <span class="block truncate font-medium">{titleOf(exhibit)}</span>
+              <span class="text-soft block text-xs">{`${exhibit.number} · ${noun(exhibit)}`}</span>
+            </span>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Small({ exhibit }: { exhibit: Exhibit }) {
+  const url = exhibit.kind === 'passage' ? undefined : linked(exhibit.views.thumbnail);
+  if (url) return <img src={url} alt={alt(exhibit)} class="size-11 shrink-0 rounded-field object-cover" />;
+  return (
+    <span class="grid size-11 shrink-0 place-items-center rounded-field bg-base-200">
+      <Icon of={icon(exhibit)} />
+    </span>
+  );
+}
+
+/** What was understood, where that says more than what was typed: a follow-up, a picture, a recording. */
+function Understood({ turn }: { turn: Turn }) {
+  const question = turn.told?.question ?? '';
+  if (!question || question === turn.words) return null;
+  return <p class="text-soft text-sm">{`Understood as: ${question}`}</p>;
+}
+
+function Waiting() {
+  const [passed_s, setPassed] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setPassed((s) => s + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <p class="text-soft flex items-center gap-3" role="status">
+      <span class="loading loading-dots loading-sm text-primary" />
+      <span>Looking through the collection</span>
+      {passed_s >= 3 && <span class="tabular-nums" aria-hidden="true">{`${passed_s} s`}</span>}
+    </p>
+  );
+}

@@ -1,0 +1,40 @@
+import { linked } from '../api';
+import { clock, type Span } from '../places';
+import type { Shown } from '../types';
+import { Frames } from './frames';
+import { Gone, Passage } from './passage';
+import { closest } from './closest';
+import { usePlaying } from './playing';
+import { Transcript } from './transcript';
+
+/** A film from the cited second on, with the frames of the moment and what is said in it. */
+export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; base: string }) {
+  const near = closest(shown.words, shown.wanted ?? []);
+  const first_s = near ? shown.words[near[0]]![1] : span.start_s;
+  const playing = usePlaying<HTMLVideoElement>(span, first_s);
+  const { now_s, end_s } = playing;
+  return (
+    <div class="grid gap-3">
+      {playing.hasFailed && <Gone />}
+      <video
+        ref={playing.media}
+        src={linked(shown.views.clip)}
+        poster={linked(shown.views.marked ?? shown.views.thumbnail)}
+        controls
+        playsInline
+        preload="metadata"
+        class="aspect-video w-full rounded-box bg-black"
+        aria-label={`Film from ${clock(span.start_s)}`}
+      />
+      <p class="text-soft text-sm tabular-nums">
+        {`In the film: ${clock(now_s)}, from ${clock(span.start_s)} to ${clock(end_s)}`}
+      </p>
+      <Frames base={base} shown={shown} span={{ ...span, end_s }} now_s={now_s} onPick={playing.seek} />
+      {shown.words.length > 0 ? (
+        <Transcript words={shown.words} now_s={now_s} near={near} isRunning={playing.hasBegun} onPick={playing.seek} />
+      ) : (
+        <Passage text={shown.text} />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,95 @@
+// The Markdown of an answer as elements. No HTML is ever made of it: what is no known token is shown as text, so that
+// whatever a model was told by a document stays words.
+
+import type { ComponentChildren, VNode } from 'preact';
+import { lexer, type Token, type Tokens } from 'marked';
+
+/** Turns the number in `[1]` into what points at the exhibit. */
+export type Cite = (number: number) => VNode | null;
+
+// An answer ends with its pictures and the definitions of its links; the page shows both as exhibits.
+const APPENDIX = /^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$/gm;
+const NUMBER = /\[(\d{1,3})\]/;
+
+export function withoutAppendix(text: string): string {
+  return text.replace(APPENDIX, '').trim();
+}
+
+export function Markdown({ text, cite }: { text: string; cite: Cite }) {
+  return <>{blocks(lexer(withoutAppendix(text)), cite)}</>;
+}
+
+function blocks(tokens: Token[], cite: Cite): ComponentChildren {
+  return tokens.map((token) => shown(token, cite));
+}
+
+function shown(token: Token, cite: Cite): ComponentChildren {
+  const inner = () => blocks((token as Tokens.Generic).tokens ?? [], cite);
+  switch (token.type) {
+    case 'space':
+    case 'def':
+      return null;
+    case 'paragraph':
+      return <p>{inner()}</p>;
+    case 'heading':
+      return <h3>{inner()}</h3>;
+    case 'strong':
+      return <strong>{inner()}</strong>;
+    case 'em':
+      return <em>{inner()}</em>;
+    case 'del':
+      return <del>{inner()}</del>;
+    case 'blockquote':
+      return <blockquote>{inner()}</blockquote>;
+    case 'code':
+      return (
+        <pre>
+          <code>{token.text}</code>
+        </pre>
+      );
+    case 'codespan':
+      return <code>{token.text}</code>;
+    case 'br':
+      return <br />;
+    case 'hr':
+      return <hr />;
+    case 'list':
+      return list(token as Tokens.List, cite);
+    case 'table':
+      return table(token as Tokens.Table, cite);
+    case 'text':
+      return (token as Tokens.Text).tokens ? inner() : words(token.text, cite);
+    case 'escape':
+      return token.text;
+    default: // links, pictures and HTML that a model wrote
+      return words(token.raw, cite);
+  }
+}
+
+function list(token: Tokens.List, cite: Cite): VNode {
+  const items = token.items.map((item) => <li>{blocks(item.tokens, cite)}</li>);
+  return token.ordered ? <ol start={Number(token.start) || 1}>{items}</ol> : <ul>{items}</ul>;
+}
+
+function table(token: Tokens.Table, cite: Cite): VNode {
+  const head = token.header.map((cell) => <th>{blocks(cell.tokens, cite)}</th>);
+  const rows = token.rows.map((row) => (
+    <tr>
+      {row.map((cell) => (
+        <td>{blocks(cell.tokens, cite)}</td>
+      ))}
+    </tr>
+  ));
+  return (
+    <table>
+      <thead>
+        <tr>{head}</tr>
+      </thead>
+      <tbody>{rows}</tbody>
+    </table>
+  );
+}
+
+function words(text: string, cite: Cite): ComponentChildren {
+  return text.split(NUMBER).map((piece, n) => (n % 2 ? cite(Number(piece)) : piece));
+}

@@ -1,0 +1,48 @@
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import type { Failure } from '../api';
+import { asFailure } from './notice';
+
+export interface Loaded<T> {
+  value: T | null;
+  failure: Failure | null;
+  again: () => void;
+}
+
+/** What a call gives, loaded anew whenever one of `on` changes; the old value stays until the new one is there. */
+export function useLoaded<T>(load: () => Promise<T>, on: unknown[]): Loaded<T> {
+  const [state, setState] = useState<{ value: T | null; failure: Failure | null }>({ value: null, failure: null });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let isWanted = true;
+    load().then(
+      (value) => isWanted && setState({ value, failure: null }),
+      (error: unknown) => isWanted && setState((before) => ({ ...before, failure: asFailure(error) })),
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [...on, turn]);
+  return { ...state, again: useCallback(() => setTurn((n) => n + 1), []) };
+}
+
+export function useMatches(query: string): boolean {
+  const [matches, setMatches] = useState(() => matchMedia(query).matches);
+  useEffect(() => {
+    const media = matchMedia(query);
+    const changed = () => setMatches(media.matches);
+    changed(); // it may have changed before this listens
+    media.addEventListener('change', changed);
+    return () => media.removeEventListener('change', changed);
+  }, [query]);
+  return matches;
+}
+
+/** A value once it has stayed the same for a while. */
+export function useSettled<T>(value: T, ms = 250): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}

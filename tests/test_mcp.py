@@ -1,0 +1,301 @@
+"""The tools for assistants, called by the SDK's own client: through standard input and output, in memory, over HTTP."""
+
+import asyncio
+import base64
+import io
+import shutil
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import av
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+
+from rag import KnowledgeBase
+from rag.errors import KnowledgeBaseBusy, SettingsError
+from rag.mcp.ondemand import OnDemand
+from rag.mcp.run import http_app
+from rag.mcp.server import Options, create_server
+from rag.server.keys import Keys
+from rag.server.run import Address
+from tests.fakes.uvicorn_server import running
+
+READING = {"search", "ask", "get_evidence", "list_assets"}
+MESSAGE_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def museum(demo_kept, tmp_path_factory):
+    return shutil.copytree(demo_kept, tmp_path_factory.mktemp("mcp") / "museum")
+
+
+@pytest.fixture
+def tools(museum):
+    """The tools in this process."""
+    return create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options())
+
+
+async def called(client, tool, **arguments):
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    assert len(result.model_dump_json()) < MESSAGE_BYTES
+    return result
+
+
+async def refused(client, tool, **arguments):
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    return result.content[0].text
+
+
+async def found(client, words, **arguments):
+    result = await called(client, "search", words=words, **arguments)
+    return result.structured_content["hits"]
+
+
+def picture_of(block):
+    assert block.mime_type == "image/jpeg"
+    return Image.open(io.BytesIO(base64.b64decode(block.data)))
+
+
+def seconds_of(block):
+    assert block.mime_type == "audio/mpeg"
+    with av.open(io.BytesIO(base64.b64decode(block.data))) as container:
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+async def test_a_program_of_its_own_serves_the_client_that_starts_it(museum):
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "rag.cli", "mcp", "--kb", str(museum)],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    async with Client(command) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == READING
+        assert "get_evidence" in client.instructions
+        (hit,) = await found(client, "an orangutan", top_k=1)
+        assert (hit["title"], hit["kind"], hit["is_above_chance"]) == ("photo-04.jpg", "Picture", True)
+        words, picture = (await called(client, "get_evidence", id=hit["id"])).content
+        assert words.text.startswith("Picture: photo-04.jpg")
+        assert max(picture_of(picture).size) > 320
+
+
+async def test_tools_that_only_read_say_so_and_describe_every_argument(tools):
+    async with Client(tools) as client:
+        for tool in (await client.list_tools()).tools:
+            assert tool.annotations.read_only_hint
+            assert len(tool.description) > 100
+            for argument in tool.input_schema["properties"].values():
+                assert argument["description"]
+
+
+async def test_a_search_looks_where_it_is_told_to(tools):
+    async with Client(tools) as client:
+        assert {hit["kind"] for hit in await found(client, "a monkey", to=["audio"])} == {"Speech"}
+        (hit,) = await found(client, "spears of the chimpanzees", where={"page": 3}, top_k=1)
+        assert hit["locator"].startswith("#page=3")
+        assert "[E" not in hit["text"]
+
+
+async def test_a_page_is_shown_with_the_place_marked_and_the_place_alone(tools):
+    async with Client(tools) as client:
+        (hit,) = await found(client, "sticks used as spears at Fongoli", to=["text"], top_k=1)
+        words, page = (await called(client, "get_evidence", id=hit["id"])).content
+        assert "page 3 of catalogue.pdf" in words.text
+        assert "spears" in words.text
+        _, part = (await called(client, "get_evidence", id=hit["id"], show="crop")).content
+        whole, alone = picture_of(page), picture_of(part)
+        assert whole.height / whole.width > 1.2 > alone.height / alone.width
+        (only,) = (await called(client, "get_evidence", id=hit["id"], show="words")).content
+        assert only.text == words.text
+
+
+async def test_a_recording_is_heard_with_its_words(tools):
+    async with Client(tools) as client:
+        (hit,) = await found(client, "the first chimpanzee that let her come near", to=["audio"], top_k=1)
+        words, heard = (await called(client, "get_evidence", id=f"{hit['id'].partition('#')[0]}#t=16,22")).content
+        assert "David Greybeard" in words.text
+        assert seconds_of(heard) == pytest.approx(6, abs=0.2)
+
+
+async def test_a_film_is_shown_by_a_few_frames_and_its_sound(tools):
+    async with Client(tools) as client:
+        (hit,) = await found(client, "a bee on a flower", to=["video"], top_k=1)
+        words, *frames, heard = (await called(client, "get_evidence", id=hit["id"])).content
+        assert "bee" in words.text
+        assert 1 <= len(frames) <= 3
+        assert all(max(picture_of(frame).size) <= 640 for frame in frames)
+        start_s, end_s = (float(t) for t in hit["locator"].removeprefix("#t=").split(","))
+        assert seconds_of(heard) == pytest.approx(end_s - start_s, abs=0.2)
+
+
+async def test_another_page_of_a_file_can_be_asked_for(tools):
+    async with Client(tools) as client:
+        held = (await called(client, "list_assets", named="CATALOGUE")).structured_content
+        words, page = (await called(client, "get_evidence", id=f"{held['assets'][0]['id']}#page=1")).content
+        assert "page 1 of catalogue.pdf" in words.text
+        assert picture_of(page).height > 800
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nowhere", "no evidence 'nowhere'"),
+        ("{film}", "say where in it"),
+        ("{film}#t=nan,inf", "names no place"),
+        ("{film}#t=900,910", "lasts 44.8 s"),
+        ("{film}#page=2", "Pages of film.mp4 cannot be drawn"),
+        ("{film}#../../etc/passwd", "names no place"),
+    ],
+)
+async def test_what_is_no_place_is_said_to_be_none(tools, place, said):
+    async with Client(tools) as client:
+        film = (await called(client, "list_assets", named="film.mp4")).structured_content["assets"][0]["id"]
+        result = await client.call_tool("get_evidence", {"id": place.format(film=film)})
+        assert said in result.content[0].text
+
+
+async def test_a_question_is_answered_with_numbered_citations(tools):
+    async with Client(tools) as client:
+        asked = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
+        told = (await called(client, "ask", question=asked)).structured_content
+        assert "David Greybeard" in told["answer"]
+        assert not told["is_declined"]
+        first = told["citations"][0]
+        assert f"[{first['number']}]" in told["answer"]
+        assert first["title"] == "audio-guide.m4a"
+        assert first["locator"].startswith("#t=")
+        assert "Greybeard" in (await called(client, "get_evidence", id=first["id"])).content[0].text
+
+
+async def test_files_are_listed_in_parts(tools):
+    async with Client(tools) as client:
+        first = (await called(client, "list_assets", most=5)).structured_content
+        rest = (await called(client, "list_assets", start=5, most=200)).structured_content
+        names = [asset["name"] for asset in first["assets"] + rest["assets"]]
+        assert names == sorted(names)
+        assert len(names) == first["total"] == rest["total"] == 12
+
+
+async def test_what_is_wrong_is_told_in_plain_words(tools):
+    async with Client(tools) as client:
+        assert "a range takes gt" in await refused(client, "search", words="x", where={"page": {"above": 1}})
+        assert "'text', 'image', 'audio' or 'video'" in await refused(client, "search", words="x", to=["smell"])
+        assert "Unknown tool" in await refused(client, "ingest", paths=["/etc"])
+
+
+async def test_files_are_taken_in_where_that_is_allowed_and_progress_is_told(tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "note.md").write_text("# Bridges\n\nThe bridge at Arta has four arches.", encoding="utf-8")
+    (media / "empty.pdf").write_bytes(b"%PDF-1.7 and nothing")
+    heard = []
+
+    async def hear(progress, total, message):
+        heard.append((progress, total, message))
+
+    server = create_server(
+        OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), Options(may_write=True, below=[media])
+    )
+    async with Client(server) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == {*READING, "ingest"}
+        result = await client.call_tool("ingest", {"paths": [str(media)]}, progress_callback=hear)
+        told = result.structured_content
+        assert told["counts"] == {"indexed": 1, "failed": 1}
+        assert told["failed"][0]["path"].endswith("empty.pdf")
+        assert "arches" in (await found(client, "how many arches the bridge has"))[0]["text"]
+        assert "below" in await refused(client, "ingest", paths=["/etc"])
+        assert "below" in await refused(client, "ingest", paths=[f"{media}/../../.."])
+        assert "no absolute path" in await refused(client, "ingest", paths=["media"])
+    assert [share for share, _, _ in heard] == sorted(share for share, _, _ in heard)
+    assert heard[-1][1] == 2
+
+
+async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum), idle_s=0), Options())
+    async with Client(server) as client:
+        for _ in range(2):
+            await asyncio.gather(*(called(client, "list_assets") for _ in range(4)))
+            await asyncio.sleep(0.05)
+            with KnowledgeBase.open(museum):
+                assert "is in use by process" in await refused(client, "list_assets")
+
+
+async def test_it_is_held_while_it_is_asked_and_until_the_end(museum):
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options())
+    async with Client(server) as client:
+        await called(client, "list_assets")
+        with pytest.raises(KnowledgeBaseBusy):
+            KnowledgeBase.open(museum)
+    KnowledgeBase.open(museum).close()
+
+
+@asynccontextmanager
+async def connected(socket, *, key=""):
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    transport = httpx2.AsyncHTTPTransport(uds=socket)
+    async with (
+        httpx2.AsyncClient(transport=transport, headers=headers, timeout=60) as http,
+        Client(streamable_http_client("http://localhost:8100/mcp", http_client=http)) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def keys(tmp_path):
+    kept = Keys(tmp_path / "keys.db")
+    yield kept
+    kept.close()
+
+
+async def test_over_http_keys_decide_who_reads_and_who_writes(museum, keys, tmp_path):
+    _, reader = keys.make("reader")
+    _, writer = keys.make("writer", ["museum"], may_write=True)
+    _, other = keys.make("other", ["archive"])
+    options = Options(may_write=True, below=[tmp_path])
+    with running(http_app(museum, options, Address("0.0.0.0"), keys), tmp_path) as server:
+        for key in ("", other, f"{reader}x"):
+            with server.http(key) as http:
+                assert http.post("/mcp", json={}).status_code == 401
+        async with connected(server.socket, key=reader) as client:
+            assert (await found(client, "an orangutan", top_k=1))[0]["title"] == "photo-04.jpg"
+            assert (await called(client, "list_assets")).structured_content["assets"][0]["folder"] == ""
+            assert "may only read" in await refused(client, "ingest", paths=[str(tmp_path / "none")])
+        async with connected(server.socket, key=writer) as client:
+            told = await called(client, "ingest", paths=[str(tmp_path / "none")])
+            assert "no such file" in told.structured_content["failed"][0]["reason"]
+
+
+async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(museum, keys, tmp_path):
+    with running(http_app(museum, Options(), Address(), keys), tmp_path) as server:
+        async with connected(server.socket) as client:
+            assert (await called(client, "list_assets")).structured_content["total"] == 12
+        asked = {"headers": {"Host": "evil.example", "Accept": "application/json, text/event-stream"}, "json": {}}
+        with server.http() as http:
+            assert http.post("/mcp", **asked).status_code == 421
+    with pytest.raises(SettingsError, match="exhibit keys add"):
+        http_app(museum, Options(), Address("0.0.0.0"), keys)
+    with pytest.raises(SettingsError, match="--below"):
+        http_app(museum, Options(may_write=True), Address(), keys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--kb", "nowhere"], "There is no knowledge base at nowhere"),
+        (["--kb", ".", "--http", "8100"], "write HOST:PORT"),
+        (["--kb", ".", "--below", "."], "give both"),
+    ],
+)
+def test_wrong_usage_is_told(arguments, said, tmp_path):
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "rag.cli", "mcp", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert run.returncode
+    assert said in run.stderr
+    assert not run.stdout

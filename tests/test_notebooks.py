@@ -1,0 +1,70 @@
+"""The notebooks run from top to bottom, and what they keep is small and tells nothing of a machine."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+from rag import KnowledgeBase
+from rag.demo import COLLECTION
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+KEPT_BYTES = 300_000
+_MACHINE = re.compile(r"/(?:tmp|home|root|Users|work)/|[A-Z]:\\")
+
+
+async def executed(path, folder):
+    """The notebook after all its cells have run in a folder; the kernel is spoken to through Unix sockets."""
+    book = nbformat.read(path, as_version=4)
+    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(folder / "kernel"))
+    client = NotebookClient(
+        book, km=manager, timeout=600, record_timing=False, resources={"metadata": {"path": str(folder)}}
+    )
+    try:
+        await client.async_execute(cwd=str(folder))
+    finally:
+        await manager.shutdown_kernel(now=True)
+    return book
+
+
+def outputs(book):
+    return [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+@pytest.fixture
+def folder(demo_kept, demo_folder, tmp_path):
+    """Where a notebook runs: beside the knowledge base that the first of them makes, of the same files."""
+    with KnowledgeBase.open(shutil.copytree(demo_kept, tmp_path / "museum.exhibit")) as base:
+        base.ingest(COLLECTION)
+        base.remove(demo_folder)
+    return tmp_path
+
+
+def test_all_are_there():
+    assert [path.stem[:2] for path in BOOKS] == ["01", "02", "03", "04"]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+async def test_it_runs_and_shows_what_it_did(path, folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    book = await executed(path, folder)
+    kept = nbformat.read(path, as_version=4)
+    kinds = [sorted(output.get("data", {})) for output in outputs(book)]
+    assert kinds == [sorted(output.get("data", {})) for output in outputs(kept)]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_what_it_keeps_is_small_and_tells_nothing_of_a_machine(path):
+    book = nbformat.read(path, as_version=4)
+    assert path.stat().st_size < KEPT_BYTES
+    assert outputs(book)
+    for output in outputs(book):
+        assert output.output_type != "error"
+        text = "".join(str(value) for value in output.get("data", {}).values()) + output.get("text", "")
+        assert not _MACHINE.search(re.sub(r"base64,[\w+/=]+", "", text))

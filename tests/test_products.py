@@ -1,0 +1,66 @@
+"""A shop, as the README has it: a catalogue with pictures, asked in words and with a photo, filtered, ranked."""
+
+import shutil
+
+import pytest
+
+from rag import Image, KnowledgeBase, Text
+
+CATALOGUE = """image,name,price,stock,discontinued,material
+photo-04.jpg,Poster no. 1,49.00,0,no,paper
+photo-07.jpg,Poster no. 2,19.50,12,no,canvas
+photo-06.jpg,Poster no. 3,29.00,3,no,paper
+photo-01.jpg,Poster no. 4,29.00,5,yes,canvas
+"""
+RULES = [
+    {"where": {"discontinued": True}, "hide": True},
+    {"where": {"stock": {"gte": 1}}, "boost": 3, "name": "in stock"},
+]
+
+
+@pytest.fixture(scope="module")
+def shop(demo_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "catalogue.csv").write_text(CATALOGUE)
+    for line in CATALOGUE.splitlines()[1:]:
+        shutil.copy(demo_folder / line.partition(",")[0], folder)
+    with KnowledgeBase.open(folder.with_name("shop.exhibit"), ranking=RULES) as shop:
+        assert shop.ingest(folder).counts == {"indexed": 5}
+        yield shop
+
+
+def names(hits):
+    return [hit.segment.meta["name"] for hit in hits]
+
+
+def test_words_find_what_a_picture_shows_within_a_price(shop):
+    assert names(shop.search("an orangutan", to="image", top_k=1)) == ["Poster no. 1"]
+    cheap = shop.search("an orangutan", to="image", where={"price": {"lte": 30}})
+    assert names(cheap)
+    assert all(hit.segment.meta["price"] <= 30 for hit in cheap)
+
+
+def test_a_photo_finds_its_like_and_says_why(shop, demo_folder):
+    first, *_ = shop.search([Image(demo_folder / "photo-07.jpg"), Text("canvas")], to="image")
+    assert names([first]) == ["Poster no. 2"]
+    why = str(first.why)
+    assert "like image: place 1" in why
+    assert "words: canvas" in why
+    assert "rule: in stock ×3" in why
+
+
+def test_what_is_discontinued_is_not_offered(shop):
+    assert "Poster no. 4" not in names(shop.search("a poster", to="image", top_k=50))
+    assert "Poster no. 3" in names(shop.search("a poster", to="image", top_k=50))
+
+
+def test_among_equals_what_is_in_stock_comes_first(shop):
+    found = shop.search("poster paper", to="image")
+    scores = {hit.segment.meta["name"]: hit.score for hit in found}
+    assert scores["Poster no. 3"] > scores["Poster no. 1"]
+
+
+def test_the_language_model_answers_from_the_catalogue(shop):
+    answer = shop.ask("How much does Poster no. 2 cost?")
+    assert "19.50" in answer.text
+    assert answer.cited

@@ -1,0 +1,102 @@
+"""Business rules: what is hidden, what comes earlier, and what a hit says of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rag.config import Settings
+from rag.engine import QueryEngine
+from rag.errors import SettingsError
+from rag.index.edge import EdgeIndex
+from rag.ranking import admitted, ranked, rules
+from rag.retrieve import Retriever
+from rag.segments import to_payload
+from rag.types import Filter
+from rag.where import conditions, holds
+from tests.fakes.hits import passage, picture
+from tests.test_index import FILTERED, FILTERS
+from tests.test_retrieve import DUAL, TEXT, indexed, photo
+
+IN_STOCK = {"where": {"stock": {"gte": 1}}, "boost": 3, "name": "in stock"}
+HIDDEN = {"where": {"discontinued": True}, "hide": True}
+
+
+def product(name: str, score: float, **meta):
+    hit = picture(name, "chair")
+    return replace(hit, score=score, segment=replace(hit.segment, meta=meta))
+
+
+def test_what_is_in_stock_comes_earlier_and_says_so():
+    hits = [product("a.jpg", 0.6, stock=0), product("b.jpg", 0.5, stock=4), product("c.jpg", 0.1, stock=9)]
+    found = ranked(hits, rules([IN_STOCK]))
+    assert [hit.segment.title for hit in found] == ["b.jpg", "a.jpg", "c.jpg"]
+    assert found[0].score == pytest.approx(0.75)
+    assert found[0].rules == ("in stock ×3",)
+    assert "rule: in stock ×3" in str(found[0].why)
+    assert found[1].rules == ()
+    assert found[1].score == pytest.approx(0.6)
+
+
+def test_boosts_multiply_and_scores_stay_scores():
+    strong = {"where": {"stock": {"gte": 1}}, "boost": 1000}
+    (hit,) = ranked([product("a.jpg", 0.999, stock=1)], rules([IN_STOCK, strong]))
+    assert 0.999 < hit.score <= 1
+    (hit,) = ranked([product("a.jpg", 1.0, stock=1)], rules([{"where": {"stock": 1}, "boost": 0.5}]))
+    assert hit.score == 1
+
+
+def test_a_moment_meets_a_rule_where_a_part_does():
+    frame = product("film.mp4", 0.5, stock=2)
+    (moment,) = ranked([replace(passage("", 1), score=0.5, parts=(frame,))], rules([IN_STOCK]))
+    assert moment.rules == ("in stock ×3",)
+
+
+def test_what_is_hidden_is_not_asked_for():
+    assert admitted({"page": 1}, rules([HIDDEN])) == {"and": [{"page": 1}, {"not": {"discontinued": True}}]}
+    assert admitted({"page": 1}, rules([IN_STOCK])) == {"page": 1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"boost": 2}, "has `where`"),
+        ({"where": {}, "boost": 2}, "has `where`"),
+        ({"where": {"stock": 1}, "bost": 2}, "has `where`"),
+        ({"where": {"stock": 1}}, "either hides"),
+        ({"where": {"stock": 1}, "boost": 2, "hide": True}, "either hides"),
+        ({"where": {"stock": 1}, "boost": 0}, "from 0.001 to 1000"),
+        ({"where": {"stock": 1}, "boost": "2"}, "from 0.001 to 1000"),
+        ({"where": {"stock": {"above": 1}}, "boost": 2}, "gt, gte, lt, lte"),
+    ],
+)
+def test_a_malformed_rule_is_told(rule, said):
+    with pytest.raises(SettingsError, match=said):
+        rules([rule])
+
+
+@pytest.fixture
+def retriever(tmp_path: Path) -> Iterator[Retriever]:
+    with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
+        for colour, meta in (("red", {"discontinued": True}), ("blue", {"stock": 0}), ("yellow", {"stock": 5})):
+            segment = photo(f"{colour}.jpg")
+            index.upsert([indexed(replace(segment, meta={**segment.meta, **meta}), colour)])
+        yield Retriever(index, TEXT, DUAL)
+
+
+def test_a_search_follows_the_rules(retriever):
+    def asked(words: str, *ranking, top_k: int = 9):
+        return QueryEngine(Settings(), retriever, lambda _: {}, rules=rules(ranking)).search(words, top_k=top_k)
+
+    assert {hit.segment.title for hit in asked("red")} == {"red.jpg", "blue.jpg", "yellow.jpg"}
+    assert {hit.segment.title for hit in asked("red", HIDDEN)} == {"blue.jpg", "yellow.jpg"}
+    for stock, title in ((0, "blue.jpg"), (5, "yellow.jpg")):
+        (first,) = asked("blue yellow", {"where": {"stock": stock}, "boost": 1000}, top_k=1)
+        assert first.segment.title == title
+        assert first.rules == ("stock ×1000",)
+
+
+@pytest.mark.parametrize(("given", "expected"), FILTERS)
+def test_conditions_hold_for_what_the_stores_admit(given: Filter, expected: list[int]):
+    assert [n for n, one in enumerate(FILTERED) if holds(conditions(given), to_payload(one))] == expected

@@ -1,0 +1,104 @@
+"""What the server keeps of questions and answers, without a server."""
+
+import pytest
+
+from rag.server.history import Conversation, History, Kept, Page, Unknown
+from rag.server.links import Links, Place
+from rag.types import TimeSpan
+
+
+@pytest.fixture
+def history(tmp_path):
+    history = History(tmp_path / "history.db", most=3)
+    yield history
+    history.close()
+
+
+def turn(number: int, who: str = "k", **changes) -> Kept:
+    known = {"id": f"resp_{number}", "kind": "response", "who": who, "made": number, "asked": f"asked {number}"}
+    return Kept(**(known | {"meant": f"meant {number}", "answered": f"answered {number}"} | changes))
+
+
+def ids(history: History, who: str = "k") -> list[str]:
+    found = []
+    for number in range(9):
+        try:
+            found.append(history.turn(f"resp_{number}", who, "response").id)
+        except Unknown:
+            continue
+    return found
+
+
+def test_the_oldest_of_a_key_make_way(history):
+    history.add(turn(0, "other"))
+    for number in range(1, 6):
+        history.add(turn(number))
+    assert ids(history) == ["resp_3", "resp_4", "resp_5"]
+    assert ids(history, "other") == ["resp_0"]
+
+
+def test_the_oldest_conversations_make_way_with_their_turns(history):
+    for number in range(5):
+        history.begin(Conversation(f"conv_{number}", "k" if number else "other", number))
+        history.add(turn(number, "k" if number else "other", conversation=f"conv_{number}"))
+    assert [each.id for each in history.conversations("k", Page())[0]] == ["conv_2", "conv_3", "conv_4"]
+    assert ids(history) == ["resp_2", "resp_3", "resp_4"]
+    assert [each.id for each in history.conversations("other", Page())[0]] == ["conv_0"]
+
+
+def test_words_are_kept_up_to_a_length(history):
+    history.add(turn(1, asked="a" * 30_000, meant="m" * 30_000, answered="b" * 30_000))
+    kept = history.turn("resp_1", "k", "response")
+    assert [len(words) for words in (kept.asked, kept.meant, kept.answered)] == [20_000] * 3
+
+
+def test_what_was_said_before_is_followed_back_past_what_was_deleted(history):
+    for number in range(1, 4):
+        history.add(turn(number, previous=f"resp_{number - 1}"))
+    assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 2", "meant 3"]
+    history.delete(history.turn("resp_2", "k", "response"))
+    assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 3"]
+    with pytest.raises(Unknown, match="resp_2"):
+        history.before("resp_2", "k")
+    with pytest.raises(Unknown, match="resp_3"):
+        history.before("resp_3", "other")
+
+
+def test_only_so_much_of_what_was_said_before_is_followed(tmp_path):
+    history = History(tmp_path / "h.db")
+    for number in range(1, 20):
+        history.add(turn(number, previous=f"resp_{number - 1}"))
+    assert [asked for asked, _ in history.before("resp_19", "k")] == [f"meant {number}" for number in range(12, 20)]
+    history.close()
+
+
+def test_what_other_keys_made_is_forgotten(history):
+    for number, who in enumerate(("k", "revoked", "")):
+        history.add(turn(number, who))
+        history.begin(Conversation(f"conv_{number}", who, 0))
+    history.keep_only({"", "k"})
+    assert ids(history, "revoked") == []
+    assert history.conversations("revoked", Page())[0] == []
+    assert ids(history) == ["resp_0"]
+    assert ids(history, "") == ["resp_2"]
+
+
+def test_a_turn_is_had_as_what_it_was_made_as(history):
+    history.add(turn(1))
+    with pytest.raises(Unknown):
+        history.turn("resp_1", "k", "chat.completion")
+
+
+def test_nobody_else_on_the_machine_reads_it(history, tmp_path):
+    assert (tmp_path / "history.db").stat().st_mode & 0o077 == 0
+
+
+def test_links_in_a_text_are_renewed_for_the_one_they_were_made_for():
+    place = Place("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", TimeSpan(1, 2))
+    old, new = Links("secret", lasts_s=-9), Links("secret", lasts_s=99)
+    ours, theirs = old.path(place, "clip", "k"), old.path(place, "clip", "other")
+    forged = Links("another").path(place, "clip", "k")
+    text = f"See http://x{ours} and {theirs} and {forged}."
+    renewed = new.renewed(text, "k")
+    assert renewed.endswith(f" and {theirs} and {forged}.")
+    assert new.opened(renewed.split("/evidence/")[1].partition("/")[0]).place == place
