@@ -201,6 +201,9 @@ def test_uploads_have_bounds_of_their_own(tmp_path):
             headers={"Content-Type": BOUNDARY},
         )
         assert unstated.status_code == 413
+        # What is no form is held in memory, so that it has the bounds of every request.
+        json_like = {"Content-Type": "application/json"}
+        assert http.post(f"{MUSEUM}/files", content=b" " * 20_000, headers=json_like).status_code == 413
         assert uploaded(tmp_path) == ["a.txt"]
 
 

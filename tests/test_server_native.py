@@ -110,8 +110,8 @@ def test_a_search_takes_parts_in_any_medium(http, demo_folder):
     picture = base64.b64encode((demo_folder / "photo-04.jpg").read_bytes()).decode()
     query = [
         {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}"}, "weight": 2},
-        {"type": "text", "text": "in the forest", "weight": 0.5},
-        {"type": "not", "part": {"type": "text", "text": "gorilla"}},
+        {"type": "text", "text": "an orangutan", "weight": 0.5},
+        {"type": "not", "part": {"type": "text", "text": "a bee"}},
     ]
     sent = {"query": query, "where": {"kind": "picture"}, "quotas": {"image": 2}}
     hits = http.post(f"{MUSEUM}/search", json=sent).json()["hits"]
@@ -171,10 +171,9 @@ def test_what_cannot_be_asked_is_said_to_be_wrong(http, path, sent, said):
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (b'{"query": "x", "where": {"kind": "\\ud800"}}', "half a character"),
-        (b'{"query": "x", "where": {"\\ud800": 1}}', "half a character"),
-        (b'{"query": "\\ud800"}', "query"),
-        (b'{"query": "x", "\\ud800": 1}', "body"),
+        (b'{"query": "x", "where": {"kind": "\\ud800"}}', "Unicode"),
+        (b'{"query": "x", "where": {"\\ud800": 1}}', "Unicode"),
+        (b'{"query": "\\ud800"}', "Unicode"),
         (b'{"query": "x", "where": {"page": ' + b"9" * 30_000 + b"}}", "body"),
         (b'{"query": "x", "where": {"title": "' + b"9" * 30_000 + b'"}}', "longer than"),
         (b'{"query": "x", "where": ' + b'{"not":' * 500 + b"{}" + b"}" * 501, "nested"),

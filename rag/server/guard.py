@@ -47,7 +47,8 @@ class Guard:
         await self._app(scope, _Bounded(receive, self._most(scope)), send)
 
     def _most(self, scope: Scope) -> int:
-        return self._max_upload_bytes if _UPLOAD.fullmatch(scope["path"]) else self._max_bytes
+        is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")  # which alone goes to the disk
+        return self._max_upload_bytes if is_form and _UPLOAD.fullmatch(scope["path"]) else self._max_bytes
 
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

@@ -74,7 +74,7 @@ class Problem(HTTPException):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        # What was sent is often part of what is told, and may hold half a character, which no text can be sent with.
+        # A file's name may hold bytes that are no text, and nothing can be sent with those.
         super().__init__(status, detail.encode("utf-8", "backslashreplace").decode(), dict(headers or {}))
         self.code, self.param = code, param
 

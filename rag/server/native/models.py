@@ -207,12 +207,8 @@ class Scope(Sent):
     @field_validator("where")
     @classmethod
     def _bounded(cls, where: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what is longer than anybody means, and half characters, which no store takes."""
-        try:
-            size = len(json.dumps(where, ensure_ascii=False).encode())
-        except UnicodeEncodeError as error:
-            raise ValueError("a text in it holds half a character") from error
-        if size > _MOST_CHARACTERS:
+        """Refuse what is longer than anybody means."""
+        if len(json.dumps(where)) > _MOST_CHARACTERS:
             raise ValueError(f"the conditions are longer than {_MOST_CHARACTERS} characters")
         return where
 
