@@ -27,6 +27,7 @@ DESKTOP = {"width": 1280, "height": 800}
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+expect.set_options(timeout=20_000)  # a busy machine is no failure
 PICTURE = {"name": "asked.png", "mimeType": "image/png", "buffer": PIXEL}
 
 

@@ -1,7 +1,7 @@
 // What is asked with: words, pictures and recordings. The same for a chat and for a search.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { AudioLines, Mic, Paperclip, Square, X } from 'lucide';
 import { Failure } from '../api';
 import { Icon } from '../parts/icon';
@@ -221,7 +221,8 @@ function useFitted(box: { current: HTMLTextAreaElement | null }, words: string):
 
 /** The key `/` leads to the box from anywhere. */
 function useSlash(box: { current: HTMLTextAreaElement | null }): void {
-  useEffect(() => {
+  // Before the page is drawn: who sees it may type at once.
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const isTyping = event.target instanceof Element && event.target.closest('input, textarea, select, dialog');
       if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey) return;
