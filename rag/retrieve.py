@@ -7,6 +7,7 @@ Frames and speech of films become moments (`rag.moments`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -77,6 +78,7 @@ class Retriever:
         self._without = frozenset(without)
         self._calibrated = Calibrations()
         self._counted: int | None = None
+        self._measuring = threading.Lock()
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
         """The best `top_k` segments, those of films as moments, each with the lanes that found it.
@@ -183,6 +185,10 @@ class Retriever:
 
         It is read from where it is kept, and measured where that does not fit the collection any more.
         """
+        with self._measuring:
+            return self._fitting()
+
+    def _fitting(self) -> Calibrations:
         counts = {kind: self._index.count(Filter(where={"kind": kind})) for kind in get_args(Kind)}
         cards = [encoder.card for encoder in (self._text, self.dual, self.audio) if encoder]
         encoders = tuple(card.revision for card in cards)
@@ -198,8 +204,13 @@ class Retriever:
         return self._calibrated
 
     def _current(self) -> Calibrations:
-        """The calibrations, compared with the collection where its size has changed: that is one count a question."""
-        return self._calibrated if self._counted == self._index.count() else self.calibrate()
+        """The calibrations, compared with the collection where its size has changed: that is one count a question.
+
+        While another thread measures them anew, which takes seconds, the old ones are believed.
+        """
+        if self._counted == self._index.count() or (self._calibrated.lanes and self._measuring.locked()):
+            return self._calibrated
+        return self.calibrate()
 
     def nulls(self) -> dict[str, list[float]]:
         """By lane, its best scores for words, pictures and sounds that hardly any collection has to do with."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -476,3 +478,33 @@ def test_an_empty_question_is_refused() -> None:
             Query(words)
     with pytest.raises(QueryError, match="what is wanted"):
         Query(without=(Part(words="logo"),))
+
+
+class Waiting(Retriever):
+    """Measures only when it is let."""
+
+    let = threading.Event()
+
+    def nulls(self) -> dict[str, list[float]]:
+        assert self.let.wait(60)
+        return super().nulls()
+
+
+def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Path) -> None:
+    with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
+        retriever = Waiting(index, TEXT, DUAL)
+        index.upsert([indexed(photo("red.jpg"), "red")])
+        retriever.let.set()
+        before = retriever.calibrate()
+        index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("blue", "yellow", "green")])
+        retriever.let.clear()
+        measuring = threading.Thread(target=retriever.calibrate)
+        measuring.start()
+        while not retriever._measuring.locked():
+            time.sleep(0.01)
+        (hit, *_) = retriever.retrieve(Query("blue"), top_k=1)
+        assert hit.segment.title == "blue.jpg"
+        assert hit.least_believed == before.least_believed
+        retriever.let.set()
+        measuring.join()
+        assert retriever.calibrate() != before

@@ -4,6 +4,7 @@
 
     run.py        starts it, if nobody gets in who should not
     app.py        puts the parts together
+    page.py       the web page: ui/built, which is made of ui/source
     guard.py      what stands before every route: sizes, other web pages, the log
     access.py     who calls, and what they may use
     keys.py       API keys
