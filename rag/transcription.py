@@ -107,7 +107,7 @@ def _transcribed(recording: str | Path | bytes, reader: Worker) -> Transcription
     with closing(reader), at(recording, "recording") as path:
         try:
             heard = [extracted.segment for extracted in reader.run("heard", path)]
-            (source,) = reader.run("identify", path, ())
+            (source,) = reader.run("identify", path)
             (measured,) = reader.run("measure", source)
         except MediaError as error:
             raise type(error)(f"The recording cannot be used. {error}") from error

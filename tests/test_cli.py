@@ -71,7 +71,8 @@ def test_search_as_json_has_thumbnails_as_paths(desk):
     assert done.returncode == 0, done.stderr
     hits = json.loads(done.stdout)
     assert all(
-        {"score", "lanes", "matched", "against", "relevance", "least_believed"} == set(hit["why"]) for hit in hits
+        {"score", "lanes", "matched", "against", "relevance", "least_believed", "rules"} == set(hit["why"])
+        for hit in hits
     )
     (hit,) = [hit for hit in hits if hit["modality"] == "image"]
     assert Path(hit["path"]) == desk / "media" / "teal.jpg"
