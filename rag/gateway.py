@@ -9,6 +9,7 @@ import base64
 import io
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -45,6 +46,12 @@ def litellm() -> Any:
     litellm.DEFAULT_MAX_RETRIES = 0  # ours count; where 0 is asked for, embeddings take this
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
+
+
+async def close() -> None:
+    """Close the connections that litellm keeps open for the event loop that ends."""
+    if "litellm" in sys.modules:
+        await litellm().close_litellm_async_clients()
 
 
 def data_url(picture: Image, side_px: int) -> str:

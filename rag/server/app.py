@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
+from rag import gateway
 from rag.errors import ExhibitError
 from rag.server import chat, conversations, embeddings, evidence, native, page, problems, responses, transcriptions
 from rag.server.access import Access
@@ -120,6 +121,7 @@ async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterato
         yield
         await asyncio.to_thread(app.state.runner.stop)
         await loading
+        await gateway.close()
 
 
 operation = APIRouter(tags=["operation"])
