@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapp
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from rag import ranking
 from rag.config import Settings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rag.answer import GroundedAnswerer
     from rag.exhibits import Shown
     from rag.llms import Llm
-    from rag.query import Modalities, Query, Turn
+    from rag.query import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
     from rag.questions import Asked
     from rag.ranking import Rule
     from rag.rerank import Reranked
@@ -109,22 +109,22 @@ class QueryEngine:
         """See `KnowledgeBase.load`."""
         self._llm.load()
 
-    def search(self, query: Asked, **options: Any) -> list[Hit]:
+    def search(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
         """See `KnowledgeBase.search`."""
         return _told(self._judged(self._found(query, **options)))
 
-    async def asearch(self, query: Asked, **options: Any) -> list[Hit]:
+    async def asearch(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Async twin of `search`; cancelling it stops the language model."""
         return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
 
-    def stream(self, question: Asked, **options: Any) -> Iterator[str | Answer]:
+    def stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[str | Answer]:
         """See `KnowledgeBase.ask_stream`."""
         found = self._judged(self._found(question, rerank=True, **options))
         started = time.monotonic()
         for piece in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
             yield _whole(piece, found, started) if isinstance(piece, Answer) else piece
 
-    async def astream(self, question: Asked, **options: Any) -> AsyncGenerator[str | Answer]:
+    async def astream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[str | Answer]:
         """Async twin of `stream`; closing it stops the language model."""
         found = await self._ajudged(await asyncio.to_thread(self._found, question, rerank=True, **options))
         started = time.monotonic()
@@ -153,7 +153,7 @@ class QueryEngine:
         rerank: bool = False,
         quotas: Mapping[Modality, int] | None = None,
         turns: Sequence[Turn] = (),
-        **scope: Any,
+        **scope: Unpack[Scope],
     ) -> Found:
         """Open a question and retrieve its hits, as many as will be judged where that is wanted.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
-    from rag.query import Modalities, Turn
+    from rag.query import AskOptions, Modalities, Scope, SearchOptions
     from rag.questions import Asked
     from rag.transcription import Transcription
 
@@ -188,7 +188,7 @@ class KnowledgeBase:
             MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        scope = {"modality": modality, "to": to, "where": where}
+        scope: Scope = {"modality": modality, "to": to, "where": where}
         return self._engine.search(query, **scope, top_k=top_k, rerank=rerank, quotas=quotas)
 
     def load(self) -> None:
@@ -208,40 +208,25 @@ class KnowledgeBase:
         """By lane of a search, its best scores for questions and pictures that hardly any collection answers."""
         return self._engine.retriever.nulls()
 
-    def ask(
-        self,
-        question: Asked,
-        *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
-        turns: Sequence[Turn] = (),
-    ) -> Answer:
+    def ask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
         """Answer a question from the collection, with each statement cited, or decline.
 
         Args:
-            question: as in `search`, like `modality`, `to` and `where`.
-            turns: what was asked and answered before, oldest first; a question such as "and how heavy is it?" is
-                understood from it, and put as one that stands alone (`Answer.question`).
+            question: as in `search`.
+            **options: `modality`, `to` and `where` as in `search`; `turns`, what was asked and answered before, oldest
+                first: a question such as "and how heavy is it?" is understood from them, and put as one that stands
+                alone (`Answer.question`).
 
         Raises:
             LLMError: the language model failed; other errors are those of `search`.
         """
-        *_, answer = self.ask_stream(question, modality=modality, to=to, where=where, turns=turns)
+        *_, answer = self.ask_stream(question, **options)
         assert isinstance(answer, Answer)
         return answer
 
-    def ask_stream(
-        self,
-        question: Asked,
-        *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
-        turns: Sequence[Turn] = (),
-    ) -> Iterator[str | Answer]:
+    def ask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[str | Answer]:
         """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
-        yield from self._engine.stream(question, modality=modality, to=to, where=where, turns=turns)
+        yield from self._engine.stream(question, **options)
 
     def embed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
         """Vectors (n, dimensions) of texts, in their order, at unit length.
@@ -317,37 +302,19 @@ class KnowledgeBase:
         """Async twin of `ingest`."""
         return await asyncio.to_thread(self.ingest, paths, on_progress=on_progress)
 
-    async def asearch(self, query: Asked, **options: Any) -> list[Hit]:
+    async def asearch(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Async twin of `search`, with the same options."""
         return await self._engine.asearch(query, **options)
 
-    async def aask(
-        self,
-        question: Asked,
-        *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
-        turns: Sequence[Turn] = (),
-    ) -> Answer:
+    async def aask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
         """Async twin of `ask`; cancelling it stops the language model."""
-        pieces = [
-            piece async for piece in self.aask_stream(question, modality=modality, to=to, where=where, turns=turns)
-        ]
+        pieces = [piece async for piece in self.aask_stream(question, **options)]
         assert isinstance(pieces[-1], Answer)
         return pieces[-1]
 
-    async def aask_stream(
-        self,
-        question: Asked,
-        *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
-        turns: Sequence[Turn] = (),
-    ) -> AsyncGenerator[str | Answer]:
+    async def aask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[str | Answer]:
         """Async twin of `ask_stream`; closing it stops the language model."""
-        answering = self._engine.astream(question, modality=modality, to=to, where=where, turns=turns)
+        answering = self._engine.astream(question, **options)
         async with contextlib.aclosing(answering) as pieces:
             async for piece in pieces:
                 yield piece

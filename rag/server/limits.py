@@ -8,7 +8,6 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -106,10 +105,6 @@ def _who(scope: Scope) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
-
-
-def _quantile(seconds: Sequence[float], share: float) -> float | None:
-    return seconds[math.ceil(share * len(seconds)) - 1] if seconds else None
 
 
 def _too_often(most: int, wait_s: int) -> Problem:
