@@ -7,7 +7,7 @@
     page.py       the web page: ui/built, which is made of ui/source
     guard.py      what stands before every route: sizes, other web pages, the log
     access.py     who calls, and what they may use
-    keys.py       API keys
+    keys.py       API keys     store.py  the SQLite files of these, of jobs and of history
     bases.py      the knowledge bases by name
     chat.py       /v1/chat/completions, and /v1/models
     responses.py  /v1/responses

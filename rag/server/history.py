@@ -13,6 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from rag.query import Turn
+from rag.server.store import opened
 
 MOST = 5000  # turns of a key, and conversations
 _MOST_CHARS = 20_000  # of a question, and of an answer
@@ -100,7 +101,6 @@ class History:
 
     def __init__(self, file: Path, *, most: int = MOST) -> None:
         self._most = most
-        self._engine = sa.create_engine(f"sqlite:///{file}")
         metadata = sa.MetaData()
         self._turns = sa.Table(
             "turns",
@@ -111,8 +111,7 @@ class History:
             *(sa.Column(name, sa.String(64), nullable=False, index=True) for name in ("conversation", "previous")),
         )
         self._conversations = sa.Table("conversations", metadata, *_owned())
-        metadata.create_all(self._engine)
-        file.chmod(0o600)
+        self._engine = opened(file, metadata)
 
     def close(self) -> None:
         """Let go of the file."""

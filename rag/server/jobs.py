@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rag.server.store import opened
+
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "cancelled")
@@ -79,7 +81,6 @@ class Jobs:
     def __init__(self, file: Path) -> None:
         import sqlalchemy as sa
 
-        self._engine: Engine = sa.create_engine(f"sqlite:///{file}")
         metadata = sa.MetaData()
         self._jobs = sa.Table(
             "jobs",
@@ -104,8 +105,7 @@ class Jobs:
             sa.Column("reason", sa.String, nullable=False, default=""),
             sa.Column("segments", sa.Integer, nullable=False, default=0),
         )
-        metadata.create_all(self._engine)
-        file.chmod(0o600)
+        self._engine = opened(file, metadata)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -8,10 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from rag.server.store import opened
 
 _PREFIX = "exhibit"
 
@@ -45,7 +44,6 @@ class Keys:
     def __init__(self, file: Path) -> None:
         import sqlalchemy as sa
 
-        self._engine: Engine = sa.create_engine(f"sqlite:///{file}")
         metadata = sa.MetaData()
         self._keys = sa.Table(
             "keys",
@@ -57,8 +55,7 @@ class Keys:
             sa.Column("may_write", sa.Boolean, nullable=False),
             sa.Column("made", sa.BigInteger, nullable=False),
         )
-        metadata.create_all(self._engine)
-        file.chmod(0o600)
+        self._engine = opened(file, metadata)
 
     def close(self) -> None:
         """Let go of the file."""
