@@ -169,6 +169,16 @@ class BundledProvider:
         return _Generation(engine, request, float(call["timeout"]))
 
 
+def for_litellm() -> BundledProvider:
+    """A provider that litellm calls; it takes only what derives from a class of its own, which is slow to import."""
+    from litellm import CustomLLM
+
+    class Provider(BundledProvider, CustomLLM):
+        pass
+
+    return Provider()
+
+
 class _Generation:
     """A request that runs in a thread of its own: an iterator over its chunks, and a way to stop it."""
 

@@ -279,7 +279,7 @@ def _preference(logprobs: Mapping[str, float]) -> float:
 
 def _provider() -> BundledProvider:
     """The bundled provider, known to litellm."""
-    from rag.bundled_llm import PROVIDER, BundledProvider
+    from rag.bundled_llm import PROVIDER, for_litellm
 
     litellm = gateway.litellm()
     with _PROVIDER_LOCK:
@@ -287,6 +287,6 @@ def _provider() -> BundledProvider:
             if item["provider"] == PROVIDER:
                 provider: BundledProvider = item["custom_handler"]
                 return provider
-        provider = BundledProvider()
+        provider = for_litellm()
         litellm.custom_provider_map.append({"provider": PROVIDER, "custom_handler": provider})
         return provider

@@ -242,6 +242,7 @@ def test_an_answer_can_be_stopped(page: Page) -> None:
 
 
 def test_a_server_that_is_gone_is_told(page: Page) -> None:
+    expect(page.get_by_label("Your question")).to_be_visible()  # by then it has asked what it needs to begin
     page.evaluate("() => { window.fetch = () => Promise.reject(new TypeError('network')) }")
     ask(page, "Anyone there?")
     expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached")
