@@ -2,7 +2,6 @@
 
 The catalog decides; the vector store follows. An asset is written between `Catalog.begin` and `Catalog.finish`, and is
 deleted from the store before its row is, so whatever a killed run left half done is found by `Catalog.interrupted`.
-SQLite by default; any database that SQLAlchemy knows by URL.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from rag import sql
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import FileResult, Medium, Scalar, Source
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 _SCHEMA = 1
 _LOCK = 0x6578686962  # any number that other programs on the same database are unlikely to lock
@@ -78,8 +78,8 @@ class Catalog:
     def __init__(self, url: str) -> None:
         import sqlalchemy as sa
 
-        with _mapped_errors():
-            self._engine = _engine(url)
+        with sql.errors():
+            self._engine = sql.opened(url)
             metadata = sa.MetaData()
             self._assets = sa.Table(
                 "assets",
@@ -130,7 +130,7 @@ class Catalog:
         if self._engine.dialect.name != "postgresql":  # a file has the lock of its folder
             yield
             return
-        with _mapped_errors():
+        with sql.errors():
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             is_held = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
         try:
@@ -347,7 +347,7 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _mapped_errors(), self._engine.begin() as connection:
+        with sql.errors(), self._engine.begin() as connection:
             yield connection
 
 
@@ -378,40 +378,3 @@ def _read(written: str) -> Path:
 def _plain(reason: str) -> str:
     """The reason without what a database refuses: NUL, and lone surrogates from file names."""
     return reason.replace("\0", "").encode("utf-8", "backslashreplace").decode()
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """The one place where a database's errors become Exhibit's."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise IndexUnavailable(f"The catalog needs {error.name}: pip install 'exhibit-rag[postgres]'.") from error
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise IndexUnavailable(
-            f"The catalog cannot be used ({cause}); check EXHIBIT_CATALOG_URL, free disk space, or restore its folder."
-        ) from error
-
-
-def _engine(url: str) -> Engine:
-    import sqlalchemy as sa
-
-    address = sa.make_url(url)
-    if address.drivername == "postgresql":
-        address = address.set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(address, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        # Python's driver begins before the first write only: two threads that had both read would then collide.
-        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun above
-    connection.execute("PRAGMA busy_timeout=10000")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # a finished asset stays finished through a power cut

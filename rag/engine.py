@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rag.retrieve import Retriever
 
 _MOST_HITS = 1000
-_QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules change the order
+_QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and tastes change the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ class QueryEngine:
         paths_of: the files that hold each asset.
         llm: the language model; that of the settings by default, loaded when first needed.
         rules: what is hidden, and what comes earlier or later.
+        preferred: hits in the order in which a user may like them (`rag.tastes`).
     """
 
     def __init__(
@@ -101,9 +102,11 @@ class QueryEngine:
         llm: Llm | None = None,
         *,
         rules: Sequence[Rule] = (),
+        preferred: Callable[[Sequence[Hit], str], list[Hit]] = lambda hits, _: list(hits),
     ) -> None:
         self.retriever = retriever
-        self._settings, self._paths_of, self._given, self._rules = settings, paths_of, llm, rules
+        self._settings, self._paths_of, self._given = settings, paths_of, llm
+        self._rules, self._preferred = rules, preferred
 
     def load(self) -> None:
         """See `KnowledgeBase.load`."""
@@ -153,6 +156,7 @@ class QueryEngine:
         rerank: bool = False,
         quotas: Mapping[Modality, int] | None = None,
         turns: Sequence[Turn] = (),
+        taste: str = "",
         **scope: Unpack[Scope],
     ) -> Found:
         """Open a question and retrieve its hits, as many as will be judged where that is wanted.
@@ -173,10 +177,12 @@ class QueryEngine:
             query = query.reworded(standalone(query.words, turns, self._llm))
         said = self._said(query) if rerank else ""
         asked_at = time.monotonic()
-        depth = max(most, _QUOTA_DEPTH if quotas or self._rules else 0, self._judged_n if rerank else 0)
+        is_reordered = bool(quotas or self._rules or taste)
+        depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if rerank else 0)
         admitted = replace(admitted, where=ranking.admitted(admitted.where, self._rules))
         hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
         hits = ranking.ranked(hits, self._rules) if self._rules else hits
+        hits = self._preferred(hits, taste) if taste else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
 

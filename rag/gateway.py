@@ -36,7 +36,7 @@ def litellm() -> Any:
     """The litellm module, offline and quiet; imported here alone because its import takes 2 s and reads variables."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or it fetches a price list
     # What pydantic says of litellm's own code, about its types and its use of pydantic.
-    warnings.filterwarnings("ignore", ".*is using the `ReadOnly` qualifier", UserWarning)
+    warnings.filterwarnings("ignore", ".* (is|are) using the `ReadOnly` qualifier", UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"litellm\.")
     with _IMPORTING:
         import litellm

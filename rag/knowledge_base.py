@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
 from rag.segments import segment_id
-from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, Modality, PageBox, Where
+from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, PageBox
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
-    from rag.query import AskOptions, Modalities, Scope, SearchOptions
+    from rag.query import AskOptions, SearchOptions
     from rag.questions import Asked
+    from rag.tastes import Tastes
     from rag.transcription import Transcription
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
@@ -107,6 +108,8 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Let go of the knowledge base, so that another process may open it."""
+        if "tastes" in self.__dict__:
+            self.tastes.close()
         self._index.close()
         self._catalog.close()
 
@@ -159,37 +162,27 @@ class KnowledgeBase:
             results = tuple(remove(_paths(paths), self._stores))
         return IngestReport(results, time.monotonic() - started)
 
-    def search(
-        self,
-        query: Asked,
-        *,
-        modality: Modalities = None,
-        to: Modalities = None,
-        where: Where | None = None,
-        top_k: int | None = None,
-        rerank: bool = False,
-        quotas: Mapping[Modality, int] | None = None,
-    ) -> list[Hit]:
+    def search(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Find the segments that fit a question, best first; of films, moments with their start and end.
 
         Args:
             query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
                 language of `rag.query`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
-            modality: where to look: text, image, audio, video, or several of them.
-            to: another name of `modality`.
-            where: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
-            top_k: number of hits; the setting `top_k` by default.
-            rerank: let the language model judge the best candidates; where it fails, their order stays and an
+            **options: all by name, and none needed.
+                `modality`: where to look: text, image, audio, video, or several of them; `to` is another name of it.
+                `where`: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
+                `top_k`: number of hits; the setting `top_k` by default.
+                `rerank`: let the language model judge the best candidates; where it fails, their order stays and an
                 `ExhibitWarning` says why.
-            quotas: number of hits of some modalities, as far as candidates of them are found; no more of them either.
+                `quotas`: number of hits of some modalities, as far as candidates of them are found; no more of them.
+                `taste`: for whom pictures are put in order, one of `tastes`; without effect where nothing is known.
 
         Raises:
             QueryError: the question is empty, the filter malformed, or `modality` and `to` are both given.
             MediaError: a file of the question cannot be read.
             IndexUnavailable: the store failed; that is never an empty list.
         """
-        scope: Scope = {"modality": modality, "to": to, "where": where}
-        return self._engine.search(query, **scope, top_k=top_k, rerank=rerank, quotas=quotas)
+        return self._engine.search(query, **options)
 
     def load(self) -> None:
         """Load the language model now, in a thread if you like, so that the first question does not wait for it.
@@ -274,6 +267,14 @@ class KnowledgeBase:
             encoders={name: card.name for name, card in self._cards.items()},
             disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
         )
+
+    @cached_property
+    def tastes(self) -> Tastes:
+        """What users who agreed to it like the look of; `search` is given whose taste counts."""
+        from rag.tastes import Tastes, beside
+
+        url = self.settings.catalog_url or beside(self.path)
+        return Tastes(url, self._index, self._dual.card.revision)
 
     def count(self) -> int:
         """Number of its segments.
@@ -442,7 +443,13 @@ class KnowledgeBase:
 
         kept = self.path / "calibration.json"
         retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
-        return QueryEngine(self.settings, retriever, self._catalog.paths_of, rules=self._rules)
+        return QueryEngine(
+            self.settings,
+            retriever,
+            self._catalog.paths_of,
+            rules=self._rules,
+            preferred=lambda hits, user: self.tastes.preferred(hits, user),
+        )
 
     @cached_property
     def _renderings(self) -> Renderings:

@@ -48,6 +48,7 @@ class SearchOptions(Scope, total=False):
     top_k: int | None
     rerank: bool
     quotas: Mapping[Modality, int] | None
+    taste: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,18 +72,19 @@ def ranked(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
     A moment of a film meets a rule where one of its parts does.
     """
     boosts = [(rule, rule.conditions) for rule in ranking if not rule.hides]
-    changed = [_boosted(hit, [rule for rule, group in boosts if _meets(hit, group)]) for hit in hits]
+    changed = [boosted(hit, [(rule.name, rule.boost) for rule, group in boosts if _meets(hit, group)]) for hit in hits]
     return sorted(changed, key=lambda hit: -hit.score)
+
+
+def boosted(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
+    """A hit with its odds multiplied, which it names among its rules."""
+    boost = math.prod(factor for _, factor in boosts)
+    score = boost * hit.score / (1 - hit.score + boost * hit.score)
+    return replace(hit, score=score, rules=(*hit.rules, *(f"{name} ×{factor:g}" for name, factor in boosts)))
 
 
 def _meets(hit: Hit, group: Group) -> bool:
     return any(holds(group, to_payload(one.segment)) for one in hit.parts or (hit,))
-
-
-def _boosted(hit: Hit, met: Sequence[Rule]) -> Hit:
-    boost = math.prod(rule.boost for rule in met)
-    score = boost * hit.score / (1 - hit.score + boost * hit.score)
-    return replace(hit, score=score, rules=tuple(f"{rule.name} ×{rule.boost:g}" for rule in met))
 
 
 def _rule(given: Mapping[str, Any]) -> Rule:

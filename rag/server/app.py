@@ -106,8 +106,11 @@ async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterato
         keys = held.enter_context(closing(Keys(options.state / "keys.db")))
         jobs = held.enter_context(closing(Jobs(options.state / "jobs.db")))
         app.state.history = held.enter_context(closing(History(options.state / "history.db")))
-        app.state.history.keep_only({"", *(key.id for key in keys.all())})
+        known = {"", *(key.id for key in keys.all())}
+        app.state.history.keep_only(known)
         held.enter_context(bases)
+        for base in bases.values():
+            native.tastes.keep_only(base, known)
         links = Links(_secret(options.state / "secret"))
         app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
         app.state.gate = Gate(options.running, options.waiting)

@@ -6,6 +6,7 @@
     questions.py    a question as JSON to one in the language of `rag.query`
     bases.py        knowledge bases, their assets and segments
     asking.py       search and ask
+    tastes.py       what users of an app like the look of, kept where they agreed to it
     taking_in.py    uploads and addresses, which become jobs
     jobs.py         jobs, and their events
     operation.py    figures about the server
@@ -15,7 +16,7 @@ Errors are problem details (RFC 9457). Ids are opaque, and no answer says where 
 
 from fastapi import APIRouter
 
-from rag.server.native import asking, bases, jobs, operation, taking_in
+from rag.server.native import asking, bases, jobs, operation, taking_in, tastes
 from rag.server.native.models import Problem
 
 router = APIRouter(
@@ -25,5 +26,5 @@ router = APIRouter(
         "5XX": {"description": "The server, a model or a store failed.", "model": Problem},
     },
 )
-for part in (bases, asking, taking_in, jobs, operation):
+for part in (bases, asking, tastes, taking_in, jobs, operation):
     router.include_router(part.router)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from rag.jsonable import hit_json, jsonable
 from rag.server.access import Read
 from rag.server.evidence import Viewer
-from rag.server.native import models
+from rag.server.native import models, tastes
 from rag.server.native.questions import asked
 from rag.server.problems import Problem, problem_details
 from rag.server.streams import events, until_gone
@@ -59,11 +59,14 @@ async def search(
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
     scope: dict[str, Any] = {"to": sent.to or None, "where": sent.where}
+    taste = tastes.name(viewer.who, sent.taste) if sent.taste else ""
     async with AsyncExitStack() as held:
         await held.enter_async_context(request.app.state.searching.entered())
         if sent.rerank:
             await held.enter_async_context(request.app.state.gate.entered())
-        work = viewer.base.asearch(query, **scope, top_k=sent.top_k, rerank=sent.rerank, quotas=sent.quotas)
+        work = viewer.base.asearch(
+            query, **scope, top_k=sent.top_k, rerank=sent.rerank, quotas=sent.quotas, taste=taste
+        )
         found = await until_gone(request, work)
     return models.Hits(hits=[_hit(viewer, hit) for hit in found])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -222,6 +223,9 @@ class SearchRequest(Scope):
     quotas: dict[Modality, Annotated[int, Field(ge=0, le=1000)]] = Field(
         default={}, description="Number of hits of some media.", examples=[{"image": 3, "text": 2}]
     )
+    taste: str = Field(
+        "", max_length=120, description="A user whose taste puts pictures in order; nothing where none is kept."
+    )
 
 
 class AskRequest(Scope):
@@ -266,6 +270,26 @@ class Answer(BaseModel):
     exhibits: list[Exhibit]
     warnings: list[str]
     trace: list[Step]
+
+
+class Consent(Sent):
+    """That a user has agreed to have their taste kept."""
+
+    consent: Literal[True]
+
+
+class Liked(Sent):
+    """What a user chose."""
+
+    segments: list[uuid.UUID] = Field(min_length=1, max_length=1000, description="Ids of hits.")
+
+
+class Taste(BaseModel):
+    """What is kept of a user, beside one vector."""
+
+    user: str
+    since: float = Field(description="When they agreed, in seconds since 1970.")
+    likes: int = Field(description="Number of pictures that were learned from.")
 
 
 class Accepted(BaseModel):

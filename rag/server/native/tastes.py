@@ -1,0 +1,76 @@
+"""What users of an app like the look of, kept where they agreed to it; each key has users of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Response
+
+from rag.knowledge_base import KnowledgeBase
+from rag.server.access import Read
+from rag.server.native import models
+from rag.server.problems import Problem
+from rag.taste import Taste
+
+router = APIRouter(prefix="/bases/{base}/tastes/{user}", tags=["tastes"])
+
+Agreed = Annotated[models.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
+User = Annotated[str, Path(min_length=1, max_length=120, description="As your app calls them.", examples=["u-4711"])]
+_PREFIX = "key:"  # before the names of users whose taste a key's bearer keeps
+_LIKED = {"one": {"value": {"segments": ["0b0e6d5c-6a0e-5a5e-9d9f-0a3f2f6f1c11"]}}}
+
+
+@router.put("", summary="Keep a user's taste from now on")
+async def agree(viewer: Read, user: User, sent: Agreed) -> models.Taste:
+    """Say that a user has agreed to it; before that nothing is kept of anybody."""
+    return _told(await asyncio.to_thread(viewer.base.tastes.consent, name(viewer.who, user)), user)
+
+
+@router.get("", summary="What is kept of a user")
+async def kept(viewer: Read, user: User) -> models.Taste:
+    """When they agreed, and how much they have liked since; which pictures that were is not kept."""
+    found = await asyncio.to_thread(viewer.base.tastes.of, name(viewer.who, user))
+    if found is None:
+        raise _unknown(user)
+    return _told(found, user)
+
+
+@router.post("/likes", summary="Learn from what a user chose")
+async def like(viewer: Read, user: User, sent: Annotated[models.Liked, Body(openapi_examples=_LIKED)]) -> models.Taste:
+    """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
+    await kept(viewer, user)
+    learned = await asyncio.to_thread(
+        viewer.base.tastes.like, name(viewer.who, user), [str(one) for one in sent.segments]
+    )
+    return _told(learned, user)
+
+
+@router.delete("", status_code=204, summary="Erase a user's taste and consent")
+async def erase(viewer: Read, user: User) -> Response:
+    """Nothing of it is left."""
+    if not await asyncio.to_thread(viewer.base.tastes.erase, name(viewer.who, user)):
+        raise _unknown(user)
+    return Response(status_code=204)
+
+
+def name(who: str, user: str) -> str:
+    """What a user of a key's bearer is called in the knowledge base."""
+    return f"{_PREFIX}{who}:{user}"
+
+
+def keep_only(base: KnowledgeBase, whose: Collection[str]) -> None:
+    """Erase what was kept with any other key."""
+    for user in base.tastes.users():
+        if user.startswith(_PREFIX) and user.removeprefix(_PREFIX).partition(":")[0] not in whose:
+            base.tastes.erase(user)
+
+
+def _told(taste: Taste, user: str) -> models.Taste:
+    return models.Taste(user=user, since=taste.since, likes=taste.likes)
+
+
+def _unknown(user: str) -> Problem:
+    said = f"Nothing is kept of `{user[:80]}`: a PUT says that they have agreed to it."
+    return Problem(404, said, code="taste_not_found", param="user")
