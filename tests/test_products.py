@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from rag import Image, KnowledgeBase, Text
+from tests.fakes.readme import example
 
 CATALOGUE = """image,name,price,stock,discontinued,material
 photo-04.jpg,Poster no. 1,49.00,0,no,paper
@@ -64,3 +65,11 @@ def test_the_language_model_answers_from_the_catalogue(shop):
     answer = shop.ask("How much does Poster no. 2 cost?")
     assert "19.50" in answer.text
     assert answer.cited
+
+
+def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
+    (liked,) = shop.search("an orangutan", to="image", top_k=1)
+    shown = {"kb": shop, "hit": liked}
+    exec(example("kb.tastes"), shown)
+    assert {hit.rules[-1].partition(" ")[0] for hit in shown["hits"]} == {"taste"}
+    assert shop.tastes.users() == []

