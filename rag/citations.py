@@ -1,6 +1,6 @@
 """From what a language model wrote to statements with checked citations; pure functions over text.
 
-Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E3]``, ``(E1)``, ``[1]``,
+Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E3]``, ``(E1)``, ``【E1】``, ``[1]``,
 ``[Exhibit 1]``, ``[E1, page 3]``. All become ``[E1]``. A marker that names no exhibit is removed and reported.
 `MarkerStream` does this on a text that is still being written, and `cite` on a whole one, through the same code. Both
 may be told which exhibit holds the words of a statement (`rag.attribution`); its marker then names that one.
@@ -21,18 +21,27 @@ Attribute = Callable[[str, int], int]
 
 # Longest text between the brackets of a marker; more is prose in brackets.
 _LONGEST_MARKER = 60
-_OPENERS, _CLOSERS = "[(【", "])】"
+_SQUARE, _ROUND = "[【［〔", "(（"
+_OPENERS, _CLOSERS = _SQUARE + _ROUND, "]】］〕)）"
 _LONGEST_RANGE = 20
 _NAME = r"(?:exhibits?|e)"
 _UNFINISHED = r"e(?:x(?:h(?:i(?:b(?:i(?:t?)?)?)?)?)?)?"
-_SINGLE = rf"{_NAME}?\s*#?\s*\d{{1,3}}"
-_LIST = rf"\s*{_SINGLE}(?:\s*(?:,|;|&|and|to|[-–])\s*{_SINGLE})*"
-_IN_BRACKETS = re.compile(rf"(?P<list>{_LIST})\s*(?:[,:;|][^\n]*)?", re.I)
+_SINGLE = rf"(?:{_NAME}\s*)?e?\s*[#^]?\s*\d{{1,3}}"
+_JOIN = r"\s*(?:[,;&/+、，；]\s*(?:and|or)?|and|or|to|[-–—])\s*|\s+(?=e)"
+_LIST = rf"\s*\^?{_SINGLE}(?:(?:{_JOIN}){_SINGLE})*"
+_IN_BRACKETS = re.compile(rf"(?P<list>{_LIST})\s*\.?(?:[,:;|†][^\n]*)?", re.I)
 _IN_PARENTHESES = re.compile(rf"(?=\s*e)(?P<list>{_LIST})\s*", re.I)
-_OPEN_BRACKET = re.compile(rf"\s*(?:(?:{_NAME})?\s*#?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
-_OPEN_PARENTHESIS = re.compile(rf"\s*(?:$|{_NAME}\s*#?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
-_STOP = re.compile(r"[\[\](){}【】\n]")
-_START = re.compile(r"\s|[\[(【]")
+_OPEN_BRACKET = re.compile(rf"\s*\^?(?:(?:{_NAME}\s*)?e?\s*[#^]?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
+_OPEN_PARENTHESIS = re.compile(rf"\s*(?:$|{_NAME}\s*e?\s*[#^]?\s*(?:\d|$)|{_UNFINISHED}$)", re.I)
+_STOP = re.compile(rf"[{re.escape(_OPENERS + _CLOSERS)}{{}}\n]")
+_START = re.compile(rf"\s|[{re.escape(_OPENERS)}]")
+_REST = rf"[^{re.escape(_OPENERS + _CLOSERS)}]{{0,{_LONGEST_MARKER}}}"
+_OF_OTHERS = re.compile(
+    rf"[{re.escape(_SQUARE)}](?P<number>\s*[#^]*\s*\d{_REST})[{re.escape(_CLOSERS)}]"
+    rf"|[{re.escape(_OPENERS)}]\s*(?P<named>\^?\s*{_NAME}\s*e?\s*[#^]?\s*\d{_REST})[{re.escape(_CLOSERS)}]",
+    re.I,
+)
+_NUMBER = re.compile(r"(?P<to>to|[-–—])|(?P<number>\d+)", re.I)
 _MARKER = re.compile(r"\[E(\d{1,3})\]")
 _RUN = re.compile(r"(?:\s*\[E\d{1,3}\])+")
 # What may stand between a marker and the next part of the sentence.
@@ -122,8 +131,9 @@ def neutralised(text: str) -> str:
     ``[E7]`` becomes ``E7``, ``[12]`` becomes ``(12)``, ``<|im_start|>`` loses its bars.
     """
     text = re.sub(r"<\s*\|+|\|+\s*>", " ", text)
-    text = re.sub(r"[\[【](\s*#?\s*\d[^\[\]【】]{0,60})[\]】]", r"(\1)", text)
-    return re.sub(r"[\[(【]\s*((?:exhibits?|e)\s*#?\s*\d[^\[\]()【】]{0,60})[\])】]", r"\1", text, flags=re.I)
+    while (freed := _OF_OTHERS.sub(lambda found: found["named"] or f"({found['number']})", text)) != text:
+        text = freed  # of brackets in brackets, the outer ones
+    return text
 
 
 @dataclass
@@ -257,7 +267,7 @@ def _marker(text: str, at: int, *, final: bool) -> _Found | Literal["open", "pro
     stop = _STOP.search(inside)
     if stop and stop.group() in _CLOSERS:
         content = inside[: stop.start()]
-        found = (_IN_PARENTHESES if text[at] == "(" else _IN_BRACKETS).fullmatch(content)
+        found = (_IN_PARENTHESES if text[at] in _ROUND else _IN_BRACKETS).fullmatch(content)
         return _Found(tuple(_numbers(found["list"])), at + stop.end() + 1) if found else "prose"
     content = inside[: stop.start()] if stop else inside
     if len(content) > _LONGEST_MARKER or not _may_become_marker(text[at], content):
@@ -268,14 +278,20 @@ def _marker(text: str, at: int, *, final: bool) -> _Found | Literal["open", "pro
 
 
 def _may_become_marker(opener: str, content: str) -> bool:
-    return (_OPEN_PARENTHESIS if opener == "(" else _OPEN_BRACKET).match(content) is not None
+    return (_OPEN_PARENTHESIS if opener in _ROUND else _OPEN_BRACKET).match(content) is not None
 
 
 def _numbers(marks: str) -> Iterator[int]:
     """Numbers of a list such as ``E1, E3-E5``."""
-    for item in re.split(r"[,;&]|and", marks, flags=re.I):
-        ends = [int(n) for n in re.findall(r"\d+", item)]
-        yield from ends if ends[0] >= ends[-1] else range(ends[0], min(ends[-1], ends[0] + _LONGEST_RANGE) + 1)
+    first, is_range = 0, False
+    for found in _NUMBER.finditer(marks):
+        if found["to"]:
+            is_range = True
+            continue
+        number = int(found["number"])
+        yield from range(first + 1, min(number, first + _LONGEST_RANGE + 1)) if is_range else ()
+        yield number
+        first, is_range = number, False
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -32,8 +32,17 @@ PIECES = [
     "Exhibit",
     "dogs",
     "A",
+    "【",
+    "］",
+    "（E2）",
+    "^",
+    "†",
+    "、",
+    "🦧",
 ]
-TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(alphabet="[](E1239 .,\nab", max_size=30)
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(
+    alphabet="[]({E1239 .,\nab【］（）^†、🦧", max_size=30
+)
 
 
 def other(statement: str, cited: int) -> int:
@@ -63,6 +72,18 @@ def covered(text: str, exhibits: int = 3) -> list[tuple[int, str]]:
         ("Dogs bark 【E2】.", "Dogs bark [E2]."),
         ("Dogs bark [Exhibit 2, page 3].", "Dogs bark [E2]."),
         ("Dogs bark [E1: 0:12].", "Dogs bark [E1]."),
+        ("Dogs bark [E 1].", "Dogs bark [E1]."),
+        ("Dogs bark [^1].", "Dogs bark [E1]."),
+        ("Dogs bark [Exhibit E1.].", "Dogs bark [E1]."),
+        ("Dogs bark [E3 E1].", "Dogs bark [E3][E1]."),
+        ("Dogs bark [E1/E2 + E3].", "Dogs bark [E1][E2][E3]."),
+        ("Dogs bark [E1, E2, and E3].", "Dogs bark [E1][E2][E3]."),
+        ("Dogs bark [E1 or E3].", "Dogs bark [E1][E3]."),
+        ("Dogs bark [E3—E2].", "Dogs bark [E3][E2]."),
+        ("Dogs bark 【E2†source】.", "Dogs bark [E2]."),
+        ("Dogs bark ［E1］.", "Dogs bark [E1]."),
+        ("Dogs bark 〔E1、E3〕.", "Dogs bark [E1][E3]."),
+        ("Dogs bark （E1，E2）.", "Dogs bark [E1][E2]."),
     ],
 )
 def test_every_way_of_writing_a_marker_becomes_one(written: str, normal: str) -> None:
@@ -70,7 +91,17 @@ def test_every_way_of_writing_a_marker_becomes_one(written: str, normal: str) ->
 
 
 @pytest.mark.parametrize(
-    "prose", ["In [2023] it rained.", "Cats (1) and (2).", "A (see below) b.", "x [sic] y", "Plan [E] is it."]
+    "prose",
+    [
+        "In [2023] it rained.",
+        "Cats (1) and (2).",
+        "猫（1）和（2）。",
+        "A (see below) b.",
+        "x [sic] y",
+        "Plan [E] is it.",
+        "In [1860 1861] it snowed.",
+        "At [E1a] or [E1st] it ends.",
+    ],
 )
 def test_other_brackets_stay(prose: str) -> None:
     cited = cite(prose, 3)
@@ -151,6 +182,15 @@ def test_evidence_cannot_pass_for_markers_or_chat_tokens() -> None:
     assert "|>" not in text
 
 
+@given(TEXTS)
+@example("[[E1]]")
+@example("([Exhibit E1, [E2]])")
+def test_evidence_holds_no_markers(text: str) -> None:
+    cited = cite(f"{neutralised(text)}\n", 3)
+    assert not cited.citations
+    assert not cited.unknown
+
+
 @pytest.mark.parametrize("text", ["57. [E1]", "57 [E1]", "1. 57. [E1]", "In 1961. [E1]"])
 def test_a_number_may_be_the_answer(text: str) -> None:
     cited = cite(text, 3)
@@ -166,6 +206,7 @@ def test_exhibits_are_numbered_from_one() -> None:
 @given(TEXTS, st.lists(st.integers(0, 60), max_size=8), st.sampled_from([None, other]))
 @example("Dogs bark [E1, E2]. Cats [E9] meow (E3", [11, 12, 13, 14, 22, 30], other)
 @example("[E[E9]1]", [2, 5], None)
+@example("Dogs （E^9］ bark", [6, 7, 8], None)
 def test_stream_does_not_depend_on_where_it_is_cut(text: str, cuts: list[int], attribute: Attribute | None) -> None:
     stream = MarkerStream(3, attribute)
     ends = [*sorted(min(cut, len(text)) for cut in cuts), len(text)]

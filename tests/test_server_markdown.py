@@ -1,7 +1,8 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from rag.citations import cite
 from rag.server.markdown import Link, MarkdownStream, rewritten, written
 from rag.types import Answer, Citation, Evidence, Hit, ImageRegion, Segment
 
@@ -45,9 +46,11 @@ def test_what_a_model_writes_shows_no_pictures_links_or_html():
         assert "<script" not in shown, text
 
 
+PICTURE = Segment("a", 0, "image", "picture", ImageRegion())
+
+
 def answer(text: str, *citations: Citation) -> Answer:
-    picture = Segment("a", 0, "image", "picture", ImageRegion())
-    return Answer("Which ape?", text, citations, (Evidence(1, Hit(picture, 1.0, "/x/ape [1](2).jpg")),))
+    return Answer("Which ape?", text, citations, (Evidence(1, Hit(PICTURE, 1.0, "/x/ape [1](2).jpg")),))
 
 
 LINKS = {1: Link("http://here/evidence/t/marked", 'ape [1](2) "x".jpg', "http://here/evidence/t/crop")}
@@ -82,3 +85,20 @@ def test_another_text_than_was_streamed_is_a_correction():
 def test_a_declined_answer_is_its_text():
     declined = Answer("Who?", "The collection does not answer this.", declined=True)
     assert written(declined, {}).text == "The collection does not answer this."
+
+
+@given(
+    st.lists(
+        st.sampled_from(["[E1]", "[E2]", "[E3]", "[12]", "(a)", "[b]", "!", "<", "c.", " ", "\n", "🦧"]), max_size=14
+    )
+)
+@example(["[E1]", "[b]"])
+def test_citations_are_where_their_statements_stand(pieces):
+    cited = cite("".join(pieces), 2)
+    evidence = tuple(Evidence(n, Hit(PICTURE, 1.0, "/x/ape.jpg")) for n in (1, 2))
+    links = {n: Link(f"http://here/{n}", "ape.jpg") for n in (1, 2)}
+    for streamed in ("", rewritten(cited.text), "🦧🦧 Something else."):
+        made = written(Answer("Which?", cited.text, cited.citations, evidence), links, streamed)
+        said = [made.text[found.start : found.end] for found in made.cites]
+        assert said == [rewritten(cited.text[c.start : c.end]) for c in cited.citations]
+        assert [found.exhibit.number for found in made.cites] == [c.exhibit for c in cited.citations]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rag.types import Answer, Evidence
+from rag.types import Answer, Citation, Evidence
 
 # A marker, or a number in brackets that is none and must not become a link.
 _NUMBER = re.compile(r"\[(?P<marker>E?)(?P<number>\d{1,3})\]")
@@ -67,7 +67,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Cite:
-    """Characters ``[start, end)`` of the Markdown, the statement with its markers, that rest on an exhibit."""
+    """Characters (code points) ``[start, end)`` of the Markdown, a statement, that rest on an exhibit."""
 
     start: int
     end: int
@@ -110,17 +110,19 @@ def written(answer: Answer, links: Mapping[int, Link], streamed: str = "") -> Wr
     is_sent = streamed.rstrip() == body
     before = "" if is_sent or not streamed.strip() else streamed + _CORRECTED
     text = (streamed if is_sent else before + body) + _shown(answer.cited, links)
-    exhibits = {exhibit.number: exhibit for exhibit in answer.cited}
-    cites = (
-        Cite(
-            len(before) + len(rewritten(answer.text[: cited.start])),
-            len(before) + len(rewritten(answer.text[: cited.end])),
-            exhibits[cited.exhibit],
-            links[cited.exhibit],
-        )
-        for cited in answer.citations
-    )
-    return Written(answer, text, text[len(streamed) :], tuple(cites))
+    shown = {exhibit.number: exhibit for exhibit in answer.cited}
+    spans = ((_span(answer.text, cited, len(before)), cited.exhibit) for cited in answer.citations)
+    cites = tuple(Cite(*span, shown[number], links[number]) for span, number in spans)
+    return Written(answer, text, text[len(streamed) :], cites)
+
+
+def _span(text: str, cited: Citation, offset: int) -> tuple[int, int]:
+    """Where a statement stands once its text is rewritten."""
+    stream = MarkdownStream()
+    start = len(stream.feed(text[: cited.start]))
+    said = stream.feed(text[cited.start : cited.end]) + stream.end()
+    # A space that keeps it apart from the marker before it is no part of it.
+    return offset + start + len(said) - len(said.lstrip()), offset + start + len(said)
 
 
 def _shown(cited: Sequence[Evidence], links: Mapping[int, Link]) -> str:
