@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag import gateway
+from rag import gateway, usage
 from rag.errors import LLMError, LLMUnavailable
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ Schema = Mapping[str, Any]
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
 _LOGPROBS = {"logprobs": True, "top_logprobs": 20}
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 _PICTURE_SIDE_PX = 1024
 _YES, _NO = "yes", "no"
 _PROVIDER_LOCK = threading.Lock()
@@ -98,7 +99,7 @@ class Llm:
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
         """The answer in pieces, none of them empty."""
-        options = self._options(max_tokens) | {"stream": True}
+        options = self._options(max_tokens) | _STREAMED
 
         def opened() -> tuple[Iterator[Any], Any]:
             chunks = iter(gateway.litellm().completion(messages=list(messages), **options))
@@ -112,7 +113,7 @@ class Llm:
 
     async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
         """`stream` without blocking; closing it stops the model."""
-        options = await asyncio.to_thread(self._options, max_tokens) | {"stream": True}
+        options = await asyncio.to_thread(self._options, max_tokens) | _STREAMED
 
         async def opened() -> tuple[AsyncIterator[Any], Any]:
             chunks = aiter(await gateway.litellm().acompletion(messages=list(messages), **options))
@@ -217,6 +218,7 @@ class Llm:
         return self._options(1) | _LOGPROBS if self.gives_logprobs else None
 
     def _preference(self, response: Any) -> float | None:
+        usage.add(response.usage)
         content = getattr(getattr(response.choices[0], "logprobs", None), "content", None)
         if not content:
             self._logprobs_refused = True
@@ -256,12 +258,15 @@ def picture_part(picture: Image) -> dict[str, Any]:
 
 
 def _completion(response: Any) -> Completion:
+    usage.add(response.usage)
     return Completion(
         response.choices[0].message.content or "", response.usage.prompt_tokens, response.usage.completion_tokens
     )
 
 
 def _text(chunk: Any) -> Iterator[str]:
+    if told := getattr(chunk, "usage", None):
+        usage.add(told)
     if chunk is not None and chunk.choices and chunk.choices[0].delta.content:
         yield chunk.choices[0].delta.content
 

@@ -18,6 +18,7 @@ from rag.config import Settings
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
 from rag.gateway import RETRY_WAITS_S
 from rag.llms import Llm, picture_part
+from rag.usage import counted
 from tests.fakes.llms import ScriptedLlm
 from tests.fakes.server import Handler, Server, running
 
@@ -74,6 +75,20 @@ class LlmContract:
         streamed = [piece async for piece in llm.astream(question, max_tokens=8)]
         assert done.text == "".join(streamed) == llm.complete(question, max_tokens=8).text
         assert logit == pytest.approx(llm.yes_no(judged), abs=0.2)
+
+    async def test_what_it_takes_is_counted(self, llm: Llm) -> None:
+        question, judged = ask("Which city is the capital of France?"), ask("Is Paris in France? Reply Yes or No.")
+        whole = counted()
+        done = llm.complete(question, max_tokens=8)
+        assert (whole.prompt, whole.completion) == (done.prompt_tokens, done.completion_tokens)
+        streamed = counted()
+        assert [piece async for piece in llm.astream(question, max_tokens=8)]
+        assert streamed.prompt > 0
+        assert 0 < streamed.completion <= 8
+        both = counted()
+        await asyncio.gather(llm.ayes_no(judged), llm.acomplete(question, max_tokens=8))
+        assert both.prompt > whole.prompt == done.prompt_tokens
+        assert both.is_known
 
     def test_prompt_over_the_context_is_refused(self, llm: Llm) -> None:
         long = ask("one two three " * llm.context_tokens)

@@ -83,6 +83,19 @@ async def test_the_gate_refuses_whoever_would_wait_behind_others():
     assert order == ["first", "second", "fourth"]
 
 
+async def test_nobody_is_told_to_wait_longer_than_clients_do():
+    gate = Gate(running=1, waiting=20)
+    waiting = [asyncio.create_task(gate.entered().__aenter__()) for _ in range(21)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as refused:
+        async with gate.entered():
+            pass
+    assert refused.value.retry_after_s == 60
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_whoever_gives_up_waiting_leaves_room():
     gate = Gate(running=1, waiting=1)
     async with gate.entered():

@@ -36,9 +36,10 @@ class Work:
     """Pieces that take as long as a test lets them, and what became of them."""
 
     def __init__(self, *pieces) -> None:
-        self.pieces, self.more, self.ended = pieces, asyncio.Event(), False
+        self.pieces, self.more, self.begun, self.ended = pieces, asyncio.Event(), False, False
 
     async def __call__(self):
+        self.begun = True
         try:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
@@ -131,6 +132,36 @@ async def test_work_is_cancelled_when_the_client_goes_away():
     with pytest.raises(Problem, match="gone"):
         await waiting
     assert cancelled.is_set()
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streamed):
+    client, gate, work = Client(), Gate(1, 1), Work({"n": 1})
+    pieces = work()
+    asked = events(client.request, gate, pieces) if is_streamed else until_gone(client.request, anext(pieces), gate)
+    async with gate.entered():
+        waiting = asyncio.create_task(asked)
+        while not gate.waiting:
+            await asyncio.sleep(0)
+        client.gone.set()
+        with pytest.raises(Problem, match="gone"):
+            await waiting
+        assert not gate.waiting
+    assert not work.begun
+
+
+async def test_what_takes_too_long_is_told():
+    client, gate, work = Client(), Gate(1, 0), Work()
+    with pytest.raises(Problem, match="longer than 0 s") as told:
+        await until_gone(client.request, anext(work()), gate, longest_s=0)
+    assert told.value.status_code == 504
+    with pytest.raises(Problem, match="longer than 0 s"):
+        await events(client.request, gate, work(), longest_s=0)
+    answer = await events(client.request, gate, Work({"n": 1})(), longest_s=0.05)
+    await answer(client.scope, client.receive, client.send)
+    assert json.loads(client.sent[2].removeprefix("data: "))["error"]["code"] == "timeout"
+    async with gate.entered():
+        pass
 
 
 async def test_work_that_ends_gives_what_it_found():

@@ -20,6 +20,7 @@ from rag.server.links import Links
 from rag.server.markdown import Cite, MarkdownStream, Written, written
 from rag.server.problems import Problem
 from rag.types import Answer, Modality
+from rag.usage import Usage
 
 # What clients may attach to what is kept, as OpenAI bounds it.
 Metadata = Annotated[
@@ -67,12 +68,14 @@ class Asking:
         viewer: whom it is put to, and how its evidence is linked.
         options: how it is asked.
         ignored: what was sent and has no effect.
+        usage: what language models take for it.
     """
 
     chat: messages.Chat
     viewer: Viewer
     options: Options
     ignored: tuple[str, ...]
+    usage: Usage
 
     async def whole(self) -> Written:
         """The answer as Markdown."""

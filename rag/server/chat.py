@@ -40,6 +40,7 @@ from rag.server.history import History, Page
 from rag.server.markdown import Cite, Written
 from rag.server.pages import listed, oldest_first
 from rag.server.streams import events, until_gone
+from rag.usage import Usage, counted
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -49,6 +50,14 @@ _EXAMPLE = {
     "model": "museum",
     "messages": [{"role": "user", "content": "What name did Jane Goodall give to the first chimpanzee?"}],
 }
+
+
+class StreamOptions(BaseModel):
+    """What a stream is to hold beside the answer."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool | None = Field(default=False, description="End with the number of tokens.")
 
 
 class ChatRequest(BaseModel):
@@ -61,6 +70,7 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
     store: bool | None = Field(default=False, description="Keep the words of question and answer.")
     metadata: Metadata | None = None
+    stream_options: StreamOptions | None = None
     n: Literal[1] | None = None
     exhibit: Options = Options()
 
@@ -100,8 +110,12 @@ class _Completion:
     def body(self, whole: Written) -> dict[str, Any]:
         """The whole of it."""
         message = {"role": "assistant", "content": whole.text, "refusal": None, "annotations": annotated(whole.cites)}
-        told = {"exhibit": self.asking.told(whole)}
+        told = {"usage": _tokens(self.asking.usage), "exhibit": self.asking.told(whole)}
         return self._formed("chat.completion", {"message": message, "finish_reason": "stop"}) | told
+
+    def used(self) -> dict[str, Any]:
+        """The last piece of a stream whose client wants to know what it took."""
+        return self._formed("chat.completion.chunk", None) | {"usage": _tokens(self.asking.usage)}
 
     async def kept(self, whole: Written, history: History) -> dict[str, Any]:
         """The whole of it, kept if the client wants that."""
@@ -111,9 +125,9 @@ class _Completion:
             await asyncio.to_thread(history.add, self.asking.kept(whole, body=json.dumps(body), **known))
         return body
 
-    def _formed(self, form: str, choice: Mapping[str, Any]) -> dict[str, Any]:
+    def _formed(self, form: str, choice: Mapping[str, Any] | None) -> dict[str, Any]:
         known = {"id": self.id, "object": form, "created": self.made, "model": self.sent.model}
-        return {**known, "choices": [{"index": 0, "logprobs": None, **choice}]}
+        return {**known, "choices": [{"index": 0, "logprobs": None, **choice}] if choice else []}
 
 
 @router.post("/chat/completions", summary="Answer a question from a knowledge base")
@@ -126,8 +140,7 @@ async def completions(
     completion = _Completion(chat, asking, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
     if chat.stream:
         return await events(request, gate, _chunks(completion, history))
-    async with gate.entered():
-        whole = await until_gone(request, asking.whole())
+    whole = await until_gone(request, asking.whole(), gate)
     return JSONResponse(await completion.kept(whole, history))
 
 
@@ -188,7 +201,19 @@ def _model(name: str) -> dict[str, Any]:
 def _asking(sent: ChatRequest, viewer: Viewer) -> Asking:
     chat = messages.read(sent.messages)
     unkept = ("metadata",) if sent.metadata and not sent.store else ()
-    return Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *unkept, *chat.ignored))
+    streamed = sent.stream_options.model_extra if sent.stream_options else None
+    ignored = (*unused(sent.model_extra or {}), *unkept, *unused(streamed or {}), *chat.ignored)
+    return Asking(chat, viewer, sent.exhibit, ignored, counted())
+
+
+def _tokens(usage: Usage) -> dict[str, Any] | None:
+    """How many tokens were taken, in OpenAI's form; None where that is not known."""
+    if not usage.is_known:
+        return None
+    total = usage.prompt + usage.completion
+    counts = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "total_tokens": total}
+    read, written = {"cached_tokens": usage.cached}, {"reasoning_tokens": usage.reasoning}
+    return counts | {"prompt_tokens_details": read, "completion_tokens_details": written}
 
 
 async def _chunks(completion: _Completion, history: History) -> AsyncGenerator[dict[str, Any] | str]:
@@ -204,4 +229,6 @@ async def _chunks(completion: _Completion, history: History) -> AsyncGenerator[d
                 cited = body["choices"][0]["message"]["annotations"]
                 last = completion.chunk({"annotations": cited} if cited else {}, "stop")
                 yield last | {"exhibit": body["exhibit"]}
+    if completion.sent.stream_options and completion.sent.stream_options.include_usage:
+        yield completion.used()
     yield "[DONE]"

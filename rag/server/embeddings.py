@@ -58,8 +58,7 @@ async def embed(
     base, space = _encoder(caller, sent.model)
     texts = _texts(sent.input)
     gate: Gate = request.app.state.embedding
-    async with gate.entered():
-        vectors = await until_gone(request, _embedded(base, space, texts, sent))
+    vectors = await until_gone(request, _embedded(base, space, texts, sent), gate)
     return await asyncio.to_thread(_answer, vectors, sent)  # a million numbers take their time
 
 

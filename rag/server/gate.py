@@ -13,6 +13,9 @@ from contextlib import asynccontextmanager
 
 _FIRST_GUESS_S = 10.0
 _NEWEST = 0.2  # weight of the newest duration in their running mean
+# OpenAI's client tries again by itself where it is to wait for two minutes at most, earlier versions one; by then some
+# that wait will have had their turn.
+_LONGEST_WAIT_S = 60.0
 
 
 class Busy(Exception):
@@ -29,11 +32,14 @@ class Gate:
     Args:
         running: most that run at once.
         waiting: most that wait.
+
+    Attributes:
+        waiting: how many wait now.
     """
 
     def __init__(self, running: int, waiting: int) -> None:
         self._free, self._running, self._most_waiting = asyncio.Semaphore(running), running, waiting
-        self._waiting = 0
+        self.waiting = 0
         self._mean_s = _FIRST_GUESS_S
 
     @asynccontextmanager
@@ -43,13 +49,14 @@ class Gate:
         Raises:
             Busy: as many wait already as may.
         """
-        if self._free.locked() and self._waiting >= self._most_waiting:
-            raise Busy(max(1, math.ceil(self._mean_s * (self._waiting + 1) / self._running)))
-        self._waiting += 1
+        if self._free.locked() and self.waiting >= self._most_waiting:
+            wait_s = min(self._mean_s * (self.waiting + 1) / self._running, _LONGEST_WAIT_S)
+            raise Busy(max(1, math.ceil(wait_s)))
+        self.waiting += 1
         try:
             await self._free.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         started = time.monotonic()
         try:
             yield

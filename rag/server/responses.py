@@ -30,6 +30,7 @@ from rag.server.markdown import Cite, Written
 from rag.server.pages import listed
 from rag.server.problems import Problem
 from rag.server.streams import events, until_gone
+from rag.usage import Usage, counted
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -103,7 +104,7 @@ class _Asked:
             "store": self.is_kept,
             "text": {"format": {"type": "text"}},
             **changes,
-            **({"exhibit": self.asking.told(whole)} if whole else {}),
+            **({"usage": _tokens(self.asking.usage), "exhibit": self.asking.told(whole)} if whole else {}),
         }
 
     def kept(self, whole: Written, body: Mapping[str, Any]) -> Kept:
@@ -175,8 +176,7 @@ async def respond(
     if sent.stream:
         told = _Events(asked)
         return await events(request, gate, _told(asked, told, history), told.failed)
-    async with gate.entered():
-        whole = await until_gone(request, asked.asking.whole())
+    whole = await until_gone(request, asked.asking.whole(), gate)
     return JSONResponse(await _finished(asked, whole, history))
 
 
@@ -247,7 +247,7 @@ async def _asked(history: History, caller: Caller, sent: ResponseRequest) -> _As
         _followed, history, caller.who, conversation, sent.previous_response_id or ""
     )
     chat = replace(chat, turns=(*turns, *chat.turns))
-    asking = Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *chat.ignored))
+    asking = Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *chat.ignored), counted())
     return _Asked(sent, asking, conversation, previous, uuid.uuid4().hex, int(time.time()))
 
 
@@ -257,6 +257,19 @@ def _followed(history: History, who: str, conversation: str, previous: str) -> t
         newest, _ = history.said(history.conversation(conversation, who), Page(1, is_newest_first=True))
         previous = newest[0].id if newest else ""
     return previous, history.before(previous, who) if previous else []
+
+
+def _tokens(usage: Usage) -> dict[str, Any] | None:
+    """How many tokens were taken, in OpenAI's form; None where that is not known."""
+    if not usage.is_known:
+        return None
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
+        "output_tokens": usage.completion,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.prompt + usage.completion,
+    }
 
 
 async def _told(asked: _Asked, told: _Events, history: History) -> AsyncGenerator[dict[str, Any] | str]:

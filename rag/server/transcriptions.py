@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from rag.knowledge_base import KnowledgeBase
 from rag.server.access import Called
 from rag.server.gate import Gate
 from rag.server.problems import Problem
@@ -45,8 +46,7 @@ async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
         field = "timestamp_granularities"
         raise Problem(400, f"`{field}` needs `response_format=verbose_json`.", param=field)
     gate: Gate = request.app.state.transcribing
-    async with gate.entered():
-        found = await until_gone(request, base.atranscribe(await file.read(), language=language))
+    found = await until_gone(request, _heard(base, file, language), gate)
     match response_format:
         case "text":
             return PlainTextResponse(found.text + "\n")
@@ -60,6 +60,10 @@ async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
     ignored = sorted(set(await request.form()) - _KNOWN)
     usage = {"type": "duration", "seconds": found.duration_s}
     return JSONResponse(told | {"usage": usage, "exhibit": {"ignored": ignored}})
+
+
+async def _heard(base: KnowledgeBase, file: UploadFile, language: str | None) -> Transcription:
+    return await base.atranscribe(await file.read(), language=language)
 
 
 def cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:

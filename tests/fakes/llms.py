@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 
+from rag import usage
 from rag.errors import ContextOverflow, LLMError
 from rag.llms import Completion, Message, Schema
 
@@ -41,7 +42,9 @@ class ScriptedLlm:
     def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
         reply = _raised(self._reply(self._heard(messages)))
         words = _TOKEN.findall(reply)[:max_tokens]
-        return Completion("".join(words), self._length(messages), len(words))
+        done = Completion("".join(words), self._length(messages), len(words))
+        usage.add(done)
+        return done
 
     async def acomplete(
         self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
@@ -61,6 +64,7 @@ class ScriptedLlm:
         if not self.gives_logprobs:
             return None
         logit = _raised(self._logit(self._heard(messages)))
+        usage.add(Completion("", self._length(messages), 1))
         self.gives_logprobs = logit is not None
         return logit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
@@ -59,15 +59,10 @@ async def search(
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
     scope: dict[str, Any] = {"to": sent.to or None, "where": sent.where}
+    gates = [request.app.state.searching, *([request.app.state.gate] if sent.rerank else [])]
+    how: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
     taste = tastes.name(viewer.who, sent.taste) if sent.taste else ""
-    async with AsyncExitStack() as held:
-        await held.enter_async_context(request.app.state.searching.entered())
-        if sent.rerank:
-            await held.enter_async_context(request.app.state.gate.entered())
-        work = viewer.base.asearch(
-            query, **scope, top_k=sent.top_k, rerank=sent.rerank, quotas=sent.quotas, taste=taste
-        )
-        found = await until_gone(request, work)
+    found = await until_gone(request, viewer.base.asearch(query, **scope, **how, taste=taste), *gates)
     return models.Hits(hits=[_hit(viewer, hit) for hit in found])
 
 
@@ -80,8 +75,7 @@ async def ask(
     how: dict[str, Any] = {"to": sent.to or None, "where": sent.where, "turns": sent.turns}
     if sent.stream:
         return await events(request, request.app.state.gate, _pieces(viewer, question, how), _failed)
-    async with request.app.state.gate.entered():
-        answer = await until_gone(request, viewer.base.aask(question, **how))
+    answer = await until_gone(request, viewer.base.aask(question, **how), request.app.state.gate)
     return JSONResponse(await asyncio.to_thread(_answer, viewer, answer))
 
 
