@@ -136,7 +136,7 @@ class TestResponses:
         assert [event.sequence_number for event in told] == list(range(len(told)))
         completed = told[-1].response
         assert "".join(texts) == completed.output_text == told[-4].text
-        assert told[-5].annotation == completed.output[0].content[0].annotations[0].to_dict()
+        assert told[-5].to_dict()["annotation"] == completed.output[0].content[0].annotations[0].to_dict()
         assert {event.item_id for event in told if hasattr(event, "item_id")} == {completed.output[0].id}
         assert completed.output[0] == told[-2].item
         assert unsigned(completed.output_text) == unsigned(first.output_text)
