@@ -32,7 +32,7 @@ Schema = Mapping[str, Any]
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
 _LOGPROBS = {"logprobs": True, "top_logprobs": 20}
-_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+_COUNTED: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 _PICTURE_SIDE_PX = 1024
 _YES, _NO = "yes", "no"
 _PROVIDER_LOCK = threading.Lock()
@@ -99,33 +99,50 @@ class Llm:
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
         """The answer in pieces, none of them empty."""
-        options = self._options(max_tokens) | _STREAMED
+        options = self._options(max_tokens)
 
-        def opened() -> tuple[Iterator[Any], Any]:
-            chunks = iter(gateway.litellm().completion(messages=list(messages), **options))
+        def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[Iterator[Any], Any]:
+            chunks = iter(gateway.litellm().completion(messages=list(messages), stream=True, **options, **counted))
             return chunks, next(chunks, None)
 
-        chunks, first = self._retried(opened)
+        try:
+            chunks, first = self._retried(opened)
+        except LLMError as error:
+            if not gateway.is_refused(error):
+                raise
+            chunks, first = self._retried(lambda: opened({}))  # older servers cannot count what they stream
         yield from _text(first)
+        told = None
         with gateway.errors(self.model):
             for chunk in chunks:
+                told = getattr(chunk, "usage", None) or told
                 yield from _text(chunk)
+        usage.add(told)
 
     async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
         """`stream` without blocking; closing it stops the model."""
-        options = await asyncio.to_thread(self._options, max_tokens) | _STREAMED
+        options = await asyncio.to_thread(self._options, max_tokens)
 
-        async def opened() -> tuple[AsyncIterator[Any], Any]:
-            chunks = aiter(await gateway.litellm().acompletion(messages=list(messages), **options))
+        async def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[AsyncIterator[Any], Any]:
+            call = gateway.litellm().acompletion(messages=list(messages), stream=True, **options, **counted)
+            chunks = aiter(await call)
             return chunks, await anext(chunks, None)
 
-        chunks, first = await self._aretried(opened)
+        try:
+            chunks, first = await self._aretried(opened)
+        except LLMError as error:
+            if not gateway.is_refused(error):
+                raise
+            chunks, first = await self._aretried(lambda: opened({}))
         for text in _text(first):
             yield text
+        told = None
         with gateway.errors(self.model):
             async for chunk in chunks:
+                told = getattr(chunk, "usage", None) or told
                 for text in _text(chunk):
                     yield text
+        usage.add(told)
 
     def yes_no(self, messages: Sequence[Message]) -> float | None:
         """Logit of Yes minus logit of No for the next word; 0 means that both are as likely.
@@ -265,8 +282,6 @@ def _completion(response: Any) -> Completion:
 
 
 def _text(chunk: Any) -> Iterator[str]:
-    if told := getattr(chunk, "usage", None):
-        usage.add(told)
     if chunk is not None and chunk.choices and chunk.choices[0].delta.content:
         yield chunk.choices[0].delta.content
 

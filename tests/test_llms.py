@@ -185,6 +185,8 @@ class _Handler(Handler):
             self.send_json(400, {"error": {"message": message, "code": code, "type": "invalid_request_error"}})
         elif request.get("logprobs") and request["model"] == "strict":
             self.send_json(400, {"error": {"message": "logprobs are not supported by this model"}})
+        elif request.get("stream_options") and request["model"] == "old":
+            self.send_json(400, {"error": {"message": "unknown parameter: stream_options"}})
         elif "image_url" in text and request["model"] == "blind":
             self.send_json(400, {"error": {"message": "this model reads text only"}})
         elif request.get("stream"):
@@ -248,6 +250,14 @@ class TestOverHttp(LlmContract):
     def named(self, model: str, server: Server, home: Path) -> Llm:
         server.requests.clear()
         return Llm(f"openai/{model}", home=home, api_base=f"{server.url}/v1", timeout_s=20)
+
+    async def test_a_server_that_cannot_count_streams_all_the_same(
+        self, llm: Llm, server: Server, tmp_path: Path
+    ) -> None:
+        llm, used = self.named("old", server, tmp_path), counted()
+        assert list(llm.stream(ask("Paris?"), max_tokens=8)) == ["Paris", " is", " it"]
+        assert [piece async for piece in llm.astream(ask("Paris?"), max_tokens=8)] == ["Paris", " is", " it"]
+        assert not used.is_known
 
     def test_sends_pictures_to_a_model_that_sees(self, llm: Llm, server: Server, tmp_path: Path) -> None:
         seeing = self.named("gpt-4o", server, tmp_path)
