@@ -107,6 +107,7 @@ def test_a_recording_plays_from_the_cited_second_and_its_words_run_along(page: P
     expect(panel).to_contain_text("0:13–0:19 of audio-guide.m4a")
     assert "/evidence/audio-guide.m4a:t=13.000,19.000/clip" in page.locator("audio").get_attribute("src")
     expect(panel.locator(".near")).to_have_text(["David ", "was ", "near. "])  # the sentence that says so
+    page.locator("audio").evaluate("audio => { audio.playbackRate = 0.1 }")  # a busy machine shall not miss its end
     panel.get_by_role("button", name="Play from 0:15").click()
     page.wait_for_function("() => document.querySelector('audio').currentTime > 2.1")
     panel.get_by_role("button", name="Pause").click()
@@ -198,7 +199,7 @@ def test_what_is_no_picture_or_recording_is_refused_with_a_hint(page: Page) -> N
 
 def test_a_question_is_spoken(page: Page, site: Site) -> None:
     page.get_by_role("button", name="Record a question").click()
-    page.get_by_role("button", name="Stop recording, 0:01").click()
+    page.get_by_role("button", name=re.compile(r"^Stop recording, 0:(?!00)")).click()  # at whichever second that is
     expect(page.get_by_label("Recording", exact=True)).to_be_visible()
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.locator("article[aria-busy=false]")).to_have_count(1)
@@ -403,18 +404,15 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 def test_it_is_dark_where_the_system_is_or_the_user_wants_it(page: Page) -> None:
-    def paper() -> str:
-        return page.evaluate("getComputedStyle(document.body).backgroundColor")
-
-    light = paper()
+    body, light = page.locator("body"), "rgb(250, 248, 244)"
+    expect(body).to_have_css("background-color", light)
     page.emulate_media(color_scheme="dark")
-    dark = paper()
-    assert light != dark
+    expect(body).to_have_css("background-color", "rgb(23, 21, 18)")
     page.get_by_role("button", name="Colours: system. Change to light").click()
-    assert paper() == light
+    expect(body).to_have_css("background-color", light)
     page.reload()
     expect(page.get_by_role("button", name="Colours: light. Change to dark")).to_be_visible()
-    assert paper() == light
+    expect(body).to_have_css("background-color", light)
 
 
 def test_only_its_own_scripts_run_and_only_named_files_are_kept(site: Site, url: str) -> None:
