@@ -189,7 +189,8 @@ def _items(turn: Kept, links: Links) -> list[dict[str, Any]]:
     """A turn as messages, with links that last as long as new ones."""
     asked = [question(turn)] if turn.asked else []
     if turn.kind == "response":
-        return [*asked, *recalled(turn, links)["output"]]
+        body = recalled(turn, links)
+        return [*asked, *({**item, "exhibit": body["exhibit"]} for item in body["output"])]
     name = turn.id.partition("_")[2]
     return [*asked, *([message(name, turn.answered, ())] if turn.answered else [])]
 

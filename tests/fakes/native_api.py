@@ -1,6 +1,7 @@
 """What the web page talks to, scripted: chat, search, library and jobs over the demo's files, with real renderings.
 
-Questions are answered by a word in them, see `_SCRIPT`; the forms are those of `rag.server`.
+What is said is kept by the real history. Questions are answered by a word in them, see `_SCRIPT`; the forms are those
+of `rag.server`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import asyncio
 import json
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, UploadFile
@@ -23,7 +25,9 @@ from PIL.Image import Image
 
 from rag import media
 from rag.segments import from_fragment
-from rag.server import page
+from rag.server import access, conversations, page, problems
+from rag.server.history import History, Kept
+from rag.server.links import Links
 from rag.types import TimeSpan
 
 WORDS = [
@@ -49,6 +53,7 @@ def place(kind: str, modality: str, name: str, fragment: str, where: str, views:
         "text": "",
         "caption": "",
         "tags": [],
+        "meta": {},
         "words": [],
         "score": 0.8,
         "is_believed": True,
@@ -61,14 +66,24 @@ def place(kind: str, modality: str, name: str, fragment: str, where: str, views:
 SEEN = "marked crop thumbnail"
 ORANGUTAN = place("picture", "image", "photo-04.jpg", "", "", SEEN, tags=["orangutan", "guenon"])
 BOX = "page=3&xywh=percent:10.00,20.00,60.00,10.00"
-PAGE = place("passage", "text", "catalogue.pdf", BOX, "page 3", SEEN, text="Sticks are used as spears.")
+PAGE = place(
+    "passage",
+    "text",
+    "catalogue.pdf",
+    BOX,
+    "page 3",
+    SEEN,
+    text="Sticks are used as spears.",
+    meta={"heading": "Tools"},
+)
 SPEECH = place(
     "speech", "audio", "audio-guide.m4a", "t=13.000,19.000", "0:13–0:19", "clip waveform", words=WORDS, text="Jane"
 )
 FRAMES = [
     place("frame", "video", "film.mp4", f"t={at_s:.3f}", f"frame at 0:{at_s}", f"{SEEN} clip") for at_s in (32, 35, 38)
 ]
-BEE = place("moment", "video", "film.mp4", "t=32.000,41.000", "0:32–0:41", "clip", tags=["bee"])
+BUZZ = [["A", 32.5, 32.7], ["bee.", 32.8, 33.2], ["Look", 34.0, 34.4]]
+BEE = place("moment", "video", "film.mp4", "t=32.000,41.000", "0:32–0:41", "clip", tags=["bee"], words=BUZZ)
 BEE["views"] |= FRAMES[0]["views"] | {"clip": BEE["views"]["clip"]}
 NOTE = place("passage", "text", "notes.md", "char=0,40", "characters 0–40", "text", text="Primates grasp.")
 HITS = [ORANGUTAN, PAGE, SPEECH, BEE, NOTE | {"is_believed": False}]
@@ -117,13 +132,19 @@ class Site:
     def __post_init__(self) -> None:
         names = ["photo-04.jpg", "photo-05.jpg", "catalogue.pdf", "audio-guide.m4a", "film.mp4"]
         self.assets = {"museum": [_asset(name) for name in names], "empty": []}
+        self.history = History(self.kept / "history.db")
         self.failed = [{"id": "f1", "name": "locked.pdf", "reason": "It is encrypted; save it without a password."}]
 
     def app(self) -> FastAPI:
         """The page, and all that it calls."""
         app, router = FastAPI(), APIRouter()
+        problems.install(app)
+        app.state.history = self.history
+        known = access.Access(cast(Any, {}), cast(Any, None), True, Links("secret"))
+        app.dependency_overrides[access.caller] = lambda: access.Caller(known, None, "")
+        app.include_router(conversations.router)
         routes: list[tuple[str, str, Callable[..., Any]]] = [
-            ("POST", "/v1/chat/completions", self.chat),
+            ("POST", "/v1/responses", self.respond),
             ("GET", "/api/bases", self.bases),
             ("GET", "/api/bases/{base}", self.base),
             ("GET", "/api/bases/{base}/assets", self.listed),
@@ -131,6 +152,7 @@ class Site:
             ("GET", "/api/bases/{base}/assets/{asset_id}/segments", self.segments),
             ("POST", "/api/bases/{base}/search", self.search),
             ("POST", "/api/bases/{base}/files", self.upload),
+            ("GET", "/api/bases/{base}/jobs", self.under_way),
             ("GET", "/api/jobs/{job}/events", self.events),
             ("DELETE", "/api/jobs/{job}", self.cancel),
             ("GET", "/evidence/{token}/{view}", self.evidence),
@@ -147,7 +169,7 @@ class Site:
             return _problem(401, "A key is needed; `exhibit keys add` makes one.")
         return None
 
-    async def chat(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         if refused := self.locked(request):
             return refused
         body = await request.json()
@@ -156,26 +178,29 @@ class Site:
             status, self.failing = self.failing, 0
             headers = {"Retry-After": "1"} if status == 429 else {}
             return JSONResponse({"error": {"message": "Too many questions at once."}}, status, headers)
-        return StreamingResponse(self._chunks(body["messages"][-1]["content"]), media_type="text/event-stream")
+        return StreamingResponse(self._told(body), media_type="text/event-stream")
 
-    async def _chunks(self, content: str | list[dict[str, Any]]) -> AsyncIterator[str]:
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    async def _told(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        asked = body["input"] if isinstance(body["input"], str) else body["input"][-1]["content"]
+        parts = [{"type": "text", "text": asked}] if isinstance(asked, str) else asked
         question = " ".join(part.get("text", part["type"]) for part in parts)
         found = next((said for word, said in _SCRIPT.items() if word in question.lower()), None)
         text, shown = found or (_DECLINED, [])
         for at in range(0, len(text), 7):
-            yield _event({"choices": [{"delta": {"content": text[at : at + 7]}}]})
+            yield _event({"type": "response.output_text.delta", "delta": text[at : at + 7]})
             await asyncio.sleep(0.01)
             if "breaks" in question:
-                yield _event({"error": {"message": "The language model failed."}})
+                error = {"message": "The language model failed."}
+                yield _event({"type": "response.failed", "response": {"output": [], "error": error}})
+            if "breaks" in question or "is cut off" in question:
                 return
             while "slowly" in question and not self.going_on.is_set():
                 await asyncio.sleep(0.05)
-        whole = {"start_index": 0, "end_index": len(text)}
-        cited = [{"url_citation": whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
-        told = {"question": question, "declined": found is None, "warnings": [], "ignored": []}
-        yield _event({"choices": [{"delta": {"annotations": cited}, "finish_reason": "stop"}], "exhibit": told})
-        yield "data: [DONE]\n\n"
+        response = _response(question, text, shown, declined=found is None)
+        kept = {"asked": question, "meant": question, "answered": text, "body": json.dumps(response)}
+        where = {"base": body["model"], "conversation": body["conversation"]}
+        self.history.add(Kept(response["id"], "response", "", int(time.time()), **kept, **where))
+        yield _event({"type": "response.completed", "response": response})
 
     async def bases(self, request: Request) -> Any:
         return self.locked(request) or {"bases": [self._base(name) for name in self.assets]}
@@ -228,6 +253,9 @@ class Site:
         self.jobs[job["id"]] = job | {"current": names[0], "results": [], "error": None, "names": names}  # type: ignore[index]
         return JSONResponse({"job": job["id"]}, 202)
 
+    async def under_way(self, base: str) -> Any:
+        return {"jobs": [job for job in self.jobs.values() if job["base"] == base]}
+
     async def events(self, job: str) -> Response:
         return StreamingResponse(self._progress(self.jobs[job]), media_type="text/event-stream")
 
@@ -265,7 +293,7 @@ class Site:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The app at a port of this machine, which is where a browser finds it; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -289,6 +317,16 @@ def _asset(name: str) -> dict[str, Any]:
         "state": "indexed",
         "thumbnail": None if picture is None else f"/evidence/{name}:{picture}/thumbnail",
     }
+
+
+def _response(question: str, text: str, shown: list[dict[str, Any]], *, declined: bool) -> dict[str, Any]:
+    whole = {"type": "url_citation", "start_index": 0, "end_index": len(text)}
+    cited = [{**whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
+    content = [{"type": "output_text", "text": text, "annotations": cited}]
+    name = uuid.uuid4().hex
+    message = {"id": f"msg_{name}", "type": "message", "role": "assistant", "content": content}
+    told = {"question": question, "declined": declined, "warnings": [], "ignored": []}
+    return {"id": f"resp_{name}", "output": [message], "exhibit": told, "error": None}
 
 
 def _exhibit(number: int, hit: dict[str, Any]) -> dict[str, Any]:

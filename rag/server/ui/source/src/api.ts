@@ -2,7 +2,7 @@
 
 import { stems, told } from './evidence/closest';
 import { events } from './events';
-import type { Assets, Base, Exhibit, Hit, Job, Medium, Message, Modality, Part, Told } from './types';
+import type { Assets, Base, Chats, Exhibit, Hit, Job, Medium, Modality, Part, Said, Told } from './types';
 
 const KEY = 'exhibit-key';
 
@@ -86,53 +86,102 @@ export function upload(name: string, files: File[], sent: (share: number) => voi
 
 export async function* job(id: string, signal: AbortSignal): AsyncGenerator<Job> {
   const answer = await called(`api/jobs/${encodeURIComponent(id)}/events`, { signal });
-  for await (const data of events(answer.body!)) yield JSON.parse(data) as Job;
+  for await (const data of whole(answer, signal)) yield JSON.parse(data) as Job;
+}
+
+export async function jobs(name: string): Promise<Job[]> {
+  return (await json<{ jobs: Job[] }>(`api/bases/${encodeURIComponent(name)}/jobs`)).jobs;
 }
 
 export async function cancel(id: string): Promise<void> {
   await called(`api/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
 }
 
-export interface Piece {
+/** A page of the chats that the server keeps, newest first. */
+export function chats(after: string): Promise<Chats> {
+  return json(`v1/conversations?${new URLSearchParams({ limit: '100', ...(after && { after }) })}`);
+}
+
+export async function beginChat(signal: AbortSignal): Promise<string> {
+  return (await json<{ id: string }>('v1/conversations', { ...posted({}), signal })).id;
+}
+
+export async function forgetChat(id: string): Promise<void> {
+  await called(`v1/conversations/${encodeURIComponent(id)}`, { method: 'DELETE' });
+}
+
+/** What was said in a chat, oldest first: questions in words, each followed by its answer. */
+export async function said(id: string, signal: AbortSignal): Promise<Said[]> {
+  const found: Said[] = [];
+  for (let after = ''; ; ) {
+    const query = new URLSearchParams({ order: 'asc', limit: '100', ...(after && { after }) });
+    const path = `v1/conversations/${encodeURIComponent(id)}/items?${query}`;
+    const page = await json<{ data: Item[]; has_more: boolean; last_id: string }>(path, { signal });
+    for (const item of page.data) {
+      if (item.role === 'user') found.push({ id: item.id, words: item.content[0]!.text, written: null });
+      else if (found.length) found.at(-1)!.written = written(item.content[0]!, item.exhibit ?? null);
+    }
+    if (!page.has_more) return found;
+    after = page.last_id;
+  }
+}
+
+interface Content {
   text: string;
+  annotations?: { start_index: number; end_index: number; exhibit: Exhibit }[];
+}
+
+interface Item {
+  id: string;
+  role: 'user' | 'assistant';
+  content: Content[];
+  exhibit?: Told;
+}
+
+/** An answer as it is in the end. */
+export interface Written {
+  answer: string;
   cited: Exhibit[];
   told: Told | null;
 }
 
-interface Annotation {
-  url_citation: { start_index: number; end_index: number };
-  exhibit: Exhibit;
+interface Event {
+  type: string;
+  delta?: string;
+  response?: { output: Item[]; exhibit: Told; error: { message: string } | null };
 }
 
-interface Chunk {
-  choices?: { delta?: { content?: string; annotations?: Annotation[] } }[];
-  exhibit?: Told;
-  error?: { message: string };
-}
-
-/** The answer to a chat, in pieces as it is written. */
-export async function* ask(model: string, messages: Message[], signal: AbortSignal): AsyncGenerator<Piece> {
-  const answer = await called('v1/chat/completions', { ...posted({ model, messages, stream: true }), signal });
-  let [said, ended] = ['', false];
-  for await (const data of events(answer.body!)) {
-    if (data === '[DONE]') return;
-    const chunk = JSON.parse(data) as Chunk;
-    if (chunk.error) throw new Failure(500, chunk.error.message);
-    const delta = chunk.choices?.[0]?.delta;
-    said += delta?.content ?? '';
-    ended ||= chunk.exhibit !== undefined;
-    const cited = exhibits(delta?.annotations ?? [], said, chunk.exhibit?.question ?? '');
-    yield { text: delta?.content ?? '', cited, told: chunk.exhibit ?? null };
+/** The answer to a question of a chat: pieces as it is written, then the whole of it. */
+export async function* ask(
+  model: string,
+  conversation: string,
+  question: string | Part[],
+  signal: AbortSignal,
+): AsyncGenerator<string | Written> {
+  const input = typeof question === 'string' ? question : [{ role: 'user', content: question }];
+  const answer = await called('v1/responses', { ...posted({ model, conversation, input, stream: true }), signal });
+  for await (const data of whole(answer, signal)) {
+    const { type, delta, response } = JSON.parse(data) as Event;
+    if (type === 'response.output_text.delta') yield delta!;
+    if (type === 'response.failed') throw new Failure(500, response!.error!.message);
+    if (type === 'response.completed') {
+      yield written(response!.output[0]!.content[0]!, response!.exhibit);
+      return;
+    }
   }
-  if (!ended) throw new Failure(0, 'The connection ended before the answer did.');
+  throw cutOff();
+}
+
+function written({ text, annotations }: Content, told: Told | null): Written {
+  return { answer: text, cited: exhibits(annotations ?? [], text, told?.question ?? ''), told };
 }
 
 /** Each cited exhibit once, by number, with what the answer says on it. */
-function exhibits(annotations: Annotation[], answer: string, question: string): Exhibit[] {
+function exhibits(annotations: NonNullable<Content['annotations']>, answer: string, question: string): Exhibit[] {
   const characters = [...answer]; // the server counts characters, and some have two units in a string
   const found = new Map<number, Exhibit>();
-  for (const { exhibit, url_citation: at } of annotations) {
-    const statement = characters.slice(at.start_index, at.end_index).join('');
+  for (const { exhibit, start_index, end_index } of annotations) {
+    const statement = characters.slice(start_index, end_index).join('');
     const before = found.get(exhibit.number)?.wanted ?? [];
     found.set(exhibit.number, { ...exhibit, wanted: [...before, ...told(statement, question)] });
   }
@@ -172,6 +221,20 @@ async function called(path: string, how: RequestInit): Promise<Response> {
   }
   if (!answer.ok) throw failure(answer.status, await answer.text(), answer.headers.get('Retry-After'));
   return answer;
+}
+
+/** The events of an answer; a connection that breaks is told in words. */
+async function* whole(answer: Response, signal: AbortSignal): AsyncGenerator<string> {
+  try {
+    yield* events(answer.body!);
+  } catch (error) {
+    if (signal.aborted || error instanceof Failure) throw error;
+    throw cutOff();
+  }
+}
+
+function cutOff(): Failure {
+  return new Failure(0, 'The connection to the server broke off.');
 }
 
 function unreachable(): Failure {

@@ -19,7 +19,7 @@ import { useLoaded } from './parts/hooks';
 import { Icon } from './parts/icon';
 import { Empty, Problem } from './parts/notice';
 import { useRoute, VIEWS, type ViewName } from './route';
-import { Search } from './search/search';
+import { Search, useSearch } from './search/search';
 import { applyTheme, rememberedTheme, type Theme } from './theme';
 import type { Base } from './types';
 
@@ -90,10 +90,11 @@ interface ViewProps {
   onChanged: () => void;
 }
 
-/** One view of a knowledge base; its chat goes on while another is shown. */
+/** One view of a knowledge base; its chat and its search go on while another is shown. */
 function View({ view, base, jobs, onChanged }: ViewProps) {
   const chat = useChat(base.name);
-  if (view === 'search') return <Search base={base} />;
+  const searching = useSearch(base.name);
+  if (view === 'search') return <Search base={base} searching={searching} />;
   if (view === 'library') return <Library base={base} jobs={jobs} onChanged={onChanged} />;
   return <Ask base={base} chat={chat} />;
 }
@@ -113,13 +114,13 @@ interface HeaderProps {
 function Header({ view, all, base, onChoose }: HeaderProps) {
   return (
     <header class="top">
-      <a href="#ask" class="flex items-center gap-2.5" aria-label="Exhibit">
-        <img src={mark} alt="" class="size-8" />
+      <a href="#ask" class="flex shrink-0 items-center gap-2.5" aria-label="Exhibit">
+        <img src={mark} alt="" class="size-8 shrink-0" />
         <span class="heading hidden text-xl md:block">Exhibit</span>
       </a>
       {all.length > 1 && base ? (
         <select
-          class="select select-sm w-auto max-w-44 min-w-0"
+          class="select select-sm w-auto max-w-44 min-w-0 text-ellipsis"
           aria-label="Knowledge base"
           value={base.name}
           onChange={(event) => onChoose(event.currentTarget.value)}
@@ -133,7 +134,7 @@ function Header({ view, all, base, onChoose }: HeaderProps) {
       ) : (
         <span class="text-soft min-w-0 truncate">{base?.name}</span>
       )}
-      <nav class="ms-auto flex gap-1" aria-label="Views">
+      <nav class="ms-auto flex sm:gap-1" aria-label="Views">
         {VIEWS.map((name) => {
           const [words, icon] = VIEW_NAMES[name];
           return (

@@ -30,9 +30,9 @@ function shown(token: Token, cite: Cite): ComponentChildren {
     case 'def':
       return null;
     case 'paragraph':
-      return <p>{inner()}</p>;
+      return <p dir="auto">{inner()}</p>;
     case 'heading':
-      return <h3>{inner()}</h3>;
+      return <h2 dir="auto">{inner()}</h2>;
     case 'strong':
       return <strong>{inner()}</strong>;
     case 'em':
@@ -40,7 +40,7 @@ function shown(token: Token, cite: Cite): ComponentChildren {
     case 'del':
       return <del>{inner()}</del>;
     case 'blockquote':
-      return <blockquote>{inner()}</blockquote>;
+      return <blockquote dir="auto">{inner()}</blockquote>;
     case 'code':
       return (
         <pre>
@@ -68,7 +68,13 @@ function shown(token: Token, cite: Cite): ComponentChildren {
 
 function list(token: Tokens.List, cite: Cite): VNode {
   const items = token.items.map((item) => <li>{blocks(item.tokens, cite)}</li>);
-  return token.ordered ? <ol start={Number(token.start) || 1}>{items}</ol> : <ul>{items}</ul>;
+  return token.ordered ? (
+    <ol dir="auto" start={Number(token.start) || 1}>
+      {items}
+    </ol>
+  ) : (
+    <ul dir="auto">{items}</ul>
+  );
 }
 
 function table(token: Tokens.Table, cite: Cite): VNode {
@@ -81,7 +87,7 @@ function table(token: Tokens.Table, cite: Cite): VNode {
     </tr>
   ));
   return (
-    <table>
+    <table dir="auto">
       <thead>
         <tr>{head}</tr>
       </thead>

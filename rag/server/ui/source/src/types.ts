@@ -1,5 +1,7 @@
 // What the server sends; `rag/server` is where it is made.
 
+import type { Written } from './api';
+
 export type Modality = 'text' | 'image' | 'audio' | 'video';
 export const MODALITIES: Modality[] = ['text', 'image', 'audio', 'video'];
 export type Medium = 'document' | 'image' | 'audio' | 'video';
@@ -49,6 +51,7 @@ export interface Hit extends Shown {
   is_believed: boolean;
   relevance: number | null;
   why: Why;
+  meta: Record<string, unknown>;
 }
 
 export interface Told {
@@ -112,7 +115,21 @@ export type Part =
   | { type: 'image_url'; image_url: { url: string } }
   | { type: 'input_audio'; input_audio: { data: string; format: string } };
 
-export interface Message {
-  role: 'user' | 'assistant';
-  content: string | Part[];
+/** A question that the server keeps, and its answer. */
+export interface Said {
+  id: string;
+  words: string;
+  written: Written | null;
+}
+
+/** A chat in a list: its first question, the knowledge base, and when something was last said. */
+export interface ChatSummary {
+  id: string;
+  exhibit: { title: string; model: string; turns: number; updated_at: number };
+}
+
+export interface Chats {
+  data: ChatSummary[];
+  has_more: boolean;
+  last_id: string | null;
 }

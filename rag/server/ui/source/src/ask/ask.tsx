@@ -1,16 +1,19 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { ArrowUp, SquarePen } from 'lucide';
+import { ArrowUp, History as HistoryIcon, SquarePen } from 'lucide';
 import { assets, linked } from '../api';
 import { ExhibitBody } from '../evidence/exhibit';
 import { MODALITY_ICONS, titleOf } from '../evidence/kinds';
 import { Dialog } from '../parts/dialog';
 import { useLoaded, useMatches } from '../parts/hooks';
 import { Icon } from '../parts/icon';
+import { Problem } from '../parts/notice';
 import { count } from '../places';
 import { MODALITIES, type Base, type Exhibit } from '../types';
 import type { Chat } from './chats';
+import { History } from './history';
 import { Panel } from './panel';
 import { Question } from './question';
+import { suggestions } from './suggestions';
 import { TurnView } from './turn';
 
 /** The chat, and beside it, where there is room, the evidence of the answer that was last looked at. */
@@ -18,9 +21,15 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
   const isWide = useMatches('(min-width: 64rem)');
   const [lookedAt, setLookedAt] = useState<string | null>(null);
   const [opened, setOpened] = useState<Exhibit | null>(null);
+  const [isListing, setListing] = useState(false);
   const [lit, setLit] = useState<number | null>(null);
   const shown = chat.turns.find(({ id }) => id === lookedAt) ?? chat.turns.findLast(({ cited }) => cited.length);
   useEffect(() => setLookedAt(null), [chat.turns.length]);
+  const isNew = chat.turns.length === 0 && !chat.isOpening && !chat.failure;
+  const begin = () => {
+    chat.clear();
+    document.querySelector('textarea')!.focus(); // the button is gone that had the focus
+  };
   const open = (turn: string, exhibit: Exhibit) => {
     setLookedAt(turn);
     if (isWide) requestAnimationFrame(() => reveal(exhibit.number));
@@ -31,7 +40,10 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
       <section class="flex min-h-0 min-w-0 flex-col" aria-label="Chat">
         <div class="min-h-0 flex-1 overflow-y-auto" ref={useFollowed(chat.turns.length)}>
           <div class="column grid gap-10 py-6">
-            {chat.turns.length === 0 ? <Welcome base={base} /> : <h1 class="sr-only">{`Chat with ${base.name}`}</h1>}
+            {chat.failure && <Problem failure={chat.failure} onRetry={() => chat.open(chat.id)} />}
+            {chat.isOpening && <div class="skeleton h-40" role="status" aria-label="Loading" />}
+            {isNew && <Welcome base={base} onAsk={(words) => chat.ask({ words, attached: [] })} />}
+            {!isNew && <h1 class="sr-only">{`Chat with ${base.name}`}</h1>}
             {chat.turns.map((turn, n) => (
               <TurnView
                 key={turn.id}
@@ -45,13 +57,20 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
           </div>
         </div>
         <div class="column pt-1 pb-[max(1rem,env(safe-area-inset-bottom))]">
-          {chat.turns.length > 0 && (
-            <button class="btn btn-ghost btn-sm text-soft mb-1" onClick={chat.clear}>
-              <Icon of={SquarePen} class="size-4" />
-              New chat
+          <div class="-ms-3 mb-1 flex">
+            {!isNew && (
+              <button class="btn btn-ghost btn-sm text-soft" onClick={begin}>
+                <Icon of={SquarePen} class="size-4" />
+                New chat
+              </button>
+            )}
+            <button class="btn btn-ghost btn-sm text-soft" onClick={() => setListing(true)}>
+              <Icon of={HistoryIcon} class="size-4" />
+              Chats
             </button>
-          )}
+          </div>
           <Question
+            draft={`ask ${base.name}`}
             label="Your question"
             placeholder={`Ask ${base.name}`}
             isBusy={chat.isBusy}
@@ -67,6 +86,18 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
         </div>
       </section>
       {isWide && shown && shown.cited.length > 0 && <Panel base={base.name} turn={shown} lit={lit} onLit={setLit} />}
+      {isListing && (
+        <History
+          base={base.name}
+          current={chat.id}
+          onOpen={(id) => {
+            chat.open(id);
+            setListing(false);
+          }}
+          onForgotten={(id) => id === chat.id && chat.clear()}
+          onClose={() => setListing(false)}
+        />
+      )}
       {opened && (
         <Dialog title={`${opened.number}. ${titleOf(opened)}`} onClose={() => setOpened(null)}>
           <ExhibitBody shown={opened} base={base.name} heading={titleOf(opened)} />
@@ -79,7 +110,8 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
 /** Leads the eye and the keyboard to an exhibit of the panel. */
 function reveal(number: number): void {
   const card = document.getElementById(`exhibit-${number}`);
-  card?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  const isStill = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  card?.scrollIntoView({ block: 'nearest', behavior: isStill ? 'auto' : 'smooth' });
   card?.focus({ preventScroll: true });
 }
 
@@ -87,13 +119,14 @@ function reveal(number: number): void {
 function useFollowed(turns: number) {
   const box = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
+  const hasTurns = useRef(false); // a welcome begins at its top
   useEffect(() => {
     const element = box.current!;
     const scrolled = () => {
       isAtEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 120;
     };
     element.addEventListener('scroll', scrolled, { passive: true });
-    const grown = new ResizeObserver(() => isAtEnd.current && element.scrollTo({ top: element.scrollHeight }));
+    const grown = new ResizeObserver(() => hasTurns.current && isAtEnd.current && element.scrollTo({ top: element.scrollHeight }));
     grown.observe(element.firstElementChild!);
     return () => {
       element.removeEventListener('scroll', scrolled);
@@ -102,14 +135,16 @@ function useFollowed(turns: number) {
   }, []);
   useEffect(() => {
     isAtEnd.current = true;
-    box.current!.scrollTo({ top: box.current!.scrollHeight });
+    hasTurns.current = turns > 0;
+    box.current!.scrollTo({ top: turns ? box.current!.scrollHeight : 0 });
   }, [turns]);
   return box;
 }
 
-function Welcome({ base }: { base: Base }) {
-  const first = useLoaded(() => assets(base.name, { limit: 8 }), [base.name]);
-  const seen = first.value?.assets.filter(({ thumbnail }) => thumbnail).slice(0, 6) ?? [];
+function Welcome({ base, onAsk }: { base: Base; onAsk: (words: string) => void }) {
+  const first = useLoaded(async () => (await assets(base.name, { limit: 50 })).assets, [base.name]);
+  const some = useLoaded(async () => suggestions(base.name, first.value ?? []), [base.name, first.value]);
+  const seen = first.value?.filter(({ thumbnail }) => thumbnail).slice(0, 6) ?? [];
   const files = base.assets.indexed;
   if (!files) {
     return (
@@ -152,6 +187,17 @@ function Welcome({ base }: { base: Base }) {
             />
           ))}
         </a>
+      )}
+      {some.value && some.value.length > 0 && (
+        <ul class="flex flex-wrap gap-2" aria-label="Questions to begin with">
+          {some.value.map((question) => (
+            <li key={question}>
+              <button class="suggestion" dir="auto" onClick={() => onAsk(question)}>
+                {question}
+              </button>
+            </li>
+          ))}
+        </ul>
       )}
     </div>
   );

@@ -1,11 +1,10 @@
-// The chats of this tab, one for each knowledge base; they last as long as the tab, without the media asked with.
+// The chat of each knowledge base. The server keeps what was said, without the media asked with; the tab, which chat it was.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
-import { withoutAppendix } from '../markdown';
 import { freshId } from '../parts/ids';
 import { asFailure } from '../parts/notice';
-import type { Exhibit, Message, Part, Told } from '../types';
+import type { Exhibit, Said, Told } from '../types';
 import { parts, type Attached } from './media';
 import type { Asked } from './question';
 
@@ -21,99 +20,104 @@ export interface Turn {
 }
 
 export interface Chat {
+  id: string;
   turns: Turn[];
   isBusy: boolean;
+  isOpening: boolean;
+  failure: api.Failure | null;
   ask: (asked: Asked) => void;
   again: () => void;
   stop: () => void;
   clear: () => void;
+  open: (id: string) => void;
 }
 
 const KEPT = 'exhibit-chat-';
 
 export function useChat(base: string): Chat {
-  const [turns, setTurns] = useState<Turn[]>(() => kept(base));
-  const asking = useRef<AbortController | null>(null);
-  const change = (id: string, how: (turn: Turn) => Partial<Turn>) =>
-    setTurns((all) => all.map((turn) => (turn.id === id ? { ...turn, ...how(turn) } : turn)));
+  const [id, setId] = useState(() => sessionStorage.getItem(KEPT + base) ?? '');
+  const [turns, setTurns] = useState<Turn[]>([]);
+  const [failure, setFailure] = useState<api.Failure | null>(null);
+  const [isOpening, setOpening] = useState(id !== '');
+  const working = useRef(new AbortController());
+  const current = useRef(id);
 
-  const run = useCallback(
-    async (turn: Turn, before: Turn[]) => {
-      const stopping = new AbortController();
-      asking.current = stopping;
-      try {
-        const question = await parts(turn.words, turn.attached);
-        for await (const piece of api.ask(base, messages(before, question), stopping.signal)) {
-          change(turn.id, (now) => ({
-            state: piece.told ? 'done' : 'writing',
-            answer: now.answer + piece.text,
-            cited: piece.cited.length ? piece.cited : now.cited,
-            told: piece.told ?? now.told,
-          }));
-        }
-      } catch (error) {
-        if (stopping.signal.aborted) change(turn.id, () => ({ state: 'stopped' }));
-        else change(turn.id, () => ({ state: 'failed', failure: asFailure(error) }));
+  /** Whatever is under way ends, and nothing of it is shown any more. */
+  const begin = (chat: string, shown: Turn[]): AbortSignal => {
+    working.current.abort();
+    working.current = new AbortController();
+    remember(chat);
+    setTurns(shown);
+    setFailure(null);
+    setOpening(false);
+    return working.current.signal;
+  };
+  const remember = (chat: string) => {
+    current.current = chat;
+    setId(chat);
+    if (chat) sessionStorage.setItem(KEPT + base, chat);
+    else sessionStorage.removeItem(KEPT + base);
+  };
+
+  const open = useCallback(async (chat: string) => {
+    const signal = begin(chat, []);
+    setOpening(true);
+    try {
+      const said = await api.said(chat, signal);
+      if (signal.aborted) return;
+      setTurns(said.map(recalled));
+    } catch (error) {
+      if (signal.aborted) return;
+      if (asFailure(error).status === 404) remember(''); // deleted elsewhere, or made way for newer ones
+      else setFailure(asFailure(error));
+    }
+    setOpening(false);
+  }, []);
+
+  const run = async (turn: Turn, before: Turn[]) => {
+    const signal = begin(current.current, [...before, turn]);
+    const change = (how: (turn: Turn) => Partial<Turn>) =>
+      setTurns((all) => all.map((one) => (one.id === turn.id ? { ...one, ...how(one) } : one)));
+    try {
+      const question = await parts(turn.words, turn.attached);
+      if (!current.current) {
+        const begun = await api.beginChat(signal);
+        signal.throwIfAborted();
+        remember(begun);
       }
-    },
-    [base],
-  );
-
-  useEffect(() => keep(base, turns), [base, turns]);
-  useEffect(() => () => asking.current?.abort(), []);
-  const isBusy = turns.some(({ state }) => state === 'waiting' || state === 'writing');
-  const start = (asked: Asked, before: Turn[]) => {
-    const turn = fresh(asked);
-    setTurns([...before, turn]);
-    void run(turn, before);
+      for await (const piece of api.ask(base, current.current, question, signal)) {
+        if (typeof piece === 'string') change(({ answer }) => ({ state: 'writing', answer: answer + piece }));
+        else change(() => ({ state: 'done', ...piece }));
+      }
+    } catch (error) {
+      if (signal.aborted) return change(() => ({ state: 'stopped' }));
+      if (asFailure(error).status === 404) remember(''); // the next question begins a new one
+      change(() => ({ state: 'failed', failure: asFailure(error) }));
+    }
   };
+
+  useEffect(() => {
+    if (id) void open(id);
+    return () => working.current.abort();
+  }, []);
   return {
+    id,
     turns,
-    isBusy,
-    ask: (asked) => start(asked, turns),
-    again: () => turns.length && start(turns.at(-1)!, turns.slice(0, -1)),
-    stop: () => asking.current?.abort(),
-    clear: () => {
-      asking.current?.abort();
-      setTurns([]);
-    },
+    isOpening,
+    failure,
+    isBusy: turns.some(({ state }) => state === 'waiting' || state === 'writing'),
+    ask: (asked) => void run(fresh(asked), turns),
+    again: () => void run(fresh(turns.at(-1)!), turns.slice(0, -1)),
+    stop: () => working.current.abort(),
+    clear: () => void begin('', []),
+    open: (chat) => void open(chat),
   };
-}
-
-/** What was said, and the question. Media are sent once: what they showed stands in the question as it was understood. */
-function messages(before: Turn[], question: string | Part[]): Message[] {
-  const said = before.flatMap((turn): Message[] => {
-    const asked = turn.attached.length ? turn.told?.question || turn.words : turn.words;
-    if (turn.state !== 'done' || !asked) return [];
-    return [
-      { role: 'user', content: asked },
-      { role: 'assistant', content: withoutAppendix(turn.answer) },
-    ];
-  });
-  return [...said, { role: 'user', content: question }];
 }
 
 function fresh({ words, attached }: Asked): Turn {
   return { id: freshId(), words, attached, answer: '', cited: [], told: null, state: 'waiting', failure: null };
 }
 
-function keep(base: string, turns: Turn[]): void {
-  const done = turns.filter(({ state }) => state === 'done');
-  const light = done.map((turn) => ({
-    ...turn,
-    attached: turn.attached.map((one) => ({ ...one, url: '', file: null })),
-  }));
-  try {
-    sessionStorage.setItem(KEPT + base, JSON.stringify(light));
-  } catch {
-    sessionStorage.removeItem(KEPT + base); // longer than the browser keeps
-  }
-}
-
-function kept(base: string): Turn[] {
-  try {
-    return JSON.parse(sessionStorage.getItem(KEPT + base) ?? '[]') as Turn[];
-  } catch {
-    return [];
-  }
+function recalled({ id, words, written }: Said): Turn {
+  return { ...fresh({ words, attached: [] }), id, state: written ? 'done' : 'stopped', ...written };
 }

@@ -16,7 +16,7 @@ export function Panel({ base, turn, lit, onLit }: Props) {
     <aside class="panel" aria-label="Evidence">
       <header class="px-1">
         <h2 class="heading text-lg">Evidence</h2>
-        {turn.words && <p class="text-soft truncate text-sm">{`for “${turn.words}”`}</p>}
+        {turn.words && <p class="text-soft truncate text-sm" dir="auto">{`for “${turn.words}”`}</p>}
       </header>
       {turn.cited.map((exhibit) => (
         <div
@@ -44,7 +44,7 @@ function ExhibitCard({ base, exhibit, isLit }: { base: string; exhibit: Exhibit;
           {exhibit.number}
         </span>
         <div class="min-w-0">
-          <h3 class="font-semibold break-words">{titleOf(exhibit)}</h3>
+          <h3 class="font-semibold break-words" dir="auto">{titleOf(exhibit)}</h3>
           <p class="text-soft text-sm">{noun(exhibit)}</p>
         </div>
       </header>

@@ -16,6 +16,7 @@ export interface Asked {
 }
 
 interface Props {
+  draft: string;
   label: string;
   placeholder: string;
   isBusy: boolean;
@@ -25,9 +26,12 @@ interface Props {
   onStop?: () => void;
 }
 
-export function Question({ label, placeholder, isBusy, keeps, onAsk, send, onStop }: Props) {
-  const [words, setWords] = useState('');
-  const [attached, setAttached] = useState<Attached[]>([]);
+const drafts = new Map<string, Asked>();
+
+/** What is half asked stays while another view is shown; `draft` is its name. */
+export function Question({ draft, label, placeholder, isBusy, keeps, onAsk, send, onStop }: Props) {
+  const [words, setWords] = useState(drafts.get(draft)?.words ?? '');
+  const [attached, setAttached] = useState<Attached[]>(drafts.get(draft)?.attached ?? []);
   const [failure, setFailure] = useState<Failure | null>(null);
   const box = useRef<HTMLTextAreaElement>(null);
   const add = (files: File[]) => {
@@ -40,6 +44,7 @@ export function Question({ label, placeholder, isBusy, keeps, onAsk, send, onSto
     }
     box.current?.focus();
   };
+  useEffect(() => void drafts.set(draft, { words, attached }), [words, attached]);
   const isDropping = useDropped(add);
   const recording = useRecording((file) => add([file]), setFailure);
   useFitted(box, words);
@@ -67,6 +72,7 @@ export function Question({ label, placeholder, isBusy, keeps, onAsk, send, onSto
         <textarea
           ref={box}
           rows={1}
+          dir="auto"
           class="w-full resize-none bg-transparent px-4 pt-3 pb-1 outline-none"
           aria-label={label}
           placeholder={recording.isOn ? 'Listening …' : placeholder}

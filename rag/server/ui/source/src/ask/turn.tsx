@@ -8,6 +8,7 @@ import { Problem } from '../parts/notice';
 import { count } from '../places';
 import type { Exhibit } from '../types';
 import type { Turn } from './chats';
+import { CopyAnswer } from './copy';
 import { Attachments } from './question';
 
 interface Props {
@@ -40,7 +41,7 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
     <article class="grid gap-4" aria-busy={isOpen} aria-label={`Question: ${turn.words || 'with media'}`}>
       <div class="asked">
         <Attachments attached={turn.attached} />
-        {turn.words && <p class="px-4 py-2.5 break-words whitespace-pre-line">{turn.words}</p>}
+        {turn.words && <p class="px-4 py-2.5 break-words whitespace-pre-line" dir="auto">{turn.words}</p>}
       </div>
       <Understood turn={turn} />
       {turn.told?.declined && (
@@ -49,11 +50,9 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
           The collection does not answer this
         </p>
       )}
-      {turn.answer && (
-        <div class="answer">
-          <Markdown text={turn.answer} cite={cite} />
-        </div>
-      )}
+      <div class="answer empty:hidden" aria-live="polite" aria-busy={isOpen}>
+        {turn.answer && <Markdown text={turn.answer} cite={cite} />}
+      </div>
       {turn.state === 'waiting' && <Waiting />}
       {turn.state === 'stopped' && <p class="text-soft text-sm">Stopped.</p>}
       {turn.failure && <Problem failure={turn.failure} onRetry={onAgain} />}
@@ -64,6 +63,7 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
         </p>
       ))}
       <Sources turn={turn} lit={lit} onCite={onCite} onLit={onLit} />
+      {turn.state === 'done' && <CopyAnswer turn={turn} />}
       <p class="sr-only" role="status">
         {turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}
       </p>
@@ -85,7 +85,7 @@ function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain'>) {
           >
             <Small exhibit={exhibit} />
             <span class="min-w-0 text-start">
-              <span class="block truncate font-medium">{titleOf(exhibit)}</span>
+              <span class="block truncate font-medium" dir="auto">{titleOf(exhibit)}</span>
               <span class="text-soft block text-xs">{`${exhibit.number} · ${noun(exhibit)}`}</span>
             </span>
           </button>

@@ -2,6 +2,7 @@ import { seconds } from '../places';
 import type { Shown } from '../types';
 import { noun } from './kinds';
 import { AudioExhibit } from './audio';
+import { DownloadExhibit } from './download';
 import { Passage } from './passage';
 import { Picture } from './picture';
 import { VideoExhibit } from './video';
@@ -30,6 +31,7 @@ export function ExhibitBody({ shown, base, heading }: Props) {
         </>
       )}
       <About shown={shown} />
+      <DownloadExhibit shown={shown} heading={heading} />
     </div>
   );
 }
@@ -38,7 +40,7 @@ function About({ shown }: { shown: Shown }) {
   if (!shown.caption && !shown.tags.length) return null;
   return (
     <div class="text-soft grid gap-2 text-sm">
-      {shown.caption && <p>{shown.caption}</p>}
+      {shown.caption && <p dir="auto">{shown.caption}</p>}
       {shown.tags.length > 0 && (
         <ul class="flex flex-wrap gap-1.5" aria-label={`What the ${noun(shown).toLowerCase()} seems to hold`}>
           {shown.tags.slice(0, 6).map((tag) => (

@@ -11,7 +11,7 @@ export function Passage({ text }: { text: string }) {
   const isLong = text.length > LONG + 80;
   const cut = isLong && !isWhole ? `${text.slice(0, text.lastIndexOf(' ', LONG))} …` : text;
   return (
-    <blockquote class="passage">
+    <blockquote class="passage" dir="auto">
       {cut}
       {isLong && (
         <button

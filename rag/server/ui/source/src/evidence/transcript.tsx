@@ -23,7 +23,7 @@ export function Transcript({ words, near, now_s, isRunning, onPick }: Props) {
     if (isOut) box.current.scrollTo({ top: top - 24 });
   }, [sought]);
   return (
-    <p ref={box} class="transcript" tabIndex={0} role="region" aria-label="Transcript">
+    <p ref={box} class="transcript" dir="auto" tabIndex={0} role="region" aria-label="Transcript">
       {words.map(([text, start_s], n) => (
         <span
           key={n}

@@ -2,6 +2,7 @@ import { linked } from '../api';
 import { clock, type Span } from '../places';
 import type { Shown } from '../types';
 import { Frames } from './frames';
+import { useCaptions } from './captions';
 import { Gone, Passage } from './passage';
 import { closest } from './closest';
 import { usePlaying } from './playing';
@@ -13,6 +14,7 @@ export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; 
   const first_s = near ? shown.words[near[0]]![1] : span.start_s;
   const playing = usePlaying<HTMLVideoElement>(span, first_s);
   const { now_s, end_s } = playing;
+  const captions = useCaptions(shown.words, span.start_s);
   return (
     <div class="grid gap-3">
       {playing.hasFailed && <Gone />}
@@ -25,7 +27,9 @@ export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; 
         preload="metadata"
         class="aspect-video w-full rounded-box bg-black"
         aria-label={`Film from ${clock(span.start_s)}`}
-      />
+      >
+        {captions && <track kind="captions" src={captions} label="What is said" />}
+      </video>
       <p class="text-soft text-sm tabular-nums">
         {`In the film: ${clock(now_s)}, from ${clock(span.start_s)} to ${clock(end_s)}`}
       </p>

@@ -37,7 +37,7 @@ export function AssetDialog({ base, asset, onClose }: Props) {
               >
                 <Icon of={icon(segment)} class="size-4 text-primary" />
                 <span class="shrink-0 text-sm font-medium">{placeOf(segment) || noun(segment)}</span>
-                <span class="text-soft truncate text-sm">
+                <span class="text-soft truncate text-sm" dir="auto">
                   {segment.caption || segment.text || segment.tags.join(', ')}
                 </span>
               </button>

@@ -1,4 +1,4 @@
-// Uploads of this tab, and what becomes of them; they go on while other views are shown.
+// Files on their way into a knowledge base: those that this tab sends, and those that others sent and that are not done.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
@@ -18,11 +18,14 @@ export interface Upload {
 export interface Jobs {
   uploads: Upload[];
   start: (base: string, files: File[]) => void;
+  find: (base: string) => void;
   cancel: (upload: Upload) => void;
   dismiss: (upload: Upload) => void;
 }
 
-const OVER = ['done', 'failed', 'cancelled', 'canceled'];
+const OVER = ['done', 'failed', 'cancelled'];
+const PASSING = [0, 429, 503]; // statuses of a server that is away or has too much to do
+const AGAIN_MS = 3000; // until a server that went away is looked for
 
 export function isOver({ job, failure }: Upload): boolean {
   return failure !== null || (job !== null && OVER.includes(job.state));
@@ -32,36 +35,58 @@ export function isOver({ job, failure }: Upload): boolean {
 export function useJobs(onTaken: () => void): Jobs {
   const [uploads, setUploads] = useState<Upload[]>([]);
   const watching = useRef(new AbortController());
+  const known = useRef(new Set<string>());
   useEffect(() => () => watching.current.abort(), []);
+  const add = (upload: Upload) => setUploads((all) => [upload, ...all]);
   const change = (key: string, to: Partial<Upload>) =>
     setUploads((all) => all.map((one) => (one.key === key ? { ...one, ...to } : one)));
 
-  const start = useCallback(
-    async (base: string, files: File[]) => {
-      const key = freshId();
-      setUploads((all) => [
-        { key, base, files: files.map(({ name }) => name), sent: 0, job: null, failure: null },
-        ...all,
-      ]);
+  /** Until it is over: a server that ends goes on with its jobs when it is back. */
+  const watch = async (key: string, id: string) => {
+    const { signal } = watching.current;
+    known.current.add(id);
+    for (let done = 0; !signal.aborted; ) {
       try {
-        const id = await api.upload(base, files, (sent) => change(key, { sent }));
-        let done = 0;
-        for await (const job of api.job(id, watching.current.signal)) {
+        for await (const job of api.job(id, signal)) {
           change(key, { job });
           if (job.done > done || OVER.includes(job.state)) onTaken();
           done = job.done;
           if (OVER.includes(job.state)) return;
         }
       } catch (error) {
-        if (!watching.current.signal.aborted) change(key, { failure: asFailure(error) });
+        const failure = asFailure(error);
+        if (signal.aborted) return;
+        if (!PASSING.includes(failure.status)) return change(key, { failure });
       }
-    },
-    [onTaken],
-  );
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  };
+
+  const start = async (base: string, files: File[]) => {
+    const key = freshId();
+    add({ key, base, files: files.map(({ name }) => name), sent: 0, job: null, failure: null });
+    try {
+      const id = await api.upload(base, files, (sent) => change(key, { sent }));
+      setUploads((all) => all.filter((one) => one.key !== id)); // it may have been found in the meantime
+      await watch(key, id);
+    } catch (error) {
+      change(key, { failure: asFailure(error) });
+    }
+  };
+
+  const find = useCallback(async (base: string) => {
+    const jobs = await api.jobs(base).catch(() => []); // the list of files tells what is wrong
+    for (const job of jobs) {
+      if (OVER.includes(job.state) || known.current.has(job.id)) continue;
+      add({ key: job.id, base, files: Array<string>(job.total).fill(job.current ?? ''), sent: 1, job, failure: null });
+      void watch(job.id, job.id);
+    }
+  }, []);
 
   return {
     uploads,
     start: (base, files) => void start(base, files),
+    find: useCallback((base) => void find(base), []),
     cancel: ({ key, job }) => {
       if (job) api.cancel(job.id).catch((error: unknown) => change(key, { failure: asFailure(error) }));
     },

@@ -32,6 +32,7 @@ export function Library({ base, jobs, onChanged }: Props) {
   const [medium, setMedium] = useState<Medium | ''>('');
   const [opened, setOpened] = useState<Asset | null>(null);
   const [doomed, setDoomed] = useState<Asset | null>(null);
+  useEffect(() => jobs.find(base.name), [base.name]);
   const files = base.assets.indexed + base.assets.empty + base.assets.failed;
   const listed = useListed(base.name, useSettled(q), medium, files);
   const mine = jobs.uploads.filter((upload) => upload.base === base.name);
@@ -143,7 +144,7 @@ function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
       }}
     >
       <Icon of={CloudUpload} class="size-7 text-primary" />
-      <p class="min-w-0 flex-1">
+      <p class="min-w-0 flex-1 basis-40">
         <span class="font-medium">Add files</span>
         <span class="text-soft block text-sm">Documents, pictures, recordings and films</span>
       </p>

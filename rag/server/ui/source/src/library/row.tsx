@@ -24,9 +24,9 @@ export function AssetRow({ asset, onOpen, onDelete }: Props) {
           </span>
         )}
         <span class="min-w-0">
-          <span class="block truncate font-medium">{asset.name}</span>
+          <span class="block truncate font-medium" dir="auto">{asset.name}</span>
           <span class="text-soft block text-xs">
-            {[asset.medium, bytes(asset.size), count(asset.segments, 'segment')].join(' · ')}
+            {[asset.medium, bytes(asset.size), count(asset.segments, 'place')].join(' · ')}
           </span>
         </span>
         {asset.state !== 'indexed' && <span class="badge badge-warning badge-soft badge-sm">{asset.state}</span>}

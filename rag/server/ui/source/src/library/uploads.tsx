@@ -61,7 +61,7 @@ const STATES: Record<string, [IconNode, string]> = {
 
 function Result({ result }: { result: JobResult }) {
   const [icon, colour] = STATES[result.state] ?? [CircleCheck, 'text-success'];
-  const said = result.reason || (result.state === 'indexed' ? count(result.segments, 'segment') : result.state);
+  const said = result.reason || (result.state === 'indexed' ? count(result.segments, 'place') : result.state);
   return (
     <li class="flex gap-2">
       <Icon of={icon} class={`mt-0.5 size-4 ${colour}`} />

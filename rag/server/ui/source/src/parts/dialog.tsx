@@ -33,7 +33,7 @@ export function Dialog({ title, onClose, children, wide }: Props) {
     >
       <div class={`modal-box max-h-[92dvh] ${wide ? 'sm:max-w-3xl' : 'sm:max-w-md'}`}>
         <div class="mb-4 flex items-start gap-3">
-          <h2 id={id} class="heading min-w-0 flex-1 text-lg">
+          <h2 id={id} class="heading min-w-0 flex-1 text-lg" dir="auto">
             {title}
           </h2>
           <button

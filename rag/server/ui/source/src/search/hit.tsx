@@ -21,10 +21,10 @@ export function HitCard({ hit, onOpen }: { hit: Hit; onOpen: () => void }) {
       <span class="grid gap-1 p-3">
         <span class="flex items-center gap-1.5 text-sm font-semibold">
           <Icon of={icon(hit)} class="size-4 text-primary" />
-          <span class="truncate">{hit.name}</span>
+          <span class="truncate" dir="auto">{hit.name}</span>
         </span>
         <span class="text-soft text-xs">{[noun(hit), placeOf(hit)].filter(Boolean).join(' · ')}</span>
-        {hit.modality === 'image' && words && <span class="line-clamp-2 text-sm">{words}</span>}
+        {hit.modality === 'image' && words && <span class="line-clamp-2 text-sm" dir="auto">{words}</span>}
       </span>
     </button>
   );
@@ -37,7 +37,7 @@ function Glance({ hit }: { hit: Hit }) {
   return (
     <span class="grid h-40 content-center gap-3 overflow-hidden bg-base-200 px-4">
       {wave && <span class="glance-wave" style={{ '--wave': `url("${wave}")` }} />}
-      <span class={`font-serif text-sm leading-relaxed ${wave ? 'line-clamp-2' : 'line-clamp-5'}`}>
+      <span dir="auto" class={`font-serif text-sm leading-relaxed ${wave ? 'line-clamp-2' : 'line-clamp-5'}`}>
         {hit.text || hit.tags.slice(0, 4).join(', ')}
       </span>
     </span>

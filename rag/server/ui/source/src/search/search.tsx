@@ -20,46 +20,70 @@ type Found =
   | { state: 'failed'; failure: api.Failure }
   | { state: 'found'; hits: Hit[] };
 
-/** A search over all media or some, by words, pictures and sound. */
-export function Search({ base }: { base: Base }) {
+export interface Searching {
+  to: Modality[];
+  rerank: boolean;
+  found: Found;
+  search: (asked: Asked) => void;
+  again: () => void;
+  lookIn: (to: Modality[]) => void;
+  judge: (rerank: boolean) => void;
+}
+
+/** What was searched last, and what it found; both stay while another view is shown. */
+export function useSearch(base: string): Searching {
   const [to, setTo] = useState<Modality[]>([]);
   const [rerank, setRerank] = useState(false);
   const [asked, setAsked] = useState<Asked | null>(null);
   const [found, setFound] = useState<Found>({ state: 'none' });
-  const [opened, setOpened] = useState<Hit | null>(null);
   const searching = useRef<AbortController | null>(null);
 
-  const search = async (question: Asked, where: Modality[], read: boolean) => {
+  const run = async (question: Asked | null, where: Modality[], read: boolean) => {
+    if (!question) return;
     searching.current?.abort();
     const stopping = (searching.current = new AbortController());
     setAsked(question);
     setFound({ state: 'searching' });
     try {
       const query = await parts(question.words, question.attached);
-      const hits = await api.search(base.name, { query, to: where, top_k: MOST, rerank: read }, stopping.signal);
+      const hits = await api.search(base, { query, to: where, top_k: MOST, rerank: read }, stopping.signal);
       if (!stopping.signal.aborted) setFound({ state: 'found', hits });
     } catch (error) {
       if (!stopping.signal.aborted) setFound({ state: 'failed', failure: asFailure(error) });
     }
   };
-  const changeTo = (where: Modality[]) => {
-    setTo(where);
-    if (asked) void search(asked, where, rerank);
+  return {
+    to,
+    rerank,
+    found,
+    search: (question) => void run(question, to, rerank),
+    again: () => void run(asked, to, rerank),
+    lookIn: (where) => {
+      setTo(where);
+      void run(asked, where, rerank);
+    },
+    judge: (read) => {
+      setRerank(read);
+      void run(asked, to, read);
+    },
   };
-  const changeRerank = (read: boolean) => {
-    setRerank(read);
-    if (asked) void search(asked, to, read);
-  };
+}
+
+/** A search over all media or some, by words, pictures and sound. */
+export function Search({ base, searching }: { base: Base; searching: Searching }) {
+  const [opened, setOpened] = useState<Hit | null>(null);
+  const { to, rerank, found } = searching;
   return (
     <div class="h-full overflow-y-auto">
       <div class="mx-auto grid max-w-5xl gap-5 px-4 py-6">
         <h1 class="sr-only">Search</h1>
         <Question
+          draft={`search ${base.name}`}
           label="What to search for"
           placeholder={`Search ${base.name}`}
           isBusy={found.state === 'searching'}
           keeps
-          onAsk={(question) => void search(question, to, rerank)}
+          onAsk={searching.search}
           send={
             <>
               <Icon of={SearchIcon} class="size-4.5" />
@@ -68,18 +92,18 @@ export function Search({ base }: { base: Base }) {
           }
         />
         <div class="flex flex-wrap items-center gap-x-4 gap-y-2">
-          <Media base={base} to={to} onChange={changeTo} />
+          <Media base={base} to={to} onChange={searching.lookIn} />
           <label class="ms-auto flex cursor-pointer items-center gap-2 text-sm">
             <input
               type="checkbox"
               class="toggle toggle-primary toggle-sm"
               checked={rerank}
-              onChange={(event) => changeRerank(event.currentTarget.checked)}
+              onChange={(event) => searching.judge(event.currentTarget.checked)}
             />
             Judge each hit (slower)
           </label>
         </div>
-        <Results found={found} onOpen={setOpened} onAgain={() => asked && void search(asked, to, rerank)} />
+        <Results found={found} onOpen={setOpened} onAgain={searching.again} />
       </div>
       {opened && (
         <Dialog title={heading(opened)} wide={opened.modality !== 'audio'} onClose={() => setOpened(null)}>
