@@ -153,8 +153,11 @@ def test_a_page_is_shown_with_its_box_and_a_citation_leads_to_its_exhibit(page: 
 
 def test_what_the_collection_does_not_answer_is_said_to_be_so(page: Page) -> None:
     ask(page, "How much does a gorilla weigh?")
-    expect(page.get_by_text("The collection does not answer this")).to_be_visible()
+    expect(page.get_by_text("Not in the collection")).to_be_visible()
     expect(evidence(page)).to_have_count(0)
+    page.get_by_role("link", name="Search for it").click()
+    expect(page.get_by_label("What to search for")).to_have_value("How much does a gorilla weigh?")
+    expect(page.get_by_role("list", name="Found", exact=True).get_by_role("button")).to_have_count(4)
 
 
 def test_a_chat_goes_on_and_is_there_again_after_a_reload(page: Page, site: Site) -> None:
@@ -169,7 +172,7 @@ def test_a_chat_goes_on_and_is_there_again_after_a_reload(page: Page, site: Site
     expect(page.locator(".answer")).to_have_text(
         ["The fourth photo shows an orangutan 1.", re.compile("does not say how much")]
     )
-    expect(page.get_by_text("The collection does not answer this")).to_have_count(1)
+    expect(page.get_by_text("Not in the collection")).to_have_count(1)
     is_drawn(page, ".panel .enlarge img")
     page.get_by_role("button", name="New chat").click()
     expect(page.get_by_role("heading", name="Ask museum")).to_be_visible()

@@ -329,6 +329,7 @@ class TestWhatIsKept:
         assert [item.role for item in said] == ["user", "assistant"] * 2
         texts = [WHO, one.output_text, FOLLOW_UP, two.output_text]
         assert [unsigned(item.content[0].text) for item in said] == [unsigned(text) for text in texts]
+        assert said[3].exhibit == two.exhibit
         newest = list(client.conversations.items.list(talk.id, limit=3))
         assert [item.id for item in newest] == [item.id for item in said[::-1]]
         assert client.conversations.items.retrieve(said[1].id, conversation_id=talk.id).id == one.output[0].id

@@ -96,7 +96,7 @@ function View({ view, base, jobs, onChanged }: ViewProps) {
   const searching = useSearch(base.name);
   if (view === 'search') return <Search base={base} searching={searching} />;
   if (view === 'library') return <Library base={base} jobs={jobs} onChanged={onChanged} />;
-  return <Ask base={base} chat={chat} />;
+  return <Ask base={base} chat={chat} onSearch={searching.search} />;
 }
 
 function focusMain(event: Event): void {

@@ -12,12 +12,18 @@ import { MODALITIES, type Base, type Exhibit } from '../types';
 import type { Chat } from './chats';
 import { History } from './history';
 import { Panel } from './panel';
-import { Question } from './question';
+import { Question, type Asked } from './question';
 import { suggestions } from './suggestions';
 import { TurnView } from './turn';
 
+interface Props {
+  base: Base;
+  chat: Chat;
+  onSearch: (asked: Asked) => void;
+}
+
 /** The chat, and beside it, where there is room, the evidence of the answer that was last looked at. */
-export function Ask({ base, chat }: { base: Base; chat: Chat }) {
+export function Ask({ base, chat, onSearch }: Props) {
   const isWide = useMatches('(min-width: 64rem)');
   const [lookedAt, setLookedAt] = useState<string | null>(null);
   const [opened, setOpened] = useState<Exhibit | null>(null);
@@ -51,6 +57,7 @@ export function Ask({ base, chat }: { base: Base; chat: Chat }) {
                 lit={turn === shown ? lit : null}
                 onLit={setLit}
                 onCite={(exhibit) => open(turn.id, exhibit)}
+                onSearch={() => onSearch({ words: turn.words, attached: turn.attached })}
                 onAgain={n === chat.turns.length - 1 ? chat.again : undefined}
               />
             ))}

@@ -21,7 +21,7 @@ export function CopyAnswer({ turn }: { turn: Turn }) {
   };
   return (
     <button
-      class="btn btn-ghost btn-sm text-soft -ms-3 justify-self-start"
+      class="btn btn-ghost btn-sm text-soft"
       aria-live="polite"
       onClick={() => void copy()}
       onBlur={() => setSaid('Copy')}

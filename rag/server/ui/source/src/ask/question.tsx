@@ -28,6 +28,11 @@ interface Props {
 
 const drafts = new Map<string, Asked>();
 
+/** Puts a question into a box that is not shown yet. */
+export function putDraft(draft: string, asked: Asked): void {
+  drafts.set(draft, asked);
+}
+
 /** What is half asked stays while another view is shown; `draft` is its name. */
 export function Question({ draft, label, placeholder, isBusy, keeps, onAsk, send, onStop }: Props) {
   const [words, setWords] = useState(drafts.get(draft)?.words ?? '');

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { Info } from 'lucide';
+import { Info, Search } from 'lucide';
 import { linked } from '../api';
 import { alt, icon, noun, titleOf } from '../evidence/kinds';
 import { Markdown } from '../markdown';
@@ -17,10 +17,11 @@ interface Props {
   onCite: (exhibit: Exhibit) => void;
   onLit: (number: number | null) => void;
   onAgain?: () => void;
+  onSearch: () => void;
 }
 
 /** A question and its answer, with a button for each exhibit that it cites. */
-export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
+export function TurnView({ turn, lit, onCite, onLit, onAgain, onSearch }: Props) {
   const cite = (number: number) => {
     const exhibit = turn.cited.find((one) => one.number === number);
     return (
@@ -47,7 +48,7 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
       {turn.told?.declined && (
         <p class="badge badge-warning badge-soft">
           <Icon of={Info} class="size-4" />
-          The collection does not answer this
+          Not in the collection
         </p>
       )}
       <div class="answer empty:hidden" aria-live="polite" aria-busy={isOpen}>
@@ -63,7 +64,17 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
         </p>
       ))}
       <Sources turn={turn} lit={lit} onCite={onCite} onLit={onLit} />
-      {turn.state === 'done' && <CopyAnswer turn={turn} />}
+      {turn.state === 'done' && (
+        <div class="-ms-3 flex flex-wrap">
+          <CopyAnswer turn={turn} />
+          {turn.told?.declined && (
+            <a class="btn btn-ghost btn-sm text-soft" href="#search" onClick={onSearch}>
+              <Icon of={Search} class="size-4" />
+              Search for it
+            </a>
+          )}
+        </div>
+      )}
       <p class="sr-only" role="status">
         {turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}
       </p>
@@ -71,7 +82,7 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain }: Props) {
   );
 }
 
-function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain'>) {
+function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain' | 'onSearch'>) {
   if (!turn.cited.length) return null;
   return (
     <ul class="flex flex-wrap gap-2" aria-label="Exhibits of this answer">
@@ -109,7 +120,7 @@ function Small({ exhibit }: { exhibit: Exhibit }) {
 function Understood({ turn }: { turn: Turn }) {
   const question = turn.told?.question ?? '';
   if (!question || question === turn.words) return null;
-  return <p class="text-soft text-sm">{`Understood as: ${question}`}</p>;
+  return <p class="text-soft line-clamp-3 text-sm" dir="auto" title={question}>{`Understood as: ${question}`}</p>;
 }
 
 function Waiting() {

@@ -2,7 +2,7 @@ import { useRef, useState } from 'preact/hooks';
 import { Search as SearchIcon } from 'lucide';
 import * as api from '../api';
 import { parts } from '../ask/media';
-import { Question, type Asked } from '../ask/question';
+import { putDraft, Question, type Asked } from '../ask/question';
 import { ExhibitBody } from '../evidence/exhibit';
 import { MODALITY_ICONS, MODALITY_NAMES } from '../evidence/kinds';
 import { Dialog } from '../parts/dialog';
@@ -56,7 +56,10 @@ export function useSearch(base: string): Searching {
     to,
     rerank,
     found,
-    search: (question) => void run(question, to, rerank),
+    search: (question) => {
+      putDraft(`search ${base}`, question);
+      void run(question, to, rerank);
+    },
     again: () => void run(asked, to, rerank),
     lookIn: (where) => {
       setTo(where);
