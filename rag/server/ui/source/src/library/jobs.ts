@@ -12,6 +12,7 @@ export interface Upload {
   files: string[];
   sent: number;
   job: Job | null;
+  isAway: boolean;
   failure: api.Failure | null;
 }
 
@@ -48,7 +49,7 @@ export function useJobs(onTaken: () => void): Jobs {
     for (let done = 0; !signal.aborted; ) {
       try {
         for await (const job of api.job(id, signal)) {
-          change(key, { job });
+          change(key, { job, isAway: false });
           if (job.done > done || OVER.includes(job.state)) onTaken();
           done = job.done;
           if (OVER.includes(job.state)) return;
@@ -58,13 +59,14 @@ export function useJobs(onTaken: () => void): Jobs {
         if (signal.aborted) return;
         if (!PASSING.includes(failure.status)) return change(key, { failure });
       }
+      change(key, { isAway: true });
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   };
 
   const start = async (base: string, files: File[]) => {
     const key = freshId();
-    add({ key, base, files: files.map(({ name }) => name), sent: 0, job: null, failure: null });
+    add({ key, base, files: files.map(({ name }) => name), sent: 0, job: null, isAway: false, failure: null });
     try {
       const id = await api.upload(base, files, (sent) => change(key, { sent }));
       setUploads((all) => all.filter((one) => one.key !== id)); // it may have been found in the meantime
@@ -78,7 +80,8 @@ export function useJobs(onTaken: () => void): Jobs {
     const jobs = await api.jobs(base).catch(() => []); // the list of files tells what is wrong
     for (const job of jobs) {
       if (OVER.includes(job.state) || known.current.has(job.id)) continue;
-      add({ key: job.id, base, files: Array<string>(job.total).fill(job.current ?? ''), sent: 1, job, failure: null });
+      const files = Array<string>(job.total).fill(job.current || 'File'); // their names are told one by one
+      add({ key: job.id, base, files, sent: 1, job, isAway: false, failure: null });
       void watch(job.id, job.id);
     }
   }, []);

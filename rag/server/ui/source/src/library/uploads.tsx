@@ -72,7 +72,7 @@ function Result({ result }: { result: JobResult }) {
   );
 }
 
-function told({ files, job, failure, sent }: Upload): string {
+function told({ files, job, failure, sent, isAway }: Upload): string {
   const names = files.length === 1 ? files[0]! : count(files.length, 'file');
   if (failure) return `${names} could not be taken in`;
   if (!job) return sent < 1 ? `Sending ${names}` : `Waiting to take in ${names}`;
@@ -80,5 +80,6 @@ function told({ files, job, failure, sent }: Upload): string {
   if (job.state === 'done') return `${names}: done`;
   if (job.state === 'failed') return `${names}: stopped`;
   if (job.state.startsWith('cancel')) return `${names}: cancelled`;
-  return `Taking in ${job.current ?? names} (${job.done} of ${job.total})`;
+  if (isAway) return `${names}: waiting for the server`;
+  return `Taking in ${job.current || names} (${job.done} of ${job.total})`;
 }
