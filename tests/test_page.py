@@ -358,8 +358,10 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(page: Page, site: Site) -> None:
     site.key = "exhibit-secret"
     page.reload()
     field = page.get_by_label("API key")
+    expect(page.get_by_role("dialog")).to_contain_text("A key is needed. Whoever runs this server can give you one")
     field.fill("wrong")
     page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The server does not know this key.")
     field.fill("exhibit-secret")
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("heading", name="Ask museum")).to_be_visible()

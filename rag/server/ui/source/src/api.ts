@@ -243,7 +243,10 @@ function unreachable(): Failure {
 
 /** What the server says is wrong, in either of its two forms. */
 function failure(status: number, body: string, retry: string | null): Failure {
-  if (status === 401) window.dispatchEvent(new Event('exhibit-key-needed'));
+  if (status === 401) {
+    window.dispatchEvent(new Event('exhibit-key-needed'));
+    return new Failure(status, sessionStorage.getItem(KEY) ? 'The server does not know this key.' : 'A key is needed.');
+  }
   let said = '';
   try {
     const problem = JSON.parse(body) as { detail?: string; title?: string; error?: { message?: string } };

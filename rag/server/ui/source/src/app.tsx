@@ -70,7 +70,7 @@ export function App() {
       </main>
       {needsKey && (
         <KeyDialog
-          message={loaded.failure?.status === 401 ? loaded.failure.message : ''}
+          message={loaded.failure?.status === 401 ? loaded.failure.message : 'The server does not know this key any more.'}
           onClose={() => setNeedsKey(false)}
           onKey={(key) => {
             api.rememberKey(key);

@@ -20,7 +20,7 @@ export function KeyDialog({ message, onKey, onClose }: Props) {
         }}
       >
         <p class="text-soft text-sm">
-          {message || 'The server did not take the key that this page has.'} It is kept until you close this tab.
+          {message} Whoever runs this server can give you one; it is kept until you close this tab.
         </p>
         <label class="grid gap-1.5">
           <span class="text-sm font-medium">API key</span>
