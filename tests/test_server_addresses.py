@@ -119,6 +119,8 @@ def test_addresses_of_the_internet_are_public(address):
         "2002:7f00:1::",
         "2001:0:53aa:64c:0:0:80ff:fffe",
         "2001:db8::1",
+        "3fff::1",
+        "192.88.99.1",
         "fe80::1",
         "fe80::1%eth0",
         "fec0::1",
@@ -186,6 +188,8 @@ def test_redirects_are_followed_and_each_is_checked(tmp_path):
         ("http://a.example/", QueryError, "private network"),  # the same name has another address now
         ("file:///etc/passwd", QueryError, "no address of the web"),
         ("gopher://a.example/", QueryError, "no address of the web"),
+        ("http://xn--/", QueryError, "no address"),
+        ("http://[", QueryError, "no address"),
         ("http://me:secret@a.example/", QueryError, "password"),
         ("http://nowhere.example/", MediaError, "no nowhere.example"),
     ],
@@ -219,11 +223,13 @@ def test_redirects_come_to_an_end(tmp_path):
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"fff\r\n" + b"x" * 4095, MediaTooLarge, "larger"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", MediaError, "cannot be fetched"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx", MediaError, "packed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx", MediaError, "cannot be fetched"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 5\r\n\r\nx", MediaError, "cannot be fetched"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, MediaError, "cannot be fetched"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", MediaError, "status 404"),
         (b"HTTP/1.1 206 Partial\r\n\r\n", MediaError, "status 206"),
         (b"HTTP/1.1 302 Found\r\n\r\n", MediaError, "more than 5 times"),
         (b"SSH-2.0-OpenSSH\r\n", MediaError, "cannot be fetched"),
-        ([b"HTTP/1.1 200 OK\r\n\r\n", httpcore.ReadTimeout()], MediaError, "too long"),
         ([httpcore.ReadError("reset")], MediaError, "reset"),
     ],
 )
@@ -241,6 +247,40 @@ def test_one_who_drips_is_left_when_the_time_is_over(tmp_path):
         slow("http://a.example/x.md", tmp_path, lambda: time.sleep(0.01))
     assert all(wait <= 0.05 for wait in network.waits)
     assert list(tmp_path.iterdir()) == []
+
+
+class Silent(httpcore.NetworkBackend):
+    """Connections on which nothing comes."""
+
+    class Wire(Wire):
+        def read(self, max_bytes, timeout=None):
+            self.network.waits.append(timeout)
+            raise httpcore.ReadTimeout
+
+    def __init__(self):
+        self.told, self.waits = [], []
+
+    def connect_tcp(self, *_, **__):
+        return self.Wire(self, [])
+
+
+def test_one_who_says_nothing_is_left_when_the_time_is_over(tmp_path):
+    silent = fetcher(Silent(), {"a.example": [[PUBLIC]]}, max_s=0.05)
+    with pytest.raises(MediaError, match="too long"):
+        silent("http://a.example/x.md", tmp_path)
+
+
+def test_one_who_says_nothing_is_left_as_soon_as_nobody_waits(tmp_path):
+    network, calls = Silent(), []
+
+    def alive():
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetcher(network, {"a.example": [[PUBLIC]]})("http://a.example/x.md", tmp_path, alive)
+    assert max(network.waits) <= 1.0
 
 
 def test_whoever_waits_may_end_it(tmp_path):
@@ -275,7 +315,18 @@ def test_a_fetched_file_has_a_safe_name(tmp_path, url, name):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://a.example/x", "//a.example/x", "a.example", "http://", "http:///x", "http://a.example:99999/", "\0"]
+    "url",
+    [
+        "ftp://a.example/x",
+        "//a.example/x",
+        "a.example",
+        "http://",
+        "http:///x",
+        "http://a.example:99999/",
+        "http://a.example:0/",
+        "http://xn--/",
+        "\0",
+    ],
 )
 def test_what_is_no_address_of_the_web_is_refused_at_once(url):
     with pytest.raises(QueryError):
@@ -339,7 +390,7 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
         runner.start()
         urls = ["http://sea.example/sea.md", "http://inside.example/secret"]
         job = jobs.add("museum", [Item(n, url, url=url) for n, url in enumerate(urls)])
-        runner.queue("museum", job)
+        runner.queue("museum")
         while not jobs.get(job).is_over:
             time.sleep(0.02)
         runner.stop()

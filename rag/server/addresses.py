@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpcore
 import httpx
@@ -29,14 +30,19 @@ from rag.server.uploads import free
 Resolve = Callable[[str, int], Sequence[str]]
 _MOST_REDIRECTS = 5
 _SILENCE_S = 15.0
+_ASKED_S = 1.0  # of silence, until it is asked whether anybody still waits
 _REDIRECTS = (301, 302, 303, 307, 308)
 # Addresses of IPv6 that stand for one of IPv4, which may be anything: mapped, compatible, NAT64, 6to4, Teredo.
 _EMBEDDING = tuple(
     ipaddress.IPv6Network(block)
     for block in ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
 )
-# Shared by the customers of a carrier (RFC 6598), and where clouds answer with secrets, beside what is private.
-_CLOSED = tuple(ipaddress.IPv4Network(block) for block in ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32"))
+# Beside what is private: shared by the customers of a carrier (RFC 6598), where clouds answer with secrets, relays into
+# 6to4 (RFC 7526), and what documents give as examples (RFC 9637), which Python knows of late.
+_CLOSED = tuple(
+    ipaddress.ip_network(block)
+    for block in ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24", "3fff::/20")
+)
 
 
 def is_public(address: str) -> bool:
@@ -48,7 +54,7 @@ def is_public(address: str) -> bool:
     if not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_link_local or ip.is_unspecified or ip.is_loopback:
         return False
     if isinstance(ip, ipaddress.IPv6Address):
-        return not ip.is_site_local and not any(ip in block for block in _EMBEDDING)
+        return not ip.is_site_local and not any(ip in block for block in (*_EMBEDDING, *_CLOSED))
     return not any(ip in block for block in _CLOSED)
 
 
@@ -102,9 +108,10 @@ class Fetcher:
         """
         try:
             parsed = httpx.URL(url)
+            host, port = parsed.host, parsed.port  # some names turn out to be none only here
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise QueryError(f"`{url[:200]}` is no address: {error}.") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
+        if parsed.scheme not in ("http", "https") or not host or port not in (None, *range(1, 2**16)):
             raise QueryError(f"`{url[:200]}` is no address of the web; it begins with http:// or https://.")
         if parsed.userinfo:
             raise QueryError("An address with a name or password in it is not fetched; it would be kept.")
@@ -124,7 +131,7 @@ class Fetcher:
             MediaTooLarge: it is larger than may be.
         """
         ends = time.monotonic() + self._bounds.max_s
-        network = _Public(self._resolve, self._network, ends)
+        network = _Public(self._resolve, self._network, _Watch(ends, alive))
         parsed = self.check(url)
         with _mapped(), httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network, retries=0) as pool:
             for _ in range(_MOST_REDIRECTS + 1):
@@ -132,7 +139,7 @@ class Fetcher:
                 with _asked(pool, parsed) as response:
                     if response.status not in _REDIRECTS:
                         return self._written(response, parsed, folder, alive)
-                    parsed = self.check(str(parsed.join(_header(response, b"location"))))
+                    parsed = self.check(_led_to(response, parsed))
         raise MediaError(f"It leads on to other addresses more than {_MOST_REDIRECTS} times.")
 
     def _written(self, response: httpcore.Response, url: httpx.URL, folder: Path, alive: Callable[[], None]) -> Path:
@@ -162,11 +169,31 @@ class Fetcher:
             raise MediaTooLarge("The server's disk has no room for it.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """When a fetch is over, and who may end it before.
+
+    Attributes:
+        ends: by `time.monotonic`.
+        alive: called now and then; what it raises ends the fetch.
+    """
+
+    ends: float
+    alive: Callable[[], None]
+
+    def left(self, timeout: float | None) -> float:
+        """Seconds that may be waited for something."""
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("its time is over")
+        return min(left, timeout or left)
+
+
 class _Public(httpcore.NetworkBackend):
     """Connects to public addresses alone, and no longer than until a moment."""
 
-    def __init__(self, resolve: Resolve, network: httpcore.NetworkBackend, ends: float) -> None:
-        self._resolve, self._network, self._ends = resolve, network, ends
+    def __init__(self, resolve: Resolve, network: httpcore.NetworkBackend, watch: _Watch) -> None:
+        self._resolve, self._network, self._watch = resolve, network, watch
 
     def connect_tcp(
         self,
@@ -184,11 +211,12 @@ class _Public(httpcore.NetworkBackend):
         if not addresses or not all(is_public(address) for address in addresses):
             raise QueryError(f"{host} is of a private network, or of this machine; nothing is fetched from there.")
         for number, address in enumerate(addresses, 1):
+            self._watch.alive()
             try:
                 stream = self._network.connect_tcp(
-                    address, port, _left(self._ends, timeout), local_address, socket_options
+                    address, port, self._watch.left(timeout), local_address, socket_options
                 )
-                return _Timed(stream, self._ends)
+                return _Timed(stream, self._watch)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if number == len(addresses):
                     raise
@@ -196,16 +224,23 @@ class _Public(httpcore.NetworkBackend):
 
 
 class _Timed(httpcore.NetworkStream):
-    """A connection that ends at a moment, however slowly something still comes."""
+    """A connection that ends at a moment, however slowly something still comes, or when nobody waits any more."""
 
-    def __init__(self, stream: httpcore.NetworkStream, ends: float) -> None:
-        self._stream, self._ends = stream, ends
+    def __init__(self, stream: httpcore.NetworkStream, watch: _Watch) -> None:
+        self._stream, self._watch = stream, watch
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._ends, timeout))
+        silent = time.monotonic() + self._watch.left(timeout)
+        while True:
+            try:
+                return self._stream.read(max_bytes, self._watch.left(min(_ASKED_S, timeout or _ASKED_S)))
+            except httpcore.ReadTimeout:
+                self._watch.alive()
+                if time.monotonic() >= silent:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._ends, timeout))
+        self._stream.write(buffer, self._watch.left(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -213,7 +248,7 @@ class _Timed(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(self._ends, timeout)), self._ends)
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._watch.left(timeout)), self._watch)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -222,18 +257,19 @@ class _Timed(httpcore.NetworkStream):
 _TIMEOUTS = {"connect": _SILENCE_S, "read": _SILENCE_S, "write": _SILENCE_S, "pool": _SILENCE_S}
 
 
-def _left(ends: float, timeout: float | None) -> float:
-    left = ends - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("its time is over")
-    return min(left, timeout or left)
-
-
 def _asked(pool: httpcore.ConnectionPool, url: httpx.URL) -> AbstractContextManager[httpcore.Response]:
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     headers = {b"Host": url.netloc, b"User-Agent": b"exhibit", b"Accept": b"*/*", b"Accept-Encoding": b"identity"}
     headers[b"Connection"] = b"close"
     return pool.stream("GET", target, headers=list(headers.items()), extensions={"timeout": _TIMEOUTS})
+
+
+def _led_to(response: httpcore.Response, url: httpx.URL) -> str:
+    to = _header(response, b"location")
+    try:
+        return urljoin(str(url), to)
+    except ValueError as error:
+        raise QueryError(f"It leads on to `{to[:200]}`, which is no address.") from error
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
