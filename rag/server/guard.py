@@ -1,10 +1,13 @@
-"""What stands before every route: sizes, addresses, pages of others, and a log line without content."""
+"""What stands before every route: sizes, addresses, pages of others, and a log line without content.
+
+Here is also the edge at which an error that nobody expected becomes an answer.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
-import logging
 import re
 import time
 import uuid
@@ -13,11 +16,12 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rag.server import log
 from rag.server.problems import Problem, response
 
-_log = logging.getLogger("exhibit.requests")
 _UPLOAD = re.compile(r"/api/bases/[^/]+/files")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_SILENCE_S = 60.0  # of a body that is being sent
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -64,13 +68,18 @@ class Guard:
 
 
 class _Bounded:
-    """Receives a body, and no more of it than may be: its stated length may be wrong or missing."""
+    """Receives a body: no more of it than may be, for its stated length may be wrong or missing, and not for ever."""
 
     def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._seen = receive, most, 0
+        self._receive, self._most, self._seen, self._is_whole = receive, most, 0, False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(None if self._is_whole else _SILENCE_S):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise Problem(408, f"Nothing of the request came for {_SILENCE_S:.0f} s.", code="timeout") from error
+        self._is_whole = not message.get("more_body", False)
         self._seen += len(message.get("body", b""))
         if self._seen > self._most:
             raise _too_large(self._most)
@@ -78,7 +87,7 @@ class _Bounded:
 
 
 class RequestLog:
-    """Gives every request an id, and writes one line of JSON for it: nothing that was asked or answered is in it."""
+    """Gives every request an id and a line in the log; what fails unexpectedly is answered here, under that id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -89,6 +98,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         request_id, started, status = uuid.uuid4().hex, time.monotonic(), 0
+        log.begin(request_id)
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -99,11 +109,15 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, sent)
+        except Exception as error:
+            if status:  # an answer that was begun can only be broken off
+                raise
+            await response(Request(scope), error)(scope, receive, sent)
         finally:
             route = getattr(scope.get("route"), "path", "")  # a path may hold a token
             seconds = round(time.monotonic() - started, 3)
-            line = {"id": request_id, "method": scope["method"], "route": route, "status": status, "seconds": seconds}
-            _log.info(json.dumps(line))
+            line = {"method": scope["method"], "route": route, "status": status, "seconds": seconds}
+            log.requests.info("answered", extra={"fields": line})
             scope["app"].state.figures.add(scope["method"], scope["path"], status, seconds)
 
 

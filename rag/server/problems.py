@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from rag.errors import (
     ContextOverflow,
@@ -80,8 +81,8 @@ class Problem(HTTPException):
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an app answer in the form of its path."""
-    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Unknown, Exception):
+    """Make the errors of an app that are expected answer in the form of their path; `RequestLog` answers the others."""
+    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Unknown, ClientDisconnect):
         app.add_exception_handler(kind, _answered)
 
 
@@ -95,6 +96,8 @@ def as_problem(error: Exception) -> Problem:
         return Problem(400, f"`{where or 'body'}`: {first['msg']}.", code="invalid_request", param=where or None)
     if isinstance(error, HTTPException):
         return Problem(error.status_code, str(error.detail), headers=error.headers)
+    if isinstance(error, ClientDisconnect):
+        return Problem(499, "The client has gone.")
     if isinstance(error, Busy):
         return Problem(429, str(error), code="overloaded", headers={"Retry-After": str(error.retry_after_s)})
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
