@@ -56,7 +56,7 @@ class Options(BaseModel):
 class Description(BaseModel):
     """What a client attaches to what is kept."""
 
-    metadata: Metadata | None
+    metadata: Metadata | None = Field(examples=[{"topic": "apes"}])
 
 
 @dataclass(frozen=True)

@@ -31,17 +31,20 @@ _TITLE_CHARS = 80
 Items = Annotated[list[dict[str, Any]], Field(max_length=_MOST_ITEMS)]
 
 
+_SAID = [{"type": "message", "role": "user", "content": "Who let Jane Goodall come near?"}]
+
+
 class NewConversation(BaseModel):
     """What a conversation begins with."""
 
-    items: Items | None = Field(default=None, description="Messages of user and assistant.")
-    metadata: Metadata | None = None
+    items: Items | None = Field(default=None, description="Messages of user and assistant.", examples=[_SAID])
+    metadata: Metadata | None = Field(default=None, examples=[{"topic": "apes"}])
 
 
 class NewItems(BaseModel):
     """What is put into a conversation."""
 
-    items: Annotated[Items, Field(min_length=1)]
+    items: Annotated[Items, Field(min_length=1, examples=[_SAID])]
 
 
 def found(history: Remembered, caller: Called, conversation_id: Annotated[str, Path(max_length=80)]) -> Conversation:

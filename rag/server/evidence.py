@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import pathlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse
 
 from rag.errors import MediaError, QueryError
 from rag.exhibits import where
 from rag.knowledge_base import KnowledgeBase
 from rag.media import View
 from rag.segments import played
+from rag.server import delivery
 from rag.server.links import Links, Place, Shown
 from rag.server.markdown import Link
+from rag.server.problems import Problem
 from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
 
 _HEADERS = {
@@ -25,6 +27,16 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",  # assistants show pictures on pages of their own
 }
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "What is shown, played or read.",
+        "content": {name: {} for name in ("image/jpeg", "image/png", "video/mp4", "text/plain")},
+    },
+    206: {"description": "The ranges that were asked for."},
+    304: {"description": "Nothing has changed since the `ETag` that was sent as `If-None-Match`."},
+}
+ViewName = Literal["marked", "crop", "thumbnail", "clip", "waveform", "text"]
 
 router = APIRouter(tags=["evidence"])
 
@@ -89,11 +101,16 @@ def views(hit: Hit) -> dict[Shown, Locator]:
 
 
 @router.head("/evidence/{token}/{view}", include_in_schema=False)
-@router.get("/evidence/{token}/{view}", summary="Show, play or read a cited place")
-async def evidence(
+@router.get(
+    "/evidence/{token}/{view}",
+    summary="Show, play or read a cited place",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def show_evidence(
     request: Request,
     token: Annotated[str, Path(max_length=2000, description="From a link that this server made.")],
-    view: Annotated[Shown, Path(description="`marked`: the page, picture or frame with the place marked.")],
+    view: Annotated[ViewName, Path(description="`marked`: the page, picture or frame with the place marked.")],
 ) -> Response:
     """A page, picture or frame (JPEG), a clip (MP4, with range requests), a waveform (PNG), or the words of a place.
 
@@ -101,13 +118,24 @@ async def evidence(
     """
     access = request.app.state.access
     opened = access.links.opened(token)
-    base = access.shown(opened.place.base, opened.who)
+    base = await asyncio.to_thread(access.shown, opened.place.base, opened.who)
     headers = _HEADERS | {"Cache-Control": f"private, max-age={max(opened.until - int(time.time()), 0)}, immutable"}
     if view == "text":
-        return PlainTextResponse(await asyncio.to_thread(_words, base, opened.place), headers=headers)
-    async with request.app.state.rendering:
-        file = await asyncio.to_thread(base.rendering, opened.place.asset_id, opened.place.locator, view)
-    return FileResponse(file, headers=headers)
+        return delivery.text(request, await asyncio.to_thread(_words, base, opened.place), headers)
+    async with request.app.state.rendering.entered():
+        file = await asyncio.to_thread(_rendered, base, opened.place, view)
+    return delivery.file(request, file, headers)
+
+
+def _rendered(base: KnowledgeBase, place: Place, view: View) -> pathlib.Path:
+    try:
+        return base.rendering(place.asset_id, place.locator, view)
+    except QueryError as error:
+        raise _gone() from error
+
+
+def _gone() -> Problem:
+    return Problem(404, "What this link leads to is not in the knowledge base any more.", code="evidence_not_found")
 
 
 def _words(base: KnowledgeBase, place: Place) -> str:
@@ -122,5 +150,5 @@ def _words(base: KnowledgeBase, place: Place) -> str:
         ]
     texts = [segment.searchable_text for segment in here if segment.searchable_text]
     if not texts:
-        raise QueryError("There are no words at this place, or it is no longer in the knowledge base.")
+        raise _gone()
     return "\n\n".join(texts)

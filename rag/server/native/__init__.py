@@ -17,14 +17,7 @@ Errors are problem details (RFC 9457). Ids are opaque, and no answer says where 
 from fastapi import APIRouter
 
 from rag.server.native import asking, bases, jobs, operation, taking_in, tastes
-from rag.server.native.models import Problem
 
-router = APIRouter(
-    prefix="/api",
-    responses={
-        "4XX": {"description": "What was asked cannot be done; `detail` says why.", "model": Problem},
-        "5XX": {"description": "The server, a model or a store failed.", "model": Problem},
-    },
-)
+router = APIRouter()
 for part in (bases, asking, tastes, taking_in, jobs, operation):
     router.include_router(part.router)

@@ -19,7 +19,7 @@ from rag.server.problems import Problem, problem_details
 from rag.server.streams import events, until_gone
 from rag.types import Answer, Hit
 
-router = APIRouter(prefix="/bases/{base}", tags=["questions"])
+router = APIRouter(prefix="/api/bases/{base}", tags=["questions"])
 
 _SEARCHES = {
     "words": {"value": {"query": "an orangutan", "to": ["image"], "top_k": 3}},

@@ -24,7 +24,7 @@ from rag.server.problems import Problem
 from rag.server.runner import Runner
 from rag.types import PIXELS, FileResult, ImageRegion, Locator, Medium, PageBox
 
-router = APIRouter(prefix="/bases", tags=["knowledge bases"])
+router = APIRouter(prefix="/api/bases", tags=["knowledge bases"])
 
 Cursor = tuple[str, str]
 _FAILED = uuid.UUID("0d3c0c0e-6d0f-5a53-8d5f-0f8d2a3f6a11")
@@ -32,7 +32,7 @@ AssetId = Annotated[str, Path(alias="id", max_length=100, description="Of an ass
 
 
 @router.get("", summary="The knowledge bases that you may use")
-async def bases(caller: Called) -> models.Bases:
+async def list_bases(caller: Called) -> models.Bases:
     """Each with the number of its assets and segments."""
     viewers = [caller.viewer(name) for name in caller.names]
     found = await asyncio.gather(*(asyncio.to_thread(viewer.base.status) for viewer in viewers))
@@ -44,7 +44,7 @@ async def bases(caller: Called) -> models.Bases:
 
 
 @router.get("/{base}", summary="One knowledge base, with the files that failed")
-async def base(caller: Called, viewer: Read) -> models.BaseDetails:
+async def get_base(caller: Called, viewer: Read) -> models.BaseDetails:
     """What it holds, what could not be taken in and why, and with which encoders it was made."""
     status = await asyncio.to_thread(viewer.base.status)
     failed = [
@@ -59,7 +59,7 @@ async def base(caller: Called, viewer: Read) -> models.BaseDetails:
 
 
 @router.get("/{base}/assets", summary="The assets of a knowledge base, page by page")
-async def assets(
+async def list_assets(
     viewer: Read,
     limit: Annotated[int, Query(ge=1, le=500, description="Most assets on a page.")] = 50,
     after: Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")] = None,
@@ -75,13 +75,13 @@ async def assets(
 
 
 @router.get("/{base}/assets/{id}", summary="One asset")
-async def asset(viewer: Read, asset_id: AssetId) -> models.Asset:
+async def get_asset(viewer: Read, asset_id: AssetId) -> models.Asset:
     """As the list of assets has it."""
     return await asyncio.to_thread(lambda: _asset(viewer, _known(viewer, asset_id)))
 
 
 @router.get("/{base}/assets/{id}/segments", summary="All places of an asset")
-async def segments(viewer: Read, asset_id: AssetId) -> models.Segments:
+async def list_segments(viewer: Read, asset_id: AssetId) -> models.Segments:
     """In their order: the passages of a document, the words and frames of a film."""
 
     def read() -> list[models.Hit]:
@@ -92,7 +92,7 @@ async def segments(viewer: Read, asset_id: AssetId) -> models.Segments:
 
 
 @router.delete("/{base}/assets/{id}", status_code=204, summary="Forget an asset, or a file that failed")
-async def forget(request: Request, viewer: Written, asset_id: AssetId) -> Response:
+async def delete_asset(request: Request, viewer: Written, asset_id: AssetId) -> Response:
     """What was uploaded is deleted from disk; a file that lies elsewhere is not touched.
 
     While a job runs, it is done between two of its files.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rag.server.access import Called, Caller, Read
@@ -16,7 +17,7 @@ from rag.server.native import models
 from rag.server.problems import Problem
 from rag.server.runner import Runner
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix="/api", tags=["jobs"])
 
 _LOOKED_S = 0.25
 _SILENCE_S = 10.0
@@ -24,16 +25,15 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies s
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The job whenever it has changed, until it is over.",
-        "content": {
-            "text/event-stream": {"example": 'data: {"id": "3f…", "state": "running", "done": 1, "total": 2}\n\n'}
-        },
-    }
+        "content": {"text/event-stream": {"example": 'id: 5e\ndata: {"id": "3f…", "state": "running", "done": 1}\n\n'}},
+    },
+    204: {"description": "The job is over, and its last event was the one with this id."},
 }
 JobId = Annotated[str, Path(alias="id", max_length=100, description="Of a job.")]
 
 
 @router.get("/bases/{base}/jobs", summary="The jobs of a knowledge base")
-async def jobs(
+async def list_jobs(
     request: Request, viewer: Read, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
 ) -> models.Jobs:
     """Newest first; those that are over are kept for a while."""
@@ -43,20 +43,31 @@ async def jobs(
 
 
 @router.get("/jobs/{id}", summary="One job")
-async def job(request: Request, caller: Called, job_id: JobId) -> models.Job:
+async def get_job(request: Request, caller: Called, job_id: JobId) -> models.Job:
     """How far it is, and what became of each file."""
     return _shown(request.app.state.runner, await _found(request, caller, job_id))
 
 
 @router.get("/jobs/{id}/events", summary="A job as it goes on", response_class=Response, responses=_EVENTS)
-async def events(request: Request, caller: Called, job_id: JobId) -> StreamingResponse:
-    """Server-sent events, each the whole job, from where it is until it is over."""
-    await _found(request, caller, job_id)
-    return StreamingResponse(_events(request, job_id), media_type="text/event-stream", headers=_HEADERS)
+async def follow_job(
+    request: Request,
+    caller: Called,
+    job_id: JobId,
+    seen: Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="`id` of the last event.")] = "",
+) -> Response:
+    """Server-sent events, each the whole job, from where it is until it is over.
+
+    Whoever comes again with the `id` of the last event is told what has changed since.
+    """
+    runner: Runner = request.app.state.runner
+    found = await _found(request, caller, job_id)
+    if found.is_over and seen == _event_id(_shown(runner, found)):
+        return Response(status_code=204)  # at which browsers stop coming again
+    return StreamingResponse(_events(request, job_id, seen), media_type="text/event-stream", headers=_HEADERS)
 
 
 @router.delete("/jobs/{id}", status_code=204, summary="Cancel a job")
-async def cancel(request: Request, caller: Called, job_id: JobId) -> Response:
+async def cancel_job(request: Request, caller: Called, job_id: JobId) -> Response:
     """Files that are finished stay; of the others nothing does. Of a job that is over, nothing is changed."""
     found = await _found(request, caller, job_id)
     if not caller.may_write(found.base):
@@ -75,24 +86,28 @@ async def _found(request: Request, caller: Caller, job_id: str) -> Job:
     return found
 
 
-async def _events(request: Request, job_id: str) -> AsyncIterator[str]:
+async def _events(request: Request, job_id: str, seen: str) -> AsyncIterator[str]:
     """The job as events; ends with the job, with the server, or when the client has gone."""
     runner: Runner = request.app.state.runner
-    before, said_at = "", 0.0
+    said_at = time.monotonic()
     while not request.app.state.is_ending():
         found = await asyncio.to_thread(runner.jobs.get, job_id)
         if found is None:
             return
-        told = _shown(runner, found).model_dump_json()
-        if told != before:
-            before, said_at = told, time.monotonic()
-            yield f"data: {told}\n\n"
+        told = _shown(runner, found)
+        if (event_id := _event_id(told)) != seen:
+            seen, said_at = event_id, time.monotonic()
+            yield f"id: {event_id}\ndata: {told.model_dump_json()}\n\n"
         elif time.monotonic() - said_at > _SILENCE_S:
             said_at = time.monotonic()
             yield ": still at work\n\n"
         if found.is_over:
             return
         await asyncio.sleep(_LOOKED_S)
+
+
+def _event_id(told: models.Job) -> str:
+    return hashlib.sha256(told.model_dump_json().encode()).hexdigest()[:16]
 
 
 def _shown(runner: Runner, job: Job) -> models.Job:

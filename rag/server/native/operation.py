@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from rag.server.access import Called
 from rag.server.native import models
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(prefix="/api", tags=["operation"])
 
 
 @router.get("/stats", summary="How much was asked, and how long it took")
-async def stats(request: Request, caller: Called) -> models.Stats:
+async def get_stats(request: Request, caller: Called) -> models.Stats:
     """Figures since the server was started, and the jobs of the knowledge bases that you may use."""
     figures = request.app.state.figures.now()
     jobs = await asyncio.to_thread(request.app.state.runner.jobs.counts, caller.names)

@@ -7,14 +7,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 
+from rag.server import uploads
 from rag.server.access import Written
 from rag.server.jobs import Item, new_id
 from rag.server.native import models
 from rag.server.problems import Problem
 from rag.server.runner import Runner
-from rag.server.uploads import Limits, Upload
+from rag.server.uploads import MOST_FILES, Limits, Upload
 
-router = APIRouter(prefix="/bases/{base}", tags=["taking in"])
+router = APIRouter(prefix="/api/bases/{base}", tags=["taking in"])
+
+MOST_WAITING = 200  # jobs of a knowledge base that are not over
 
 _FORM = {
     "requestBody": {
@@ -24,7 +27,15 @@ _FORM = {
                 "schema": {
                     "type": "object",
                     "required": ["files"],
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MOST_FILES,
+                            "description": "Each with its name, as `curl -F files=@report.pdf` sends it.",
+                        }
+                    },
                 }
             }
         },
@@ -34,12 +45,13 @@ _URLS = {"one": {"value": {"urls": ["https://example.org/report.pdf"]}}}
 
 
 @router.post("/files", status_code=202, summary="Upload files to a knowledge base", openapi_extra=_FORM)
-async def files(request: Request, viewer: Written) -> models.Accepted:
+async def upload_files(request: Request, viewer: Written) -> models.Accepted:
     """Files in any medium, one or many, as a form; a job takes them in.
 
     A page and its pictures that are sent together are read together. Files keep their names; a second one of the same
     name gets a number.
     """
+    _check_room(request, viewer.name)
     base, options, job_id = viewer.base, request.app.state.options, new_id()
     limits = Limits(int(base.settings.max_file_mb * 1e6), int(options.max_upload_mb * 1e6))
     upload = Upload(base.path, job_id, limits)
@@ -51,17 +63,17 @@ async def files(request: Request, viewer: Written) -> models.Accepted:
     runner: Runner = request.app.state.runner
 
     def queue() -> None:
-        # Kept as a job before the folder has its name: what a killed server finds as a job is moved at its next start.
+        # Kept as a job before the folder has its name: of what a killed server left so, whoever runs the job moves it.
         runner.jobs.add(viewer.name, items, job_id=job_id)
-        upload.keep()
-        runner.queue(viewer.name, job_id)
+        uploads.keep(base.path, job_id)
+        runner.queue(viewer.name)
 
     await asyncio.to_thread(queue)
     return models.Accepted(job=job_id)
 
 
 @router.post("/urls", status_code=202, summary="Take in what is at some addresses")
-async def urls(
+async def take_in_urls(
     request: Request, viewer: Written, sent: Annotated[models.UrlsRequest, Body(openapi_examples=_URLS)]
 ) -> models.Accepted:
     """Files and pages on the public internet, each fetched once, as it is; what a page links to is not followed.
@@ -74,11 +86,18 @@ async def urls(
             "This server fetches nothing; `exhibit serve --allow-urls` switches it on.",
             code="urls_not_allowed",
         )
+    _check_room(request, viewer.name)
     addresses = list(dict.fromkeys(sent.urls))
     for address in addresses:
         request.app.state.fetcher.check(address)
     items = [Item(number, address, url=address) for number, address in enumerate(addresses)]
     runner: Runner = request.app.state.runner
     job_id = await asyncio.to_thread(runner.jobs.add, viewer.name, items)
-    runner.queue(viewer.name, job_id)
+    runner.queue(viewer.name)
     return models.Accepted(job=job_id)
+
+
+def _check_room(request: Request, base: str) -> None:
+    if len(request.app.state.runner.jobs.unfinished(base)) >= MOST_WAITING:
+        said = f"{MOST_WAITING} jobs wait already; try again in a minute."
+        raise Problem(429, said, code="overloaded", headers={"Retry-After": "60"})

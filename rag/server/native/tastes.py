@@ -14,22 +14,23 @@ from rag.server.native import models
 from rag.server.problems import Problem
 from rag.taste import Taste
 
-router = APIRouter(prefix="/bases/{base}/tastes/{user}", tags=["tastes"])
+router = APIRouter(prefix="/api/bases/{base}/tastes/{user}", tags=["tastes"])
 
 Agreed = Annotated[models.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
 User = Annotated[str, Path(min_length=1, max_length=120, description="As your app calls them.", examples=["u-4711"])]
 _PREFIX = "key:"  # before the names of users whose taste a key's bearer keeps
 _LIKED = {"one": {"value": {"segments": ["0b0e6d5c-6a0e-5a5e-9d9f-0a3f2f6f1c11"]}}}
+Chosen = Annotated[models.Liked, Body(openapi_examples=_LIKED)]
 
 
 @router.put("", summary="Keep a user's taste from now on")
-async def agree(viewer: Read, user: User, sent: Agreed) -> models.Taste:
+async def keep_taste(viewer: Read, user: User, sent: Agreed) -> models.Taste:
     """Say that a user has agreed to it; before that nothing is kept of anybody."""
     return _told(await asyncio.to_thread(viewer.base.tastes.consent, name(viewer.who, user)), user)
 
 
 @router.get("", summary="What is kept of a user")
-async def kept(viewer: Read, user: User) -> models.Taste:
+async def get_taste(viewer: Read, user: User) -> models.Taste:
     """When they agreed, and how much they have liked since; which pictures that were is not kept."""
     found = await asyncio.to_thread(viewer.base.tastes.of, name(viewer.who, user))
     if found is None:
@@ -38,9 +39,11 @@ async def kept(viewer: Read, user: User) -> models.Taste:
 
 
 @router.post("/likes", summary="Learn from what a user chose")
-async def like(viewer: Read, user: User, sent: Annotated[models.Liked, Body(openapi_examples=_LIKED)]) -> models.Taste:
+async def learn_taste(
+    viewer: Read, user: User, sent: Annotated[models.Liked, Body(openapi_examples=_LIKED)]
+) -> models.Taste:
     """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
-    await kept(viewer, user)
+    await get_taste(viewer, user)
     learned = await asyncio.to_thread(
         viewer.base.tastes.like, name(viewer.who, user), [str(one) for one in sent.segments]
     )
@@ -48,7 +51,7 @@ async def like(viewer: Read, user: User, sent: Annotated[models.Liked, Body(open
 
 
 @router.delete("", status_code=204, summary="Erase a user's taste and consent")
-async def erase(viewer: Read, user: User) -> Response:
+async def erase_taste(viewer: Read, user: User) -> Response:
     """Nothing of it is left."""
     if not await asyncio.to_thread(viewer.base.tastes.erase, name(viewer.who, user)):
         raise _unknown(user)

@@ -1,0 +1,71 @@
+"""The OpenAPI description: what operations are called, and which errors they answer with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from rag.server.native.models import Problem
+
+_ERRORS = {
+    "4XX": "What was asked cannot be done; the message says why.",
+    "5XX": "The server, a model or a store failed.",
+}
+_STREAMED = ("/v1/chat/completions", "/v1/responses")  # where that is asked for
+_OPENAI = {
+    "type": "object",
+    "description": "An error as OpenAI's clients read it.",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string", "examples": ["invalid_request_error"]},
+                "param": {"type": ["string", "null"], "description": "The field of the request that it is about."},
+                "code": {"type": ["string", "null"], "examples": ["model_not_found"]},
+            },
+            "required": ["message", "type", "param", "code"],
+        }
+    },
+    "required": ["error"],
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """What clients that are generated call an operation."""
+    if not route.path_format.startswith("/v1/"):
+        return route.name
+    return f"openai_{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+
+
+def install(app: FastAPI) -> None:
+    """Describe the errors as `rag.server.problems` makes them; FastAPI describes its own, which never come."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _with_errors(made())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _with_errors(described: dict[str, Any]) -> dict[str, Any]:
+    schemas = described["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= {"Problem": Problem.model_json_schema(), "OpenAIError": _OPENAI}
+    for path, operations in described["paths"].items():
+        kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
+        name = "OpenAIError" if path.startswith("/v1/") else "Problem"
+        content = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] |= {
+                status: {"description": said, "content": content} for status, said in _ERRORS.items()
+            }
+    for path in _STREAMED:
+        described["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"] = {}
+    return described
