@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import httpx
 import openai
@@ -94,13 +96,16 @@ async def measured(url: str, users: int) -> Round:
 
 
 @contextmanager
-def serving(kb: Path, options: Sequence[str]) -> Iterator[tuple[str, int]]:
+def serving(
+    kb: Path, options: Sequence[str], *, log: IO[bytes] | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, int]]:
     """`exhibit serve` until the end of the block: its address and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "rag.cli", "serve", "--kb", str(kb), "--port", str(port), *options]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+    environment = os.environ | dict(settings or {})
+    with subprocess.Popen(command, stderr=log or subprocess.DEVNULL, env=environment) as server:
         url = f"http://127.0.0.1:{port}"
         try:
             for _ in range(600):
