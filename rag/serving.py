@@ -48,7 +48,8 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     questions_per_minute: Questions = 120,
     requests_per_minute: Requests = 1200,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes; more than one needs a Qdrant server.")
+        int,
+        typer.Option("--workers", min=1, help="Processes, each with its own models; several need a Qdrant server."),
     ] = 1,
     state: State = None,
 ) -> None:
@@ -60,11 +61,6 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     """
     folders = kb or [_HERE]
     _check_existing(folders)
-    if workers > 1:
-        raise typer.BadParameter(
-            "One process holds an embedded knowledge base, and one is what this server runs as; start several behind a "
-            "proxy where EXHIBIT_QDRANT_URL names a Qdrant server."
-        )
     with _installed("server"):
         from rag.server.app import Options
         from rag.server.run import Address, serve
@@ -79,7 +75,7 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
         questions_per_minute=questions_per_minute,
         requests_per_minute=requests_per_minute,
     )
-    serve(folders, Address(host, port), options)
+    serve(folders, Address(host, port), options, workers=workers)
 
 
 def mcp(

@@ -1,7 +1,9 @@
 """Uploads and jobs: files come whole or not at all, and a job goes on after whatever ends the server."""
 
 import json
+import os
 import time
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -11,9 +13,10 @@ from rag import KnowledgeBase
 from rag.server.app import Options, create_app
 from rag.server.jobs import Item, Jobs
 from rag.server.native.bases import _failed_id
+from rag.server.native.taking_in import MOST_WAITING
 from rag.server.problems import Problem
 from rag.server.runner import Runner
-from rag.server.uploads import MOST_FILES, Limits, Upload, free, safe_name, settle
+from rag.server.uploads import MOST_FILES, Limits, Upload, free, keep, safe_name, sweep
 from rag.types import FileResult
 from tests.fakes.uvicorn_server import URL, running
 from tests.test_kill import FORKED
@@ -55,6 +58,14 @@ def until(http, job, enough):
         assert found["finished"] is None, found
         time.sleep(0.05)
     raise AssertionError(found)
+
+
+def events(http, job, last=""):
+    """Ids and data of a job's events."""
+    with http.stream("GET", f"/api/jobs/{job}/events", headers={"Last-Event-ID": last} if last else {}) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        blocks = response.read().decode().strip().split("\n\n")
+    return [tuple(line.split(": ", 1)[1] for line in block.splitlines()) for block in blocks if "data" in block]
 
 
 def is_over(job):
@@ -106,14 +117,16 @@ def test_files_become_assets_and_those_that_cannot_tell_why(server, tmp_path):
 def test_events_tell_of_a_job_until_it_is_over(server):
     http = server.http()
     job = http.post(f"{MUSEUM}/files", files={"files": ("a.md", b"# A note on tides")}).json()["job"]
-    with http.stream("GET", f"/api/jobs/{job}/events") as response:
-        assert response.headers["Content-Type"].startswith("text/event-stream")
-        told = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data: ")]
-    assert told[-1]["state"] == "done"
-    assert [one["done"] for one in told] == sorted(one["done"] for one in told)
-    (again,) = http.get(f"/api/jobs/{job}/events").text.strip().split("\n\n")
-    assert json.loads(again.removeprefix("data: ")) == told[-1]
+    told = events(http, job)
+    states = [json.loads(data) for _, data in told]
+    assert states[-1]["state"] == "done"
+    assert [one["done"] for one in states] == sorted(one["done"] for one in states)
+    assert len({name for name, _ in told}) == len(told)
     assert [one["id"] for one in http.get(f"{MUSEUM}/jobs").json()["jobs"]] == [job]
+    # Who comes again is told where the job is now, or nothing where that is known.
+    assert events(http, job) == events(http, job, "something older") == told[-1:]
+    known = http.get(f"/api/jobs/{job}/events", headers={"Last-Event-ID": told[-1][0]})
+    assert (known.status_code, known.text) == (204, "")
 
 
 def test_a_cancelled_job_leaves_what_is_finished_and_nothing_else(server, tmp_path):
@@ -188,6 +201,22 @@ def test_a_job_goes_on_after_the_server_was_stopped(tmp_path):
         assert server.http().get(MUSEUM).json()["assets"]["indexed"] == 120
 
 
+def test_when_too_many_jobs_wait_no_more_are_taken(tmp_path):
+    with running(app(tmp_path, allow_urls=True), tmp_path) as server:
+        http = server.http()
+        jobs = server.app.state.runner.jobs
+        first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+        until(http, first, has_begun)
+        for _ in range(MOST_WAITING):
+            jobs.add("museum", [])
+        for refused in (
+            http.post(f"{MUSEUM}/files", files={"files": ("a.md", b"# A")}),
+            http.post(f"{MUSEUM}/urls", json={"urls": ["http://a.example/"]}),
+        ):
+            assert refused.status_code == 429
+            assert refused.headers["Retry-After"] == "60"
+
+
 def test_uploads_have_bounds_of_their_own(tmp_path):
     with running(app(tmp_path, max_request_mb=0.01, max_upload_mb=0.1), tmp_path) as server:
         http = server.http()
@@ -212,7 +241,8 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
     for size in (1, 7, len(body)):
         upload = Upload(tmp_path, f"job{size}", LIMITS)
         found = await upload.receive(BOUNDARY, len(body), pieces(body, size))
-        upload.keep()
+        keep(tmp_path, f"job{size}")
+        keep(tmp_path, f"job{size}")  # a second time does nothing
         assert [file.name for file in found] == ["a.txt", "a (2).txt", "b.txt"]
         assert [file.read_bytes() for file in found] == [b"one\r\n--edg", b"", b"two"]
 
@@ -277,13 +307,18 @@ def test_a_long_name_keeps_its_ending(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_a_killed_server_left_of_uploads_is_settled(tmp_path):
-    folder = tmp_path / "uploads"
-    for name in ("known.part", "half.part", "whole"):
+def test_what_a_killed_server_left_of_uploads_is_deleted_after_an_hour(tmp_path):
+    folder, long_ago = tmp_path / "uploads", time.time() - 4000
+    for name in ("known.part", "old.part", "growing.part", "whole"):
         (folder / name).mkdir(parents=True)
         (folder / name / "a.txt").touch()
-    settle(tmp_path, {"known"})
-    assert sorted(kept.name for kept in folder.iterdir()) == ["known", "whole"]
+        if name != "growing.part":
+            os.utime(folder / name / "a.txt", (long_ago, long_ago))
+        os.utime(folder / name, (long_ago, long_ago))
+    sweep(tmp_path, {"known"})
+    assert sorted(kept.name for kept in folder.iterdir()) == ["growing.part", "known.part", "whole"]
+    keep(tmp_path, "known")
+    assert (folder / "known" / "a.txt").exists()
 
 
 def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
@@ -294,10 +329,57 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
     kept = jobs.of("museum", 1000)
     assert len(kept) <= 202
     assert kept[-1].id == running_one
-    assert [job.id for job in jobs.unfinished()] == [running_one]
+    assert jobs.unfinished("museum") == [running_one]
     assert jobs.counts(["museum"])["queued"] == 1
     assert jobs.counts(["zoo"])["done"] == 0
     jobs.close()
+
+
+def test_of_processes_that_share_a_state_one_runs_the_jobs_and_any_cancels_them(tmp_path):
+    one, other = Jobs(tmp_path / "jobs.db"), Jobs(tmp_path / "jobs.db")
+    first, second, third = (one.add("museum", []) for _ in range(3))
+    assert one.claim("museum") == first
+    assert other.claim("museum") is None  # another process runs them
+    assert other.claim("zoo") is None  # which has none
+    assert other.cancel(second)
+    assert one.get(second).state == "cancelled"
+    assert not other.cancel(first)
+    assert not one.is_leaving(third)
+    assert one.is_leaving(first)
+    one.turn(first, "cancelled")
+    assert not one.is_leaving(first)
+    assert one.claim("museum") == third
+    assert one.claim("museum") is None
+    one.close()  # as the end of its process does, with a job half done
+    assert other.claim("museum") == third
+    other.close()
+
+
+def test_two_servers_of_one_state_run_each_job_once(tmp_path):
+    """Both have the note's knowledge base open, as with a Qdrant server; here the second is another of its name."""
+    (tmp_path / "second").mkdir()
+    fetched = []
+
+    def fetch(url, folder, alive):
+        fetched.append(url)
+        alive()
+        file = folder / "note.md"
+        file.write_text(f"# {url}")
+        return file
+
+    with ExitStack() as held:
+        stores = [held.enter_context(closing(Jobs(tmp_path / "jobs.db"))) for _ in range(2)]
+        bases = [held.enter_context(KnowledgeBase.open(tmp_path / name, **SETTINGS)) for name in ("museum", "second")]
+        runners = [Runner(jobs, {"museum": base}, fetch) for jobs, base in zip(stores, bases, strict=True)]
+        for runner in runners:
+            runner.start()
+            held.callback(runner.stop)
+        jobs = [stores[n % 2].add("museum", [Item(0, str(n), url=f"http://a.example/{n}")]) for n in range(6)]
+        while not all(stores[0].get(job).is_over for job in jobs):
+            time.sleep(0.05)
+        assert sorted(fetched) == [f"http://a.example/{n}" for n in range(6)]
+        assert {stores[1].get(job).state for job in jobs} == {"done"}
+        assert sorted(base.status().assets["indexed"] for base in bases) == [0, 6]
 
 
 def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
@@ -307,7 +389,7 @@ def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
     runner = Runner(jobs, {"museum": base}, fetch=lambda url, folder, alive: folder / "never")
     job = jobs.add("museum", [Item(0, "a.txt", str(tmp_path / "a.txt"))])
     base.close()
-    runner.queue("museum", job)
+    runner.queue("museum")
     runner.start()
     while not jobs.get(job).is_over:
         time.sleep(0.02)

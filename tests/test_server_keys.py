@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import time
 import openai
 import pytest
 
+from rag import KnowledgeBase
 from rag.errors import SettingsError
 from rag.server.app import Options, create_app
 from rag.server.gate import Busy, Gate
@@ -134,7 +136,7 @@ def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
     [
         (["--kb", "nowhere"], "There is no knowledge base at nowhere"),
         (["--kb", ".", "--host", "0.0.0.0"], "it needs a key"),
-        (["--kb", ".", "--workers", "2"], "One process holds an embedded knowledge base"),
+        (["--kb", ".", "--workers", "2"], "2 processes cannot serve an embedded knowledge base"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
@@ -146,6 +148,66 @@ def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
 def test_without_a_key_nobody_beyond_this_machine_is_served(tmp_path):
     with pytest.raises(SettingsError, match="exhibit keys add"):
         serve([tmp_path], Address("0.0.0.0"), Options(tmp_path / "state"))
+
+
+def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
+    options = Options(tmp_path / "state", allow_urls=True)
+    options.state.mkdir()
+    kept = Keys(options.state / "keys.db")
+    _, reader = kept.make("reader", ["museum"])
+    _, stranger = kept.make("stranger", ["zoo"], may_write=True)
+    kept.close()
+    app = create_app([tmp_path / "museum"], options, llm="openai/none")
+    with running(app, tmp_path) as server:
+        chat = server.http(reader).post("/v1/conversations", json={}).json()["id"]
+        ids = {"base": "museum", "name": "museum", "conversation_id": chat}
+        for path, methods in app.openapi()["paths"].items():
+            for method, operation in methods.items():
+                names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+                url = path.format(**{name: ids.get(name, "marked" if name == "view" else "x") for name in names})
+                statuses = {key: server.http(key).request(method, url).status_code for key in ("", reader, stranger)}
+                case = (method, path, statuses)
+                if path in ("/healthz", "/readyz"):
+                    assert statuses[""] == 200, case
+                elif path.startswith("/evidence/"):
+                    assert set(statuses.values()) == {403}, case  # a link says for whom it is
+                else:
+                    assert statuses[""] == 401, case
+                    assert statuses[stranger] == 404 or not names & set(ids), case
+                    if path.endswith(("/files", "/urls")) or (method, path.count("/assets/")) == ("delete", 1):
+                        assert statuses[reader] == 403, case
+
+
+def test_from_the_first_key_on_one_is_needed(tmp_path):
+    options = Options(tmp_path / "state", is_open=True)
+    with running(create_app([tmp_path / "museum"], options, llm="openai/none"), tmp_path) as server:
+        assert server.http().get("/api/bases").status_code == 200
+        kept = Keys(options.state / "keys.db")
+        key, secret = kept.make("website")
+        assert server.http().get("/api/bases").status_code == 401
+        assert server.http(secret).get("/api/bases").status_code == 200
+        kept.revoke(key.id)
+        assert server.http().get("/api/bases").status_code == 200
+        kept.close()
+
+
+def test_two_servers_of_one_knowledge_base_are_one_too_many(tmp_path):
+    with KnowledgeBase.open(tmp_path / "museum"):
+        told = exhibit("serve", "--kb", str(tmp_path / "museum"), "--port", "8009")
+    assert told.returncode == 1
+    (line,) = told.stderr.splitlines()
+    assert "is in use by process" in line
+    assert "EXHIBIT_QDRANT_URL" in line
+    assert told.stdout == ""
+
+
+@pytest.mark.enable_socket
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = exhibit("serve", "--kb", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert told.returncode == 1
+    (line,) = told.stderr.splitlines()
+    assert "choose others with --host and --port" in line
 
 
 def test_a_key_opens_its_own_knowledge_bases_alone(demo_kept, tmp_path):

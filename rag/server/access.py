@@ -26,7 +26,7 @@ class Access:
     Attributes:
         bases: the knowledge bases.
         keys: who may use them.
-        is_open: whether everybody may, without a key.
+        is_open: whether everybody may, without a key, as long as none was made.
         links: signs links to evidence.
         public_url: what links begin with; where it is empty, the address that the caller used.
     """
@@ -37,6 +37,10 @@ class Access:
     links: Links
     public_url: str = ""
 
+    def needs_key(self) -> bool:
+        """Whether nobody gets in without a key: from the moment on at which one was made."""
+        return not self.is_open or bool(self.keys.all())
+
     def shown(self, name: str, who: str) -> KnowledgeBase:
         """The knowledge base of a link, if the one it was made for may still see it.
 
@@ -44,7 +48,7 @@ class Access:
             Forged: the key was revoked, or the knowledge base is gone.
         """
         key = self.keys.get(who) if who else None
-        if name not in self.bases or not (key.opens(name) if key else self.is_open and not who):
+        if name not in self.bases or not (key.opens(name) if key else not who and not self.needs_key()):
             raise Forged("The key that this link was made for is not valid any more.")
         return self.bases[name]
 
@@ -101,7 +105,7 @@ def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | Non
     access: Access = request.app.state.access
     origin = str(request.base_url).rstrip("/")
     key = access.keys.check(shown.credentials) if shown else None
-    if key is None and not access.is_open:
+    if key is None and access.needs_key():
         said = "This key is not known here" if shown else "A key is needed"
         hint = f"{said}; send one that `exhibit keys add` made as `Authorization: Bearer KEY`."
         raise Problem(401, hint, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})

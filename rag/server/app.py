@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,10 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from filelock import FileLock
 
 from rag import gateway
-from rag.errors import ExhibitError
-from rag.server import chat, conversations, embeddings, evidence, native, page, problems, responses, transcriptions
+from rag.errors import ExhibitError, IndexUnavailable
+from rag.server import (
+    chat,
+    conversations,
+    description,
+    embeddings,
+    evidence,
+    native,
+    page,
+    problems,
+    responses,
+    transcriptions,
+)
 from rag.server.access import Access
 from rag.server.addresses import Bounds, Fetcher
 from rag.server.bases import Bases, named
@@ -31,7 +43,9 @@ from rag.server.runner import Runner
 
 _log = logging.getLogger("exhibit.server")
 _RENDERED_AT_ONCE = 2
+_RENDERED_LATER = 200  # a page of results asks for all its pictures at once
 _SEARCHED_AT_ONCE = 4
+_READY_S = 10.0
 _SUMMARY = "Folders of documents, images, audio and video as a model that answers with cited, visible evidence."
 
 
@@ -41,7 +55,7 @@ class Options:
 
     Attributes:
         state: folder for its keys, its secret, and what was asked and answered.
-        is_open: whether everybody may use it without a key; only for loopback.
+        is_open: whether everybody may use it without a key as long as there is none; only for loopback.
         public_url: what links begin with, where a proxy stands before it.
         running: questions that are answered at once.
         waiting: questions that may wait for their turn; one more is refused.
@@ -64,12 +78,15 @@ class Options:
     requests_per_minute: int = 1200
 
 
-def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> FastAPI:
+def create_app(
+    folders: Sequence[Path], options: Options, *, when_ready: Callable[[], None] = lambda: None, **settings: Any
+) -> FastAPI:
     """The app that serves knowledge bases; they are opened when it starts and closed when it ends.
 
     Args:
         folders: of the knowledge bases.
         options: how they are served.
+        when_ready: called when it has started.
         **settings: changes to `Settings`, over the environment.
 
     Raises:
@@ -80,13 +97,16 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
         title="Exhibit",
         version=version("exhibit-rag"),
         summary=_SUMMARY,
-        lifespan=lambda app: _serving(app, bases, options),
+        lifespan=lambda app: _serving(app, bases, options, when_ready),
         # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=description.operation_id,
     )
     problems.install(app)
-    app.state.options, app.state.figures, app.state.is_ending = options, Figures(), lambda: False
+    description.install(app)
+    app.state.bases, app.state.options, app.state.figures = bases, options, Figures()
+    app.state.is_ending = lambda: False
     for part in (chat, responses, conversations, embeddings, transcriptions, evidence, native):
         app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
@@ -99,7 +119,7 @@ def create_app(folders: Sequence[Path], options: Options, **settings: Any) -> Fa
 
 
 @asynccontextmanager
-async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterator[None]:
+async def _serving(app: FastAPI, bases: Bases, options: Options, when_ready: Callable[[], None]) -> AsyncIterator[None]:
     """Everything that is held while the server runs."""
     options.state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
@@ -111,16 +131,17 @@ async def _serving(app: FastAPI, bases: Bases, options: Options) -> AsyncIterato
         held.enter_context(bases)
         for base in bases.values():
             native.tastes.keep_only(base, known)
-        links = Links(_secret(options.state / "secret"))
+        links = Links(secret(options.state))
         app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
         app.state.gate = Gate(options.running, options.waiting)
         app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
         app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
-        app.state.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
+        app.state.rendering = Gate(_RENDERED_AT_ONCE, _RENDERED_LATER)
         app.state.fetcher = Fetcher(Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
         app.state.runner = Runner(jobs, bases, app.state.fetcher)
         loading = asyncio.create_task(asyncio.to_thread(_load, bases))
         await asyncio.to_thread(app.state.runner.start)
+        when_ready()
         yield
         await asyncio.to_thread(app.state.runner.stop)
         await loading
@@ -140,7 +161,13 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request) -> dict[str, Any]:
     """Counts the segments of each knowledge base, which fails where a store cannot be reached."""
     access: Access = request.app.state.access
-    await asyncio.gather(*(asyncio.to_thread(base.count) for base in access.bases.values()))
+    counting = (asyncio.to_thread(base.count) for base in access.bases.values())
+    try:
+        async with asyncio.timeout(_READY_S):
+            await asyncio.gather(*counting)
+    except (IndexUnavailable, TimeoutError) as error:
+        _log.warning("a store cannot be reached", exc_info=error)
+        raise problems.Problem(503, "A store cannot be reached; the server's log says which.") from error
     return {"status": "ready"}
 
 
@@ -153,9 +180,11 @@ def _load(bases: Bases) -> None:
             _log.warning("no question can be answered yet: %s", error)
 
 
-def _secret(file: Path) -> str:
-    """What links are signed with, made once and readable by the owner alone."""
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(48), "ascii")
+def secret(state: Path) -> str:
+    """What links are signed with, made once and readable by the owner alone; processes may share the folder."""
+    file = state / "secret"
+    with FileLock(state / "secret.lock"):
+        if not file.exists() or not file.stat().st_size:
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(48), "ascii")
     return file.read_text("ascii")

@@ -33,20 +33,26 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 class Bases(Mapping[str, KnowledgeBase]):
-    """Open knowledge bases by name; a context manager that opens them all or none, and closes them."""
+    """Open knowledge bases by name; a context manager that opens them all or none, if they are not, and closes them."""
 
     def __init__(self, folders: Mapping[str, Path], **settings: Any) -> None:
         self._folders, self._settings = dict(folders), settings
         self._opened: dict[str, KnowledgeBase] = {}
         self._held = ExitStack()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Open them, if they are not open."""
+        if self._opened:
+            return
         with ExitStack() as opening:
             self._opened = {
                 name: opening.enter_context(KnowledgeBase.open(folder, **self._settings))
                 for name, folder in self._folders.items()
             }
             self._held = opening.pop_all()
+
+    def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(

@@ -1,4 +1,8 @@
-"""Jobs: files on their way into a knowledge base, kept in SQLite so that a restarted server goes on with them."""
+"""Jobs: files on their way into a knowledge base, kept in SQLite so that a restarted server goes on with them.
+
+Several processes may share the file. Each of them queues and cancels jobs; those of a knowledge base are run by the
+one that holds its lock, which the operating system gives to another when that one ends, however that happens.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
 
 from rag.server.store import opened
 
@@ -49,7 +55,7 @@ class Job:
     Attributes:
         id: opaque.
         base: name of the knowledge base.
-        state: `queued` until its turn; a job that the server's end interrupted is queued again.
+        state: `queued` until its turn; a job that its server's end interrupted is queued again.
         error: why the whole of it failed.
         made: seconds since 1970.
         finished: likewise; None until it is over.
@@ -76,7 +82,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a server; threads may share it."""
+    """The jobs of a server; threads may share it, and processes the file."""
 
     def __init__(self, file: Path) -> None:
         import sqlalchemy as sa
@@ -105,10 +111,15 @@ class Jobs:
             sa.Column("reason", sa.String, nullable=False, default=""),
             sa.Column("segments", sa.Integer, nullable=False, default=0),
         )
+        # Running jobs that are to end; those of other processes are told by it.
+        self._leaving = sa.Table("leaving", metadata, sa.Column("job", sa.String(32), primary_key=True))
+        self._file, self._locks = file, dict[str, FileLock]()
         self._engine = opened(file, metadata)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the right to run jobs."""
+        for lock in self._locks.values():
+            lock.release()
         self._engine.dispose()
 
     def add(self, base: str, items: Iterable[Item], *, job_id: str = "") -> str:
@@ -139,12 +150,46 @@ class Jobs:
         with self._engine.begin() as connection:
             return [self._job(connection, row) for row in connection.execute(query).mappings().all()]
 
-    def unfinished(self) -> list[Job]:
-        """The jobs that are not over, oldest first."""
+    def unfinished(self, base: str) -> list[str]:
+        """Ids of the jobs of a knowledge base that are not over, oldest first."""
+        import sqlalchemy as sa
+
         jobs = self._jobs
-        query = jobs.select().where(jobs.c.state.in_(("queued", "running"))).order_by(jobs.c.number)
+        query = sa.select(jobs.c.id).where((jobs.c.base == base) & jobs.c.finished.is_(None)).order_by(jobs.c.number)
         with self._engine.begin() as connection:
-            return [self._job(connection, row) for row in connection.execute(query).mappings().all()]
+            return list(connection.scalars(query))
+
+    def claim(self, base: str) -> str | None:
+        """The id of the oldest job that waits, which is running from now on.
+
+        None where there is none, or where another process runs the jobs of this knowledge base.
+        """
+        import sqlalchemy as sa
+
+        if not self._runs(base):
+            return None
+        jobs = self._jobs
+        query = sa.select(jobs.c.id).where((jobs.c.base == base) & (jobs.c.state == "queued")).order_by(jobs.c.number)
+        with self._engine.begin() as connection:
+            job_id: str | None = connection.scalar(query.limit(1))
+        if job_id is None or not self._move(job_id, "queued", "running"):
+            return None
+        return job_id
+
+    def cancel(self, job_id: str) -> bool:
+        """End a job that waits, or have one that runs ended; whether that has happened already."""
+        leaving = self._leaving
+        if self._move(job_id, "queued", "cancelled", finished=time.time()):
+            return True
+        with self._engine.begin() as connection:
+            connection.execute(leaving.insert().prefix_with("OR IGNORE").values(job=job_id))
+        return False
+
+    def is_leaving(self, job_id: str) -> bool:
+        """Whether a running job is to end."""
+        leaving = self._leaving
+        with self._engine.begin() as connection:
+            return connection.execute(leaving.select().where(leaving.c.job == job_id)).first() is not None
 
     def counts(self, bases: Collection[str]) -> dict[State, int]:
         """Number of jobs of some knowledge bases by state."""
@@ -159,9 +204,33 @@ class Jobs:
     def turn(self, job_id: str, state: State, error: str = "") -> None:
         """Put a job into a state."""
         over = {"finished": time.time()} if state in ("done", "failed", "cancelled") else {}
-        jobs = self._jobs
+        jobs, leaving = self._jobs, self._leaving
         with self._engine.begin() as connection:
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(state=state, error=error, **over))
+            if over:
+                connection.execute(leaving.delete().where(leaving.c.job == job_id))
+
+    def _runs(self, base: str) -> bool:
+        """Whether this process runs the jobs of a knowledge base; if none does, it does from now on."""
+        jobs = self._jobs
+        lock = self._locks.setdefault(base, FileLock(self._file.with_name(f"jobs-{base}.lock"), thread_local=False))
+        if lock.is_locked:
+            return True
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        with self._engine.begin() as connection:  # what is said to run was interrupted
+            here = (jobs.c.base == base) & (jobs.c.state == "running")
+            connection.execute(jobs.update().where(here).values(state="queued"))
+        return True
+
+    def _move(self, job_id: str, before: State, after: State, **values: Any) -> bool:
+        """Put a job from one state into another; False where it was not in that state."""
+        jobs = self._jobs
+        which = (jobs.c.id == job_id) & (jobs.c.state == before)
+        with self._engine.begin() as connection:
+            return bool(connection.execute(jobs.update().where(which).values(state=after, **values)).rowcount)
 
     def fetched(self, job_id: str, ordinal: int, path: Path) -> None:
         """Say where a file is now."""

@@ -1,18 +1,23 @@
 """Runs jobs: those of one knowledge base one after another, in a thread that does all other writing to it, too.
 
 So nothing waits for a lock, and what is short, such as deleting an asset, is done between two files of a long job.
+Where several processes serve a knowledge base, one of them runs its jobs (`rag.server.jobs`); while it does, what is
+short fails in the others, as `KnowledgeBaseBusy`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from rag.errors import ExhibitError, KnowledgeBaseBusy
 from rag.knowledge_base import KnowledgeBase
@@ -23,6 +28,8 @@ from rag.server.paths import reason_of, without_paths
 _log = logging.getLogger("exhibit.server")
 _STOP_S = 20.0  # longest wait for a thread at the end; what it was at goes on after the next start
 _BUSY_S = 2.0  # until it is tried again where another process writes
+_LOOKED_S = 1.0  # until it is looked whether another process has queued a job
+_ASKED_S = 0.25  # until it is looked again whether a job is to end
 _T = TypeVar("_T")
 
 
@@ -48,17 +55,10 @@ class Runner:
 
     def __init__(self, jobs: Jobs, bases: Mapping[str, KnowledgeBase], fetch: Fetch) -> None:
         self.jobs = jobs
-        self._lines = {name: _Line(base, jobs, fetch) for name, base in bases.items()}
+        self._lines = {name: _Line(name, base, jobs, fetch) for name, base in bases.items()}
 
     def start(self) -> None:
-        """Go on with what the last end of the server interrupted."""
-        unfinished = self.jobs.unfinished()
-        for name, line in self._lines.items():
-            uploads.settle(line.base.path, {job.id for job in unfinished if job.base == name})
-        for job in unfinished:
-            if job.base in self._lines:
-                self.jobs.turn(job.id, "queued")
-                self._lines[job.base].add(job.id)
+        """Go on with what the last end of the server interrupted, and do what is queued from now on."""
         for line in self._lines.values():
             line.start()
 
@@ -69,20 +69,21 @@ class Runner:
         for line in self._lines.values():
             line.join(_STOP_S)
 
-    def queue(self, base: str, job_id: str) -> None:
-        """Run a job that was added to `jobs`, when its turn comes."""
-        self._lines[base].add(job_id)
+    def queue(self, base: str) -> None:
+        """Look at once whether there is a job to do, where one was added."""
+        self._lines[base].look()
 
     def cancel(self, job: Job) -> None:
         """End a job; what is finished of it stays."""
-        self._lines[job.base].cancel(job.id)
+        if self.jobs.cancel(job.id):
+            self._lines[job.base].clear(job)
 
     def between(self, base: str, work: Callable[[], _T]) -> Future[_T]:
         """What work gives that writes to a knowledge base, done between two files of a job."""
         return self._lines[base].between(work)
 
     def current(self, job: Job) -> str:
-        """What a job is at; empty where it is not running."""
+        """What a job is at; empty where it is not running, or another process does it."""
         line = self._lines.get(job.base)
         return line.current if line and job.state == "running" else ""
 
@@ -90,19 +91,18 @@ class Runner:
 class _Line(threading.Thread):
     """The jobs of one knowledge base, one after another."""
 
-    def __init__(self, base: KnowledgeBase, jobs: Jobs, fetch: Fetch) -> None:
+    def __init__(self, name: str, base: KnowledgeBase, jobs: Jobs, fetch: Fetch) -> None:
         super().__init__(name="exhibit-jobs", daemon=True)
-        self.base, self.current = base, ""
-        self._jobs, self._fetch = jobs, fetch
-        self._waiting: deque[str] = deque()
+        self.current = ""
+        self._base_name, self._base, self._jobs, self._fetch = name, base, jobs, fetch
         self._short: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._cancelled: set[str] = set()
         self._changed = threading.Condition()
-        self._is_stopping = False
+        self._is_stopping = self._is_told = False
+        self._asked_s = 0.0
 
-    def add(self, job_id: str) -> None:
+    def look(self) -> None:
         with self._changed:
-            self._waiting.append(job_id)
+            self._is_told = True
             self._changed.notify()
 
     def between(self, work: Callable[[], _T]) -> Future[_T]:
@@ -112,49 +112,48 @@ class _Line(threading.Thread):
             self._changed.notify()
         return future
 
-    def cancel(self, job_id: str) -> None:
-        with self._changed:
-            self._cancelled.add(job_id)
-            if job_id not in self._waiting:  # it is running, and is told between two files
-                return
-            self._waiting.remove(job_id)
-            self._cancelled.discard(job_id)
-        self._end(job_id, "cancelled")
-
     def stop(self) -> None:
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
 
+    def clear(self, job: Job) -> None:
+        """Leave nothing on disk of the files that a job did not come to."""
+        uploads.keep(self._base.path, job.id)
+        uploads.delete(self._base.path, [item.path for item in job.items if item.path and not item.state])
+        uploads.drop_if_empty(uploads.folder_of(self._base.path, job.id))
+
     def run(self) -> None:
         """Do what there is to do until the server ends."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_stopping or self._short or self._waiting)
+        while not self._is_stopping:
             self._do_what_is_short()
-            with self._changed:
-                if self._is_stopping:
-                    return
-                job_id = self._waiting.popleft() if self._waiting else None
-            if job_id:
-                self._run(job_id)
+            try:
+                job_id = self._jobs.claim(self._base_name)
+                if job_id is not None:
+                    self._run(job_id)
+                    continue
+            except SQLAlchemyError:
+                _log.exception("the jobs cannot be read or written now")
+            self._wait(_LOOKED_S)
+
+    def _wait(self, most_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopping or self._short or self._is_told, most_s)
+            self._is_told = False
 
     def _run(self, job_id: str) -> None:
-        job = self._jobs.get(job_id)
-        if job is None or job.is_over:
-            return
-        self._jobs.turn(job_id, "running")
+        self._asked_s = 0.0
         try:
+            uploads.keep(self._base.path, job_id)
+            uploads.sweep(self._base.path, self._jobs.unfinished(self._base_name))
             self._fetch_all(job_id)
             self._take_in(job_id)
         except _Left:
-            if job_id in self._cancelled:
+            if not self._is_stopping:
                 self._end(job_id, "cancelled")
         except KnowledgeBaseBusy:
             self._jobs.turn(job_id, "queued")
-            with self._changed:
-                self._waiting.appendleft(job_id)
-                self._changed.wait_for(lambda: self._is_stopping or self._short or self._cancelled, _BUSY_S)
+            self._wait(_BUSY_S)
         except ExhibitError as error:
             self._fail(job_id, without_paths(str(error)))
         except Exception:  # noqa: BLE001 - the edge of a job, which nobody awaits: it is told in the log and in the job
@@ -164,17 +163,15 @@ class _Line(threading.Thread):
             self._end(job_id, "done")
         finally:
             self.current = ""
-            self._cancelled.discard(job_id)
 
     def _fail(self, job_id: str, error: str) -> None:
         if not self._is_stopping:  # else the knowledge base may have been closed under it
             self._end(job_id, "failed", error)
 
     def _end(self, job_id: str, state: State, error: str = "") -> None:
-        """End a job, and leave nothing on disk of the files that it did not come to."""
         job = self._jobs.get(job_id)
         if job is not None:
-            uploads.delete(self.base.path, [item.path for item in job.items if item.path and not item.state])
+            self.clear(job)
             self._jobs.turn(job_id, state, error)
 
     def _fetch_all(self, job_id: str) -> None:
@@ -182,7 +179,7 @@ class _Line(threading.Thread):
         missing = [item for item in job.items if item.url and not item.path and not item.state] if job else []
         for item in missing:
             self._pause(job_id, item.name)
-            folder = uploads.folder_of(self.base.path, job_id)
+            folder = uploads.folder_of(self._base.path, job_id)
             try:
                 file = self._fetch(item.url, folder, lambda name=item.name: self._pause(job_id, name))  # type: ignore[misc]
             except ExhibitError as error:
@@ -196,7 +193,7 @@ class _Line(threading.Thread):
         if not waiting:
             return
         self._pause(job_id)
-        taken = self.base.ingest_each(
+        taken = self._base.ingest_each(
             list(waiting), on_progress=lambda progress: self._pause(job_id, waiting[progress.path].name)
         )
         with closing(taken) as results:  # type: ignore[type-var]
@@ -212,8 +209,14 @@ class _Line(threading.Thread):
         if current is not None:
             self.current = current
         self._do_what_is_short()
-        if self._is_stopping or job_id in self._cancelled:
+        if self._is_stopping or self._is_leaving(job_id):
             raise _Left
+
+    def _is_leaving(self, job_id: str) -> bool:
+        if time.monotonic() - self._asked_s < _ASKED_S:
+            return False
+        self._asked_s = time.monotonic()
+        return self._jobs.is_leaving(job_id)
 
     def _do_what_is_short(self) -> None:
         while self._short:

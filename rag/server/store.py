@@ -1,9 +1,14 @@
-"""The SQLite files in which a server keeps its keys, its jobs and what was said: readable by their owner alone."""
+"""The SQLite files in which a server keeps its keys, its jobs and what was said: readable by their owner alone.
+
+Several processes may share them.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rag import sql
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
@@ -15,6 +20,10 @@ def opened(file: Path, metadata: MetaData) -> Engine:
 
     file.touch(mode=0o600)  # before anything is in it
     file.chmod(0o600)
-    engine = sa.create_engine(f"sqlite:///{file}")
-    metadata.create_all(engine)
+    engine = sql.opened(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
     return engine

@@ -1,7 +1,7 @@
 """Files that are uploaded: streamed to a folder of the knowledge base, under safe names, whole or not at all.
 
 Each upload has a folder of its own, called by its job, so that nobody's file takes another's place. What is half there
-lies in a folder whose name ends in ``.part``, which a restarted server deletes.
+lies in a folder whose name ends in ``.part``; where its server was killed, it is deleted after an hour.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import asyncio
 import errno
 import re
 import shutil
+import time
 import unicodedata
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -30,6 +31,7 @@ _MOST_NAME_BYTES = 180  # file systems take 255, and a number may be added
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # names of devices on Windows
 _UNFIT = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
 _WRITTEN_BYTES = 1_000_000
+_CUT_OFF_S = 3600.0
 
 
 def safe_name(name: str) -> str:
@@ -67,18 +69,29 @@ def delete(base: Path, files: Iterable[str]) -> None:
     for file in map(Path, files):
         if file.is_relative_to(uploaded) and ".." not in file.parts:
             file.unlink(missing_ok=True)
-            if not any(file.parent.iterdir()):
-                file.parent.rmdir()
+            drop_if_empty(file.parent)
 
 
-def settle(base: Path, jobs: Collection[str]) -> None:
-    """Finish the uploads that became one of these jobs, and delete what is left of others that were cut off."""
+def drop_if_empty(folder: Path) -> None:
+    """Delete a folder in which nothing is."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def keep(base: Path, job_id: str) -> None:
+    """Let the files of an upload stay, now that it is a job; a second time does nothing."""
+    part = base / _FOLDER / f"{job_id}{_PART}"
+    with suppress(FileNotFoundError):
+        part.rename(part.with_suffix(""))
+
+
+def sweep(base: Path, jobs: Collection[str]) -> None:
+    """Delete what is left of uploads that were cut off: none of these jobs, and untouched for an hour."""
     for part in (base / _FOLDER).glob(f"*{_PART}"):
-        whole = part.with_suffix("")
-        if whole.name in jobs and not whole.exists():
-            part.rename(whole)
-        else:
-            shutil.rmtree(part, ignore_errors=True)
+        with suppress(FileNotFoundError):  # whole now
+            touched = max(file.stat().st_mtime for file in (part, *part.iterdir()))
+            if part.stem not in jobs and time.time() - touched > _CUT_OFF_S:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +136,6 @@ class Upload:
         except BaseException:
             self.drop()
             raise
-
-    def keep(self) -> None:
-        """Let the files stay."""
-        self._part.rename(self._folder)
 
     def drop(self) -> None:
         """Delete the files."""

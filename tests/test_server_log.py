@@ -1,0 +1,97 @@
+"""The server's log: lines of JSON under the ids of requests, in which nothing stands that was asked."""
+
+import io
+import json
+import logging
+import time
+import warnings
+
+import pytest
+import sqlalchemy as sa
+from fastapi import Request
+
+from rag.errors import ExhibitWarning
+from rag.server import log
+from rag.server.app import Options, create_app
+from tests.fakes.uvicorn_server import running
+
+ASKED = "Where is the treasure?"
+
+
+@pytest.fixture
+def lines():
+    """What is logged of so many requests, as it would be written; a request is logged once it was answered."""
+    stream, ours = io.StringIO(), logging.getLogger("exhibit")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(log.Lines())
+    ours.addHandler(handler)
+    before, _ = ours.level, ours.setLevel(logging.INFO)
+
+    def written(requests):
+        for _ in range(1000):
+            found = [json.loads(line) for line in stream.getvalue().splitlines()]
+            if sum(line["logger"] == "exhibit.requests" for line in found) == requests:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(found)
+
+    yield written
+    ours.setLevel(before)
+    ours.removeHandler(handler)
+
+
+@pytest.fixture
+def server(tmp_path):
+    app = create_app([tmp_path / "museum"], Options(tmp_path / "state", is_open=True), llm="openai/none")
+
+    @app.post("/api/broken")
+    @app.post("/v1/broken")
+    async def broken(request: Request) -> None:
+        """Fails as a database does, which says what it was to keep."""
+        with sa.create_engine("sqlite://").connect() as connection:
+            connection.execute(
+                sa.text("INSERT INTO nowhere VALUES (:asked)"), {"asked": (await request.json())["asked"]}
+            )
+
+    with running(app, tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["/api/broken", "/v1/broken"])
+def test_what_fails_unexpectedly_is_told_under_the_id_of_the_request(server, lines, path):
+    answer = server.http().post(path, json={"asked": ASKED})
+    assert answer.status_code == 500
+    said = answer.json()["detail"] if path[:4] == "/api" else answer.json()["error"]["message"]
+    assert said == "The server failed; its log says why, under the request's id."
+    told = lines(1)
+    found = [line for line in told if line.get("request") == answer.headers["X-Request-Id"]]
+    (failed,) = [line for line in found if line["level"] == "error"]
+    assert failed["error"]["kind"] == "sqlalchemy.exc.OperationalError"
+    assert failed["error"]["cause"]["kind"] == "sqlite3.OperationalError"
+    assert any("test_server_log.py" in frame for frame in failed["error"]["at"])
+    (answered,) = [line for line in found if line["logger"] == "exhibit.requests"]
+    assert (answered["route"], answered["status"]) == (path, 500)
+    assert ASKED not in json.dumps(told)
+    assert server.http().get("/healthz").status_code == 200  # the connection goes on
+
+
+def test_a_line_tells_the_route_and_nothing_of_what_was_asked(server, lines):
+    server.http().post("/api/bases/museum/search", json={"query": ASKED})
+    server.http().get("/evidence/a-token/marked")
+    told = lines(2)
+    routes = {line["route"]: line for line in told if line["logger"] == "exhibit.requests"}
+    assert routes["/api/bases/{base}/search"]["status"] == 200
+    assert routes["/evidence/{token}/{view}"]["status"] == 403
+    written = json.dumps(told)
+    assert ASKED not in written
+    assert "a-token" not in written
+
+
+def test_of_what_others_say_it_is_told_who_and_where():
+    record = logging.LogRecord("litellm", logging.WARNING, "/x/main.py", 7, f"cannot answer {ASKED}", (), None)
+    line = json.loads(log.Lines().format(record))
+    assert (line["logger"], line["at"]) == ("litellm", "main:7")
+    assert ASKED not in json.dumps(line)
+    said = warnings.formatwarning(ASKED, ExhibitWarning, "/x/engine.py", 7)
+    warned = logging.LogRecord("py.warnings", logging.WARNING, "/x/warnings.py", 109, "%s", (said,), None)
+    assert json.loads(log.Lines().format(warned))["at"] == "/x/engine.py:7: ExhibitWarning"
