@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -265,7 +266,7 @@ class KnowledgeBase:
             segments={m: self._index.count(Filter(modalities=frozenset({m}))) for m in MODALITIES},
             failed=self._catalog.failures(),
             encoders={name: card.name for name, card in self._cards.items()},
-            disk_bytes=sum(_disk_bytes(file) for file in self.path.rglob("*") if file.is_file()),
+            disk_bytes=_disk_bytes(self.path),
         )
 
     @cached_property
@@ -458,10 +459,15 @@ class KnowledgeBase:
         return Renderings(self.path / "renderings")
 
 
-def _disk_bytes(file: Path) -> int:
-    """What a file takes on disk: the store reserves room in sparse files that it has not written yet."""
-    stat = file.stat()
-    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+def _disk_bytes(folder: Path) -> int:
+    """What a folder takes on disk: the store reserves room in sparse files that it has not written yet."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # it has just been deleted
+                stat = os.stat(os.path.join(parent, name))
+                total += stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+    return total
 
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -425,3 +425,23 @@ def test_the_number_of_hits_is_bounded(demo_base):
     for refused in (-1, 0, 10**9):
         with pytest.raises(QueryError, match="from 1 to 1000"):
             demo_base.search("ape", top_k=refused)
+
+
+def test_files_may_go_while_their_size_is_counted(tmp_path):
+    gone, counted = tmp_path / "base" / "uploads" / "job", threading.Event()
+
+    def come_and_go():
+        while not counted.is_set():
+            gone.mkdir(parents=True)
+            for number in range(20):
+                (gone / str(number)).touch()
+            shutil.rmtree(gone)
+
+    with KnowledgeBase.open(tmp_path / "base") as base:
+        going = threading.Thread(target=come_and_go)
+        going.start()
+        try:
+            assert all(base.status().disk_bytes > 0 for _ in range(50))
+        finally:
+            counted.set()
+            going.join()
