@@ -105,8 +105,8 @@ def ingest(
         scan = Scan(paths, stores.catalog, recipe(stores), workers)
         jobs: dict[str, _Job] = {}
         for look in scan.looks():
-            yield from _settled(look, jobs, stores)
-        yield from _index(jobs, stores, workers, on_progress or (lambda progress: None))
+            yield from map(scan.noted, _settled(look, jobs, stores))
+        yield from map(scan.noted, _index(jobs, stores, workers, on_progress or (lambda progress: None)))
         gone = list(scan.gone())
         _drop(stores.catalog.forget(gone), stores)
         yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in gone)
