@@ -29,6 +29,7 @@ _PICTURES = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _MOST_BYTES = 5_000_000  # of a document
 _MOST_CATALOGUE_BYTES = 100_000_000
 _MOST_SIDECAR_BYTES = 20_000
+_TABLES = (".csv", ".tsv")
 _MOST_MENTIONS = 10_000  # of a document
 _MOST_CAPTIONS, _CAPTION_CHARS = 8, 1000
 _SIDECAR_KEYS = ("caption", "description", "alt", "alt_text", "title", "headline")
@@ -41,18 +42,25 @@ Mention = tuple[str, str | Mapping[str, Scalar]]
 
 
 class Said(NamedTuple):
-    """What other files say of a picture: texts, and the fields of a catalogue."""
+    """What other files say of a picture: texts, and the fields of a catalogue; None where none knows its folder."""
 
     captions: tuple[str, ...] = ()
-    fields: Mapping[str, Scalar] = {}
+    fields: Mapping[str, Scalar] | None = None
 
 
-def gather(paths: Sequence[Path], workers: Workers) -> dict[Path, Said]:
+class Gathered(NamedTuple):
+    """What is said of each picture, and of each catalogue which of its pictures are not there."""
+
+    said: Mapping[Path, Said]
+    lacking: Mapping[Path, Sequence[str]]
+
+
+def gather(paths: Sequence[Path], workers: Workers) -> Gathered:
     """What is said of the pictures among some files by the other files among them, which readers look at.
 
     Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, sidecar files (``photo.txt``,
-    ``photo.jpg.json``, ``photo.xmp``), and CSV files whose rows name pictures (`ingest.catalogue`). A document that
-    cannot be read gives none: it is reported when its own turn comes.
+    ``photo.jpg.json``, ``photo.xmp``), and tables (``.csv``, ``.tsv``) whose rows name pictures (`ingest.catalogue`). A
+    document that cannot be read gives none: it is reported when its own turn comes.
     """
     pictures = {os.path.normpath(path): path for path in paths if _PICTURES.fullmatch(path.suffix)}
     stems = {os.path.splitext(name)[0]: path for name, path in pictures.items()}
@@ -60,16 +68,23 @@ def gather(paths: Sequence[Path], workers: Workers) -> dict[Path, Said]:
     said = {path: mentions for path, what, mentions in workers.each("mentions", asked) if what == "item"}
     captions: dict[Path, dict[str, None]] = {}
     fields: dict[Path, dict[str, Scalar]] = {}
+    lacking: dict[Path, dict[str, None]] = {}
     for path in asked:
         for source, told in said.get(path, ()):
-            picture = _meant(_beside(path, source) if source else _stem(path), pictures, stems)
+            picture = _shown(path, source, pictures, stems)
             if picture is None:
-                continue
-            if not isinstance(told, str):
+                if path.suffix.lower() in _TABLES:
+                    lacking.setdefault(path, {})[source] = None
+            elif not isinstance(told, str):
                 fields.setdefault(picture, {}).update(told)
             elif len(held := captions.setdefault(picture, {})) < _MOST_CAPTIONS:
                 held[told] = None
-    return {each: Said(tuple(captions.get(each, ())), fields.get(each, {})) for each in captions | fields}
+    folders = {picture.parent for picture in fields}  # a picture there whose row is gone has no fields any more
+    for picture in pictures.values() if folders else ():
+        if picture.parent in folders:
+            fields.setdefault(picture, {})
+    found = {each: Said(tuple(captions.get(each, ())), fields.get(each)) for each in captions | fields}
+    return Gathered(found, {path: tuple(names) for path, names in lacking.items()})
 
 
 def mentions(path: Path) -> list[Mention]:
@@ -79,14 +94,14 @@ def mentions(path: Path) -> list[Mention]:
         MediaError: it is no regular file, or damaged.
     """
     suffix = path.suffix.lower()
-    most = _MOST_SIDECAR_BYTES if suffix in _SIDECARS else _MOST_CATALOGUE_BYTES if suffix == ".csv" else _MOST_BYTES
+    most = _MOST_SIDECAR_BYTES if suffix in _SIDECARS else _MOST_CATALOGUE_BYTES if suffix in _TABLES else _MOST_BYTES
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         return []
     told = (_SIDECARS | _DOCUMENTS)[suffix](decode(data))
     found = ((source, _words(said) if isinstance(said, str) else said) for source, said in told)
-    most = 2 * MOST_ROWS if suffix == ".csv" else _MOST_MENTIONS
+    most = 2 * MOST_ROWS if suffix in _TABLES else _MOST_MENTIONS
     return [mention for mention in islice(found, most) if mention[1]]
 
 
@@ -97,6 +112,14 @@ def _may_tell(path: Path, pictures: dict[str, Path], stems: dict[str, Path]) -> 
 
 def _stem(path: Path) -> str:
     return os.path.splitext(os.path.normpath(path))[0]
+
+
+def _shown(document: Path, source: str, pictures: dict[str, Path], stems: dict[str, Path]) -> Path | None:
+    """The picture that a document means by a name or a reference, or a sidecar file by its own name."""
+    if not source:
+        return _meant(_stem(document), pictures, stems)
+    named = pictures.get(os.path.normpath(document.parent / source))  # which may hold a # or a %
+    return named or _meant(_beside(document, source), pictures, stems)
 
 
 def _meant(name: str, pictures: dict[str, Path], stems: dict[str, Path]) -> Path | None:
@@ -247,6 +270,7 @@ _Parser = Callable[[str], Iterable[Mention]]
 _SIDECARS: dict[str, _Parser] = {".txt": _text_sidecar, ".json": _json_sidecar, ".xmp": _xmp_sidecar}
 _DOCUMENTS: dict[str, _Parser] = {
     ".csv": _catalogue_mentions,
+    ".tsv": _catalogue_mentions,
     ".md": _markdown_mentions,
     ".markdown": _markdown_mentions,
     ".html": _html_mentions,

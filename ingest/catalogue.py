@@ -1,4 +1,8 @@
-"""A catalogue: a CSV with a row for each picture, whose other columns are said of it, as words and as metadata."""
+"""A catalogue: a table with a row for each picture, whose other columns are said of it, as words and as metadata.
+
+Numbers are read as people write them: ``1.299,00 €``, ``$3``, ``1,299.50``. What a column's commas and points mean is
+decided by all of its cells.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingest.plain import delimiter_of
 from rag.segments import RESERVED
@@ -16,63 +21,124 @@ MOST_ROWS = 100_000
 _MOST_COLUMNS = 100
 _MOST_VALUE_CHARS = 200  # of a field to filter on; longer texts are words alone
 _PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?")
+_CURRENCY = (
+    r"(?:[$€£¥₹₩₽₺₪]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|MXN|ZAR|TRY|kr\.?|zł|Kč|Fr\.)"
+)
+_MONEY = re.compile(rf"([-+]?)\s*(?:{_CURRENCY}\s*([\d.,'\s]+)|([\d.,'\s]+?)\s*{_CURRENCY})")
+_POINT = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?")
+_COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:[.'\u00a0\u202f]\d{3})+|\d+)(?:,\d+)?")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")  # of money: nobody counts tenths of a cent
+_PADDED = re.compile(r"0\d+")  # an article number: 00123 is not 123
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 
 Row = tuple[str, str, Mapping[str, Scalar]]
+Cell = tuple[str, str, Scalar]  # its column's name, what is written in it, and what that is
 
 
 def rows(text: str) -> Iterator[Row]:
     """Of each row that names a picture: where that is, the row as a caption, and its fields.
 
-    Numbers are fields of their column's name, as are truth values (true, yes, false, no) and short texts; a column that
-    is named like a field of Exhibit's own (`title`, `text`…) is words alone.
+    Numbers and amounts of money are fields of their column's name, as are truth values (true, yes, false, no) and short
+    texts; a column that is named like a field of Exhibit's own (`title`, `text`…) is words alone. A cell may name
+    several pictures, parted by a comma, a semicolon or a bar.
     """
     try:
-        table = list(csv.reader(io.StringIO(text), delimiter=delimiter_of(text) or ","))[: MOST_ROWS + 1]
+        table = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))[: MOST_ROWS + 1]
     except csv.Error:  # told when the file is read itself
         return
     names = [_name(cell) for cell in table[0][:_MOST_COLUMNS]] if table else []
     column = _picture_column(table[1:], len(names))
     if column is None:
         return
+    readers = [_reader([row[n].strip() for row in table[1:] if len(row) > n]) for n in range(len(names))]
     for row in table[1:]:
-        if len(row) > column and _PICTURE.fullmatch(row[column].strip()):
-            cells = [
-                (name, cell.strip()) for n, (name, cell) in enumerate(zip(names, row, strict=False)) if n != column
-            ]
-            yield row[column].strip(), _caption(cells), _fields(cells)
+        cells = [
+            (name, cell.strip(), readers[n](cell.strip()))
+            for n, (name, cell) in enumerate(zip(names, row, strict=False))
+            if n != column
+        ]
+        for picture in _pictures(row[column]) if len(row) > column else ():
+            yield picture, _caption(cells), _fields(cells)
+
+
+def _delimiter(text: str) -> str:
+    """What parts the columns; where rows differ in length, what the names of the columns are parted by."""
+    names = text.partition("\n")[0]
+    return delimiter_of(text) or max(",;\t|", key=names.count)
 
 
 def _picture_column(table: Sequence[Sequence[str]], columns: int) -> int | None:
-    """The column in which most rows name a picture."""
-    counts = [sum(len(row) > n and bool(_PICTURE.fullmatch(row[n].strip())) for row in table) for n in range(columns)]
+    """The column in which most of what is written names pictures."""
+    written = [[row[n] for row in table if len(row) > n and row[n].strip()] for n in range(columns)]
+    counts = [sum(bool(_pictures(cell)) for cell in cells) for cells in written]
     best = max(range(columns), key=counts.__getitem__, default=0)
-    return best if counts and counts[best] > len(table) / 2 else None
+    return best if counts and counts[best] > len(written[best]) / 2 else None
+
+
+def _pictures(cell: str) -> list[str]:
+    """The pictures that a cell names, as paths of any system are written."""
+    parts = [part.strip() for part in re.split(r"[,;|]", cell)]
+    named = parts if all(map(_PICTURE.fullmatch, parts)) else [cell.strip()]
+    return [one.replace("\\", "/") for one in named if _PICTURE.fullmatch(one)]
 
 
 def _name(cell: str) -> str:
-    """A column's name as the name of a field: ``Price (EUR)`` as ``price_eur``."""
-    name = re.sub(r"\W+", "_", cell.strip().lower(), flags=re.ASCII).strip("_")
+    """A column's name as the name of a field: ``Price (EUR)`` as ``price_eur``, ``Größe`` as ``grosse``."""
+    plain = unicodedata.normalize("NFKD", cell.strip().casefold())
+    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    name = re.sub(r"\W+", "_", kept, flags=re.ASCII).strip("_")
     return f"_{name}" if name[:1].isdigit() else name
 
 
-def _caption(cells: Sequence[tuple[str, str]]) -> str:
+def _caption(cells: Sequence[Cell]) -> str:
     """A row in words, so that questions are answered from it; names and descriptions speak for themselves."""
-    told = [(name, cell) for name, cell in cells if cell]
-    return ". ".join(cell if name in RESERVED or " " in cell else f"{name}: {cell}" for name, cell in told)
+    told = [(name, cell, isinstance(value, str)) for name, cell, value in cells if cell]
+    return ". ".join(
+        cell if name in RESERVED or (" " in cell and is_text) else f"{name}: {cell}" for name, cell, is_text in told
+    )
 
 
-def _fields(cells: Sequence[tuple[str, str]]) -> dict[str, Scalar]:
-    found = {name: _value(cell) for name, cell in cells if name and name not in RESERVED and cell}
+def _fields(cells: Sequence[Cell]) -> dict[str, Scalar]:
+    found = {name: value for name, cell, value in cells if name and name not in RESERVED and cell}
     return {
         name: value for name, value in found.items() if not isinstance(value, str) or len(value) <= _MOST_VALUE_CHARS
     }
 
 
-def _value(cell: str) -> Scalar:
+def _reader(column: Sequence[str]) -> Callable[[str], Scalar]:
+    """What reads the cells of a column: text as it is, or numbers with a point or a comma before their fractions."""
+    if any(map(_PADDED.fullmatch, column)):
+        return lambda cell: cell
+    has_commas = any(map(_needs_comma, column))
+    return lambda cell: _value(cell, has_commas=has_commas)
+
+
+def _needs_comma(cell: str) -> bool:
+    number, is_money = _amount(cell)
+    if is_money and _THOUSANDS.fullmatch(number):
+        return True
+    return bool(_COMMA.fullmatch(number)) and not _POINT.fullmatch(number)
+
+
+def _amount(cell: str) -> tuple[str, bool]:
+    """A number as it is written, without its currency, and whether it had one."""
+    money = _MONEY.fullmatch(cell)
+    if money is None:
+        return cell, False
+    return money[1] + re.sub(r"\s", "", money[2] or money[3]), True
+
+
+def _value(cell: str, *, has_commas: bool) -> Scalar:
     if cell.lower() in _TRUTH:
         return _TRUTH[cell.lower()]
-    if _NUMBER.fullmatch(cell) and math.isfinite(number := float(cell)):
-        return int(number) if number.is_integer() and abs(number) < 2**53 else number
-    return cell
+    written, _ = _amount(cell)
+    if has_commas and _COMMA.fullmatch(written):
+        written = re.sub(r"[.'\s]", "", written).replace(",", ".")
+    elif _POINT.fullmatch(written):
+        written = written.replace(",", "")
+    else:
+        return cell
+    number = float(written)
+    if not math.isfinite(number):
+        return cell
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

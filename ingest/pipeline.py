@@ -42,7 +42,7 @@ _WRITE_SEGMENTS, _WRITE_S = 256, 2.0  # finished files wait for company at most 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: files done of all, and the segments read so far from the one in work."""
+    """How far a run is: files done of all, and the segments read so far from the one in work; told every second."""
 
     done: int
     total: int
@@ -105,8 +105,8 @@ def ingest(
         scan = Scan(paths, stores.catalog, recipe(stores), workers)
         jobs: dict[str, _Job] = {}
         for look in scan.looks():
-            yield from _settled(look, jobs, stores)
-        yield from _index(jobs, stores, workers, on_progress or (lambda progress: None))
+            yield from map(scan.noted, _settled(look, jobs, stores))
+        yield from map(scan.noted, _index(jobs, stores, workers, on_progress or (lambda progress: None)))
         gone = list(scan.gone())
         _drop(stores.catalog.forget(gone), stores)
         yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in gone)
@@ -145,21 +145,25 @@ def _index(
     jobs: dict[str, _Job], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
 ) -> Iterator[FileResult]:
     writer, total, again = _Writer(stores), len(jobs), dict[str, _Job]()
-    for source, what, value in workers.each("extract", sorted((j.source for j in jobs.values()), key=_longest_first)):
-        job = jobs[source.asset_id] if what == "item" else jobs.pop(source.asset_id)
-        if what == "item":
-            writer.add(job, value)
-        elif what == "end":
-            job.read_s = value
-            writer.finish(job)
-        else:
-            writer.forget(job)
-            if type(value) is MediaError and job.copies:  # it has gone or is being written to; its content is no worse
-                first, *rest = job.copies
-                again[source.asset_id] = _Job(replace(first, captions=source.captions, fields=source.fields), rest)
-                job.copies = []
-            yield from _failed(job, str(value), stores)
-        on_progress(Progress(total - len(jobs), total, str(source.path), len(job.segments)))
+    sources = sorted((job.source for job in jobs.values()), key=_longest_first)
+    at = Progress(0, total, str(sources[0].path) if sources else "")
+    for source, what, value in workers.each("extract", sources):
+        if what != "beat":
+            job = jobs[source.asset_id] if what == "item" else jobs.pop(source.asset_id)
+            if what == "item":
+                writer.add(job, value)
+            elif what == "end":
+                job.read_s = value
+                writer.finish(job)
+            else:
+                writer.forget(job)
+                if type(value) is MediaError and job.copies:  # gone or being written to; its content is no worse
+                    first, *rest = job.copies
+                    again[source.asset_id] = _Job(replace(first, captions=source.captions, fields=source.fields), rest)
+                    job.copies = []
+                yield from _failed(job, str(value), stores)
+            at = Progress(total - len(jobs), total, str(source.path), len(job.segments))
+        on_progress(at)
         if writer.due:
             yield from writer.write()
     yield from writer.write()

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from ingest.captions import Said, gather
 from ingest.load import Unreadable, walk
 from rag.errors import ExhibitError
-from rag.types import Source
+from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
     from ingest.worker import Workers
     from rag.catalog import Asset, Catalog
+
+_MOST_LACKING = 3  # pictures that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,15 @@ class Scan:
         entries = list(walk(paths))
         self._files = [entry for entry in entries if isinstance(entry, Path)]
         self._unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
-        self._said = gather(self._files, workers)
+        self._said, self._lacking = gather(self._files, workers)
+
+    def noted(self, result: FileResult) -> FileResult:
+        """A result, and of a catalogue which of its pictures are not there: their rows are in no picture's metadata."""
+        lacking = self._lacking.get(Path(result.path), ())
+        if not lacking or result.reason:
+            return result
+        some = ", ".join([*lacking[:_MOST_LACKING], *(["…"] if len(lacking) > _MOST_LACKING else [])])
+        return replace(result, reason=f"its rows name pictures that are not among the files ({len(lacking)}): {some}")
 
     def looks(self) -> Iterator[Look]:
         """Yield what each file is; one that was indexed before is opened only if its size or time has changed."""
@@ -94,14 +104,18 @@ class Scan:
             (source,) = self._workers.run("identify", path)
         except ExhibitError as error:
             return Look(path, "failed", reason=str(error))
-        source = self._with_what_is_said(source)
-        asset = self._catalog.finished(source, self._recipe)
+        source, is_catalogued = self._with_what_is_said(source)
+        asset = self._catalog.finished(source, self._recipe, is_catalogued=is_catalogued)
         return Look(path, "new" if asset is None else "known", source, asset)
 
-    def _with_what_is_said(self, source: Source) -> Source:
-        """With what is said of all copies of the file, so that it does not matter which copy is read."""
+    def _with_what_is_said(self, source: Source) -> tuple[Source, bool]:
+        """With what is said of all copies of the file, so that it does not matter which copy is read.
+
+        And whether a catalogue knows of any of them. Where rows of theirs differ, the first path's counts.
+        """
         copies = [Path(path) for path in self._catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
-        found = [self._said[path] for path in (source.path, *copies) if path in self._said]
+        found = [self._said[path] for path in sorted({source.path, *copies}) if path in self._said]
         captions = dict.fromkeys(caption for said in found for caption in said.captions)
-        fields = {name: value for said in reversed(found) for name, value in said.fields.items()}
-        return replace(source, captions=tuple(captions), fields=fields)
+        rows = [said.fields for said in found if said.fields is not None]
+        fields = {name: value for row in reversed(rows) for name, value in row.items()}
+        return replace(source, captions=tuple(captions), fields=fields), bool(rows)

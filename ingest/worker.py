@@ -46,17 +46,23 @@ _READERS_SHARE, _LEAST_READER_GB = 0.75, 1.5
 # 11 minutes on one core; 5,000 scanned pages have 100 MB and take 3 hours.
 _ROUNDS, _ROUNDS_PER_MB = 6, 1
 
-# An argument, and a value that came of it, the seconds that it took in all, or why it failed.
-Event = tuple[Any, Literal["item", "end", "error"], Any]
+_BEAT_S = 1.0
+# An argument, and a value that came of it, the seconds that it took in all, or why it failed; beats are of none.
+Event = tuple[Any, Literal["item", "end", "error", "beat"], Any]
 
 
 class Workers:
     """Readers side by side, the cores parted among them.
 
     On 2 cores, two readers of one thread take in speech 1.5 times as fast as one reader of two.
+
+    Args:
+        settings: passed to the readers.
+        beat_s: how often `each` lets whoever listens do something else while nothing comes.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, beat_s: float = _BEAT_S) -> None:
+        self._beat_s = beat_s
         memory_gb = _READERS_SHARE * _machine_gb()
         number = max(1, min(settings.threads, _MOST_WORKERS, int(min(memory_gb, 1000) / _LEAST_READER_GB)))
         most_gb = min(settings.reader_memory_gb, memory_gb / number)
@@ -70,7 +76,8 @@ class Workers:
     def each(self, operation: str, arguments: Iterable[Any]) -> Iterator[Event]:
         """Run an operation on many arguments, several at a time, and yield what comes of each as soon as it comes.
 
-        An argument's events end with one that says "end" or "error"; between them may be events of others.
+        An argument's events end with one that says "end" or "error"; between them may be events of others. While
+        nothing comes there are beats, so that a caller who wants no more need not wait for the end of a long film.
         """
         waiting, found = deque(arguments), queue.Queue[Event | None](_AHEAD)
         with ThreadPoolExecutor(len(self._workers)) as pool:
@@ -78,7 +85,10 @@ class Workers:
             working = len(threads)
             try:
                 while working:
-                    event = found.get()
+                    try:
+                        event = found.get(timeout=self._beat_s)
+                    except queue.Empty:
+                        event = (None, "beat", None)
                     if event is None:
                         working -= 1
                     else:

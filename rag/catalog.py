@@ -150,7 +150,8 @@ class Catalog:
     ) -> Asset | None:
         """The finished asset of a file that looks as it did, by size and modification time, under the same recipe.
 
-        Captions and fields that are no longer said do not count as a change: what said them may lie elsewhere.
+        Captions that are no longer said do not count as a change: what said them may lie elsewhere. Nor do fields where
+        these are None, because no catalogue was looked at.
         """
         assets, files = self._assets, self._files
         try:
@@ -162,13 +163,20 @@ class Catalog:
         )
         query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, captions, fields or {})
+            return _finished(connection.execute(query).mappings().first(), recipe, captions, fields)
 
-    def finished(self, source: Source, recipe: str) -> Asset | None:
-        """The finished asset with this content under the same recipe, whichever file it came from."""
+    def finished(self, source: Source, recipe: str, *, is_catalogued: bool = False) -> Asset | None:
+        """The finished asset with this content under the same recipe, whichever file it came from.
+
+        Args:
+            source: the file.
+            recipe: see `ingest.pipeline.recipe`.
+            is_catalogued: whether a catalogue was looked at that knows of it, so that its fields are all there are.
+        """
         query = self._assets.select().where(self._assets.c.id == source.asset_id)
+        fields = source.fields if is_catalogued else None
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, source.captions, source.fields)
+            return _finished(connection.execute(query).mappings().first(), recipe, source.captions, fields)
 
     def attach(self, source: Source) -> list[str]:
         """Record that a file holds this content; return the ids of assets that are left without a file."""
@@ -351,12 +359,12 @@ class Catalog:
             yield connection
 
 
-def _finished(row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar]) -> Asset | None:
+def _finished(row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None) -> Asset | None:
     if row is None or row["state"] != "done" or row["recipe"] != recipe:
         return None
     said = tuple(one for one in row["captions"] if isinstance(one, str))
     known: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
-    if not set(captions) <= set(said) or not fields.items() <= known.items():
+    if not set(captions) <= set(said) or fields not in (None, known):
         return None
     return Asset(row["id"], row["state"], row["segments"], row["recipe"], said)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from rag.errors import SettingsError
 
@@ -96,3 +97,5 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsError(f"Setting `{name}`: {first['msg']} (given: {first['input']!r}).") from error
+        except UnreadableSetting as error:  # of the environment, and no JSON where that is expected
+            raise SettingsError(f"A setting cannot be read: {error} ({error.__cause__}).") from error

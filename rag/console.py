@@ -132,8 +132,7 @@ def report(result: IngestReport, folder: Path | None = None) -> None:
     for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
-            noun = "segment" if file.segments == 1 else "segments"
-            detail = plain(file.reason) if file.reason else f"{file.segments} {noun}, {file.seconds:.1f} s"
+            detail = plain(file.reason or file.summary)
             out.print(
                 f"[{color}]{file.state:>9}[/{color}] {plain(_short(file.path, folder))} [dim]{detail}[/dim]",
                 highlight=False,

@@ -1,11 +1,13 @@
 """Hits and answers in a notebook: pictures, marked pages, players that begin at the cited second, score plots.
 
 HTML without scripts, so that it works wherever a notebook is shown; all that comes from files is escaped by the
-template. A cell holds some hundred kilobytes of media, for a notebook is a file that people send around.
+template. A cell holds some hundred kilobytes of media, two megabytes at most, for a notebook is a file that people
+send around.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from textwrap import shorten
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 MEDIA_BYTES = 1_500_000  # of sound and film in one cell; what would go over it is named instead of shown
 _PICTURE_PX = 560
+_CARD_PX, _CARD_CHARS, _MOST_CARDS = 160, 120, 24
 _TEXT_CHARS = 2000
 
 
@@ -30,6 +33,20 @@ def hit_html(hit: Hit) -> str:
     album = _album()
     shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.matched), in_full=True)
     return _template("cell_hit.html").render(e=_bounded(shown), why=Markup(hit.why._repr_html_()), media=album.media)
+
+
+def hits_html(hits: Sequence[Hit]) -> str:
+    """A card for each of the first hits: a small picture, what and where it is, its score, how it begins."""
+    album = Album(0, thumbnail_px=_CARD_PX)
+    cards = [
+        (
+            album.exhibit(Evidence(n, hit), "hit", "", in_full=False),
+            hit,
+            shorten(_said(hit), _CARD_CHARS, placeholder=" …"),
+        )
+        for n, hit in enumerate(hits[:_MOST_CARDS], 1)
+    ]
+    return _template("cell_hits.html").render(cards=cards, px=_CARD_PX, more=len(hits) - len(cards))
 
 
 def answer_html(answer: Answer) -> str:
@@ -42,8 +59,14 @@ def answer_html(answer: Answer) -> str:
     return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 
 
+def _said(hit: Hit) -> str:
+    """What is told of a hit in a few words."""
+    segment = hit.segment
+    return shorten(segment.caption or segment.text or ", ".join(segment.tags), _CARD_CHARS, placeholder=" …")
+
+
 def _album() -> Album:
-    return Album(MEDIA_BYTES, picture_px=_PICTURE_PX, whole_bytes=0)
+    return Album(MEDIA_BYTES, picture_px=_PICTURE_PX, whole_bytes=0, is_light=True)
 
 
 def _bounded(shown: Exhibit) -> Exhibit:

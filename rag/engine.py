@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Unpack
 from rag import ranking
 from rag.config import Settings
 from rag.errors import ExhibitWarning, QueryError
-from rag.types import Answer, Filter, Hit, Modality, Step, Where
+from rag.types import Answer, Filter, Hit, Hits, Modality, Step, Where
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -261,6 +261,12 @@ def _drawn(answer: Answer) -> str:
     return answer_html(answer)
 
 
+def _cards(hits: Sequence[Hit]) -> str:
+    from rag.display import hits_html
+
+    return hits_html(hits)
+
+
 def _shown(hit: Hit) -> str:
     from rag.display import hit_html
 
@@ -285,7 +291,7 @@ def _told(found: Found) -> list[Hit]:
     """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
     for problem in found.warnings:
         warnings.warn(problem, ExhibitWarning, stacklevel=3)
-    return found.chosen
+    return Hits(found.chosen, _cards)
 
 
 def _at(hit: Hit, path: str) -> Hit:

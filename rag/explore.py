@@ -109,7 +109,7 @@ class Drift:
     def _repr_html_(self) -> str:
         """What a notebook shows: a row for each new segment."""
         rows = [(_name(s.hit), _name(s.nearest), f"{s.cosine:.2f}", f"{s.percentile:.0%}") for s in self.segments]
-        names = ("new", "nearest of the old", "cosine", "old ones that are further from theirs")
+        names = ("new", "nearest of the old", "cosine", "old ones that are stranger")
         return table(names, rows, f"{self.strange:.0%} of {len(rows)} new segments are unlike anything before")
 
 

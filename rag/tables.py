@@ -7,16 +7,21 @@ from collections.abc import Sequence
 
 _MOST_ROWS = 200
 _MOST_CHARS = 300
+_LEFT = 'style="text-align:left"'  # of every cell: Jupyter's own style puts them to the right
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """A table with a caption above it; of more than 200 rows the first, and how many there are."""
-    head = "".join(f"<th>{_cell(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows[:_MOST_ROWS])
+    if not rows:
+        return f"<div>{_cell(caption)}</div>"
+    head = "".join(f"<th {_LEFT}>{_cell(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td {_LEFT}>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows[:_MOST_ROWS]
+    )
     left = len(rows) - _MOST_ROWS
     rest = f"<p>… and {left} more</p>" if left > 0 else ""
     return (
-        f'<div><table style="text-align:left"><caption style="text-align:left">{_cell(caption)}</caption>'
+        f"<div><table><caption {_LEFT}>{_cell(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}</div>"
     )
 

@@ -8,7 +8,7 @@ fragment and read back is the same locator.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
@@ -252,6 +252,23 @@ class Hit:
         return next((part.segment for part in self.parts if part.segment.kind in PIXELS), None)
 
 
+class Hits(list[Hit]):
+    """What a search found, best first: a list that shows itself in a notebook.
+
+    Args:
+        hits: the hits.
+        drawer: shows them; None where no knowledge base found them.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = (), drawer: Callable[[Sequence[Hit]], str] | None = None) -> None:
+        super().__init__(hits)
+        self._drawer = drawer
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a small card for each of the first hits."""
+        return self._drawer(self) if self._drawer else None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
     """A numbered exhibit, made once, when it is shown to the language model."""
@@ -353,6 +370,11 @@ class FileResult:
     seconds: float = 0.0
     asset_id: str = ""
 
+    @property
+    def summary(self) -> str:
+        """Number of segments and seconds, in words."""
+        return f"{self.segments} {'segment' if self.segments == 1 else 'segments'}, {self.seconds:.1f} s"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
@@ -365,9 +387,10 @@ class IngestReport:
         return f"<IngestReport {self.summary}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each file, those that failed first; of very many the first."""
-        ordered = sorted(self.results, key=lambda r: (r.state != "failed", r.path))
-        rows = [(Path(r.path).name, r.state, r.reason or f"{r.segments} segments, {r.seconds:.1f} s") for r in ordered]
+        """What a notebook shows: a row for each file that changed or failed, those first; of very many the first."""
+        told = (r for r in self.results if r.state != "unchanged")
+        ordered = sorted(told, key=lambda r: (r.state != "failed", r.path))
+        rows = [(Path(r.path).name, r.state, r.reason or r.summary) for r in ordered]
         return table(("file", "state", ""), rows, self.summary)
 
     @property

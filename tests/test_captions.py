@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from ingest.captions import gather, mentions
+from ingest.catalogue import rows
 from ingest.load import walk
 from ingest.worker import Workers
 from rag.config import Settings
@@ -31,7 +32,7 @@ def folder(tmp_path):
 @pytest.fixture
 def captions(workers):
     def captions(folder):
-        found = gather(list(walk([folder])), workers)
+        found = gather(list(walk([folder])), workers).said
         return {path.relative_to(folder).as_posix(): list(said.captions) for path, said in found.items()}
 
     return captions
@@ -98,8 +99,8 @@ def test_only_given_files_are_led_to(folder, workers):
         "a.md",
         "![x](../clock.jpg) ![y](/etc/a.png) ![z](https://example.org/clock.jpg) ![w](//h/b.png)",
     )
-    assert gather(list(walk([folder / "inner"])), workers) == {}
-    assert gather([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers) == {}
+    assert gather(list(walk([folder / "inner"])), workers).said == {}
+    assert gather([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers).said == {}
 
 
 def test_bounded_and_unbroken_by_bad_documents(folder, captions):
@@ -148,7 +149,7 @@ other.jpg;Not here;1;yes;;;
 
 def test_a_catalogue_says_words_and_fields(folder, workers):
     write(folder, "catalogue.csv", CATALOGUE)
-    found = gather(list(walk([folder])), workers)
+    found = gather(list(walk([folder])), workers).said
     clock, bell = found[folder / "clock.jpg"], found[folder / "media/bell.png"]
     assert clock.captions == (
         "Wall clock. price_eur: 49.90. in_stock: yes. colour: white. A plain clock for the kitchen. Timeless",
@@ -161,7 +162,8 @@ def test_a_catalogue_says_words_and_fields(folder, workers):
         "description": "A plain clock for the kitchen",
     }
     assert bell.fields == {"name": "Brass bell", "price_eur": 12, "in_stock": False, "colour": "gold"}
-    assert len(found) == 2
+    assert found[folder / "media/rope 1.png"].fields == {}  # beside one that has a row
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(
@@ -169,4 +171,57 @@ def test_a_catalogue_says_words_and_fields(folder, workers):
 )
 def test_a_table_without_pictures_says_nothing(folder, workers, table):
     write(folder, "a.csv", table)
-    assert gather(list(walk([folder])), workers) == {}
+    assert gather(list(walk([folder])), workers).said == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["1.299,00 €", "12 €", "2,50 €"], [1299, 12, 2.5]),
+        (["1.299 €", "12 €"], [1299, 12]),
+        (["$3", "$1,299.00", "12.50 USD", "-£4"], [3, 1299, 12.5, -4]),
+        (["1 299,00 kr", "49 kr"], [1299, 49]),
+        (["12,50", "1.299", "7"], [12.5, 1299, 7]),
+        (["12.50", "1,299", "7"], [12.5, 1299, 7]),
+        (["on request", "12,50"], ["on request", 12.5]),
+        (["00123", "124"], ["00123", "124"]),
+        (["38", "M", "1.5 kg"], [38, "M", "1.5 kg"]),
+        (["1,2,3", "01.05.2024", "2024-05-01", "20%"], ["1,2,3", "01.05.2024", "2024-05-01", "20%"]),
+        (["1e400", "1e5", "."], ["1e400", 100_000, "."]),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(written, read):
+    table = "image\tvalue\n" + "".join(f"{n}.jpg\t{cell}\n" for n, cell in enumerate(written))
+    assert [fields["value"] for _, _, fields in rows(table)] == read
+
+
+def test_a_price_is_said_with_its_name():
+    assert [caption for _, caption, _ in rows("image;preis\na.jpg;2,50 €\n")] == ["preis: 2,50 €"]
+
+
+def test_columns_are_named_in_plain_letters():
+    ((_, _, fields),) = rows("image,Größe,Préço (€),2nd\na.jpg,L,3,x\n")
+    assert fields == {"grosse": "L", "preco": 3, "_2nd": "x"}
+
+
+def test_rows_without_a_picture_are_passed_over_and_a_row_may_have_several():
+    table = 'sku,images\n1,a.jpg|b.jpg\n2,\n3,\n4,\n5,img\\c.jpg\n6,"d, e.jpg"\n'
+    assert [(source, fields["sku"]) for source, _, fields in rows(table)] == [
+        ("a.jpg", 1),
+        ("b.jpg", 1),
+        ("img/c.jpg", 5),
+        ("d, e.jpg", 6),
+    ]
+
+
+def test_pictures_are_found_by_names_that_are_no_addresses_and_in_tables_with_tabs(folder, workers):
+    write(folder, "no#1 100%.png", png(photo(8, 8)))
+    write(folder, "a.tsv", "image\tname\nno#1 100%.png\tBell\nclock.jpg\tClock\n")
+    found = gather(list(walk([folder])), workers).said
+    assert found[folder / "no#1 100%.png"].fields == {"name": "Bell"}
+
+
+def test_pictures_that_a_catalogue_names_and_that_are_not_there_are_told(folder, workers):
+    path = write(folder, "catalogue.csv", CATALOGUE)
+    write(folder, "a.md", "![A rope](rope.png)")
+    assert gather(list(walk([folder])), workers).lacking == {path: ("other.jpg",)}

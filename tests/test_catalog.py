@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_a_file_that_was_taken_in_is_unchanged_until_its_size_time_recipe_or_cap
     assert catalog.unchanged(source.path, RECIPE, ("a cat",)) is None
     os.utime(source.path, ns=(1, 1))
     assert catalog.unchanged(source.path, RECIPE, ("a dog",)) is None
+
+
+def test_fields_change_where_a_catalogue_was_looked_at(catalog: Catalog, folder: Path) -> None:
+    source = replace(file_with(folder / "a.txt", "one"), fields={"price": 3, "sale": True})
+    taken_in(catalog, source)
+    assert catalog.unchanged(source.path, RECIPE, (), source.fields)
+    assert catalog.unchanged(source.path, RECIPE, ())
+    assert catalog.unchanged(source.path, RECIPE, (), {"price": 3}) is None
+    assert catalog.unchanged(source.path, RECIPE, (), {}) is None
+    assert catalog.finished(source, RECIPE, is_catalogued=True)
+    assert catalog.finished(replace(source, fields={}), RECIPE)
+    assert catalog.finished(replace(source, fields={}), RECIPE, is_catalogued=True) is None
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_unchanged(catalog: Catalog, folder: Path) -> None:

@@ -105,14 +105,22 @@ def test_status_and_plan_as_json(desk):
     assert {file["action"] for file in plan["files"]} == {"unchanged", "fail"}
 
 
-def test_a_wrong_setting_is_one_line(desk):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("EXHIBIT_COLOUR", "blue", "exhibit: Unknown setting EXHIBIT_COLOUR."),
+        ("EXHIBIT_RANKING", "boost", 'exhibit: A setting cannot be read: error parsing value for field "ranking"'),
+        ("EXHIBIT_RANKING", '{"boost": 2}', "exhibit: Setting `ranking`: Input should be a valid list"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(desk, name, value, said):
     import os
 
-    environment = {**os.environ, "EXHIBIT_COLOUR": "blue"}
+    environment = {**os.environ, name: value}
     command = [sys.executable, "-m", "rag.cli", "status"]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("exhibit: Unknown setting EXHIBIT_COLOUR.")
+    assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == 1
 
 

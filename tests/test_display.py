@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
-from rag.display import MEDIA_BYTES, answer_html, hit_html
-from rag.types import Answer, Citation, Evidence, FileResult, Hit, IngestReport, Segment, TimeSpan, Word
+from rag.display import MEDIA_BYTES, answer_html, hit_html, hits_html
+from rag.types import Answer, Citation, Evidence, FileResult, Hit, Hits, IngestReport, Segment, TimeSpan, Word
 from tests.fakes.hits import passage, picture
 
 BAD = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -81,6 +81,23 @@ def test_what_plays_begins_at_its_second(base, words, where, tag):
         assert container.duration / 1e6 == pytest.approx(span.end_s - span.start_s, abs=0.5)
 
 
+def test_hits_are_shown_as_cards_and_are_a_list(base):
+    hits = base.search("an orangutan in the forest", top_k=20)
+    shown = hits._repr_html_()
+    pictures = Tags(shown)["img"]
+    assert len(pictures) == sum(hit.segment.modality != "audio" and "md" not in hit.path for hit in hits)
+    assert all(Image.open(content(photo["src"])[1]).width <= 160 for photo in pictures)
+    assert "by chance" in shown
+    assert len(shown) < 300_000
+    assert hits == list(hits)
+    assert repr(hits) == repr(list(hits))
+    many = hits_html([picture("<b>.jpg", "dog")] * 30)
+    assert many.count("&lt;b&gt;") >= 24
+    assert "6 more" in many
+    assert "Nothing was found" in hits_html([])
+    assert Hits()._repr_html_() is None
+
+
 def test_an_answer_shows_its_numbers_and_what_they_stand_for(base):
     hits = [first(base, "an orangutan", "image"), first(base, "sticks used as spears", "text")]
     evidence = tuple(Evidence(number, hit) for number, hit in enumerate(hits, 1))
@@ -101,7 +118,8 @@ def test_nothing_that_comes_from_a_file_is_markup():
     segment = Segment(
         "a", 0, "audio", "speech", TimeSpan(0, 2), BAD, BAD, (BAD,), BAD, (Word(BAD, 0, 1),), {"heading": BAD}
     )
-    shown = Tags(hit_html(Hit(segment, 0.5, f"/nowhere/{BAD}", matched=(BAD,))))
+    hit = Hit(segment, 0.5, f"/nowhere/{BAD}", matched=(BAD,))
+    shown = Tags(hit_html(hit) + hits_html([hit]))
     report = IngestReport((FileResult(f"/x/{BAD}", "failed", reason=BAD),), 1.0)
     names = {tag for tag, _ in shown.found + Tags(report._repr_html_()).found}
     assert not names & {"script", "img"}
@@ -122,6 +140,9 @@ def test_a_cell_is_bounded():
     report = IngestReport(tuple(FileResult(f"{n}.md", "indexed", 1) for n in range(5000)), 1.0)
     assert len(report._repr_html_()) < 40_000
     assert "4800 more" in report._repr_html_()
+    same = IngestReport(tuple(FileResult(f"{n}.md", "unchanged", 1) for n in range(5000)), 1.0)
+    assert same._repr_html_() == "<div>5000 unchanged · 5000 segments · 1.0 s</div>"
+    assert len(hits_html([replace(long, path=f"/{'long ' * 40}")] * 50)) < 40_000
     assert MEDIA_BYTES <= 2_000_000
 
 

@@ -9,6 +9,7 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import av
 import httpx2
 import pytest
@@ -90,6 +91,7 @@ async def test_tools_that_only_read_say_so_and_describe_every_argument(tools):
         for tool in (await client.list_tools()).tools:
             assert tool.annotations.read_only_hint
             assert len(tool.description) > 100
+            assert not any(line.startswith(" ") for line in tool.description.splitlines())
             for argument in tool.input_schema["properties"].values():
                 assert argument["description"]
 
@@ -100,6 +102,13 @@ async def test_a_search_looks_where_it_is_told_to(tools):
         (hit,) = await found(client, "spears of the chimpanzees", where={"page": 3}, top_k=1)
         assert hit["locator"].startswith("#page=3")
         assert "[E" not in hit["text"]
+
+
+async def test_what_a_model_sends_half_right_is_understood(tools):
+    async with Client(tools) as client:
+        assert {hit["kind"] for hit in await found(client, "a monkey", to="audio")} == {"Speech"}
+        (hit,) = await found(client, "spears", where='{"page": 3}', top_k=1)
+        assert hit["fields"]["page"] == 3
 
 
 async def test_a_page_is_shown_with_the_place_marked_and_the_place_alone(tools):
@@ -118,15 +127,18 @@ async def test_a_page_is_shown_with_the_place_marked_and_the_place_alone(tools):
 async def test_a_recording_is_heard_with_its_words(tools):
     async with Client(tools) as client:
         (hit,) = await found(client, "the first chimpanzee that let her come near", to=["audio"], top_k=1)
-        words, heard = (await called(client, "get_evidence", id=f"{hit['id'].partition('#')[0]}#t=16,22")).content
+        place = f"{hit['id'].partition('#')[0]}#t=16,22"
+        (words,) = (await called(client, "get_evidence", id=place)).content
         assert "David Greybeard" in words.text
+        assert "sound=true" in words.text
+        _, heard = (await called(client, "get_evidence", id=place, sound=True)).content
         assert seconds_of(heard) == pytest.approx(6, abs=0.2)
 
 
 async def test_a_film_is_shown_by_a_few_frames_and_its_sound(tools):
     async with Client(tools) as client:
         (hit,) = await found(client, "a bee on a flower", to=["video"], top_k=1)
-        words, *frames, heard = (await called(client, "get_evidence", id=hit["id"])).content
+        words, *frames, heard = (await called(client, "get_evidence", id=hit["id"], sound=True)).content
         assert "bee" in words.text
         assert 1 <= len(frames) <= 3
         assert all(max(picture_of(frame).size) <= 640 for frame in frames)
@@ -173,6 +185,19 @@ async def test_a_question_is_answered_with_numbered_citations(tools):
         assert "Greybeard" in (await called(client, "get_evidence", id=first["id"])).content[0].text
 
 
+async def test_a_long_call_gives_signs_of_life(museum):
+    heard = []
+
+    async def hear(progress, total, message):
+        heard.append(progress)
+
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options(beat_s=0.01))
+    async with Client(server) as client:
+        await client.call_tool("ask", {"question": "Which photo shows an orangutan?"}, progress_callback=hear)
+    assert len(heard) > 1
+    assert heard == sorted(set(heard))
+
+
 async def test_files_are_listed_in_parts(tools):
     async with Client(tools) as client:
         first = (await called(client, "list_assets", most=5)).structured_content
@@ -212,8 +237,31 @@ async def test_files_are_taken_in_where_that_is_allowed_and_progress_is_told(tmp
         assert "below" in await refused(client, "ingest", paths=["/etc"])
         assert "below" in await refused(client, "ingest", paths=[f"{media}/../../.."])
         assert "no absolute path" in await refused(client, "ingest", paths=["media"])
-    assert [share for share, _, _ in heard] == sorted(share for share, _, _ in heard)
+        assert "no path that can be followed" in await refused(client, "ingest", paths=[f"{media}/\0"])
+        (media / "sub").mkdir()
+        (media / "sub" / "link").symlink_to("/etc")
+        assert f"{media}/sub/link leads out" in await refused(client, "ingest", paths=[str(media)])
+    assert [share for share, _, _ in heard] == sorted({share for share, _, _ in heard})
     assert heard[-1][1] == 2
+
+
+async def test_a_cancelled_ingest_ends_and_the_next_waits_for_that(tmp_path, demo_folder):
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), Options(may_write=True))
+    scope = anyio.CancelScope()
+
+    async def hear(progress, total, message):
+        scope.cancel()
+
+    async with Client(server) as client:
+        with scope:
+            await client.call_tool("ingest", {"paths": [str(demo_folder / "film.mp4")]}, progress_callback=hear)
+        assert scope.cancelled_caught
+        note = tmp_path / "note.md"
+        note.write_text("The bridge at Arta has four arches.", encoding="utf-8")
+        told = (await called(client, "ingest", paths=[str(note)])).structured_content
+        assert told["counts"] == {"indexed": 1}
+        held = (await called(client, "list_assets")).structured_content["assets"]
+        assert [asset["name"] for asset in held] == ["note.md"]
 
 
 async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):

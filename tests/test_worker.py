@@ -215,6 +215,13 @@ def test_whoever_stops_listening_stops_the_readers(sources):
         assert not [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
 
 
+def test_whoever_listens_may_stop_before_anything_comes(sources):
+    with closing(Workers(Settings.load(threads=2), beat_s=0.001)) as workers:
+        events = workers.each("extract", sources)  # readers take longer to start
+        assert next(events) == (None, "beat", None)
+        events.close()
+
+
 def test_what_is_not_wanted_is_not_taken_for_the_next(worker, sources):
     assert next(worker.run("extract", sources[0])).segment.text == "Note 0"
     assert [extracted.segment.text for extracted in worker.run("extract", sources[1])] == ["Note 1"]

@@ -45,13 +45,14 @@ class _Spot:
     frames: tuple[float, ...]
 
 
-def evidence(base: KnowledgeBase, place_id: str, view: View) -> list[ContentBlock]:
+def evidence(base: KnowledgeBase, place_id: str, view: View, *, with_sound: bool = False) -> list[ContentBlock]:
     """What is at a place: words first, then what is seen and heard there.
 
     Args:
         base: the knowledge base.
         place_id: `rag.mcp.values.hit_id`, or an asset's id with the fragment of another place.
         view: the whole page or picture with the place marked, the place alone, or only its words.
+        with_sound: whether sound comes with it; many a client refuses a whole result with sound in it.
 
     Raises:
         QueryError: there is no such place.
@@ -62,11 +63,20 @@ def evidence(base: KnowledgeBase, place_id: str, view: View) -> list[ContentBloc
         return [_described(spot)]
     media.check_same(spot.path, spot.asset_id)
     try:
-        shown = list(_shown(spot, view))
+        shown = list(_shown(spot, view, with_sound=with_sound))
     except UnsupportedMedia as error:  # a slide has no picture
         return [_described(spot, str(error))]
-    cut = isinstance(spot.locator, TimeSpan) and spot.locator.end_s - spot.locator.start_s > _MOST_SOUND_S
-    return [_described(spot, f"The sound is of the first {_MOST_SOUND_S:.0f} seconds." if cut else ""), *shown]
+    return [_described(spot, _of_the_sound(spot.locator, with_sound=with_sound)), *shown]
+
+
+def _of_the_sound(locator: Locator, *, with_sound: bool) -> str:
+    if not isinstance(locator, TimeSpan):
+        return ""
+    if not with_sound:
+        return "Its sound comes with sound=true."
+    return (
+        f"The sound is of the first {_MOST_SOUND_S:.0f} s." if locator.end_s - locator.start_s > _MOST_SOUND_S else ""
+    )
 
 
 def _spot(base: KnowledgeBase, place_id: str) -> _Spot:
@@ -116,17 +126,22 @@ def _frames(hits: Sequence[Hit], locator: Locator) -> list[float]:
     return [times[int(n * step)] for n in range(min(_MOST_FRAMES, len(times)))] or [locator.start_s]
 
 
-def _shown(spot: _Spot, view: View) -> Iterator[ContentBlock]:
+def _shown(spot: _Spot, view: View, *, with_sound: bool) -> Iterator[ContentBlock]:
     if isinstance(spot.locator, TimeSpan):
         for at_s in spot.frames:
             yield _encoded(media.open_picture(spot.path, FrameRegion(at_s)), _FRAME_PX, _FRAME_BYTES)
-        end_s = min(spot.locator.end_s, spot.locator.start_s + _MOST_SOUND_S)
-        with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a silent film
-            heard = media.mp3(spot.path, TimeSpan(spot.locator.start_s, end_s))
-            yield AudioContent(data=base64.b64encode(heard).decode("ascii"), mime_type="audio/mpeg")
+        if with_sound:
+            yield from _heard(spot, spot.locator)
     elif not isinstance(spot.locator, CharSpan):
         drawn = media.crop if view == "crop" else media.highlighted
         yield _encoded(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
+
+
+def _heard(spot: _Spot, span: TimeSpan) -> Iterator[ContentBlock]:
+    end_s = min(span.end_s, span.start_s + _MOST_SOUND_S)
+    with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a silent film
+        heard = media.mp3(spot.path, TimeSpan(span.start_s, end_s))
+        yield AudioContent(data=base64.b64encode(heard).decode("ascii"), mime_type="audio/mpeg")
 
 
 def _encoded(picture: Image.Image, most_px: int, most_bytes: int) -> ImageContent:

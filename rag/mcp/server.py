@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +17,10 @@ import anyio.to_thread
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ContentBlock, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rag.errors import ExhibitError, QueryError
+from rag.mcp.below import admitted
 from rag.mcp.evidence import View, evidence
 from rag.mcp.ondemand import OnDemand
 from rag.mcp.values import Answered, Found, Listed, TakenIn, answered, found, listed, taken_in
@@ -40,13 +43,15 @@ Question = Annotated[
 ]
 To = Annotated[
     list[Modality] | None,
-    Field(description="Where to look: text, image, audio, video, or several. Everywhere without."),
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+    Field(description='Where to look, as ["image"] or ["audio", "video"]; text is documents. Everywhere without.'),
 ]
 Where = Annotated[
     dict[str, Any] | None,
     Field(
-        description='Conditions on metadata: {"page": {"lte": 10}}, {"taken": {"gte": "2024-05-01"}}, {"language": '
-        '"en"}, {"near": {"lat": 48.86, "lon": 2.35, "km": 5}}; nested with "and", "or", "not".'
+        description='Conditions on metadata, only where asked for: {"page": {"lte": 10}}, {"taken": {"gte": '
+        '"2024-05-01"}}, {"near": {"lat": 48.86, "lon": 2.35, "km": 5}}, {"and": [{"price": {"lt": 30}}, {"not": '
+        '{"colour": ["red", "pink"]}}]}. What fields there are is in the `fields` of hits; what lacks one is left out.'
     ),
 ]
 TopK = Annotated[int, Field(ge=1, le=50, description="Number of hits.")]
@@ -80,6 +85,13 @@ Show = Annotated[
         "sharper, for small print. `words`: its words in full and nothing else, which is cheap."
     ),
 ]
+Sound = Annotated[
+    bool,
+    Field(
+        description="Also send the sound of a recording or film. Only if you can hear it, or your program plays it: "
+        "many programs refuse a whole result with sound in it."
+    ),
+]
 Named = Annotated[str, Field(max_length=200, description="Only files whose path holds this.")]
 Start = Annotated[int, Field(ge=0, description="Number of the first, to go on after an earlier list.")]
 Most = Annotated[int, Field(ge=1, le=200, description="Most files to list.")]
@@ -97,11 +109,13 @@ class Options:
         may_write: whether there is an `ingest`.
         below: folders in which files to be taken in must lie; anywhere where there are none.
         is_local: whether callers are on this machine, as its user.
+        beat_s: how often a long call gives a sign of life; clients that wait for a minute wait on while there are some.
     """
 
     may_write: bool = False
     below: Sequence[Path] = ()
     is_local: bool = True
+    beat_s: float = 5.0
 
 
 def create_server(base: OnDemand, options: Options) -> MCPServer[None]:
@@ -126,10 +140,10 @@ def create_server(base: OnDemand, options: Options) -> MCPServer[None]:
     tools = Tools(base, options)
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool in (tools.search, tools.ask, tools.get_evidence, tools.list_assets):
-        server.add_tool(tool, annotations=reads)
+        server.add_tool(tool, description=inspect.getdoc(tool), annotations=reads)
     if options.may_write:
         writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True)
-        server.add_tool(tools.ingest, annotations=writes)
+        server.add_tool(tools.ingest, description=inspect.getdoc(tools.ingest), annotations=writes)
     return server
 
 
@@ -139,6 +153,7 @@ class Tools:
 
     base: OnDemand
     options: Options
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def search(self, words: Words, to: To = None, where: Where = None, top_k: TopK = 8) -> Found:
         """Find places in the user's collection of documents, pictures, recordings and films, by meaning and by words.
@@ -152,28 +167,31 @@ class Tools:
             async with self.base.used() as base:
                 return found(await base.asearch(words, modality=to, where=where, top_k=top_k), words)
 
-    async def ask(self, question: Question, to: To = None, where: Where = None, before: Before = None) -> Answered:
+    async def ask(
+        self, question: Question, context: Context[Any, Any], to: To = None, where: Where = None, before: Before = None
+    ) -> Answered:
         """Have a question answered from the collection, each statement with a numbered citation that was checked.
 
         Use it where a quotable answer with its sources is wanted, or many places would have to be read; search is
-        faster, and better where you can judge the places yourself. It takes seconds. A declined question is one that
-        the collection does not answer: do not fill the gap from elsewhere without saying so.
+        faster, and better where you can judge the places yourself. It takes seconds, the first time up to a minute. A
+        declined question is one that the collection does not answer: do not fill the gap from elsewhere without saying
+        so.
         """
         turns = [(turn.question, turn.answer) for turn in before or ()]
         with _told():
-            async with self.base.used() as base:
+            async with self._signs_of_life(context, "looking for the answer"), self.base.used() as base:
                 return answered(await base.aask(question, modality=to, where=where, turns=turns))
 
-    async def get_evidence(self, id: PlaceId, show: Show = "marked") -> list[ContentBlock]:
+    async def get_evidence(self, id: PlaceId, show: Show = "marked", sound: Sound = False) -> list[ContentBlock]:
         """Show a place that search or ask returned: look at it before you rely on it, and to read more of it.
 
-        Returns its words, and as images the page with the place marked, the picture, or frames of a film; of recordings
-        and films also the sound. Use it to read print and diagrams, to describe a picture, to check a citation, and
-        where an excerpt was cut.
+        Returns its words, of speech what is said, and as images the page with the place marked, the picture, or frames
+        of a film. Use it to read print and diagrams, to describe a picture, to check a citation, and where an excerpt
+        was cut.
         """
         with _told():
             async with self.base.used() as base:
-                return await asyncio.to_thread(evidence, base, id, show)
+                return await asyncio.to_thread(evidence, base, id, show, with_sound=sound)
 
     async def list_assets(self, named: Named = "", start: Start = 0, most: Most = 50) -> Listed:
         """List the files of the collection, by path: what there is, not what fits a question.
@@ -194,21 +212,26 @@ class Tools:
         """
         with _told():
             _check_may_write(context)
-            chosen = [self._admitted(path) for path in paths]
-            async with self.base.used() as base:
-                report = await anyio.to_thread.run_sync(
-                    lambda: base.ingest(chosen, on_progress=lambda progress: _report(context, progress))
-                )
+            chosen = await asyncio.to_thread(admitted, paths, self.options.below)
+            async with self.writing, self.base.used() as base:
+                report = await anyio.to_thread.run_sync(lambda: base.ingest(chosen, on_progress=_teller(context)))
         return taken_in(report)
 
-    def _admitted(self, written: str) -> Path:
-        path = Path(written).expanduser()
-        if not path.is_absolute():
-            raise QueryError(f"`{written[:200]}` is no absolute path; the server does not know your folder.")
-        resolved, allowed = path.resolve(), [folder.resolve() for folder in self.options.below]
-        if allowed and not any(resolved.is_relative_to(folder) for folder in allowed):
-            raise QueryError(f"Only files below {', '.join(map(str, allowed))} may be taken in here.")
-        return path
+    @asynccontextmanager
+    async def _signs_of_life(self, context: Context[Any, Any], what: str) -> AsyncIterator[None]:
+        """Tell the client now and then that work goes on, of which nobody knows how long it takes."""
+
+        async def tell() -> None:
+            for beats in itertools.count(1):
+                await asyncio.sleep(self.options.beat_s)
+                await context.report_progress(beats, message=what)
+
+        telling = asyncio.create_task(tell())
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)  # a client that has gone hears nothing
 
 
 def _check_may_write(context: Context[Any, Any]) -> None:
@@ -218,12 +241,18 @@ def _check_may_write(context: Context[Any, Any]) -> None:
         raise QueryError("Your key may only read; `exhibit keys add NAME --write` makes one that may take in files.")
 
 
-def _report(context: Context[Any, Any], progress: Progress) -> None:
-    """Tell how far an ingest is, from its thread; where it was cancelled, this ends it."""
-    anyio.from_thread.check_cancelled()
-    share = progress.segments / (progress.segments + 20)  # grows within a file, as progress must
-    name = Path(progress.path).name.encode("utf-8", "replace").decode()[:100]
-    anyio.from_thread.run(context.report_progress, progress.done + share, progress.total, name)
+def _teller(context: Context[Any, Any]) -> Callable[[Progress], None]:
+    """What tells how far an ingest is, from its thread; where the call was cancelled, it ends the ingest."""
+    steps = itertools.count(1)
+
+    def tell(progress: Progress) -> None:
+        anyio.from_thread.check_cancelled()
+        step = next(steps)
+        share = step / (step + 60)  # files are read side by side, a step is a second or a segment, and it must grow
+        name = Path(progress.path).name.encode("utf-8", "replace").decode()[:100]
+        anyio.from_thread.run(context.report_progress, progress.done + share, progress.total, name)
+
+    return tell
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from rag.catalog import Listed as HeldAsset
 from rag.exhibits import NOUNS, excerpt, plain
 from rag.segments import place, to_fragment
 from rag.server.markdown import rewritten
-from rag.types import Answer, Hit, IngestReport
+from rag.types import Answer, Hit, IngestReport, Scalar
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400
 _MOST_TAGS = 5
+_MOST_FIELDS, _FIELD_CHARS = 40, 200
 _MOST_NEAREST = 3
 _MOST_FAILED = 50
 
@@ -32,6 +33,7 @@ class FoundPlace:
     text: Annotated[str, Field(description="What is read or said there, in part where it is long.")]
     caption: Annotated[str, Field(description="What the file or a page beside it says that a picture shows.")]
     looks_or_sounds_like: Annotated[list[str], Field(description="Guessed by a classifier; may be wrong.")]
+    fields: Annotated[dict[str, str | int | float | bool], Field(description="Metadata, as `where` can ask for it.")]
     score: Annotated[float, Field(description="From 0 to 1.")]
     is_above_chance: Annotated[bool, Field(description="Whether nonsense would score less in this collection.")]
 
@@ -161,9 +163,14 @@ def _place(hit: Hit, about: str) -> dict[str, Any]:
         "text": plain(excerpt(segment.text, about, len, _TEXT_CHARS)),
         "caption": plain(excerpt(segment.caption, about, len, _TEXT_CHARS)),
         "looks_or_sounds_like": list(segment.tags[:_MOST_TAGS]),
+        "fields": {name: _field(value) for name, value in [*segment.meta.items()][:_MOST_FIELDS]},
         "score": round(hit.score, 3),
         "is_above_chance": hit.is_believed,
     }
+
+
+def _field(value: Scalar) -> Scalar:
+    return value[:_FIELD_CHARS] if isinstance(value, str) else value
 
 
 def _readable(text: str) -> str:

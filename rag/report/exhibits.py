@@ -92,13 +92,17 @@ class Album:
     Attributes:
         budget: bytes of sound and film that may still be added.
         picture_px: width of a picture that is shown in full.
+        thumbnail_px: size of one that is not.
         whole_bytes: a recording or film up to this size is put in whole, others by the cited seconds.
+        is_light: whether the seconds of recordings are put in as speech needs it, in mono at 6 kB a second.
         media: data URIs of the sound and film of the page, by key.
     """
 
     budget: int
     picture_px: int = PICTURE_PX
+    thumbnail_px: int = THUMBNAIL_PX
     whole_bytes: int = _WHOLE_BYTES
+    is_light: bool = False
     media: dict[str, str] = field(default_factory=dict)
     _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float, bool]] = field(default_factory=dict)
     _checked: dict[tuple[Path, str], str] = field(default_factory=dict)
@@ -113,7 +117,7 @@ class Album:
             return replace(shown, note=problem)
         try:
             seen = evidence.hit.seen or segment
-            return self._in_full(shown, segment, seen, path) if in_full else _in_short(shown, seen, path)
+            return self._in_full(shown, segment, seen, path) if in_full else self._in_short(shown, seen, path)
         except UnsupportedMedia:
             return shown  # a slide or a spreadsheet has no picture: its words are shown
         except MediaError as error:
@@ -146,12 +150,21 @@ class Album:
             return replace(shown, picture=self._drawn(media.crop(path, locator)), whole=marked)
         return replace(shown, picture=marked)
 
+    def _in_short(self, shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
+        if isinstance(segment.locator, CharSpan) or segment.modality == "audio":
+            return shown
+        if segment.kind != "passage":
+            return replace(shown, picture=media.data_uri(media.thumbnail(path, segment.locator, self.thumbnail_px)))
+        page = media.highlighted(path, segment.locator)
+        page.thumbnail((self.thumbnail_px, self.thumbnail_px))
+        return replace(shown, picture=media.data_uri(page))
+
     def _played(self, shown: Exhibit, segment: Segment, path: Path, span: TimeSpan) -> Exhibit:
-        found = self._clip(path, span)
+        is_film = segment.modality == "video"
+        found = self._clip(path, span, is_film=is_film)
         if found is None:
             return replace(shown, note="Sound and film are left out here: the page would become too large.")
         key, offset_s, is_whole = found
-        is_film = segment.modality == "video"
         if is_film:
             poster = shown.picture or self._drawn(media.open_picture(path, span))
             return replace(shown, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
@@ -164,12 +177,15 @@ class Album:
         picture.thumbnail((self.picture_px, 2 * self.picture_px))
         return media.data_uri(picture)
 
-    def _clip(self, path: Path, span: TimeSpan) -> tuple[str, float, bool] | None:
+    def _clip(self, path: Path, span: TimeSpan, *, is_film: bool) -> tuple[str, float, bool] | None:
         """Key and first second of media that hold the span, and whether they are the whole; None over the budget."""
         for known in ((path, None), (path, span)):
             if known in self._clips:
                 return self._clips[known]
-        clip = media.playable(path, span, whole_bytes=min(self.whole_bytes, self.budget))
+        if self.is_light and not is_film:
+            clip = media.Clip(media.mp3(path, span), "audio/mpeg", span.start_s, False)
+        else:
+            clip = media.playable(path, span, whole_bytes=min(self.whole_bytes, self.budget))
         if len(clip.data) > self.budget:
             return None
         self.budget -= len(clip.data)
@@ -177,16 +193,6 @@ class Album:
         self.media[key] = media.data_uri(clip.data, clip.media_type)
         found = self._clips[path, None if clip.is_whole else span] = key, clip.start_s, clip.is_whole
         return found
-
-
-def _in_short(shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
-    if isinstance(segment.locator, CharSpan) or segment.modality == "audio":
-        return shown
-    if segment.kind != "passage":
-        return replace(shown, picture=media.data_uri(media.thumbnail(path, segment.locator, THUMBNAIL_PX)))
-    page = media.highlighted(path, segment.locator)
-    page.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    return replace(shown, picture=media.data_uri(page))
 
 
 def _spoken(words: Sequence[Word], statement: str) -> tuple[Spoken, ...]:
