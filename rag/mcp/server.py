@@ -243,14 +243,17 @@ def _check_may_write(context: Context[Any, Any]) -> None:
 
 def _teller(context: Context[Any, Any]) -> Callable[[Progress], None]:
     """What tells how far an ingest is, from its thread; where the call was cancelled, it ends the ingest."""
-    steps = itertools.count(1)
+    steps, told = itertools.count(1), 0.0
 
     def tell(progress: Progress) -> None:
+        nonlocal told
         anyio.from_thread.check_cancelled()
-        step = next(steps)
-        share = step / (step + 60)  # files are read side by side, a step is a second or a segment, and it must grow
-        name = Path(progress.path).name.encode("utf-8", "replace").decode()[:100]
-        anyio.from_thread.run(context.report_progress, progress.done + share, progress.total, name)
+        step = next(steps)  # a second or a segment; files are read side by side, and what is told must grow
+        now = min(progress.done + step / (step + 60), progress.total)
+        if now > told:
+            told = now
+            name = Path(progress.path).name.encode("utf-8", "replace").decode()[:100]
+            anyio.from_thread.run(context.report_progress, now, progress.total, name)
 
     return tell
 
