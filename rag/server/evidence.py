@@ -20,6 +20,7 @@ from rag.server import delivery
 from rag.server.links import Links, Place, Shown
 from rag.server.markdown import Link
 from rag.server.problems import Problem
+from rag.server.streams import until_gone
 from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
 
 _HEADERS = {
@@ -122,8 +123,8 @@ async def show_evidence(
     headers = _HEADERS | {"Cache-Control": f"private, max-age={max(opened.until - int(time.time()), 0)}, immutable"}
     if view == "text":
         return delivery.text(request, await asyncio.to_thread(_words, base, opened.place), headers)
-    async with request.app.state.rendering.entered():
-        file = await asyncio.to_thread(_rendered, base, opened.place, view)
+    made = asyncio.to_thread(_rendered, base, opened.place, view)
+    file = await until_gone(request, made, request.app.state.rendering)
     return delivery.file(request, file, headers)
 
 
