@@ -160,15 +160,15 @@ def asking(place: str, missing: str, remedy: str) -> Iterator[None]:
         ModelError: huggingface_hub is not installed, is offline, or did not get it.
     """
     try:
-        from httpx import HTTPError
         from huggingface_hub import is_offline_mode
+        from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its second version has one of its own
     except ImportError as error:
         raise ModelError(f"{missing}: huggingface_hub is not installed. {remedy}") from error
     if is_offline_mode():
         raise ModelError(f"{missing}, and HF_HUB_OFFLINE forbids asking {place}. {remedy}")
     try:
         yield
-    except (OSError, HTTPError) as error:
+    except (OSError, httpx.HTTPError) as error:
         raise ModelError(f"{missing}: {place} gave {type(error).__name__}. {remedy}") from error
 
 
