@@ -3,14 +3,14 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 import time
-import warnings
 
 import pytest
 import sqlalchemy as sa
 from fastapi import Request
 
-from rag.errors import ExhibitWarning
 from rag.server import log
 from rag.server.app import Options, create_app
 from tests.fakes.uvicorn_server import running
@@ -92,6 +92,14 @@ def test_of_what_others_say_it_is_told_who_and_where():
     line = json.loads(log.Lines().format(record))
     assert (line["logger"], line["at"]) == ("litellm", "main:7")
     assert ASKED not in json.dumps(line)
-    said = warnings.formatwarning(ASKED, ExhibitWarning, "/x/engine.py", 7)
-    warned = logging.LogRecord("py.warnings", logging.WARNING, "/x/warnings.py", 109, "%s", (said,), None)
-    assert json.loads(log.Lines().format(warned))["at"] == "/x/engine.py:7: ExhibitWarning"
+
+
+def test_of_a_warning_it_is_told_where_it_was_given_also_behind_the_command():
+    script = (
+        "import warnings; from rag.errors import ExhibitWarning; from rag.server import log;"
+        "warnings.formatwarning = lambda message, *_, **__: f'exhibit: {message}\\n';"  # as the command has it
+        f"log.configure(); warnings.warn({ASKED!r}, ExhibitWarning)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
+    assert json.loads(told)["at"] == "<string>:1: ExhibitWarning"
+    assert ASKED not in told

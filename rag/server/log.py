@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+import warnings
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ def configure() -> None:
     logging.getLogger("exhibit").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    warnings.formatwarning = _place  # of all that is said to be logged, only this
 
 
 class Lines(logging.Formatter):
@@ -60,9 +62,12 @@ class Lines(logging.Formatter):
 
 def _at(record: logging.LogRecord) -> str:
     """Where something was said; of a warning, also its kind."""
-    if record.name == "py.warnings":
-        return ": ".join(record.getMessage().split(": ")[:2])  # FILE:LINE: KIND: what it says
-    return f"{record.module}:{record.lineno}"
+    return record.getMessage() if record.name == "py.warnings" else f"{record.module}:{record.lineno}"
+
+
+def _place(_: Warning | str, category: type[Warning], file: str, line: int, __: str | None = None) -> str:
+    """A warning without what it says."""
+    return f"{_short(file)}:{line}: {category.__name__}"
 
 
 def _told(error: BaseException) -> dict[str, Any]:
