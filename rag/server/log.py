@@ -65,9 +65,9 @@ def _at(record: logging.LogRecord) -> str:
     return record.getMessage() if record.name == "py.warnings" else f"{record.module}:{record.lineno}"
 
 
-def _place(_: Warning | str, category: type[Warning], file: str, line: int, __: str | None = None) -> str:
+def _place(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """A warning without what it says."""
-    return f"{_short(file)}:{line}: {category.__name__}"
+    return f"{_short(filename)}:{lineno}: {category.__name__}"
 
 
 def _told(error: BaseException) -> dict[str, Any]:
