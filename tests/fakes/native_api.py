@@ -294,7 +294,7 @@ class Site:
 def served(app: FastAPI) -> Iterator[str]:
     """The app at a port of this machine, which is where a browser finds it; gives its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=asyncio.run, args=(_until_left(server),))
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
@@ -302,6 +302,14 @@ def served(app: FastAPI) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+async def _until_left(server: uvicorn.Server) -> None:
+    """Serve until the end, and leave no connection open that a browser holds on to."""
+    await server.serve()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0.1)
 
 
 def _asset(name: str) -> dict[str, Any]:
