@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from rag.server import page as page_module
 from rag.server.app import Options, create_app
-from tests.fakes.native_api import Site, served
+from tests.fakes.native_api import Site
+from tests.fakes.uvicorn_server import served
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 

@@ -11,14 +11,12 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
 from fastapi import APIRouter, FastAPI, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from PIL.Image import Image
@@ -288,28 +286,6 @@ class Site:
             unfinished.replace(file)
         types = {"clip": "video/mp4", "waveform": "image/png"}
         return FileResponse(file, media_type=types.get(view, "image/jpeg"))
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The app at a port of this machine, which is where a browser finds it; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
-    thread = threading.Thread(target=asyncio.run, args=(_until_left(server),))
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-async def _until_left(server: uvicorn.Server) -> None:
-    """Serve until the end, and leave no connection open that a browser holds on to."""
-    await server.serve()
-    for connection in list(server.server_state.connections):
-        connection.transport.abort()
-    await asyncio.sleep(0.1)
 
 
 def _asset(name: str) -> dict[str, Any]:

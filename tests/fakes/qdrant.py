@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 from qdrant_client import QdrantClient, models
+
+from tests.fakes.uvicorn_server import served
 
 
 class Upsert(BaseModel):
@@ -96,14 +96,5 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def running() -> Iterator[str]:
     """Such a server at a port of this machine until the end of the block: its address."""
-    with closing(QdrantClient(":memory:")) as client:
-        app = Store(client).app()
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with closing(QdrantClient(":memory:")) as client, served(Store(client).app()) as url:
+        yield url

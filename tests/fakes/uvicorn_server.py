@@ -1,7 +1,8 @@
-"""Exhibit's server as it runs for users, in a thread of this process, on a Unix socket: tests open no other sockets."""
+"""Exhibit's server as it runs for users, in a thread of this process: on a Unix socket, or at a port for a browser."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -60,3 +61,25 @@ def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The app at a port of this machine, which is where a browser finds it; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
+    thread = threading.Thread(target=asyncio.run, args=(_until_left(server),))
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+async def _until_left(server: uvicorn.Server) -> None:
+    """Serve until the end, and leave no connection open that a browser holds on to."""
+    await server.serve()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0.1)
