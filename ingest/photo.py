@@ -13,8 +13,8 @@ from ingest.markup import parse_xml
 from ingest.plain import decode
 from rag.decoding import exif
 from rag.errors import DamagedMedia
+from rag.query.filters import seconds
 from rag.types import Scalar
-from rag.where import seconds
 
 _CAPTION_CHARS = 1000
 _XMP_BYTES = 200_000

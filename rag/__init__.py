@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.errors import ExhibitError
     from rag.knowledge_base import KnowledgeBase
-    from rag.query import Audio, Image, Not, Text, Video
+    from rag.query.language import Audio, Image, Not, Text, Video
     from rag.types import Answer, Evidence, Hit
 
 __all__ = [
@@ -29,7 +29,7 @@ _HOMES = {
     "KnowledgeBase": "rag.knowledge_base",
     "Settings": "rag.config",
     "ExhibitError": "rag.errors",
-    **dict.fromkeys(("Audio", "Image", "Not", "Text", "Video"), "rag.query"),
+    **dict.fromkeys(("Audio", "Image", "Not", "Text", "Video"), "rag.query.language"),
 }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rag.answer import GroundedAnswerer
     from rag.exhibits import Shown
     from rag.llms import Llm
-    from rag.query import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
+    from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
     from rag.questions import Asked
     from rag.ranking import Rule
     from rag.rerank import Reranked
@@ -138,7 +138,7 @@ class QueryEngine:
 
     def reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
         """Hits from elsewhere in the order in which the language model puts them."""
-        from rag.query import Query
+        from rag.query.language import Query
 
         return _told(self._judged(Found(Query(words), words, tuple(hits), len(hits), time.monotonic())))
 

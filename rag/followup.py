@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rag.exhibits import plain, stems
 from rag.prompts import load
-from rag.query import Turn
+from rag.query.language import Turn
 
 if TYPE_CHECKING:
     from rag.llms import Llm

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
-    from rag.query import AskOptions, SearchOptions
+    from rag.query.language import AskOptions, SearchOptions
     from rag.questions import Asked
     from rag.tastes import Tastes
     from rag.transcription import Transcription
@@ -168,10 +168,10 @@ class KnowledgeBase:
 
         Args:
             query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
-                language of `rag.query`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
+                language of `rag.query.language`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
             **options: all by name, and none needed.
                 `modality`: where to look: text, image, audio, video, or several of them; `to` is another name of it.
-                `where`: metadata conditions in the language of `rag.where`, e.g. ``{"page": {"lte": 10}}``.
+                `where`: metadata conditions in the language of `rag.query.filters`, e.g. ``{"page": {"lte": 10}}``.
                 `top_k`: number of hits; the setting `top_k` by default.
                 `rerank`: let the language model judge the best candidates; where it fails, their order stays and an
                 `ExhibitWarning` says why.

@@ -18,7 +18,7 @@ def parts(
     words: str | None, image: Path | None, audio: Path | None, video: Path | None, without: list[str] | None = None
 ) -> list[Any]:
     """What was given as the parts of one question."""
-    from rag.query import Audio, Image, Not, Text, Video
+    from rag.query.language import Audio, Image, Not, Text, Video
 
     given: tuple[tuple[Any, Any], ...] = ((Text, words), (Image, image), (Audio, audio), (Video, video))
     wanted = [part(what) for part, what in given if what is not None]
@@ -37,7 +37,7 @@ def quotas(texts: list[str] | None) -> dict[Any, int]:
 
 
 def conditions(texts: list[str] | None) -> dict[str, Any]:
-    """`page=3`, `page<=10`, `near=48.86,2.35,5` and JSON in the language of `rag.where`.
+    """`page=3`, `page<=10`, `near=48.86,2.35,5` and JSON in the language of `rag.query.filters`.
 
     All must hold; values that one field is given by `=` are alternatives.
     """

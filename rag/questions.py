@@ -1,6 +1,6 @@
 """Opens questions: pictures are decoded, recordings transcribed, films sampled; and puts their media into words.
 
-The one place between the language of questions (`rag.query`) and files; reading runs in a process of its own, as it
+The one place between the language of questions (`rag.query.language`) and files; reading runs in a process of its own, as it
 does at ingest, since a question's file is no more to be trusted than another.
 """
 
@@ -18,7 +18,7 @@ import PIL.Image
 from rag.config import Settings
 from rag.decoding import rgb
 from rag.errors import MediaError, QueryError, UnsupportedMedia
-from rag.query import Audio, Image, Not, Part, Query, Text, Video
+from rag.query.language import Audio, Image, Not, Part, Query, Text, Video
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """Business rules over what a search finds: what is hidden, and what comes earlier or later; pure functions.
 
-A rule is a filter in the language of `rag.where` and what it does to the segments that it admits::
+A rule is a filter in the language of `rag.query.filters` and what it does to the segments that it admits::
 
     {"where": {"discontinued": true}, "hide": true}
     {"where": {"stock": {"gte": 1}}, "boost": 2, "name": "in stock"}
@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rag.errors import QueryError, SettingsError
+from rag.query.filters import Group, conditions, holds
 from rag.segments import to_payload
 from rag.types import Filter, Hit, Where
-from rag.where import Group, conditions, holds
 
 _MOST_RULES = 100
 _MOST_BOOST = 1000.0

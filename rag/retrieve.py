@@ -35,10 +35,10 @@ from rag.index import bm25
 from rag.index.base import Found, SegmentIndex
 from rag.lanes import LANES, Asked, Encoded, Plan, add, moved, together
 from rag.moments import moment, moments
-from rag.query import Part, Query, weights
+from rag.query.filters import names
+from rag.query.language import Part, Query, weights
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
-from rag.where import names
 from rag.why import Lane
 
 _DEPTH = 50  # candidates of each lane

@@ -415,7 +415,7 @@ class IngestReport:
         return {s: states.count(s) for s in dict.fromkeys(states)}
 
 
-# What `rag.where` reads; mappings within mappings.
+# What `rag.query.filters` reads; mappings within mappings.
 Where = Mapping[str, Any]
 
 
@@ -426,7 +426,7 @@ class Filter:
     Attributes:
         modalities: the media to look in, empty for all.
         asset_ids: the assets to look in, empty for all.
-        where: conditions on payload fields, in the language of `rag.where`.
+        where: conditions on payload fields, in the language of `rag.query.filters`.
     """
 
     modalities: frozenset[Modality] = frozenset()

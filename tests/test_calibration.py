@@ -14,7 +14,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.calibration import Calibrations, unrelated_pictures, unrelated_sounds
 from rag.fusion import Calibration
-from rag.query import Query
+from rag.query.language import Query
 from rag.retrieve import Retriever
 from rag.types import Filter, Modality
 

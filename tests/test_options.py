@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from rag.options import conditions, cuts, quotas
+from rag.query.filters import conditions as read
 from rag.types import Filter
-from rag.where import conditions as read
 
 
 @pytest.mark.parametrize(

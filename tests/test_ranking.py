@@ -10,11 +10,11 @@ from rag.config import Settings
 from rag.engine import QueryEngine
 from rag.errors import SettingsError
 from rag.index.edge import EdgeIndex
+from rag.query.filters import conditions, holds
 from rag.ranking import admitted, ranked, rules
 from rag.retrieve import Retriever
 from rag.segments import to_payload
 from rag.types import Filter
-from rag.where import conditions, holds
 from tests.fakes.hits import passage, picture
 from tests.test_index import FILTERED, FILTERS
 from tests.test_retrieve import DUAL, TEXT, indexed, photo

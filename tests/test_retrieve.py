@@ -15,7 +15,7 @@ from rag.errors import QueryError
 from rag.fusion import composed
 from rag.index import IndexedSegment, LaneQuery, SegmentIndex
 from rag.index.edge import EdgeIndex
-from rag.query import Part, Query
+from rag.query.language import Part, Query
 from rag.retrieve import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
 from rag.why import Lane

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import QueryError
+from rag.query.filters import Clause, Group, Near, conditions, names, seconds
 from rag.types import Filter
-from rag.where import Clause, Group, Near, conditions, names, seconds
 
 DAY_S = 86400.0
 MAY = 1714521600.0  # 2024-05-01T00:00 UTC

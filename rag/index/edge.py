@@ -38,8 +38,8 @@ from rag.index.base import (
 )
 from rag.index.bm25 import Sparse
 from rag.index.lock import FolderLock
+from rag.query.filters import Clause, Group, conditions
 from rag.types import Filter, Segment
-from rag.where import Clause, Group, conditions
 
 _PAGE = 1000
 _NEVER = 10**9  # kilobytes of vectors above which the optimizer would build a graph

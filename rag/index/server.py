@@ -30,8 +30,8 @@ from rag.index.base import (
     to_stored,
 )
 from rag.index.bm25 import Sparse
+from rag.query.filters import Clause, Group, conditions
 from rag.types import Filter, Segment
-from rag.where import Clause, Group, conditions
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

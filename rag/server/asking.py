@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.query import Text
+from rag.query.language import Text
 from rag.segments import to_fragment
 from rag.server import messages
 from rag.server.evidence import Viewer

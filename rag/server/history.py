@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from rag.query import Turn
+from rag.query.language import Turn
 from rag.server.store import opened
 
 MOST = 5000  # turns of a key, and conversations

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rag.query import Audio, Image, Text
+from rag.query.language import Audio, Image, Text
 from rag.server.problems import Problem
 
 Turn = tuple[str, str]

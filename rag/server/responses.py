@@ -20,7 +20,7 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.query import Turn
+from rag.query.language import Turn
 from rag.server import messages
 from rag.server.access import Called, Caller
 from rag.server.asking import Asking, Metadata, Options, Remembered, exhibit, recalled, unused, url_citation

@@ -18,7 +18,7 @@ from rag.citations import sentences
 from rag.config import Settings
 from rag.evaluation.datasets import load
 from rag.evaluation.things import picture
-from rag.query import Query
+from rag.query.language import Query
 from rag.retrieve import Retriever
 from rag.segments import segment_id
 from rag.types import Hit

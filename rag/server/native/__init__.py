@@ -3,7 +3,7 @@
 ::
 
     models.py       what is sent and answered, as pydantic models: the OpenAPI description is made of them
-    questions.py    a question as JSON to one in the language of `rag.query`
+    questions.py    a question as JSON to one in the language of `rag.query.language`
     bases.py        knowledge bases, their assets and segments
     asking.py       search and ask
     tastes.py       what users of an app like the look of, kept where they agreed to it

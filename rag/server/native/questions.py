@@ -1,11 +1,11 @@
-"""A question as JSON to one in the language of `rag.query`."""
+"""A question as JSON to one in the language of `rag.query.language`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag.query import Audio, Image, Not, Text
+from rag.query.language import Audio, Image, Not, Text
 from rag.server import messages
 from rag.server.native.models import NotPart, TextPart, Wanted
 from rag.server.problems import Problem
