@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from rag import ranking
 from rag.config import Settings
 from rag.errors import ExhibitWarning, QueryError
+from rag.retrieval import business_rules
 from rag.types import Answer, Filter, Hit, Hits, Modality, Step, Where
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rag.llms import Llm
     from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
     from rag.questions import Asked
-    from rag.ranking import Rule
     from rag.rerank import Reranked
-    from rag.retrieve import Retriever
+    from rag.retrieval.business_rules import Rule
+    from rag.retrieval.retriever import Retriever
 
 _MOST_HITS = 1000
 _QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and tastes change the order
@@ -63,7 +63,7 @@ class Found:
     @property
     def chosen(self) -> list[Hit]:
         """The hits that are wanted."""
-        from rag.fusion import apportioned
+        from rag.retrieval.fusion import apportioned
 
         return apportioned(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
 
@@ -179,9 +179,9 @@ class QueryEngine:
         asked_at = time.monotonic()
         is_reordered = bool(quotas or self._rules or taste)
         depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if rerank else 0)
-        admitted = replace(admitted, where=ranking.admitted(admitted.where, self._rules))
+        admitted = replace(admitted, where=business_rules.admitted(admitted.where, self._rules))
         hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
-        hits = ranking.ranked(hits, self._rules) if self._rules else hits
+        hits = business_rules.ranked(hits, self._rules) if self._rules else hits
         hits = self._preferred(hits, taste) if taste else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))

@@ -14,9 +14,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag import moments
 from rag.citations import neutralised, sentences
 from rag.errors import MediaError
+from rag.retrieval import moments
 from rag.segments import place
 from rag.types import CharSpan, Hit, Kind
 

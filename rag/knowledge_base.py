@@ -74,7 +74,7 @@ class KnowledgeBase:
         from rag.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
-        from rag.ranking import rules
+        from rag.retrieval.business_rules import rules
 
         self.path, self.settings, self._rules = path, settings, rules(settings.ranking)
         self._writer = 0  # the thread that writes
@@ -440,7 +440,7 @@ class KnowledgeBase:
     @cached_property
     def _engine(self) -> QueryEngine:
         from rag.engine import QueryEngine
-        from rag.retrieve import Retriever
+        from rag.retrieval.retriever import Retriever
 
         kept = self.path / "calibration.json"
         retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)

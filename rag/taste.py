@@ -1,7 +1,7 @@
 """What somebody likes the look of: one vector, learned from pictures that they chose; pure functions.
 
 It is the mean of what they chose in the joint space. A search for them multiplies the odds of a picture, as the rules
-of `rag.ranking` do, by how far it lies from the middle of what else was found towards that mean: what fits the question
+of `rag.retrieval.business_rules` do, by how far it lies from the middle of what else was found towards that mean: what fits the question
 badly does not come before what fits it well, and among pictures that are all alike nothing changes.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rag.encoders.base import Vectors
-from rag.ranking import boosted
+from rag.retrieval.business_rules import boosted
 from rag.segments import segment_id
 from rag.types import Hit
 

@@ -149,7 +149,7 @@ class Segment:
         asset_id: id of the asset, `Source.asset_id`.
         ordinal: position among the asset's segments, from 0.
         modality: medium of the evidence; a frame and the speech of a video are both ``video``.
-        kind: what it is; decides which encoder sees it. Only hits are moments (`rag.moments`).
+        kind: what it is; decides which encoder sees it. Only hits are moments (`rag.retrieval.moments`).
         locator: the place in the asset.
         text: what is read or heard there: passage, OCR, transcript. Empty where there are no words.
         caption: what its surroundings say it shows: alt text, caption, sidecar. Never model output.
@@ -202,7 +202,7 @@ class Hit:
 
     Attributes:
         segment: what was found; of a film a moment, which is in no store: its `parts` are.
-        score: how far the search believes it, in [0, 1] (`rag.fusion.fuse`).
+        score: how far the search believes it, in [0, 1] (`rag.retrieval.fusion.fuse`).
         path: where the asset's file is now; empty when the catalog knows no file for it.
         lanes: the rankings that found it.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
@@ -210,7 +210,7 @@ class Hit:
         against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
         least_believed: the best score that a search for nonsense gets in the same collection.
-        rules: the rules of ranking that it meets, which are in the score (`rag.ranking`).
+        rules: the rules of ranking that it meets, which are in the score (`rag.retrieval.business_rules`).
         renderer: shows it in a notebook; None where no knowledge base made it.
     """
 

@@ -15,7 +15,7 @@ class Lane:
     """One ranking that found a hit.
 
     Attributes:
-        name: of the ranking; see `rag.retrieve`.
+        name: of the ranking; see `rag.retrieval.retriever`.
         rank: of the hit in it, from 1.
         score: as the store gave it: a cosine, or BM25.
         belief: the same, calibrated: how far it can be believed, in [0, 1].

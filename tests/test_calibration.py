@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from rag import KnowledgeBase
-from rag.calibration import Calibrations, unrelated_pictures, unrelated_sounds
-from rag.fusion import Calibration
 from rag.query.language import Query
-from rag.retrieve import Retriever
+from rag.retrieval.calibration import Calibrations, unrelated_pictures, unrelated_sounds
+from rag.retrieval.fusion import Calibration
+from rag.retrieval.retriever import Retriever
 from rag.types import Filter, Modality
 
 OLD = '{"encoders": [], "segments": 0, "lanes": {}, "least_believed": 0.5}'  # before kinds were counted

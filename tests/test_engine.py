@@ -12,7 +12,7 @@ from rag import Hit, Image, Not, Text
 from rag.config import Settings
 from rag.engine import QueryEngine
 from rag.index.edge import EdgeIndex
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from tests.fakes.llms import ScriptedLlm, pictures_of, text_of
 from tests.fakes.media import plain
 from tests.test_retrieve import DUAL, TEXT, indexed, photo

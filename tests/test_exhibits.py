@@ -10,7 +10,7 @@ from PIL import Image
 
 from rag.citations import cite
 from rag.exhibits import Shown, described, excerpt, shares, tells, where, with_pictures
-from rag.moments import moment
+from rag.retrieval.moments import moment
 from rag.types import CharSpan, FrameRegion, Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, text_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.fusion import (
+from rag.retrieval.fusion import (
     Calibration,
     Ranking,
     apportioned,

@@ -19,7 +19,9 @@ _SEED = 20
 _KILLS = 20
 _MOST_RUNS = 60
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["ingest.pipeline", "rag.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieve"])
+FORKED.set_forkserver_preload(
+    ["ingest.pipeline", "rag.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieval.retriever"]
+)
 
 
 def write_collection(folder: Path) -> None:

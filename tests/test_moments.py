@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.moments import LONGEST_S, moment, moments, span_of
+from rag.retrieval.moments import LONGEST_S, moment, moments, span_of
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import FrameRegion, Hit, ImageRegion, Segment, TimeSpan, Word
 from rag.why import Lane

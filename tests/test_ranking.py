@@ -11,8 +11,8 @@ from rag.engine import QueryEngine
 from rag.errors import SettingsError
 from rag.index.edge import EdgeIndex
 from rag.query.filters import conditions, holds
-from rag.ranking import admitted, ranked, rules
-from rag.retrieve import Retriever
+from rag.retrieval.business_rules import admitted, ranked, rules
+from rag.retrieval.retriever import Retriever
 from rag.segments import to_payload
 from rag.types import Filter
 from tests.fakes.hits import passage, picture

@@ -123,7 +123,7 @@ class LaneScores:
 
     @property
     def middle(self) -> float:
-        """The middle of what it says for nothing, where `rag.fusion.Calibration` believes a score by half."""
+        """The middle of what it says for nothing, where `rag.retrieval.fusion.Calibration` believes a score by half."""
         return statistics.median(self.unrelated)
 
     @property

@@ -3,7 +3,7 @@
 `python -m tests.measure.fusion --data DATA --kb FOLDER` takes in the textbook of ``anthropology/`` and the photos of
 the test modules of ``openstax_pairs/``, which the image encoder has not seen, without a word beside them; it asks with
 half the words of a sentence (for its passage), with half of those of a caption (for its figure), and with the first
-sentence of a photo's alternative text (for the photo), all in one ranking. Figures: `rag.fusion`.
+sentence of a photo's alternative text (for the photo), all in one ranking. Figures: `rag.retrieval.fusion`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rag.config import Settings
 from rag.evaluation.datasets import load
 from rag.evaluation.things import picture
 from rag.query.language import Query
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.segments import segment_id
 from rag.types import Hit
 

@@ -29,7 +29,6 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.calibration import UNRELATED_QUESTIONS
 from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders.lite import LiteEncoder, prepared
@@ -38,6 +37,7 @@ from rag.encoders.sounds import LiteSounds
 from rag.encoders.text import MiniLM
 from rag.evaluation.things import Thing, samples
 from rag.models import ensure
+from rag.retrieval.calibration import UNRELATED_QUESTIONS
 
 ROUNDS = 9
 PASSAGES = 16

@@ -17,7 +17,7 @@ blend …     blend          the weighted sum of the question's parts, likewise 
 ==========  =============  ==================================================  ==========
 
 Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
-its frames. The best score counts, calibrated as the best of so many (`rag.fusion.of_best`).
+its frames. The best score counts, calibrated as the best of so many (`rag.retrieval.fusion.of_best`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rag.encoders.base import Vectors
-from rag.fusion import composed
 from rag.index.base import Dense, LaneQuery
+from rag.retrieval.fusion import composed
 from rag.types import Filter, Kind, Segment
 
 _FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films

@@ -1,8 +1,8 @@
-"""Question to candidates: a ranking of each lane that it asks (`rag.lanes`), fused (`rag.fusion`).
+"""Question to candidates: a ranking of each lane that it asks (`rag.retrieval.channels`), fused (`rag.retrieval.fusion`).
 
 Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
-agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.fusion.demoted`).
-Frames and speech of films become moments (`rag.moments`).
+agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.retrieval.fusion.demoted`).
+Frames and speech of films become moments (`rag.retrieval.moments`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
-from rag.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
 from rag.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.fusion import (
+from rag.index import bm25
+from rag.index.base import Found, SegmentIndex
+from rag.query.filters import names
+from rag.query.language import Part, Query, weights
+from rag.retrieval.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
+from rag.retrieval.channels import LANES, Asked, Encoded, Plan, add, moved, together
+from rag.retrieval.fusion import (
     Calibration,
     Ranking,
     best_of,
@@ -31,12 +36,7 @@ from rag.fusion import (
     of_best,
     opposed,
 )
-from rag.index import bm25
-from rag.index.base import Found, SegmentIndex
-from rag.lanes import LANES, Asked, Encoded, Plan, add, moved, together
-from rag.moments import moment, moments
-from rag.query.filters import names
-from rag.query.language import Part, Query, weights
+from rag.retrieval.moments import moment, moments
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
 from rag.why import Lane
