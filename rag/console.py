@@ -15,21 +15,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 from rag import jsonable
+from rag.answering.evidence_text import excerpt, told
 from rag.errors import MediaError
-from rag.exhibits import excerpt, told
 from rag.segments import place
 from rag.types import Answer
 
 if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
     from ingest.plan import Plan
+    from rag.answering.open_question import Asked
     from rag.doctor import Check
     from rag.evaluation.metrics import Estimate
     from rag.evaluation.questions import Question
     from rag.evaluation.results import Evaluation
     from rag.knowledge_base import KnowledgeBase, Status
     from rag.models import ModelState
-    from rag.questions import Asked
     from rag.types import Hit, IngestReport
 
 _MARKS = {

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
+    from rag.answering.open_question import Asked
+    from rag.answering.query_engine import QueryEngine
+    from rag.answering.transcribe import Transcription
     from rag.catalog import Listed
     from rag.encoders import ModelCard
     from rag.encoders.base import Vectors
-    from rag.engine import QueryEngine
     from rag.index.base import Dense
     from rag.media import Renderings, View
     from rag.query.language import AskOptions, SearchOptions
-    from rag.questions import Asked
     from rag.tastes import Tastes
-    from rag.transcription import Transcription
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
 
@@ -252,7 +252,7 @@ class KnowledgeBase:
             QueryError: the transcriber does not know the language.
             MediaError: the recording cannot be read.
         """
-        from rag.transcription import transcribed
+        from rag.answering.transcribe import transcribed
 
         return transcribed(recording, self.settings, language)
 
@@ -327,7 +327,7 @@ class KnowledgeBase:
 
     async def atranscribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
         """Async twin of `transcribe`; cancelling it stops the reader."""
-        from rag.transcription import atranscribed
+        from rag.answering.transcribe import atranscribed
 
         return await atranscribed(recording, self.settings, language)
 
@@ -439,7 +439,7 @@ class KnowledgeBase:
 
     @cached_property
     def _engine(self) -> QueryEngine:
-        from rag.engine import QueryEngine
+        from rag.answering.query_engine import QueryEngine
         from rag.retrieval.retriever import Retriever
 
         kept = self.path / "calibration.json"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from rag.answer import GroundedAnswerer
+from rag.answering.answerer import GroundedAnswerer
 from rag.errors import LLMUnavailable, QueryError
 from rag.llms import Llm
 from rag.types import Answer, Hit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from rag.attribution import holder
-from rag.citations import cite, without_uncited
+from rag.answering.attribution import holder
+from rag.answering.citations import cite, without_uncited
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
 
 QUESTION = "What must an animal that leaps know?"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.citations import Attribute, MarkerStream, cite, neutralised, number, sentences, without_uncited
+from rag.answering.citations import Attribute, MarkerStream, cite, neutralised, number, sentences, without_uncited
 from rag.types import Hit, ImageRegion, Segment
 
 PIECES = [

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rag import Hit, Image, Not, Text
+from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
-from rag.engine import QueryEngine
 from rag.index.edge import EdgeIndex
 from rag.retrieval.retriever import Retriever
 from tests.fakes.llms import ScriptedLlm, pictures_of, text_of

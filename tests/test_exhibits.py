@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rag.citations import cite
-from rag.exhibits import Shown, described, excerpt, shares, tells, where, with_pictures
+from rag.answering.citations import cite
+from rag.answering.evidence_text import Shown, described, excerpt, shares, tells, where, with_pictures
 from rag.retrieval.moments import moment
 from rag.types import CharSpan, FrameRegion, Hit
 from tests.fakes.hits import passage, picture, speech

@@ -1,6 +1,6 @@
 import pytest
 
-from rag.followup import standalone
+from rag.answering.followup import standalone
 from tests.fakes.llms import ScriptedLlm, text_of
 
 TURNS = [("Who painted the ceiling?", "Michelangelo painted the ceiling [E1]."), ("Where is it?", "In Rome [1].")]

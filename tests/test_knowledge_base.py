@@ -16,8 +16,8 @@ from PIL import Image
 
 import rag
 from rag import Audio, Hit, KnowledgeBase, Not, Text, Video
+from rag.answering.query_engine import picture as picture_of
 from rag.demo import questions
-from rag.engine import picture as picture_of
 from rag.errors import (
     ExhibitError,
     ExhibitWarning,

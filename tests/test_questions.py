@@ -11,10 +11,10 @@ import pytest
 from PIL import Image as Pixels
 
 from rag import KnowledgeBase
+from rag.answering.open_question import in_words, opened
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
 from rag.query.language import Audio, Image, Not, Part, Query, Text, Video, weights
-from rag.questions import in_words, opened
 from tests.fakes.encoders import HashingEncoder, PitchEncoder
 from tests.fakes.media import JFK, plain, samples_of, slide, texture, tone, write_audio, write_video
 

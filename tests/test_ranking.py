@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
-from rag.engine import QueryEngine
 from rag.errors import SettingsError
 from rag.index.edge import EdgeIndex
 from rag.query.filters import conditions, holds

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rag.answering.evidence_text import Shown
+from rag.answering.reranker import Reranked, arerank, rerank
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
-from rag.exhibits import Shown
 from rag.llms import Llm
-from rag.rerank import Reranked, arerank, rerank
 from rag.types import Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, pictures_of, text_of

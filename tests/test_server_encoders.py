@@ -15,12 +15,12 @@ import numpy as np
 import openai
 import pytest
 
-from rag import transcription
+from rag.answering import transcribe
+from rag.answering.transcribe import Transcription, atranscribed, transcribed
 from rag.config import Settings
 from rag.errors import QueryError
 from rag.server.app import Options, create_app
 from rag.server.transcriptions import cues
-from rag.transcription import Transcription, atranscribed, transcribed
 from rag.types import Segment, TimeSpan, Word
 from tests.fakes.uvicorn_server import running
 
@@ -224,7 +224,7 @@ class TestTranscriptions:
     def test_the_languages_are_those_of_whisper(self):
         from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-        assert frozenset(_LANGUAGE_CODES) == transcription._LANGUAGES
+        assert frozenset(_LANGUAGE_CODES) == transcribe._LANGUAGES
 
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the reader in /proc")
     async def test_the_reader_ends_with_the_one_who_asked(self):

@@ -2,7 +2,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from rag.citations import cite
+from rag.answering.citations import cite
 from rag.server.markdown import Link, MarkdownStream, rewritten, written
 from rag.types import Answer, Citation, Evidence, Hit, ImageRegion, Segment
 

@@ -75,7 +75,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         QueryError: there is no such knowledge base, or the file holds something else.
         LLMError: the language model failed.
     """
-    from rag.engine import picture
+    from rag.answering.query_engine import picture
     from rag.evaluation.generate import Writer, generate
     from rag.llms import Llm
 

@@ -18,8 +18,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag.answering.evidence_text import Picture, Shown, described, stems, tells, with_pictures
 from rag.evaluation.questions import Question, read_questions
-from rag.exhibits import Picture, Shown, described, stems, tells, with_pictures
 from rag.prompts import load
 from rag.segments import to_fragment
 from rag.types import MODALITIES, Hit

@@ -18,8 +18,8 @@ from mcp.types import AudioContent, ContentBlock, ImageContent, TextContent
 from PIL import Image
 
 from rag import media
+from rag.answering.evidence_text import NOUNS
 from rag.errors import QueryError, UnsupportedMedia
-from rag.exhibits import NOUNS
 from rag.knowledge_base import KnowledgeBase
 from rag.segments import from_fragment, place
 from rag.types import CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, Segment, TimeSpan

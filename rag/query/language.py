@@ -3,7 +3,7 @@
 ``[Text("like this, but in blue"), Image("jacket.jpg", weight=0.7), Not(Text("logo"))]``
 
 `Text`, `Image`, `Audio`, `Video` and `Not` are what is written; `Query` is the same with its media opened, which
-`rag.questions` does: all that the rest of the way needs, without files.
+`rag.answering.open_question` does: all that the rest of the way needs, without files.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from PIL.Image import Image
 
 from rag import media
+from rag.answering.evidence_text import NOUNS
 from rag.errors import MediaError, UnsupportedMedia
-from rag.exhibits import NOUNS
 from rag.segments import place, played
 from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpan, Word
 

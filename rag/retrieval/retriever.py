@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
-from rag.citations import sentences
+from rag.answering.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.index import bm25

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 
+from rag.answering.evidence_text import where
 from rag.errors import MediaError, QueryError
-from rag.exhibits import where
 from rag.knowledge_base import KnowledgeBase
 from rag.media import View
 from rag.segments import played

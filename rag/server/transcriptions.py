@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from rag.answering.transcribe import Transcription
 from rag.knowledge_base import KnowledgeBase
 from rag.server.access import Called
 from rag.server.gate import Gate
 from rag.server.problems import Problem
 from rag.server.streams import until_gone
-from rag.transcription import Transcription
 from rag.types import Word
 
 router = APIRouter(prefix="/v1/audio", tags=["OpenAI"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rag import KnowledgeBase
-from rag.citations import sentences
+from rag.answering.citations import sentences
 from rag.config import Settings
 from rag.evaluation.datasets import load
 from rag.evaluation.things import picture

@@ -22,8 +22,8 @@ from PIL import Image as Pixels
 from PIL import ImageEnhance, ImageOps
 
 from rag import Audio, Image, KnowledgeBase, Not, Text, Video, media
+from rag.answering.open_question import opened
 from rag.demo import HERE
-from rag.questions import opened
 from rag.types import MODALITIES, FrameRegion, Modality
 from tests.fakes.media import JFK, SAMPLE_RATE, samples_of, texture, write_audio, write_video
 

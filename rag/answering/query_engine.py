@@ -23,12 +23,12 @@ from rag.types import Answer, Filter, Hit, Hits, Modality, Step, Where
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.answer import GroundedAnswerer
-    from rag.exhibits import Shown
+    from rag.answering.answerer import GroundedAnswerer
+    from rag.answering.evidence_text import Shown
+    from rag.answering.open_question import Asked
+    from rag.answering.reranker import Reranked
     from rag.llms import Llm
     from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
-    from rag.questions import Asked
-    from rag.rerank import Reranked
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
 
@@ -70,7 +70,7 @@ class Found:
     @property
     def shown(self) -> Shown:
         """What a language model that sees is given of it."""
-        from rag.exhibits import Shown
+        from rag.answering.evidence_text import Shown
 
         return Shown(picture, self.query.pictures)
 
@@ -163,8 +163,8 @@ class QueryEngine:
 
         The scope is `modality`, `to` and `where` of `KnowledgeBase.search`.
         """
-        from rag.followup import standalone
-        from rag.questions import opened
+        from rag.answering.followup import standalone
+        from rag.answering.open_question import opened
 
         quotas, admitted = dict(quotas or {}), _filter(**scope)
         Filter(modalities=frozenset(quotas))  # refuses what is no modality
@@ -188,14 +188,14 @@ class QueryEngine:
 
     def _said(self, query: Query) -> str:
         """The question as the language model is asked it; empty where there is nothing to judge by."""
-        from rag.questions import in_words
+        from rag.answering.open_question import in_words
 
         sees = bool(query.pictures) and self._llm.sees_images
         return in_words(query, self.retriever.dual, self.retriever.audio, self._settings, sees=sees)
 
     def _judged(self, found: Found) -> Found:
         """What was found in the order in which the language model puts it."""
-        from rag.rerank import rerank
+        from rag.answering.reranker import rerank
 
         started = time.monotonic()
         return found.reranked(
@@ -204,7 +204,7 @@ class QueryEngine:
 
     async def _ajudged(self, found: Found) -> Found:
         """`_judged` without blocking."""
-        from rag.rerank import arerank
+        from rag.answering.reranker import arerank
 
         started = time.monotonic()
         return found.reranked(
@@ -228,7 +228,7 @@ class QueryEngine:
 
     @cached_property
     def _answerer(self) -> GroundedAnswerer:
-        from rag.answer import GroundedAnswerer
+        from rag.answering.answerer import GroundedAnswerer
 
         settings = self._settings
         return GroundedAnswerer(

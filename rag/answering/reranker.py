@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rag.answering.evidence_text import Shown, described, plain, room, tells, with_pictures
 from rag.errors import LLMError
-from rag.exhibits import Shown, described, plain, room, tells, with_pictures
 from rag.prompts import load
 from rag.types import Hit
 

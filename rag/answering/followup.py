@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rag.exhibits import plain, stems
+from rag.answering.evidence_text import plain, stems
 from rag.prompts import load
 from rag.query.language import Turn
 

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.citations import neutralised, sentences
+from rag.answering.citations import neutralised, sentences
 from rag.errors import MediaError
 from rag.retrieval import moments
 from rag.segments import place

@@ -3,7 +3,7 @@
 Models write markers in many ways: ``[E1]``, ``[E1, E3]``, ``[E1][E2]``, ``[E1-E3]``, ``(E1)``, ``【E1】``, ``[1]``,
 ``[Exhibit 1]``, ``[E1, page 3]``. All become ``[E1]``. A marker that names no exhibit is removed and reported.
 `MarkerStream` does this on a text that is still being written, and `cite` on a whole one, through the same code. Both
-may be told which exhibit holds the words of a statement (`rag.attribution`); its marker then names that one.
+may be told which exhibit holds the words of a statement (`rag.answering.attribution`); its marker then names that one.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag.answering.open_question import at
 from rag.config import Settings
 from rag.errors import MediaError, QueryError
-from rag.questions import at
 from rag.types import Segment, Word
 
 if TYPE_CHECKING:

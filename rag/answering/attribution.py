@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rag.exhibits import stems, told, where
+from rag.answering.evidence_text import stems, told, where
 from rag.types import Hit
 
 # Share of a statement's words that another exhibit must hold beyond those that the cited one holds.

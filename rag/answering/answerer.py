@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rag.attribution import holder
-from rag.citations import Attribute, Cited, MarkerStream, cite, number, without_uncited
+from rag.answering.attribution import holder
+from rag.answering.citations import Attribute, Cited, MarkerStream, cite, number, without_uncited
+from rag.answering.evidence_text import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.errors import QueryError
-from rag.exhibits import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.prompts import load
 from rag.types import Answer, Evidence, Hit, Step
 
