@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from rag.encoders.base import Vectors
     from rag.index.base import Dense
     from rag.media import Renderings, View
+    from rag.personalization.store import Tastes
     from rag.query.language import AskOptions, SearchOptions
-    from rag.tastes import Tastes
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
 
@@ -272,7 +272,7 @@ class KnowledgeBase:
     @cached_property
     def tastes(self) -> Tastes:
         """What users who agreed to it like the look of; `search` is given whose taste counts."""
-        from rag.tastes import Tastes, beside
+        from rag.personalization.store import Tastes, beside
 
         url = self.settings.catalog_url or beside(self.path)
         return Tastes(url, self._index, self._dual.card.revision)

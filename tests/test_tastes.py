@@ -16,9 +16,9 @@ from rag.encoders.base import normalised
 from rag.errors import QueryError
 from rag.index import SegmentIndex
 from rag.index.edge import EdgeIndex
+from rag.personalization.preference import Taste, preferred
+from rag.personalization.store import Tastes, beside
 from rag.segments import segment_id
-from rag.taste import Taste, preferred
-from rag.tastes import Tastes, beside
 from rag.types import Hit
 from tests.test_retrieve import DUAL, TEXT, frame, indexed, passage, photo
 

@@ -91,7 +91,7 @@ class QueryEngine:
         paths_of: the files that hold each asset.
         llm: the language model; that of the settings by default, loaded when first needed.
         rules: what is hidden, and what comes earlier or later.
-        preferred: hits in the order in which a user may like them (`rag.tastes`).
+        preferred: hits in the order in which a user may like them (`rag.personalization.store`).
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 
 from rag.knowledge_base import KnowledgeBase
+from rag.personalization.preference import Taste
 from rag.server.access import Read
 from rag.server.native import models
 from rag.server.problems import Problem
-from rag.taste import Taste
 
 router = APIRouter(prefix="/api/bases/{base}/tastes/{user}", tags=["tastes"])
 

@@ -13,8 +13,8 @@ import numpy as np
 from rag import sql
 from rag.errors import QueryError
 from rag.index import SegmentIndex
+from rag.personalization.preference import Taste, preferred
 from rag.segments import segment_id
-from rag.taste import Taste, preferred
 from rag.types import PIXELS, Hit
 
 _MOST_CHARS = 200  # of a user's name

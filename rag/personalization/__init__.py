@@ -1,0 +1,1 @@
+"""What users like the look of, kept with their consent."""
