@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
 from ingest.pulse import waiting
-from rag import gateway
 from rag.errors import LLMError, ModelError, SettingsError
+from rag.llm import gateway
 from rag.types import Word
 
 if TYPE_CHECKING:

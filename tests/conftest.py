@@ -13,7 +13,7 @@ from ingest.ocr import Ocr
 from rag import Answer, KnowledgeBase
 from rag.config import Settings
 from rag.demo import HERE, questions
-from rag.llms import Llm
+from rag.llm.litellm_client import Llm
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")

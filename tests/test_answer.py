@@ -11,7 +11,7 @@ from PIL import Image
 
 from rag.answering.answerer import GroundedAnswerer
 from rag.errors import LLMUnavailable, QueryError
-from rag.llms import Llm
+from rag.llm.litellm_client import Llm
 from rag.types import Answer, Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, pictures_of, text_of

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rag import gguf
 from rag.config import Settings
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
-from rag.gateway import RETRY_WAITS_S
-from rag.llms import Llm, picture_part
-from rag.usage import counted
+from rag.llm import gguf
+from rag.llm.gateway import RETRY_WAITS_S
+from rag.llm.litellm_client import Llm, picture_part
+from rag.llm.usage import counted
 from tests.fakes.llms import ScriptedLlm
 from tests.fakes.server import Handler, Server, running
 

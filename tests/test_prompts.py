@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from rag.prompts import load, parse
+from rag.llm.prompts import load, parse
 
 NAMES = sorted(f.name.removesuffix(".md") for f in resources.files("prompts").iterdir() if f.name.endswith(".md"))
 

@@ -15,7 +15,7 @@ from PIL import Image
 from rag.answering.evidence_text import Shown
 from rag.answering.reranker import Reranked, arerank, rerank
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
-from rag.llms import Llm
+from rag.llm.litellm_client import Llm
 from rag.types import Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, pictures_of, text_of

@@ -28,9 +28,9 @@ from ingest.speech import (
     _Run,
     load_transcriber,
 )
-from rag import gateway
 from rag.config import Settings
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
+from rag.llm import gateway
 from rag.types import Word
 from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
 from tests.fakes.speech import ScriptedTranscriber

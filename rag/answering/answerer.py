@@ -18,13 +18,13 @@ from rag.answering.attribution import holder
 from rag.answering.citations import Attribute, Cited, MarkerStream, cite, number, without_uncited
 from rag.answering.evidence_text import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.errors import QueryError
-from rag.prompts import load
+from rag.llm.prompts import load
 from rag.types import Answer, Evidence, Hit, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
 _ANSWER_TOKENS = 200
 # Twice the answer, and what asks for it: asked to cite again, the model is shown its first.

@@ -23,7 +23,7 @@ from rag.types import CharSpan, Hit, Kind
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
 Count = Callable[[str], int]
 # The pixels of a hit; None for words and sound. May raise MediaError.
@@ -141,7 +141,7 @@ def with_pictures(
     As many as the context has room for, those of the question and of the best hits first. A picture whose file cannot
     be read is left out: its description stays.
     """
-    from rag.llms import picture_part
+    from rag.llm.litellm_client import picture_part
 
     written = [dict(message) for message in messages]
     if not llm.sees_images:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rag.answering.evidence_text import plain, stems
-from rag.prompts import load
+from rag.llm.prompts import load
 from rag.query.language import Turn
 
 if TYPE_CHECKING:
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
 _TURNS = 3  # the newest; what was asked before them is seldom meant
 _MOST_CHARS = 400  # of each question and answer

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rag.answering.evidence_text import Shown
     from rag.answering.open_question import Asked
     from rag.answering.reranker import Reranked
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
     from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
@@ -219,7 +219,7 @@ class QueryEngine:
 
     @cached_property
     def _llm(self) -> Llm:
-        from rag.llms import Llm
+        from rag.llm.litellm_client import Llm
 
         if self._given is not None:
             return self._given

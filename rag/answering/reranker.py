@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 from rag.answering.evidence_text import Shown, described, plain, room, tells, with_pictures
 from rag.errors import LLMError
-from rag.prompts import load
+from rag.llm.prompts import load
 from rag.types import Hit
 
 if TYPE_CHECKING:
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
 # Of each candidate; each token read costs 10 ms with the bundled model.
 _SHOWN_TOKENS = 64

@@ -25,8 +25,8 @@ def run(to: Path, *, as_json: bool = False) -> None:
         to: folder for the knowledge base and `answers.html`.
         as_json: print JSON instead of text.
     """
-    from rag.bundled_llm import NAME
     from rag.config import Settings
+    from rag.llm.bundled import NAME
 
     settings = Settings.load()
     for name in ("whisper-base", NAME):

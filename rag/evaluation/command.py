@@ -77,7 +77,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
     """
     from rag.answering.query_engine import picture
     from rag.evaluation.generate import Writer, generate
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
     with _opened(kb, {}) as base:
         settings = base.settings

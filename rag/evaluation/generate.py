@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from rag.answering.evidence_text import Picture, Shown, described, stems, tells, with_pictures
 from rag.evaluation.questions import Question, read_questions
-from rag.prompts import load
+from rag.llm.prompts import load
 from rag.segments import to_fragment
 from rag.types import MODALITIES, Hit
 
 if TYPE_CHECKING:
-    from rag.llms import Llm
+    from rag.llm.litellm_client import Llm
 
 UNANSWERABLE_EVERY = 5
 _SHOWN_TOKENS = 220

@@ -15,8 +15,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from filelock import FileLock
 
-from rag import gateway
 from rag.errors import ExhibitError, IndexUnavailable
+from rag.llm import gateway
 from rag.server import (
     chat,
     conversations,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from rag.llm.usage import Usage
 from rag.query.language import Text
 from rag.segments import to_fragment
 from rag.server import messages
@@ -20,7 +21,6 @@ from rag.server.links import Links
 from rag.server.markdown import Cite, MarkdownStream, Written, written
 from rag.server.problems import Problem
 from rag.types import Answer, Modality
-from rag.usage import Usage
 
 # What clients may attach to what is kept, as OpenAI bounds it.
 Metadata = Annotated[

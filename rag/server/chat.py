@@ -21,6 +21,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from rag.llm.usage import Usage, counted
 from rag.server import embeddings, messages
 from rag.server.access import Called
 from rag.server.asking import (
@@ -40,7 +41,6 @@ from rag.server.history import History, Page
 from rag.server.markdown import Cite, Written
 from rag.server.pages import listed, oldest_first
 from rag.server.streams import events, until_gone
-from rag.usage import Usage, counted
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 

@@ -20,6 +20,7 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from rag.llm.usage import Usage, counted
 from rag.query.language import Turn
 from rag.server import messages
 from rag.server.access import Called, Caller
@@ -30,7 +31,6 @@ from rag.server.markdown import Cite, Written
 from rag.server.pages import listed
 from rag.server.problems import Problem
 from rag.server.streams import events, until_gone
-from rag.usage import Usage, counted
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 

@@ -6,15 +6,15 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 
-from rag import usage
 from rag.errors import ContextOverflow, LLMError
-from rag.llms import Completion, Message, Schema
+from rag.llm import usage
+from rag.llm.litellm_client import Completion, Message, Schema
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedLlm:
-    """Same interface as `rag.llms.Llm`, without a model; a word is a token, a picture 1,400.
+    """Same interface as `rag.llm.litellm_client.Llm`, without a model; a word is a token, a picture 1,400.
 
     Args:
         reply: what it writes, given the text of the last message; an error is raised.

@@ -15,7 +15,7 @@ import openai
 import uvicorn
 from starlette.types import ASGIApp
 
-from rag import gateway
+from rag.llm import gateway
 
 URL = "http://localhost"
 

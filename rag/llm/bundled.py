@@ -21,8 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rag import gguf, models
+from rag import models
 from rag.errors import ModelError
+from rag.llm import gguf
 
 if TYPE_CHECKING:
     from litellm import ModelResponse

@@ -1,7 +1,7 @@
 """Every language model behind one class: a litellm model string, of a cloud, a local server or the bundled model.
 
 ``bundled/qwen2.5-coder-1.5b-instruct``, ``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call
-is one litellm call (`rag.gateway`). Keys of cloud services are read by litellm from their usual variables
+is one litellm call (`rag.llm.gateway`). Keys of cloud services are read by litellm from their usual variables
 (``OPENAI_API_KEY``…).
 """
 
@@ -17,13 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rag import gateway, usage
 from rag.errors import LLMError, LLMUnavailable
+from rag.llm import gateway, usage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.bundled_llm import BundledProvider, Engine
+    from rag.llm.bundled import BundledProvider, Engine
 
 Message = Mapping[str, Any]
 Schema = Mapping[str, Any]
@@ -179,7 +179,7 @@ class Llm:
     def context_tokens(self) -> int:
         """Most tokens of a prompt and its answer together."""
         if self._engine:
-            from rag.bundled_llm import CONTEXT_TOKENS
+            from rag.llm.bundled import CONTEXT_TOKENS
 
             return CONTEXT_TOKENS
         known = (
@@ -206,7 +206,7 @@ class Llm:
     @cached_property
     def _engine(self) -> Engine | None:
         """The engine of the bundled model; None for every other model."""
-        from rag.bundled_llm import NAME, PROVIDER
+        from rag.llm.bundled import NAME, PROVIDER
 
         if not self.model.startswith(f"{PROVIDER}/"):
             return None
@@ -299,7 +299,7 @@ def _preference(logprobs: Mapping[str, float]) -> float:
 
 def _provider() -> BundledProvider:
     """The bundled provider, known to litellm."""
-    from rag.bundled_llm import PROVIDER, for_litellm
+    from rag.llm.bundled import PROVIDER, for_litellm
 
     litellm = gateway.litellm()
     with _PROVIDER_LOCK:

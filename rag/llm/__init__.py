@@ -1,0 +1,1 @@
+"""Language models, the prompts they are given, and the tokens they use."""
