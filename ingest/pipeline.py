@@ -29,7 +29,7 @@ from rag.index.base import IndexedSegment
 from rag.types import Extracted, FileResult, Source, TimeSpan
 
 if TYPE_CHECKING:
-    from rag.catalog import Catalog
+    from rag.catalog.catalog import Catalog
     from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder
     from rag.index.base import SegmentIndex
     from rag.media import Renderings

@@ -15,7 +15,7 @@ from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
     from ingest.worker import Workers
-    from rag.catalog import Asset, Catalog
+    from rag.catalog.catalog import Asset, Catalog
 
 _MOST_LACKING = 3  # pictures that are named
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rag.answering.open_question import Asked
     from rag.answering.query_engine import QueryEngine
     from rag.answering.transcribe import Transcription
-    from rag.catalog import Listed
+    from rag.catalog.catalog import Listed
     from rag.encoders import ModelCard
     from rag.encoders.base import Vectors
     from rag.index.base import Dense
@@ -71,7 +71,7 @@ class KnowledgeBase:
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        from rag.catalog import Catalog
+        from rag.catalog.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
         from rag.retrieval.business_rules import rules

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from rag import KnowledgeBase
-from rag.catalog import Catalog
+from rag.catalog.catalog import Catalog
 from rag.segments import segment_id
 from rag.types import Filter
 
@@ -20,7 +20,7 @@ _KILLS = 20
 _MOST_RUNS = 60
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(
-    ["ingest.pipeline", "rag.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieval.retriever"]
+    ["ingest.pipeline", "rag.catalog.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieval.retriever"]
 )
 
 

@@ -14,7 +14,7 @@ from ingest.load import identify
 from ingest.pipeline import Stores, ingest, remove
 from ingest.plan import plan
 from ingest.readers import Readers
-from rag.catalog import Catalog
+from rag.catalog.catalog import Catalog
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError

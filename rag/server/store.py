@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag import sql
+from rag.catalog.catalog import database
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
@@ -20,7 +20,7 @@ def opened(file: Path, metadata: MetaData) -> Engine:
 
     file.touch(mode=0o600)  # before anything is in it
     file.chmod(0o600)
-    engine = sql.opened(f"sqlite:///{file}")
+    engine = database.opened(f"sqlite:///{file}")
     with engine.begin() as connection:
         for table in metadata.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))

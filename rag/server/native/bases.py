@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from rag.catalog import Listed
+from rag.catalog.catalog import Listed
 from rag.jsonable import hit_json, name_of
 from rag.knowledge_base import Status
 from rag.server import uploads

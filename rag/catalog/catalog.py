@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rag import sql
+from rag.catalog.catalog import database
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import FileResult, Medium, Scalar, Source
 
@@ -78,8 +78,8 @@ class Catalog:
     def __init__(self, url: str) -> None:
         import sqlalchemy as sa
 
-        with sql.errors():
-            self._engine = sql.opened(url)
+        with database.errors():
+            self._engine = database.opened(url)
             metadata = sa.MetaData()
             self._assets = sa.Table(
                 "assets",
@@ -130,7 +130,7 @@ class Catalog:
         if self._engine.dialect.name != "postgresql":  # a file has the lock of its folder
             yield
             return
-        with sql.errors():
+        with database.errors():
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             is_held = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
         try:
@@ -355,7 +355,7 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with sql.errors(), self._engine.begin() as connection:
+        with database.errors(), self._engine.begin() as connection:
             yield connection
 
 

@@ -1,0 +1,1 @@
+"""The catalog of assets and their states, in SQL."""
