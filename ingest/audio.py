@@ -15,8 +15,8 @@ from ingest.passages import speech_segments
 from ingest.sounds import Heard, sound_segment, sound_segments
 from ingest.speech import Transcriber
 from rag.config import Settings
-from rag.decoding import opened_av
 from rag.errors import DamagedMedia, UnsupportedMedia
+from rag.media.opening import opened_av
 from rag.types import Extracted, Modality, Source, TimeSpan
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.config import Settings
-from rag.decoding import check_pixels, picture_stream, time_s
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
+from rag.media.opening import check_pixels, picture_stream, time_s
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream

@@ -22,8 +22,8 @@ from ingest.prose import Block, Part, Passage, Prose, passages
 from ingest.records import read_csv, read_json, read_subtitles
 from ingest.sniff import DOCX, PDF, PPTX, XLSX
 from rag.config import Settings
-from rag.decoding import opened_image, rgb
 from rag.errors import MediaError, MediaTooLarge
+from rag.media.opening import opened_image, rgb
 from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, Source
 
 _MOST_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages

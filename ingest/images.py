@@ -15,8 +15,8 @@ from ingest.pages import TextLine, page_passages
 from ingest.photo import about, embedded_captions
 from ingest.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
-from rag.decoding import check_pixels, exif, opened_image, rgb
 from rag.errors import MediaTooLarge
+from rag.media.opening import check_pixels, exif, opened_image, rgb
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
 _MOST_FRAMES, _MOST_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments

@@ -25,8 +25,8 @@ from ingest.pdfpage import (
 )
 from ingest.pixels import for_segment
 from rag.config import Settings
-from rag.decoding import opened_pdf
 from rag.errors import DamagedMedia
+from rag.media.opening import opened_pdf
 from rag.types import Box, Extracted, PageBox, Scalar, Segment, Source
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from PIL.Image import Image
 from ingest.layout import union
 from ingest.ocr import PAGE_PX, Ocr
 from ingest.pages import TextLine, in_reading_order
-from rag.decoding import rendered
 from rag.errors import DamagedMedia, MediaTooLarge
+from rag.media.opening import rendered
 from rag.types import Box
 
 if TYPE_CHECKING:

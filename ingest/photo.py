@@ -11,8 +11,8 @@ from PIL import ExifTags, Image, IptcImagePlugin
 
 from ingest.markup import parse_xml
 from ingest.plain import decode
-from rag.decoding import exif
 from rag.errors import DamagedMedia
+from rag.media.opening import exif
 from rag.query.filters import seconds
 from rag.types import Scalar
 

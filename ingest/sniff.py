@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ingest.decode import sound_stream
 from ingest.plain import is_text, text_media_type
-from rag.decoding import opened_av, picture_stream
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
+from rag.media.opening import opened_av, picture_stream
 
 HEAD_BYTES = 64 * 1024
 

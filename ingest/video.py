@@ -20,9 +20,9 @@ from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
 from ingest.sounds import Heard
 from ingest.speech import Transcriber
 from rag.config import Settings
-from rag.decoding import frame_rgb, opened_av, picture_stream
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
 from rag.media import open_picture
+from rag.media.opening import frame_rgb, opened_av, picture_stream
 from rag.types import Extracted, FrameRegion, Scalar, Segment, Source
 
 if TYPE_CHECKING:

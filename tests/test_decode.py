@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from ingest.decode import Limits, Sound, description, pictures, sound, stated_s
-from rag.decoding import opened_av, picture_stream
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from rag.media.opening import opened_av, picture_stream
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
 LIMITS = Limits(seconds=3600, pixels=10_000_000)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from rag import media
-from rag.decoding import MAX_PIXELS, opened_av, opened_image, opened_pdf, picture_stream, rgb
 from rag.errors import MediaTooLarge
+from rag.media.opening import MAX_PIXELS, opened_av, opened_image, opened_pdf, picture_stream, rgb
 from rag.types import ImageRegion
 from tests.fakes.files import Page, huge_png, pdf, photo, png, write
 from tests.fakes.media import texture, tone, write_video

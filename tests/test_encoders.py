@@ -14,7 +14,6 @@ import pytest
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
-from rag.decoding import rgb
 from rag.encoders import (
     DualEncoder,
     ModelCard,
@@ -28,6 +27,7 @@ from rag.encoders.base import Vectors, normalised
 from rag.encoders.lite import DATA, classes, prepared
 from rag.encoders.text import MiniLM
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
+from rag.media.opening import rgb
 from rag.models import ensure
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 

@@ -20,8 +20,8 @@ from ingest.ocr import Ocr
 from ingest.shots import changed, look
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
-from rag.decoding import frame_rgb
 from rag.errors import DamagedMedia, MediaTooLarge
+from rag.media.opening import frame_rgb
 from rag.segments import from_payload, to_payload
 from rag.types import Extracted, FrameRegion, Segment, Source, TimeSpan
 from tests.fakes.media import JFK, noise, plain, samples_of, silence, slide, texture, tone, write_audio, write_video

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import PIL.Image
 
 from rag.config import Settings
-from rag.decoding import rgb
 from rag.errors import MediaError, QueryError, UnsupportedMedia
+from rag.media.opening import rgb
 from rag.query.language import Audio, Image, Not, Part, Query, Text, Video
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rag.decoding import rgb
 from rag.encoders.base import CLOUD, Look, ModelCard, Vectors, clean, normalised, queried, worded
 from rag.errors import LLMError, ModelError
 from rag.llm import gateway
+from rag.media.opening import rgb
 
 _BATCH = 64  # texts of a request; the least that a large provider takes is 96 (Cohere)
 _PICTURE_SIDE_PX = 1024

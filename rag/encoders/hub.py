@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.decoding import rgb
 from rag.encoders import matryoshka
 from rag.encoders.base import Look, ModelCard, Vectors, clean, normalised, queried, worded
 from rag.encoders.torch_models import TorchModel, load_model, load_part
 from rag.errors import SettingsError
+from rag.media.opening import rgb
 from rag.models import Checkpoint
 from rag.models.hub import OPEN_CLIP
 from rag.types import Scalar

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.decoding import rgb
 from rag.encoders.base import Look, ModelCard, Vectors, normalised
 from rag.encoders.runtime import OnnxModel
 from rag.encoders.text import MiniLM
+from rag.media.opening import rgb
 from rag.models import model
 
 DATA = Path(__file__).parent / "data"

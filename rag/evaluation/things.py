@@ -90,8 +90,8 @@ def picture(thing: Thing) -> Image:
     """
     from PIL import Image as Pictures
 
-    from rag.decoding import rgb
     from rag.media import open_picture
+    from rag.media.opening import rgb
     from rag.types import ImageRegion
 
     assert thing.path is not None
@@ -110,7 +110,7 @@ def samples(thing: Thing, rate: int) -> NDArray[np.float32]:
         MediaError: the file has gone or has no sound.
     """
     from rag.media import length_s
-    from rag.media.decode import sound
+    from rag.media.seeking import sound
     from rag.types import TimeSpan
 
     assert thing.path is not None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rag.decoding import frame_rgb, opened_av, picture_stream
 from rag.errors import UnsupportedMedia
-from rag.media.decode import Sound, check_within, frames, sound
+from rag.media.opening import frame_rgb, opened_av, picture_stream
+from rag.media.seeking import Sound, check_within, frames, sound
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rag.decoding import read_errors
 from rag.errors import MediaError
+from rag.media.opening import read_errors
 from rag.types import Source
 
 

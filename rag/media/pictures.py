@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw
 
-from rag.decoding import MAX_PIXELS, check_pixels, opened_image, opened_pdf, rendered, rgb
 from rag.errors import MediaError, UnsupportedMedia
-from rag.media.decode import frame_at
 from rag.media.files import head_of
+from rag.media.opening import MAX_PIXELS, check_pixels, opened_image, opened_pdf, rendered, rgb
+from rag.media.seeking import frame_at
 from rag.types import Box, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
 
 PAGE_PX = 1800  # longest side of a rendered page or of a part of it

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.decoding import rgb
 from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
+from rag.media.opening import rgb
 
 _COLOURS = {
     "black": (0, 0, 0),

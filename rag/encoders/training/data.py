@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.decoding import rgb
 from rag.encoders.base import TextEncoder
 from rag.encoders.lite import SIZE_PX
 from rag.encoders.runtime import OnnxModel
 from rag.encoders.training.splits import held_out
+from rag.media.opening import rgb
 
 VIEWS = 8
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z“\"])")

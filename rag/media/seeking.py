@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from rag.decoding import MAX_PIXELS, check_pixels, frame_rgb, opened_av, picture_stream, time_s
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from rag.media.opening import MAX_PIXELS, check_pixels, frame_rgb, opened_av, picture_stream, time_s
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
