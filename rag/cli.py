@@ -325,7 +325,7 @@ def _show(as_json: bool, value: Any, printer: Any) -> None:
 
 
 def _print_json(value: Any) -> None:
-    from rag.jsonable import jsonable
+    from rag.presentation.json_values import jsonable
 
     print(json.dumps(jsonable(value), ensure_ascii=False, indent=2))
 

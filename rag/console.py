@@ -14,9 +14,9 @@ from rich.markup import escape as markup_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from rag import jsonable
 from rag.answering.evidence_text import excerpt, told
 from rag.errors import MediaError
+from rag.presentation import json_values
 from rag.segments import place
 from rag.types import Answer
 
@@ -275,7 +275,7 @@ def _estimate(value: Estimate) -> str:
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
     """A hit for programs on this machine, with the paths of its file and of a thumbnail where it can be seen."""
-    return {**jsonable.hit_json(hit), "path": hit.path, "thumbnail": _thumbnail(base, hit)}
+    return {**json_values.hit_json(hit), "path": hit.path, "thumbnail": _thumbnail(base, hit)}
 
 
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
@@ -289,7 +289,7 @@ def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
 def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
     """An answer for programs: text, citations and the exhibits they name."""
     exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
-    return {**jsonable.jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
+    return {**json_values.jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
 
 
 def _short(path: str, folder: Path | None = None) -> str:

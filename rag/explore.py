@@ -20,8 +20,8 @@ from PIL import Image
 
 from rag.errors import MediaError, QueryError
 from rag.media import data_uri
+from rag.presentation.tables import table
 from rag.segments import place, segment_id
-from rag.tables import table
 from rag.types import PIXELS, Hit, Modality
 
 if TYPE_CHECKING:

@@ -355,7 +355,7 @@ class KnowledgeBase:
 
     def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
         """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
-        from rag.report import page
+        from rag.presentation.report import page
 
         return page(answers, title=title)
 

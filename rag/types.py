@@ -15,7 +15,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
-from rag.tables import table
+from rag.presentation.tables import table
 from rag.why import Lane, Why
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
-from rag.display import MEDIA_BYTES, answer_html, hit_html, hits_html
+from rag.presentation.notebook import MEDIA_BYTES, answer_html, hit_html, hits_html
 from rag.types import Answer, Citation, Evidence, FileResult, Hit, Hits, IngestReport, Segment, TimeSpan, Word
 from tests.fakes.hits import passage, picture
 

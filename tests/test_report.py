@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from rag.demo import HERE
-from rag.report import page
-from rag.report.exhibits import Album
+from rag.presentation.report import page
+from rag.presentation.report.exhibits import Album
 from rag.types import (
     Answer,
     Box,

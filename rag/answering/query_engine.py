@@ -250,25 +250,25 @@ def _whole(answer: Answer, found: Found, started: float) -> Answer:
 
 
 def _page(answer: Answer) -> str:
-    from rag.report import page
+    from rag.presentation.report import page
 
     return page([answer], title="Exhibit")
 
 
 def _drawn(answer: Answer) -> str:
-    from rag.display import answer_html
+    from rag.presentation.notebook import answer_html
 
     return answer_html(answer)
 
 
 def _cards(hits: Sequence[Hit]) -> str:
-    from rag.display import hits_html
+    from rag.presentation.notebook import hits_html
 
     return hits_html(hits)
 
 
 def _shown(hit: Hit) -> str:
-    from rag.display import hit_html
+    from rag.presentation.notebook import hit_html
 
     return hit_html(hit)
 

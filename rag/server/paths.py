@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from rag.jsonable import name_of
+from rag.presentation.json_values import name_of
 from rag.types import FileResult
 
 _COPY = "same content as "

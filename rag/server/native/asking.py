@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 
-from rag.jsonable import hit_json, jsonable
+from rag.presentation.json_values import hit_json, jsonable
 from rag.server.access import Read
 from rag.server.evidence import Viewer
 from rag.server.native import models, tastes

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from rag.catalog.catalog import Listed
-from rag.jsonable import hit_json, name_of
 from rag.knowledge_base import Status
+from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
 from rag.server.access import Called, Caller, Read, Written
 from rag.server.evidence import Viewer

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from rag.report.exhibits import Album, Exhibit
-from rag.report.view import answer_view
+from rag.presentation.report.exhibits import Album, Exhibit
+from rag.presentation.report.view import answer_view
 from rag.types import Answer, Evidence, Hit
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _bounded(shown: Exhibit) -> Exhibit:
 def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("rag.report", "")
+    loader = PackageLoader("rag.presentation.report", "")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,0 +1,1 @@
+"""How values appear to people and programs: notebooks, tables, JSON, HTML reports."""
