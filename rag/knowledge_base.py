@@ -337,19 +337,19 @@ class KnowledgeBase:
 
     def as_retriever(self, *, top_k: int | None = None) -> BaseRetriever:
         """The search as a llama-index retriever."""
-        from rag.llamaindex import CrossModalRetriever
+        from rag.integrations.llamaindex import CrossModalRetriever
 
         return CrossModalRetriever(lambda words: self.search(words, top_k=top_k))
 
     def as_postprocessor(self, *, top_n: int | None = None) -> BaseNodePostprocessor:
         """The reranker as a llama-index node postprocessor."""
-        from rag.llamaindex import RelevanceReranker
+        from rag.integrations.llamaindex import RelevanceReranker
 
         return RelevanceReranker(rerank=self._engine.reordered, top_n=top_n or self.settings.evidence_n)
 
     def as_query_engine(self) -> BaseQueryEngine:
         """The whole way from question to cited answer as a llama-index query engine."""
-        from rag.llamaindex import GroundedQueryEngine
+        from rag.integrations.llamaindex import GroundedQueryEngine
 
         return GroundedQueryEngine(self.ask, self.aask)
 

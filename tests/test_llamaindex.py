@@ -9,7 +9,7 @@ import pytest
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag.errors import QueryError
-from rag.llamaindex import to_hit, to_node
+from rag.integrations.llamaindex import to_hit, to_node
 
 
 def test_retriever_and_back(demo_base):
