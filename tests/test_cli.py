@@ -12,16 +12,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from rag import console
-from rag.cli import app
-from rag.doctor import examine
+from rag.cli.doctor import examine
+from rag.cli.main import app, output
 from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
 from tests.fakes.hits import passage
 
 
 def exhibit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rag.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "rag.cli.main", *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
 
 
@@ -54,9 +53,7 @@ def test_help_teaches(command):
 
 
 def test_help_imports_nothing_heavy(tmp_path):
-    code = (
-        "import sys; sys.argv = ['exhibit', '--help']\ntry:\n import rag.cli; rag.cli.main()\nexcept SystemExit: pass\n"
-    )
+    code = "import sys; sys.argv = ['exhibit', '--help']\ntry:\n import rag.cli.main; rag.cli.main.main()\nexcept SystemExit: pass\n"
     heavy = (
         "print([m for m in ('numpy', 'PIL', 'litellm', 'llama_index', 'pydantic', 'sqlalchemy') if m in sys.modules])"
     )
@@ -117,7 +114,7 @@ def test_a_wrong_setting_is_one_line(desk, name, value, said):
     import os
 
     environment = {**os.environ, name: value}
-    command = [sys.executable, "-m", "rag.cli", "status"]
+    command = [sys.executable, "-m", "rag.cli.main", "status"]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(said)
@@ -181,7 +178,7 @@ def test_what_files_say_moves_no_terminal(capsys):
     hit = Hit(
         Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"), 0.5, path="x.txt"
     )
-    console.hits([hit], "")
+    output.hits([hit], "")
     shown = capsys.readouterr().out
     assert "[red]b" in shown
     assert "\x1b]" not in shown
@@ -193,11 +190,11 @@ def test_an_exhibit_is_shown_by_the_sentence_that_matters(capsys):
         "The kestrel is a falcon that eats. " * 9 + "It feeds on voles. " + "It is seen all over Europe. " * 9
     )
     said = "A kestrel eats voles [E1]."
-    console.exhibits(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
+    output.exhibits(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
     assert "that eats. It feeds on voles. …" in capsys.readouterr().out
 
 
 def test_files_are_named_from_the_folder_that_was_taken_in(tmp_path, capsys):
     found = IngestReport((FileResult(str(tmp_path / "photos" / "a.jpg"), "indexed", 1),))
-    console.report(found, tmp_path)
+    output.report(found, tmp_path)
     assert capsys.readouterr().out.startswith("  indexed photos/a.jpg 1 segment, ")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag import console
+from rag.cli.main import output
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
@@ -274,7 +274,7 @@ def test_gaps_are_told_with_their_sign(capsys) -> None:
     row = Row("alt>figure", "", "", "", 9, found)
     result = Evaluation("mine", "", {}, (1,), (row,), (replace(row, slice="map", metrics=apart),))
     assert '-12.5 <span class="interval">-25.0 to +3.1</span>' in page(result)
-    console.evaluation(result)
+    output.evaluation(result)
     assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rag.cli import main
+from rag.cli.main import main
 from rag.config import Settings
 from rag.demo import questions
 from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
@@ -40,7 +40,7 @@ FOLDER = {"KESTREL": KESTREL, "HERON": HERON, "CANOE": CANOE}
 
 
 def exhibit(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rag.cli", "eval", *arguments]
+    command = [sys.executable, "-m", "rag.cli.main", "eval", *arguments]
     environment = {**os.environ, **environment}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -333,7 +333,7 @@ def desk(tmp_path_factory) -> Path:
     (desk / "media").mkdir()
     (desk / "media" / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
     (desk / "media" / "bread.md").write_text("# Bread\n\nKnead the dough, and let it rise for an hour.\n")
-    ingest = [sys.executable, "-m", "rag.cli", "ingest", "media"]
+    ingest = [sys.executable, "-m", "rag.cli.main", "ingest", "media"]
     subprocess.run(ingest, cwd=desk, capture_output=True, check=True)
     (desk / "q.jsonl").write_text(
         '{"question": "What does the lamp burn?", "assets": ["media/lamp.md"], "modality": "text", "reviewed": false}\n'

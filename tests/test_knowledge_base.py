@@ -218,7 +218,7 @@ def test_the_page_of_an_answer_holds_its_evidence(demo_answer):
 def test_a_second_process_is_told_who_holds_it(demo_base):
     with pytest.raises(KnowledgeBaseBusy, match=r"in use by process \d+"):
         KnowledgeBase.open(demo_base.path)
-    command = [sys.executable, "-m", "rag.cli", "status", "--kb", str(demo_base.path)]
+    command = [sys.executable, "-m", "rag.cli.main", "status", "--kb", str(demo_base.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "in use by process" in done.stderr

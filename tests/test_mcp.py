@@ -73,7 +73,7 @@ def seconds_of(block):
 async def test_a_program_of_its_own_serves_the_client_that_starts_it(museum):
     command = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "rag.cli", "mcp", "--kb", str(museum)],
+        args=["-m", "rag.cli.main", "mcp", "--kb", str(museum)],
         env={"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     async with Client(command) as client:
@@ -342,7 +342,7 @@ async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(mus
 )
 def test_wrong_usage_is_told(arguments, said, tmp_path):
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "rag.cli", "mcp", *arguments]
+    command = [sys.executable, "-m", "rag.cli.main", "mcp", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert run.returncode
     assert said in run.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from rag.options import conditions, cuts, quotas
+from rag.cli.arguments import conditions, cuts, quotas
 from rag.query.filters import conditions as read
 from rag.types import Filter
 

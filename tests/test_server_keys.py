@@ -113,7 +113,7 @@ async def test_whoever_gives_up_waiting_leaves_room():
 
 
 def exhibit(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rag.cli", *arguments]
+    command = [sys.executable, "-m", "rag.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

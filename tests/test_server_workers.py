@@ -40,7 +40,7 @@ def served(tmp_path):
         _, secret = keys.make("app", may_write=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "rag.cli", "serve", "--kb", str(tmp_path / "museum"), "--port", str(port)]
+    command = [sys.executable, "-m", "rag.cli.main", "serve", "--kb", str(tmp_path / "museum"), "--port", str(port)]
     command += ["--workers", "2", "--state", str(tmp_path)]
     with qdrant.running() as store, (tmp_path / "log").open("w") as log:
         settings = {"EXHIBIT_QDRANT_URL": store, "EXHIBIT_LLM": "openai/none", "EXHIBIT_OCR": "off"}

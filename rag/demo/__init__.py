@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from rag import console
+from rag.cli.main import output
 from rag.knowledge_base import KnowledgeBase
 from rag.types import Answer
 
@@ -30,23 +30,23 @@ def run(to: Path, *, as_json: bool = False) -> None:
 
     settings = Settings.load()
     for name in ("whisper-base", NAME):
-        console.make_ready(name, settings.home)
+        output.make_ready(name, settings.home)
     started = time.monotonic()
     with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
         loading = beside.submit(base.load)
-        report = console.ingest(base, [COLLECTION], quiet=as_json)
+        report = output.ingest(base, [COLLECTION], quiet=as_json)
         if not as_json:
-            console.report(report, COLLECTION)
+            output.report(report, COLLECTION)
         loading.result()
         answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
         page = to / "answers.html"
         page.write_text(base.page(answers, title="Exhibit: the demo"), encoding="utf-8")
     seconds = time.monotonic() - started
     if as_json:
-        rows = [console.answer_json(base, answer) for answer in answers]
+        rows = [output.answer_json(base, answer) for answer in answers]
         print(json.dumps({"seconds": seconds, "page": str(page), "answers": rows}, ensure_ascii=False, indent=2))
     else:
-        console.out.print(
+        output.out.print(
             f"\n{len(answers)} questions, {seconds:.0f} s in all. The evidence itself: {escape(str(page))}"
         )
 
@@ -59,5 +59,5 @@ def questions() -> list[dict[str, Any]]:
 
 def _ask(base: KnowledgeBase, question: str, *, quiet: bool) -> Answer:
     if not quiet:
-        console.out.print(f"\n[bold]{escape(question)}[/bold]", highlight=False)
-    return console.ask(base, question, quiet=quiet)
+        output.out.print(f"\n[bold]{escape(question)}[/bold]", highlight=False)
+    return output.ask(base, question, quiet=quiet)

@@ -103,7 +103,7 @@ def serving(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "rag.cli", "serve", "--kb", str(kb), "--port", str(port), *options]
+    command = [sys.executable, "-m", "rag.cli.main", "serve", "--kb", str(kb), "--port", str(port), *options]
     environment = os.environ | dict(settings or {})
     with subprocess.Popen(command, stderr=log or subprocess.DEVNULL, env=environment) as server:
         url = f"http://127.0.0.1:{port}"

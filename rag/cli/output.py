@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
     from ingest.plan import Plan
     from rag.answering.open_question import Asked
-    from rag.doctor import Check
+    from rag.cli.doctor import Check
     from rag.evaluation.metrics import Estimate
     from rag.evaluation.questions import Question
     from rag.evaluation.results import Evaluation

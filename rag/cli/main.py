@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag import options, serving
+from rag.cli.main import arguments, serving
 
 if TYPE_CHECKING:
     from rag.evaluation.command import Request
@@ -73,11 +73,11 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 
     Example: exhibit ingest ~/lectures ~/papers/attention.pdf
     """
-    from rag import console
+    from rag.cli.main import output
 
     with _opened(kb) as base:
-        report = console.ingest(base, paths, quiet=as_json)
-    _show(as_json, report, console.report)
+        report = output.ingest(base, paths, quiet=as_json)
+    _show(as_json, report, output.report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -85,10 +85,10 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 @app.command()
 def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Say what `ingest` would do: files, segments, model calls and seconds; nothing is done."""
-    from rag import console
+    from rag.cli.main import output
 
     with tempfile.TemporaryDirectory() as nowhere, _opened(kb if kb.is_dir() else Path(nowhere)) as base:
-        _show(as_json, base.plan(paths), console.plan)
+        _show(as_json, base.plan(paths), output.plan)
 
 
 @app.command()
@@ -111,16 +111,16 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
 
     Examples: exhibit search "how a dynamo works" · exhibit search "but in blue" --image photo.jpg --not logo -m image
     """
-    from rag import console
+    from rag.cli.main import output
 
-    asked = options.parts(words, image, audio, video, without)
-    admitted, shares = options.conditions(where), options.quotas(quota)
+    asked = arguments.parts(words, image, audio, video, without)
+    admitted, shares = arguments.conditions(where), arguments.quotas(quota)
     with _opened(kb, existing=True) as base:
         hits = base.search(asked, modality=modality, where=admitted, top_k=top_k, rerank=rerank, quotas=shares)
         if as_json:
-            _print_json([console.hit_json(base, hit) for hit in hits])
+            _print_json([output.hit_json(base, hit) for hit in hits])
         else:
-            console.hits(hits, words or "", least_believed=base.least_believed, explain=explain)
+            output.hits(hits, words or "", least_believed=base.least_believed, explain=explain)
     if not hits:
         raise typer.Exit(NOTHING)
 
@@ -141,15 +141,15 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 
     Example: exhibit ask "What did Kennedy ask Americans to do?" --html answer.html
     """
-    from rag import console
+    from rag.cli.main import output
 
-    asked, admitted = options.parts(question, image, audio, video), options.conditions(where)
+    asked, admitted = arguments.parts(question, image, audio, video), arguments.conditions(where)
     with _opened(kb, existing=True) as base:
-        answer = console.ask(base, asked, modality=modality, where=admitted, quiet=as_json)
+        answer = output.ask(base, asked, modality=modality, where=admitted, quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:
-            _print_json(console.answer_json(base, answer))
+            _print_json(output.answer_json(base, answer))
     if answer.declined:
         raise typer.Exit(NOTHING)
 
@@ -157,19 +157,19 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 @app.command()
 def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Show what the knowledge base holds, and which files failed and why."""
-    from rag import console
+    from rag.cli.main import output
 
     with _opened(kb, existing=True) as base:
-        _show(as_json, base.status(), console.status)
+        _show(as_json, base.status(), output.status)
 
 
 @app.command()
 def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Forget files, or all files below folders; the files themselves are not touched."""
-    from rag import console
+    from rag.cli.main import output
 
     with _opened(kb, existing=True) as base:
-        _show(as_json, base.remove(paths), console.report)
+        _show(as_json, base.remove(paths), output.report)
 
 
 @app.command()
@@ -186,23 +186,23 @@ def models(
 
     Example: exhibit models whisper-base
     """
-    from rag import console
+    from rag.cli.main import output
     from rag.config import Settings
     from rag.models import states
 
     home = Settings.load().home
     for name in fetch or []:
-        console.make_ready(name, home)
-    _show(as_json, states(home), console.models)
+        output.make_ready(name, home)
+    _show(as_json, states(home), output.models)
 
 
 @app.command()
 def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Check the installation, the models, the settings and the knowledge base, and say what to do."""
-    from rag import console, doctor
+    from rag.cli.main import doctor, output
 
     checks = doctor.examine(kb)
-    _show(as_json, checks, console.checks)
+    _show(as_json, checks, output.checks)
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(FAILED)
 
@@ -236,7 +236,7 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     elif generate is not None:
         _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
     elif name is not None:
-        _measure(Request(name, Options(options.cuts(k), robust), limit, kb, against), out, as_json)
+        _measure(Request(name, Options(arguments.cuts(k), robust), limit, kb, against), out, as_json)
     else:
         raise typer.BadParameter("Name a SET, or use --list or --generate.")
 
@@ -290,31 +290,31 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
 
 
 def _list_sets(as_json: bool) -> None:
-    from rag import console
+    from rag.cli.main import output
     from rag.config import Settings
     from rag.evaluation import command
 
-    _show(as_json, command.listed(Settings.load()), console.sets)
+    _show(as_json, command.listed(Settings.load()), output.sets)
 
 
 def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
-    from rag import console
+    from rag.cli.main import output
     from rag.evaluation import command
 
-    with console.working(quiet=as_json) as progress:
+    with output.working(quiet=as_json) as progress:
         made = command.generate(kb, out, wanted, progress)
-    _show(as_json, made, console.questions)
+    _show(as_json, made, output.questions)
 
 
 def _measure(request: Request, html: Path | None, as_json: bool) -> None:
-    from rag import console
+    from rag.cli.main import output
     from rag.evaluation import command, report
 
-    with console.working(quiet=as_json) as progress:
+    with output.working(quiet=as_json) as progress:
         result = command.measure(request, progress)
     if html is not None:
         html.write_text(report.page(result), encoding="utf-8")
-    _show(as_json, result, console.evaluation)
+    _show(as_json, result, output.evaluation)
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:
