@@ -15,8 +15,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
+from rag.explanation import Lane, Why
 from rag.presentation.tables import table
-from rag.why import Lane, Why
 
 if TYPE_CHECKING:
     import numpy as np

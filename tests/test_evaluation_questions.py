@@ -24,9 +24,9 @@ from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import LaneScores, Options, Trial
+from rag.explanation import Lane
 from rag.llm.litellm_client import Llm
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
-from rag.why import Lane
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedLlm, pictures_of
 

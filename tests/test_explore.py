@@ -8,7 +8,7 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.errors import QueryError
-from rag.explore import CollectionMap, Point, collection_map, coverage, drift
+from rag.evaluation.explore import CollectionMap, Point, collection_map, coverage, drift
 from rag.segments import segment_id
 from rag.types import Hit, ImageRegion, Segment
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rag.explanation import Lane
 from rag.retrieval.moments import LONGEST_S, moment, moments, span_of
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import FrameRegion, Hit, ImageRegion, Segment, TimeSpan, Word
-from rag.why import Lane
 
 FILM, OTHER = "31e6609a-44a0-588b-8333-5ef9c6451570", "6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10"
 

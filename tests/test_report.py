@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rag.demo import HERE
+from rag.explanation import Lane
 from rag.presentation.report import page
 from rag.presentation.report.exhibits import Album
 from rag.types import (
@@ -33,7 +34,6 @@ from rag.types import (
     TimeSpan,
     Word,
 )
-from rag.why import Lane
 from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 ATTACK = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&lt;b&gt;{{ 7*7 }}]]>"

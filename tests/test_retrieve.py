@@ -12,13 +12,13 @@ from PIL import Image
 
 from rag.encoders.base import Vectors
 from rag.errors import QueryError
+from rag.explanation import Lane
 from rag.index import IndexedSegment, LaneQuery, SegmentIndex
 from rag.index.edge import EdgeIndex
 from rag.query.language import Part, Query
 from rag.retrieval.fusion import composed
 from rag.retrieval.retriever import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
-from rag.why import Lane
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import tone
 

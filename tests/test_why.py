@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from rag.explanation import Lane, Why
 from rag.index.bm25 import matched
 from rag.types import Hit, ImageRegion, Segment
-from rag.why import Lane, Why
 
 FOUND = Why(0.62, (Lane("text", 1, 0.66, 0.91), Lane("image #2", 3, 0.24, 0.4, 0.7)), ("dogs", "red"), 0.25, 1.5)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rag.explanation import Lane
 from rag.types import FrameRegion, Hit, Kind, Scalar, Segment, TimeSpan
-from rag.why import Lane
 
 KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
 GAP_S = 2.0  # between neighbours

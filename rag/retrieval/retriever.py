@@ -17,6 +17,7 @@ from typing import get_args
 from rag.answering.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
+from rag.explanation import Lane
 from rag.index import bm25
 from rag.index.base import Found, SegmentIndex
 from rag.query.filters import names
@@ -39,7 +40,6 @@ from rag.retrieval.fusion import (
 from rag.retrieval.moments import moment, moments
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
-from rag.why import Lane
 
 _DEPTH = 50  # candidates of each lane
 _NONSENSE_DEPTH = 3
