@@ -23,7 +23,7 @@ from ingest.plain import decode
 from rag.types import Scalar
 
 if TYPE_CHECKING:
-    from ingest.worker import Workers
+    from ingest.reading.worker import Workers
 
 _PICTURES = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _MOST_BYTES = 5_000_000  # of a document

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound
-from ingest.pulse import beat
+from ingest.reading.heartbeat import beat
 from ingest.speech import Transcriber, Transcript
 from rag.types import Word
 

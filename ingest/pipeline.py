@@ -1,6 +1,6 @@
 """Files to segments in the index: look, read, embed, write; each file whole or not at all.
 
-Reading runs in processes of its own (`ingest.worker`) while this one embeds what was read before. Segments are embedded
+Reading runs in processes of its own (`ingest.reading.worker`) while this one embeds what was read before. Segments are embedded
 in batches across files, and written asset by asset between two marks in the catalog, so that a run which is killed at
 any moment leaves either a finished asset or one that the next opening rolls back and the next run reads again.
 """
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, resampled
+from ingest.reading.worker import Workers
 from ingest.scan import Look, Scan
-from ingest.worker import Workers
 from rag.config import Settings
 from rag.encoders.base import normalised
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError

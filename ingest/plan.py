@@ -10,8 +10,8 @@ from typing import Literal
 
 from ingest.load import Measure
 from ingest.pipeline import Stores, recipe
+from ingest.reading.worker import Workers
 from ingest.scan import Look, Scan
-from ingest.worker import Workers
 from rag.errors import ExhibitError
 from rag.types import Source
 

@@ -14,7 +14,7 @@ from rag.errors import ExhibitError
 from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
-    from ingest.worker import Workers
+    from ingest.reading.worker import Workers
     from rag.catalog.catalog import Asset, Catalog
 
 _MOST_LACKING = 3  # pictures that are named

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.pulse import beat
+from ingest.reading.heartbeat import beat
 
 GRID = (36, 64)
 _BLOCK = 4

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE, Sound
-from ingest.pulse import beat
+from ingest.reading.heartbeat import beat
 from rag.types import Extracted, Modality, Segment, Source, TimeSpan
 
 WINDOW_S = 10.0

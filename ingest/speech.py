@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import SAMPLE_RATE
-from ingest.pulse import waiting
+from ingest.reading.heartbeat import waiting
 from rag.errors import LLMError, ModelError, SettingsError
 from rag.llm import gateway
 from rag.types import Word

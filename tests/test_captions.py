@@ -10,7 +10,7 @@ import pytest
 from ingest.captions import gather, mentions
 from ingest.catalogue import rows
 from ingest.load import walk
-from ingest.worker import Workers
+from ingest.reading.worker import Workers
 from rag.config import Settings
 from tests.fakes.files import photo, png, write
 

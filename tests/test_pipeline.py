@@ -13,7 +13,7 @@ from PIL import Image
 from ingest.load import identify
 from ingest.pipeline import Stores, ingest, remove
 from ingest.plan import plan
-from ingest.readers import Readers
+from ingest.reading.readers import Readers
 from rag.catalog.catalog import Catalog
 from rag.config import Settings
 from rag.encoders.base import Vectors

@@ -12,12 +12,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from ingest import pulse
 from ingest.decode import Sound
 from ingest.listen import transcripts
+from ingest.reading import heartbeat
+from ingest.reading.worker import Worker, Workers
 from ingest.shots import look, select
 from ingest.sounds import Heard
-from ingest.worker import Worker, Workers
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from tests.fakes.media import JFK, samples_of
@@ -143,14 +143,14 @@ def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
     told = []
     monkeypatch.setattr(pulse, "_EVERY_S", 0.01)
     monkeypatch.setattr(pulse, "_tell", told.append)
-    with pulse.waiting():
+    with heartbeat.waiting():
         time.sleep(0.1)
     assert set(told) == {0.01}
 
 
 def test_native_code_that_never_returns_does_not_outlive_its_parent():
     code = (
-        "import re, sys; from ingest.worker import Replies, serve\n"
+        "import re, sys; from ingest.reading.worker import Replies, serve\n"
         "serve(Replies(sys.stdout.buffer, 0.2), lambda: re.match('(a+)+$', 'a' * 60 + 'b'), ())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ingest.worker import Worker
+    from ingest.reading.worker import Worker
     from rag.encoders.base import AudioEncoder, DualEncoder
 
 One = str | Path | bytes | PIL.Image.Image | Text | Image | Audio | Video
@@ -210,7 +210,7 @@ def _read(picture: PIL.Image.Image, settings: Settings) -> str:
 
 
 def _reader(settings: Settings) -> Worker:
-    from ingest.worker import Worker
+    from ingest.reading.worker import Worker
 
     return Worker(settings)
 

@@ -16,7 +16,7 @@ from rag.errors import MediaError, QueryError
 from rag.types import Segment, Word
 
 if TYPE_CHECKING:
-    from ingest.worker import Worker
+    from ingest.reading.worker import Worker
 
 # What Whisper knows; a service may know fewer.
 _LANGUAGES = frozenset(
@@ -98,7 +98,7 @@ def _listener(settings: Settings, language: str | None) -> Worker:
         raise QueryError(f"`{language[:20]}` is no language that the transcriber knows; give a code such as `en`.")
     if language not in (None, "en") and settings.transcriber.endswith(".en"):
         raise QueryError(f"The transcriber {settings.transcriber} knows English alone; EXHIBIT_TRANSCRIBER=base more.")
-    from ingest.worker import Worker
+    from ingest.reading.worker import Worker
 
     return Worker(settings.model_copy(update={"audio_encoder": "off", "language": language or settings.language}))
 

@@ -198,7 +198,7 @@ def trained_on(data: Path) -> frozenset[str]:
 def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
     """The passages of a module as `exhibit ingest` would cut them."""
     from ingest.load import identify
-    from ingest.readers import Readers
+    from ingest.reading.readers import Readers
 
     module = f"anthropology/modules/{path.parent.name}/{path.name}"
     for extracted in Readers(settings).extract(identify(path, settings)):

@@ -2,7 +2,7 @@
 
 A native crash, a leak or an endless loop in a decoder ends the worker; the file is listed with that reason, a fresh
 worker takes the next one. Reading also overlaps with embedding, which stays in the parent. A worker is started as
-``python -m ingest.worker`` rather than through `multiprocessing`, which would import the user's own script again.
+``python -m ingest.reading.worker`` rather than through `multiprocessing`, which would import the user's own script again.
 
 Parent to worker: pickled `(operation, arguments)`. Worker to parent: pickled `("item", value)` for every value that
 the operation yields and `("beat", seconds that do not count)` while it works, then `("end", seconds)`,
@@ -25,7 +25,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Literal
 
-from ingest import pulse
+from ingest.reading import heartbeat
 from rag import errors
 from rag.config import Settings
 from rag.types import Source
@@ -149,7 +149,7 @@ class Worker:
         self._process: _Process | None = None
 
     def run(self, operation: str, *arguments: Any) -> Generator[Any, None, float]:
-        """Yield the values of an operation of `ingest.readers.Readers`, and return the seconds that it took.
+        """Yield the values of an operation of `ingest.reading.readers.Readers`, and return the seconds that it took.
 
         Raises:
             MediaError: the reader refused the file, crashed, ran out of memory, fell silent or took too long.
@@ -250,7 +250,7 @@ class _Process:
         self._process = subprocess.Popen(
             # -P: a folder named `ingest` where the user happens to be is not this package.
             # -W: Pillow warns of odd metadata and goes on.
-            [sys.executable, "-P", "-W", "ignore", "-m", "ingest.worker"],
+            [sys.executable, "-P", "-W", "ignore", "-m", "ingest.reading.worker"],
             env=_KEEP_MEMORY | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -298,10 +298,10 @@ def main() -> None:
     requests, stream = sys.stdin.buffer, _private_stdout()
     settings = Settings(**pickle.load(requests))
     _bound_memory(settings)
-    from ingest.readers import Readers
+    from ingest.reading.readers import Readers
 
     readers, replies = Readers(settings), Replies(stream, settings.file_timeout_s)
-    pulse.report_to(lambda waited_s: replies.send("beat", waited_s))
+    heartbeat.report_to(lambda waited_s: replies.send("beat", waited_s))
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has gone
         while True:
             operation, arguments = pickle.load(requests)

@@ -1,0 +1,1 @@
+"""The processes that read files, apart from the main one because decoders of untrusted files crash."""
