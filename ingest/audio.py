@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import check_length, description, limits_of, sound, sound_stream, stated_s
+from ingest.formats.identify import Measure
 from ingest.listen import transcripts
-from ingest.load import Measure
 from ingest.passages import speech_segments
 from ingest.sounds import Heard, sound_segment, sound_segments
 from ingest.speech import Transcriber

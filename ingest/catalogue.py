@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ingest.plain import delimiter_of
+from ingest.formats.plain import delimiter_of
 from rag.segments import RESERVED
 from rag.types import Scalar
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
-from ingest.load import Measure
+from ingest.formats.identify import Measure
 from ingest.ocr import PAGE_PX, Line, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.photo import about, embedded_captions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.figures import Figure, figures, lines_in, repeated_pictures
-from ingest.load import Measure
+from ingest.formats.identify import Measure
 from ingest.ocr import PICTURE_PX, Ocr
 from ingest.pages import TextLine, page_passages
 from ingest.pdfpage import (

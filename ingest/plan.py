@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ingest.load import Measure
+from ingest.formats.identify import Measure
 from ingest.pipeline import Stores, recipe
 from ingest.reading.worker import Workers
 from ingest.scan import Look, Scan

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ingest.formats.plain import delimiter_of
 from ingest.markup import markdown_blocks, table_rows
-from ingest.plain import delimiter_of
 from ingest.prose import Block, Prose, lay_out
 from rag.errors import DamagedMedia
 

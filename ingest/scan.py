@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ingest.captions import Said, gather
-from ingest.load import Unreadable, walk
+from ingest.formats.identify import Unreadable, walk
 from rag.errors import ExhibitError
 from rag.types import FileResult, Source
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ingest import audio
-from ingest.load import Measure, identify
+from ingest.formats.identify import Measure, identify
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia

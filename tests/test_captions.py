@@ -9,7 +9,7 @@ import pytest
 
 from ingest.captions import gather, mentions
 from ingest.catalogue import rows
-from ingest.load import walk
+from ingest.formats.identify import walk
 from ingest.reading.worker import Workers
 from rag.config import Settings
 from tests.fakes.files import photo, png, write

@@ -12,7 +12,7 @@ import pytest
 from pptx.util import Inches
 
 from ingest.documents import _read, measure, segments
-from ingest.load import identify
+from ingest.formats.identify import identify
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
 from rag.types import CharSpan, PageBox

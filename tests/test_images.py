@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from ingest import images
-from ingest.load import identify
+from ingest.formats.identify import identify
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import FrameRegion, ImageRegion, PageBox

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.load import Unreadable, identify, walk
-from ingest.plain import decode
-from ingest.sniff import DOCX
+from ingest.formats.identify import Unreadable, identify, walk
+from ingest.formats.plain import decode
+from ingest.formats.sniff import DOCX
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
 from tests.fakes.files import PROSE, docx, encrypted_office, paragraph, pdf, photo, png, write, zipped

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from ingest import documents
-from ingest.load import identify
+from ingest.formats.identify import identify
 from ingest.pages import Paragraph, TextLine, page_passages
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia

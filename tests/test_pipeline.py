@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ingest.load import identify
+from ingest.formats.identify import identify
 from ingest.pipeline import Stores, ingest, remove
 from ingest.plan import plan
 from ingest.reading.readers import Readers

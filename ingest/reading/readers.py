@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from ingest import audio, captions, documents, images, video
-from ingest.load import Measure, identify
+from ingest.formats.identify import Measure, identify
 from ingest.ocr import Ocr
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings

@@ -197,7 +197,7 @@ def trained_on(data: Path) -> frozenset[str]:
 
 def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
     """The passages of a module as `exhibit ingest` would cut them."""
-    from ingest.load import identify
+    from ingest.formats.identify import identify
     from ingest.reading.readers import Readers
 
     module = f"anthropology/modules/{path.parent.name}/{path.name}"

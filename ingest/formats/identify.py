@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from ingest.sniff import HEAD_BYTES, media_type_of
+from ingest.formats.sniff import HEAD_BYTES, media_type_of
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
 from rag.types import Medium
