@@ -16,10 +16,10 @@ from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
 from ingest.catalogue import MOST_ROWS, rows
+from ingest.document.markup import parse_xml
+from ingest.document.page_lines import CAPTION
 from ingest.formats.identify import open_regular
 from ingest.formats.plain import decode
-from ingest.markup import parse_xml
-from ingest.pages import CAPTION
 from rag.types import Scalar
 
 if TYPE_CHECKING:

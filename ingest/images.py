@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
+from ingest.document.page_lines import TextLine, page_passages
 from ingest.formats.identify import Measure
 from ingest.ocr import PAGE_PX, Line, Ocr
-from ingest.pages import TextLine, page_passages
 from ingest.photo import about, embedded_captions
 from ingest.pixels import DRAFT_PX, for_segment
 from rag.config import Settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
-from ingest.layout import reading_order
+from ingest.document.layout import reading_order
 from rag.types import Box
 
 if TYPE_CHECKING:

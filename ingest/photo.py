@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, IptcImagePlugin
 
+from ingest.document.markup import parse_xml
 from ingest.formats.plain import decode
-from ingest.markup import parse_xml
 from rag.errors import DamagedMedia
 from rag.media.opening import exif
 from rag.query.filters import seconds

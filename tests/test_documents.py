@@ -11,7 +11,7 @@ import pptx
 import pytest
 from pptx.util import Inches
 
-from ingest.documents import _read, measure, segments
+from ingest.document.documents import _read, measure, segments
 from ingest.formats.identify import identify
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia

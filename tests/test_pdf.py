@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from ingest import documents
+from ingest.document import documents
+from ingest.document.page_lines import Paragraph, TextLine, page_passages
 from ingest.formats.identify import identify
-from ingest.pages import Paragraph, TextLine, page_passages
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
 from rag.types import Box, PageBox

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.layout import gutter, reading_order, union
-from ingest.prose import Block, count_words, lay_out, passages, sentences
+from ingest.document.chunking import Block, count_words, lay_out, passages, sentences
+from ingest.document.layout import gutter, reading_order, union
 from rag.types import Box
 from tests.fakes.files import PROSE
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ingest import audio, captions, documents, images, video
+from ingest import audio, captions, images, video
+from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.ocr import Ocr
 from ingest.speech import Transcriber, load_transcriber

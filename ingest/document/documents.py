@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ingest import pdf
+from ingest.document import pdf
+from ingest.document.chunking import Block, Part, Passage, Prose, passages
+from ingest.document.markup import read_html, read_markdown, read_xml
+from ingest.document.office import read_docx, read_pptx, read_xlsx, slide_pictures
+from ingest.document.page_lines import CAPTION
+from ingest.document.tables import read_csv, read_json, read_subtitles
 from ingest.formats.archive import contents, read_part
 from ingest.formats.identify import Measure
 from ingest.formats.plain import decode
 from ingest.formats.sniff import DOCX, PDF, PPTX, XLSX
-from ingest.markup import read_html, read_markdown, read_xml
 from ingest.ocr import Ocr
-from ingest.office import read_docx, read_pptx, read_xlsx, slide_pictures
-from ingest.pages import CAPTION
 from ingest.pixels import DRAFT_PX, for_segment
-from ingest.prose import Block, Part, Passage, Prose, passages
-from ingest.records import read_csv, read_json, read_subtitles
 from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge
 from rag.media.opening import opened_image, rgb

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.figures import Figure, figures, lines_in, repeated_pictures
-from ingest.formats.identify import Measure
-from ingest.ocr import PICTURE_PX, Ocr
-from ingest.pages import TextLine, page_passages
-from ingest.pdfpage import (
+from ingest.document.page_lines import TextLine, page_passages
+from ingest.document.pdf_figures import Figure, figures, lines_in, repeated_pictures
+from ingest.document.pdf_page import (
     is_scan,
     page_count,
     recognised_lines,
@@ -23,6 +21,8 @@ from ingest.pdfpage import (
     text_lines,
     without_running_titles,
 )
+from ingest.formats.identify import Measure
+from ingest.ocr import PICTURE_PX, Ocr
 from ingest.pixels import for_segment
 from rag.config import Settings
 from rag.errors import DamagedMedia

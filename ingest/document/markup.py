@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from ingest.prose import Block, Prose, lay_out
+from ingest.document.chunking import Block, Prose, lay_out
 from rag.errors import DamagedMedia
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 from xml.etree.ElementTree import fromstring
 from xml.parsers.expat import ExpatError
 
+from ingest.document.chunking import Block, Prose, lay_out
+from ingest.document.markup import markdown_blocks, table_rows
 from ingest.formats.archive import check_archive, pictures
-from ingest.markup import markdown_blocks, table_rows
-from ingest.prose import Block, Prose, lay_out
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import Box
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from ingest.layout import union
+from ingest.document.layout import union
+from ingest.document.page_lines import TextLine, in_reading_order
 from ingest.ocr import PAGE_PX, Ocr
-from ingest.pages import TextLine, in_reading_order
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.media.opening import rendered
 from rag.types import Box

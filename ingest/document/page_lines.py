@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ingest.layout import gutter, reading_order, union
-from ingest.prose import Block, Prose, count_words, lay_out, passages
+from ingest.document.chunking import Block, Prose, count_words, lay_out, passages
+from ingest.document.layout import gutter, reading_order, union
 from rag.types import Box
 
 # "Figure 3: …", "Fig. 3 The …", but not "Figure 3 shows …", with which a sentence begins.

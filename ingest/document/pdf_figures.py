@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingest.layout import gutter, union
-from ingest.pages import CAPTION, Paragraph, TextLine, paragraphs
-from ingest.pdfpage import render, shown
+from ingest.document.layout import gutter, union
+from ingest.document.page_lines import CAPTION, Paragraph, TextLine, paragraphs
+from ingest.document.pdf_page import render, shown
 from rag.types import Box
 
 if TYPE_CHECKING:

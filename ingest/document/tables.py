@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ingest.document.chunking import Block, Prose, lay_out
+from ingest.document.markup import markdown_blocks, table_rows
 from ingest.formats.plain import delimiter_of
-from ingest.markup import markdown_blocks, table_rows
-from ingest.prose import Block, Prose, lay_out
 from rag.errors import DamagedMedia
 
 _CELL_CHARS = 1_000_000

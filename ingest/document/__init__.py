@@ -1,0 +1,1 @@
+"""From documents to passages, figures and table rows."""
