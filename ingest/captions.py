@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
-from ingest.catalogue import MOST_ROWS, rows
 from ingest.document.markup import parse_xml
 from ingest.document.page_lines import CAPTION
 from ingest.formats.identify import open_regular
 from ingest.formats.plain import decode
+from ingest.picture.product_table import MOST_ROWS, rows
 from rag.types import Scalar
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def gather(paths: Sequence[Path], workers: Workers) -> Gathered:
     """What is said of the pictures among some files by the other files among them, which readers look at.
 
     Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, sidecar files (``photo.txt``,
-    ``photo.jpg.json``, ``photo.xmp``), and tables (``.csv``, ``.tsv``) whose rows name pictures (`ingest.catalogue`). A
+    ``photo.jpg.json``, ``photo.xmp``), and tables (``.csv``, ``.tsv``) whose rows name pictures (`ingest.picture.product_table`). A
     document that cannot be read gives none: it is reported when its own turn comes.
     """
     pictures = {os.path.normpath(path): path for path in paths if _PICTURES.fullmatch(path.suffix)}

@@ -14,8 +14,8 @@ from PIL.Image import Resampling
 from ingest import audio
 from ingest.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
 from ingest.formats.identify import Measure
-from ingest.ocr import PICTURE_PX, Ocr
-from ingest.photo import position, taken
+from ingest.picture.metadata import position, taken
+from ingest.picture.ocr import PICTURE_PX, Ocr
 from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
 from ingest.sounds import Heard
 from ingest.speech import Transcriber

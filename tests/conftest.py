@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from ingest.ocr import Ocr
+from ingest.picture.ocr import Ocr
 from rag import Answer, KnowledgeBase
 from rag.config import Settings
 from rag.demo import HERE, questions

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from ingest.captions import gather, mentions
-from ingest.catalogue import rows
 from ingest.formats.identify import walk
+from ingest.picture.product_table import rows
 from ingest.reading.worker import Workers
 from rag.config import Settings
 from tests.fakes.files import photo, png, write

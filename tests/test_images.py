@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from ingest import images
 from ingest.formats.identify import identify
+from ingest.picture import images
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import FrameRegion, ImageRegion, PageBox

@@ -16,7 +16,7 @@ from PIL import Image
 from ingest import video
 from ingest.decode import SAMPLE_RATE
 from ingest.formats.identify import Measure, identify
-from ingest.ocr import Ocr
+from ingest.picture.ocr import Ocr
 from ingest.shots import changed, look
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings

@@ -19,8 +19,8 @@ from ingest.formats.archive import contents, read_part
 from ingest.formats.identify import Measure
 from ingest.formats.plain import decode
 from ingest.formats.sniff import DOCX, PDF, PPTX, XLSX
-from ingest.ocr import Ocr
-from ingest.pixels import DRAFT_PX, for_segment
+from ingest.picture.ocr import Ocr
+from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge
 from rag.media.opening import opened_image, rgb

@@ -22,8 +22,8 @@ from ingest.document.pdf_page import (
     without_running_titles,
 )
 from ingest.formats.identify import Measure
-from ingest.ocr import PICTURE_PX, Ocr
-from ingest.pixels import for_segment
+from ingest.picture.ocr import PICTURE_PX, Ocr
+from ingest.picture.pixels import for_segment
 from rag.config import Settings
 from rag.errors import DamagedMedia
 from rag.media.opening import opened_pdf

@@ -17,7 +17,7 @@ from PIL.Image import Image
 
 from ingest.document.layout import union
 from ingest.document.page_lines import TextLine, in_reading_order
-from ingest.ocr import PAGE_PX, Ocr
+from ingest.picture.ocr import PAGE_PX, Ocr
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.media.opening import rendered
 from rag.types import Box

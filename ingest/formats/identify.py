@@ -1,7 +1,7 @@
 """What a file is, decided by its content, and which files lie under the paths that were given.
 
 Nothing is read here beyond a file's first bytes, its SHA-256 and, for containers that may hold sound, pictures or
-both, their headers. The readers (`ingest.document.documents`, `ingest.images`, ...) take a `Source` from here.
+both, their headers. The readers (`ingest.document.documents`, `ingest.picture.images`, ...) take a `Source` from here.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ingest import audio, captions, images, video
+from ingest import audio, captions, video
 from ingest.document import documents
 from ingest.formats.identify import Measure, identify
-from ingest.ocr import Ocr
+from ingest.picture import images
+from ingest.picture.ocr import Ocr
 from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia

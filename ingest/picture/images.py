@@ -11,9 +11,9 @@ from PIL import ExifTags, Image, ImageFile
 
 from ingest.document.page_lines import TextLine, page_passages
 from ingest.formats.identify import Measure
-from ingest.ocr import PAGE_PX, Line, Ocr
-from ingest.photo import about, embedded_captions
-from ingest.pixels import DRAFT_PX, for_segment
+from ingest.picture.metadata import about, embedded_captions
+from ingest.picture.ocr import PAGE_PX, Line, Ocr
+from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
 from rag.media.opening import check_pixels, exif, opened_image, rgb

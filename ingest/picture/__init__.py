@@ -1,0 +1,1 @@
+"""From pictures to segments: pixels, metadata, text, captions."""
