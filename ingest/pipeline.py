@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, resampled
+from ingest.audio_video.decode import SAMPLE_RATE, resampled
 from ingest.reading.worker import Workers
 from ingest.scan import Look, Scan
 from rag.config import Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import audio
+from ingest.audio_video import audio
+from ingest.audio_video.transcribers import Transcriber, load_transcriber
 from ingest.formats.identify import Measure, identify
-from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 from rag.segments import from_payload, segment_id, to_payload

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, resampled
+from ingest.audio_video.decode import SAMPLE_RATE, resampled
 from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, ModelCard, load_audio_encoder
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.decode import Limits, Sound, description, pictures, sound, stated_s
+from ingest.audio_video.decode import Limits, Sound, description, pictures, sound, stated_s
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from rag.media.opening import opened_av, picture_stream
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, Sound
-from ingest.listen import Block, blocks, tightened, transcripts
+from ingest.audio_video.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.voice_activity import Block, blocks, tightened, transcripts
 from rag.types import Word
 from tests.fakes.media import JFK, noise, samples_of, silence, tone
 from tests.fakes.speech import ScriptedTranscriber

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.passages import LONGEST_S, SHORTEST_S, passages, speech_segments, spell
-from ingest.speech import Transcript
+from ingest.audio_video.speech_passages import LONGEST_S, SHORTEST_S, passages, speech_segments, spell
+from ingest.audio_video.transcribers import Transcript
 from rag.types import Source, TimeSpan, Word
 
 SOURCE = Source(Path("talk.mp3"), "ab" * 32, 1, "audio/mpeg", "audio")

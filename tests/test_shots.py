@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ingest.shots import GRID, LOOK_PX, LOOKS_PER_S, Look, Shot, changed, difference, look, select
+from ingest.audio_video.shots import GRID, LOOK_PX, LOOKS_PER_S, Look, Shot, changed, difference, look, select
 from tests.fakes.media import plain, slide, texture
 
 Scene = Callable[[float], Image.Image]

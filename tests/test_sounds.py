@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, Sound, resampled
+from ingest.audio_video.decode import SAMPLE_RATE, Sound, resampled
+from ingest.audio_video.sounds import MOST_WINDOWS, Heard
 from ingest.pipeline import merged
-from ingest.sounds import MOST_WINDOWS, Heard
 from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalised

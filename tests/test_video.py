@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ingest import video
-from ingest.decode import SAMPLE_RATE
+from ingest.audio_video import video
+from ingest.audio_video.decode import SAMPLE_RATE
+from ingest.audio_video.shots import changed, look
+from ingest.audio_video.transcribers import Transcriber, load_transcriber
 from ingest.formats.identify import Measure, identify
 from ingest.picture.ocr import Ocr
-from ingest.shots import changed, look
-from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.media.opening import frame_rgb

@@ -12,12 +12,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from ingest.decode import Sound
-from ingest.listen import transcripts
+from ingest.audio_video.decode import Sound
+from ingest.audio_video.shots import look, select
+from ingest.audio_video.sounds import Heard
+from ingest.audio_video.voice_activity import transcripts
 from ingest.reading import heartbeat
 from ingest.reading.worker import Worker, Workers
-from ingest.shots import look, select
-from ingest.sounds import Heard
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from tests.fakes.media import JFK, samples_of

@@ -10,7 +10,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from ingest.decode import sound_stream
+from ingest.audio_video.decode import sound_stream
 from ingest.formats.plain import is_text, text_media_type
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
 from rag.media.opening import opened_av, picture_stream

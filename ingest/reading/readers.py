@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ingest import audio, captions, video
+from ingest import captions
+from ingest.audio_video import audio, video
+from ingest.audio_video.transcribers import Transcriber, load_transcriber
 from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.picture import images
 from ingest.picture.ocr import Ocr
-from ingest.speech import Transcriber, load_transcriber
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia
 from rag.types import Extracted, Medium, Source

@@ -153,7 +153,7 @@ def _heard(recording: Path, reader: Worker, audio: AudioEncoder | None) -> tuple
 
     Under words only an encoder that names sounds hears anything.
     """
-    from ingest.decode import SAMPLE_RATE, resampled
+    from ingest.audio_video.decode import SAMPLE_RATE, resampled
 
     found = _found(reader, "heard", recording)
     words = " ".join(extracted.segment.text for extracted in found if extracted.segment.text)

@@ -182,13 +182,13 @@ def _save(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _ear(settings: Settings) -> Hear:
-    from ingest.speech import load_transcriber
+    from ingest.audio_video.transcribers import load_transcriber
 
     transcriber = load_transcriber(settings)
 
     def hear(heard: NDArray[np.float32]) -> str:
-        from ingest.decode import Sound
-        from ingest.listen import transcripts
+        from ingest.audio_video.decode import Sound
+        from ingest.audio_video.voice_activity import transcripts
 
         return " ".join(word.text.strip() for t in transcripts([Sound(0.0, heard)], transcriber) for word in t.words)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ingest.decode import SAMPLE_RATE
+from ingest.audio_video.decode import SAMPLE_RATE
 
 JFK = Path(__file__).parents[1] / "data" / "jfk.ogg"
 JFK_TEXT = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"

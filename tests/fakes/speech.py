@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE
-from ingest.speech import Transcript
+from ingest.audio_video.decode import SAMPLE_RATE
+from ingest.audio_video.transcribers import Transcript
 from rag.types import Word
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Resampling
 
-from ingest import audio
-from ingest.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
+from ingest.audio_video import audio
+from ingest.audio_video.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
+from ingest.audio_video.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
+from ingest.audio_video.sounds import Heard
+from ingest.audio_video.transcribers import Transcriber
 from ingest.formats.identify import Measure
 from ingest.picture.metadata import position, taken
 from ingest.picture.ocr import PICTURE_PX, Ocr
-from ingest.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
-from ingest.sounds import Heard
-from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
 from rag.media import open_picture

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.decode import SAMPLE_RATE, Sound
 from ingest.reading.heartbeat import beat
 from rag.types import Extracted, Modality, Segment, Source, TimeSpan
 

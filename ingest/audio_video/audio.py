@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import check_length, description, limits_of, sound, sound_stream, stated_s
+from ingest.audio_video.decode import check_length, description, limits_of, sound, sound_stream, stated_s
+from ingest.audio_video.sounds import Heard, sound_segment, sound_segments
+from ingest.audio_video.speech_passages import speech_segments
+from ingest.audio_video.transcribers import Transcriber
+from ingest.audio_video.voice_activity import transcripts
 from ingest.formats.identify import Measure
-from ingest.listen import transcripts
-from ingest.passages import speech_segments
-from ingest.sounds import Heard, sound_segment, sound_segments
-from ingest.speech import Transcriber
 from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
 from rag.media.opening import opened_av
@@ -56,7 +56,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
 
 
 def windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
-    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see `ingest.sounds`.
+    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see `ingest.audio_video.sounds`.
 
     Raises:
         MediaError: the file cannot be decoded to its end, or is over a limit.

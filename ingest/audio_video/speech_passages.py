@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ingest.speech import Transcript
+from ingest.audio_video.transcribers import Transcript
 from rag.types import Modality, Segment, Source, TimeSpan, Word
 
 SHORTEST_S = 15.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.transcribers import Transcriber, Transcript
 from ingest.reading.heartbeat import beat
-from ingest.speech import Transcriber, Transcript
 from rag.types import Word
 
 # 4 minutes of float32 at 16 kHz are 15 MB.

@@ -1,6 +1,6 @@
 """Speech to words with times: Whisper in three forms behind one contract.
 
-A transcriber takes a block of sound in which a voice was detected (`ingest.listen` finds such blocks) and gives the
+A transcriber takes a block of sound in which a voice was detected (`ingest.audio_video.voice_activity` finds such blocks) and gives the
 words in it. Whisper invents words where it hears none: a run of text that repeats itself, or of which the model itself
 thinks little, is dropped.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode import SAMPLE_RATE
+from ingest.audio_video.decode import SAMPLE_RATE
 from ingest.reading.heartbeat import waiting
 from rag.errors import LLMError, ModelError, SettingsError
 from rag.llm import gateway
@@ -153,7 +153,7 @@ class FasterWhisper:
 
     @cached_property
     def _model(self) -> WhisperModel:
-        from ingest.whisper import EncodingOnce
+        from ingest.audio_video.whisper import EncodingOnce
         from rag.models import ensure
 
         name, threads = self._name, self._settings.threads

@@ -1,0 +1,1 @@
+"""From recordings and videos to segments: speech, other sounds, frames."""
