@@ -59,8 +59,8 @@ def gather(paths: Sequence[Path], workers: Workers) -> Gathered:
     """What is said of the pictures among some files by the other files among them, which readers look at.
 
     Read are Markdown, HTML and XML (CNXML, DocBook, JATS, TEI) that show a picture, sidecar files (``photo.txt``,
-    ``photo.jpg.json``, ``photo.xmp``), and tables (``.csv``, ``.tsv``) whose rows name pictures (`ingest.picture.product_table`). A
-    document that cannot be read gives none: it is reported when its own turn comes.
+    ``photo.jpg.json``, ``photo.xmp``), and tables (``.csv``, ``.tsv``) whose rows name pictures
+    (`ingest.picture.product_table`). A document that cannot be read gives none: it is reported when its own turn comes.
     """
     pictures = {os.path.normpath(path): path for path in paths if _PICTURES.fullmatch(path.suffix)}
     stems = {os.path.splitext(name)[0]: path for name, path in pictures.items()}

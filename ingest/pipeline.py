@@ -1,8 +1,9 @@
 """Files to segments in the index: look, read, embed, write; each file whole or not at all.
 
-Reading runs in processes of its own (`ingest.reading.worker`) while this one embeds what was read before. Segments are embedded
-in batches across files, and written asset by asset between two marks in the catalog, so that a run which is killed at
-any moment leaves either a finished asset or one that the next opening rolls back and the next run reads again.
+Reading runs in processes of its own (`ingest.reading.worker`) while this one embeds what was read before. Segments
+are embedded in batches across files, and written asset by asset between two marks in the catalog, so that a run which
+is killed at any moment leaves either a finished asset or one that the next opening rolls back and the next run reads
+again.
 """
 
 from __future__ import annotations

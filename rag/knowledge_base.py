@@ -168,7 +168,8 @@ class KnowledgeBase:
 
         Args:
             query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
-                language of `rag.query.language`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7), Not(Text("logo"))]``.
+                language of `rag.query.language`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7),
+                Not(Text("logo"))]``.
             **options: all by name, and none needed.
                 `modality`: where to look: text, image, audio, video, or several of them; `to` is another name of it.
                 `where`: metadata conditions in the language of `rag.query.filters`, e.g. ``{"page": {"lte": 10}}``.

@@ -192,7 +192,8 @@ def test_names_and_reasons_that_are_not_utf8_are_kept(catalog: Catalog, folder: 
 
 def test_what_a_killed_process_began_is_named_on_the_next_opening(url: str, tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from rag.catalog.catalog import Catalog; from rag.types import Source\n"
+        "import os, sys; from pathlib import Path\n"
+        "from rag.catalog.catalog import Catalog; from rag.types import Source\n"
         "source = Source(Path(sys.argv[2]), 'f' * 64, 3, 'text/plain', 'document')\n"
         "Catalog(sys.argv[1]).begin(source, 'r'); os._exit(9)"
     )

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from rag.cli import output
 from rag.cli.doctor import examine
-from rag.cli.main import app, output
+from rag.cli.main import app
 from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
 from tests.fakes.hits import passage
 
@@ -53,7 +54,10 @@ def test_help_teaches(command):
 
 
 def test_help_imports_nothing_heavy(tmp_path):
-    code = "import sys; sys.argv = ['exhibit', '--help']\ntry:\n import rag.cli.main; rag.cli.main.main()\nexcept SystemExit: pass\n"
+    code = (
+        "import sys; sys.argv = ['exhibit', '--help']\ntry:\n"
+        " import rag.cli.main; rag.cli.main.main()\nexcept SystemExit: pass\n"
+    )
     heavy = (
         "print([m for m in ('numpy', 'PIL', 'litellm', 'llama_index', 'pydantic', 'sqlalchemy') if m in sys.modules])"
     )

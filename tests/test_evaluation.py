@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.cli.main import output
+from rag.cli import output
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError

@@ -133,7 +133,8 @@ class TestFasterWhisper(TranscriberContract):
     def test_a_model_that_cannot_be_fetched_says_so(self) -> None:
         # In a process of its own, because huggingface_hub reads its variables when it is imported.
         code = (
-            "from ingest.audio_video.transcribers import load_transcriber; from rag.config import Settings; import numpy as np\n"
+            "from ingest.audio_video.transcribers import load_transcriber\n"
+            "from rag.config import Settings; import numpy as np\n"
             "load_transcriber(Settings(transcriber='no-such-owner/none')).transcribe(np.zeros(16000, np.float32))"
         )
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}

@@ -127,8 +127,8 @@ def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_c
 
 def test_long_work_on_sound_and_pictures_gives_signs_of_life(monkeypatch):
     told = []
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.0)
-    monkeypatch.setattr(pulse, "_tell", told.append)
+    monkeypatch.setattr(heartbeat, "_EVERY_S", 0.0)
+    monkeypatch.setattr(heartbeat, "_tell", told.append)
     sound = [Sound(0.0, samples_of(JFK))]
     list(Heard(sound))
     assert told == [0.0]
@@ -141,8 +141,8 @@ def test_long_work_on_sound_and_pictures_gives_signs_of_life(monkeypatch):
 
 def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
     told = []
-    monkeypatch.setattr(pulse, "_EVERY_S", 0.01)
-    monkeypatch.setattr(pulse, "_tell", told.append)
+    monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
+    monkeypatch.setattr(heartbeat, "_tell", told.append)
     with heartbeat.waiting():
         time.sleep(0.1)
     assert set(told) == {0.01}

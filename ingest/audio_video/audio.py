@@ -56,7 +56,8 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
 
 
 def windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
-    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see `ingest.audio_video.sounds`.
+    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see
+    `ingest.audio_video.sounds`.
 
     Raises:
         MediaError: the file cannot be decoded to its end, or is over a limit.

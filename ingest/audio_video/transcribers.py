@@ -1,8 +1,8 @@
 """Speech to words with times: Whisper in three forms behind one contract.
 
-A transcriber takes a block of sound in which a voice was detected (`ingest.audio_video.voice_activity` finds such blocks) and gives the
-words in it. Whisper invents words where it hears none: a run of text that repeats itself, or of which the model itself
-thinks little, is dropped.
+A transcriber takes a block of sound in which a voice was detected (`ingest.audio_video.voice_activity` finds such
+blocks) and gives the words in it. Whisper invents words where it hears none: a run of text that repeats itself, or of
+which the model itself thinks little, is dropped.
 """
 
 from __future__ import annotations

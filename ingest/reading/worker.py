@@ -2,7 +2,8 @@
 
 A native crash, a leak or an endless loop in a decoder ends the worker; the file is listed with that reason, a fresh
 worker takes the next one. Reading also overlaps with embedding, which stays in the parent. A worker is started as
-``python -m ingest.reading.worker`` rather than through `multiprocessing`, which would import the user's own script again.
+``python -m ingest.reading.worker`` rather than through `multiprocessing`, which would import the user's own script
+again.
 
 Parent to worker: pickled `(operation, arguments)`. Worker to parent: pickled `("item", value)` for every value that
 the operation yields and `("beat", seconds that do not count)` while it works, then `("end", seconds)`,

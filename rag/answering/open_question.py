@@ -1,7 +1,7 @@
 """Opens questions: pictures are decoded, recordings transcribed, films sampled; and puts their media into words.
 
-The one place between the language of questions (`rag.query.language`) and files; reading runs in a process of its own, as it
-does at ingest, since a question's file is no more to be trusted than another.
+The one place between the language of questions (`rag.query.language`) and files; reading runs in a process of its
+own, as it does at ingest, since a question's file is no more to be trusted than another.
 """
 
 from __future__ import annotations

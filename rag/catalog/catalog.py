@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rag.catalog.catalog import database
+from rag.catalog import database
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import FileResult, Medium, Scalar, Source
 

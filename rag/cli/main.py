@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.main import arguments, serving
+from rag.cli import arguments, serving
 
 if TYPE_CHECKING:
     from rag.evaluation.command import Request
@@ -73,7 +73,7 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 
     Example: exhibit ingest ~/lectures ~/papers/attention.pdf
     """
-    from rag.cli.main import output
+    from rag.cli import output
 
     with _opened(kb) as base:
         report = output.ingest(base, paths, quiet=as_json)
@@ -85,7 +85,7 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 @app.command()
 def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Say what `ingest` would do: files, segments, model calls and seconds; nothing is done."""
-    from rag.cli.main import output
+    from rag.cli import output
 
     with tempfile.TemporaryDirectory() as nowhere, _opened(kb if kb.is_dir() else Path(nowhere)) as base:
         _show(as_json, base.plan(paths), output.plan)
@@ -111,7 +111,7 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
 
     Examples: exhibit search "how a dynamo works" · exhibit search "but in blue" --image photo.jpg --not logo -m image
     """
-    from rag.cli.main import output
+    from rag.cli import output
 
     asked = arguments.parts(words, image, audio, video, without)
     admitted, shares = arguments.conditions(where), arguments.quotas(quota)
@@ -141,7 +141,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 
     Example: exhibit ask "What did Kennedy ask Americans to do?" --html answer.html
     """
-    from rag.cli.main import output
+    from rag.cli import output
 
     asked, admitted = arguments.parts(question, image, audio, video), arguments.conditions(where)
     with _opened(kb, existing=True) as base:
@@ -157,7 +157,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 @app.command()
 def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Show what the knowledge base holds, and which files failed and why."""
-    from rag.cli.main import output
+    from rag.cli import output
 
     with _opened(kb, existing=True) as base:
         _show(as_json, base.status(), output.status)
@@ -166,7 +166,7 @@ def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
 @app.command()
 def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Forget files, or all files below folders; the files themselves are not touched."""
-    from rag.cli.main import output
+    from rag.cli import output
 
     with _opened(kb, existing=True) as base:
         _show(as_json, base.remove(paths), output.report)
@@ -186,7 +186,7 @@ def models(
 
     Example: exhibit models whisper-base
     """
-    from rag.cli.main import output
+    from rag.cli import output
     from rag.config import Settings
     from rag.models import states
 
@@ -199,9 +199,10 @@ def models(
 @app.command()
 def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Check the installation, the models, the settings and the knowledge base, and say what to do."""
-    from rag.cli.main import doctor, output
+    from rag.cli import doctor as checkup
+    from rag.cli import output
 
-    checks = doctor.examine(kb)
+    checks = checkup.examine(kb)
     _show(as_json, checks, output.checks)
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(FAILED)
@@ -249,9 +250,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Take in a small collection, ask it questions, and write a page with the evidence."""
-    from rag import demo
+    from rag.cli import demo as tour
 
-    demo.run(to, as_json=as_json)
+    tour.run(to, as_json=as_json)
 
 
 app.command()(serving.serve)
@@ -290,7 +291,7 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
 
 
 def _list_sets(as_json: bool) -> None:
-    from rag.cli.main import output
+    from rag.cli import output
     from rag.config import Settings
     from rag.evaluation import command
 
@@ -298,7 +299,7 @@ def _list_sets(as_json: bool) -> None:
 
 
 def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
-    from rag.cli.main import output
+    from rag.cli import output
     from rag.evaluation import command
 
     with output.working(quiet=as_json) as progress:
@@ -307,7 +308,7 @@ def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
 
 
 def _measure(request: Request, html: Path | None, as_json: bool) -> None:
-    from rag.cli.main import output
+    from rag.cli import output
     from rag.evaluation import command, report
 
     with output.working(quiet=as_json) as progress:

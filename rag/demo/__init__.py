@@ -1,63 +1,16 @@
-"""`exhibit demo`: the main job from end to end on the small collection that ships beside this file."""
+"""The demo's collection and questions, which ship beside this file; `exhibit demo` runs the main job on them."""
 
 from __future__ import annotations
 
 import json
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
-from rag.cli.main import output
-from rag.knowledge_base import KnowledgeBase
-from rag.types import Answer
-
 HERE = Path(__file__).parent
 COLLECTION = HERE / "collection"
-
-
-def run(to: Path, *, as_json: bool = False) -> None:
-    """Take in the collection, ask its questions, and write one page with the evidence.
-
-    Args:
-        to: folder for the knowledge base and `answers.html`.
-        as_json: print JSON instead of text.
-    """
-    from rag.config import Settings
-    from rag.llm.bundled import NAME
-
-    settings = Settings.load()
-    for name in ("whisper-base", NAME):
-        output.make_ready(name, settings.home)
-    started = time.monotonic()
-    with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(base.load)
-        report = output.ingest(base, [COLLECTION], quiet=as_json)
-        if not as_json:
-            output.report(report, COLLECTION)
-        loading.result()
-        answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
-        page = to / "answers.html"
-        page.write_text(base.page(answers, title="Exhibit: the demo"), encoding="utf-8")
-    seconds = time.monotonic() - started
-    if as_json:
-        rows = [output.answer_json(base, answer) for answer in answers]
-        print(json.dumps({"seconds": seconds, "page": str(page), "answers": rows}, ensure_ascii=False, indent=2))
-    else:
-        output.out.print(
-            f"\n{len(answers)} questions, {seconds:.0f} s in all. The evidence itself: {escape(str(page))}"
-        )
 
 
 def questions() -> list[dict[str, Any]]:
     """The demo's questions, each with the file and the words that a right answer names."""
     rows: list[dict[str, Any]] = json.loads((HERE / "questions.json").read_text(encoding="utf-8"))
     return rows
-
-
-def _ask(base: KnowledgeBase, question: str, *, quiet: bool) -> Answer:
-    if not quiet:
-        output.out.print(f"\n[bold]{escape(question)}[/bold]", highlight=False)
-    return output.ask(base, question, quiet=quiet)

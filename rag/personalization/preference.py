@@ -1,8 +1,9 @@
 """What somebody likes the look of: one vector, learned from pictures that they chose; pure functions.
 
 It is the mean of what they chose in the joint space. A search for them multiplies the odds of a picture, as the rules
-of `rag.retrieval.business_rules` do, by how far it lies from the middle of what else was found towards that mean: what fits the question
-badly does not come before what fits it well, and among pictures that are all alike nothing changes.
+of `rag.retrieval.business_rules` do, by how far it lies from the middle of what else was found towards that mean:
+what fits the question badly does not come before what fits it well, and among pictures that are all alike nothing
+changes.
 """
 
 from __future__ import annotations

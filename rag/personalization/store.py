@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.catalog.catalog import database
+from rag.catalog import database
 from rag.errors import QueryError
 from rag.index import SegmentIndex
 from rag.personalization.preference import Taste, preferred

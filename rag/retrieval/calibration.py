@@ -2,9 +2,9 @@
 
 A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every lane of a
 collection is given questions, pictures and sounds that hardly any collection has to do with; the best scores that come
-back are what the lane gives for nothing, for this encoder, this kind of query and this medium (`rag.retrieval.fusion.Calibration`
-reads a score against them). They are measured when a collection is taken in, kept beside it, and measured again when
-what it holds of any kind has grown or shrunk by half.
+back are what the lane gives for nothing, for this encoder, this kind of query and this medium
+(`rag.retrieval.fusion.Calibration` reads a score against them). They are measured when a collection is taken in, kept
+beside it, and measured again when what it holds of any kind has grown or shrunk by half.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _GROWTH = 1.5
 _TILE_PX = 160
 _SOUND_S = 3
 
-# Of all sorts, so that hardly any one collection answers many of them; `rag.retrieval.fusion.calibrate` bears a quarter.
+# Of all sorts, so that hardly any one collection answers many of them; `rag.retrieval.fusion.calibrate` bears a
+# quarter.
 UNRELATED_QUESTIONS = (
     *("how do I reset my password", "the recipe for lemon cake", "a red car parked beside a house"),
     *("who won the final last night", "how to repair a bicycle tyre", "a cup of coffee on a wooden table"),

@@ -1,8 +1,9 @@
-"""Question to candidates: a ranking of each lane that it asks (`rag.retrieval.channels`), fused (`rag.retrieval.fusion`).
+"""Question to candidates: a ranking of each lane that it asks (`rag.retrieval.channels`), fused
+(`rag.retrieval.fusion`).
 
 Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
-agree on comes first. What is not wanted asks the same lanes, and lowers what they find (`rag.retrieval.fusion.demoted`).
-Frames and speech of films become moments (`rag.retrieval.moments`).
+agree on comes first. What is not wanted asks the same lanes, and lowers what they find
+(`rag.retrieval.fusion.demoted`). Frames and speech of films become moments (`rag.retrieval.moments`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.catalog.catalog import database
+from rag.catalog import database
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData

