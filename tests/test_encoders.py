@@ -25,7 +25,7 @@ from rag.encoders import (
 )
 from rag.encoders.base import Vectors, normalised
 from rag.encoders.lite import DATA, classes, prepared
-from rag.encoders.text import MiniLM
+from rag.encoders.minilm import MiniLM
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
 from rag.media.opening import rgb
 from rag.models import ensure

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rag.errors import ModelError, SettingsError
-from rag.models.hub import checkpoint, used
+from rag.models.checkpoints import checkpoint, used
 from tests.fakes.server import Handler, Server, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -16,7 +16,7 @@ from PIL import Image
 from rag import KnowledgeBase
 from rag.cli.doctor import examine
 from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
-from rag.encoders.hub import HubEncoder
+from rag.encoders.hub_dual import HubEncoder
 from rag.encoders.hub_text import pooled
 from rag.encoders.matryoshka import split
 from rag.encoders.open_clip import clip_config, processor_config

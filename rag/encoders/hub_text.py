@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from rag.encoders import matryoshka
 from rag.encoders.base import Vectors, clean, normalised, queried, worded
-from rag.encoders.hub import TOKENIZER, card, max_tokens
-from rag.encoders.text import BATCH_TOKENS, batches
+from rag.encoders.hub_dual import TOKENIZER, card, max_tokens
+from rag.encoders.minilm import BATCH_TOKENS, batches
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint

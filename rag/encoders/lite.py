@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rag.encoders.base import Look, ModelCard, Vectors, normalised
+from rag.encoders.minilm import MiniLM
 from rag.encoders.runtime import OnnxModel
-from rag.encoders.text import MiniLM
 from rag.media.opening import rgb
 from rag.models import model
 

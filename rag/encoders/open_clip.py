@@ -13,7 +13,7 @@ from typing import Any
 from rag.encoders.torch_models import TorchModel, libraries, load_part, reading
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
-from rag.models.hub import OPEN_CLIP
+from rag.models.checkpoints import OPEN_CLIP
 
 _VISION_KEYS = frozenset({"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"})
 _TEXT_KEYS = frozenset({"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"})

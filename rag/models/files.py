@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from rag.errors import ModelError
 from rag.models.cards import MODELS, BundledModel, ModelFile, Part, Role, model
-from rag.models.hub import asking
+from rag.models.checkpoints import asking
 
 State = Literal["ready", "packaged", "missing"]
 Progress = Callable[[int, int], None]

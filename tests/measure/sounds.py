@@ -1,6 +1,6 @@
 """How well words, and other sounds, find the sounds of ESC-10: ``python -m tests.measure.sounds --data DATA``.
 
-The power and the root in `rag.encoders.sounds` were chosen on folds 1 and 2; folds 3 to 5 played no part in anything.
+The power and the root in `rag.encoders.yamnet` were chosen on folds 1 and 2; folds 3 to 5 played no part in anything.
 """
 
 from __future__ import annotations

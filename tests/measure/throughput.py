@@ -33,8 +33,8 @@ from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders.lite import LiteEncoder, prepared
 from rag.encoders.mel import SAMPLE_RATE, patches
-from rag.encoders.sounds import LiteSounds
-from rag.encoders.text import MiniLM
+from rag.encoders.minilm import MiniLM
+from rag.encoders.yamnet import LiteSounds
 from rag.evaluation.things import Thing, samples
 from rag.models import ensure
 from rag.retrieval.calibration import UNRELATED_QUESTIONS

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from rag.config import Settings
 from rag.encoders.lite import DATA
+from rag.encoders.minilm import MiniLM
 from rag.encoders.runtime import OnnxModel
-from rag.encoders.text import MiniLM
 from rag.encoders.training import export
 from rag.encoders.training.data import prepare
 from rag.encoders.training.network import BLOCKS

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders.base import Look, Vectors, normalised, queried
-from rag.encoders.hub import TOKENIZER, Words, card, flat
+from rag.encoders.hub_dual import TOKENIZER, Words, card, flat
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint

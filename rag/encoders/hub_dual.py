@@ -22,7 +22,7 @@ from rag.encoders.torch_models import TorchModel, load_model, load_part
 from rag.errors import SettingsError
 from rag.media.opening import rgb
 from rag.models import Checkpoint
-from rag.models.hub import OPEN_CLIP
+from rag.models.checkpoints import OPEN_CLIP
 from rag.types import Scalar
 
 # Files without which a copy in the hub's cache counts as incomplete.
