@@ -298,7 +298,7 @@ class Evidence:
 class Citation:
     """Characters ``[start, end)`` of an answer's text that rest on the exhibit with this number."""
 
-    exhibit: int
+    number: int
     start: int
     end: int
 
@@ -349,7 +349,7 @@ class Answer:
     @property
     def cited(self) -> tuple[Evidence, ...]:
         """The exhibits that the answer really cites, by number."""
-        used = {c.exhibit for c in self.citations}
+        used = {c.number for c in self.citations}
         return tuple(e for e in self.evidence if e.number in used)
 
     def render(self) -> str:

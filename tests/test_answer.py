@@ -36,7 +36,7 @@ def answered(answerer: GroundedAnswerer, question: str, hits: Sequence[Hit]) -> 
 
 
 def cited(answer: Answer) -> list[tuple[int, str]]:
-    return [(c.exhibit, answer.text[c.start : c.end]) for c in answer.citations]
+    return [(c.number, answer.text[c.start : c.end]) for c in answer.citations]
 
 
 def test_cites_numbered_evidence() -> None:
@@ -266,7 +266,7 @@ def test_bundled_model_answers_with_the_right_citation(
     ]
     answer = answered(GroundedAnswerer(bundled, min_support=-99.0), question, hits)
     assert expected in answer.text.lower()
-    assert exhibit in {citation.exhibit for citation in answer.citations}
+    assert exhibit in {citation.number for citation in answer.citations}
 
 
 async def test_bundled_model_is_not_in_the_way_of_others(bundled: Llm) -> None:

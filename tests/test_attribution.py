@@ -66,7 +66,7 @@ def test_what_words_cannot_tell_stays():
 
 def test_statements_keep_their_places_in_the_text():
     cited = cite("The branch is far away [E1]. A bee sits there [E3][E1].", 3, lambda _, n: 2 if n == 1 else n)
-    assert [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations] == [
+    assert [(c.number, cited.text[c.start : c.end]) for c in cited.citations] == [
         (2, "The branch is far away"),
         (3, "A bee sits there"),
         (2, "A bee sits there"),

@@ -52,7 +52,7 @@ def other(statement: str, cited: int) -> int:
 
 def covered(text: str, exhibits: int = 3) -> list[tuple[int, str]]:
     cited = cite(text, exhibits)
-    return [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations]
+    return [(c.number, cited.text[c.start : c.end]) for c in cited.citations]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_evidence_holds_no_markers(text: str) -> None:
 @pytest.mark.parametrize("text", ["57. [E1]", "57 [E1]", "1. 57. [E1]", "In 1961. [E1]"])
 def test_a_number_may_be_the_answer(text: str) -> None:
     cited = cite(text, 3)
-    assert [c.exhibit for c in cited.citations] == [1]
+    assert [c.number for c in cited.citations] == [1]
     assert not cited.uncited
 
 
@@ -250,7 +250,7 @@ def test_spans_lie_in_the_text_and_hold_words(text: str) -> None:
 def test_the_number_of_an_item_is_no_statement():
     text = "1. Dogs bark [E1].\n2) [E2] Cats meow.\na. J. Doe left [E1]. B. Roe stayed [E2]."
     cited = cite(text, 2)
-    said = [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations]
+    said = [(c.number, cited.text[c.start : c.end]) for c in cited.citations]
     assert said == [(1, "Dogs bark"), (2, "Cats meow."), (1, "J. Doe left"), (2, "B. Roe stayed")]
     assert (cited.text, cited.uncited) == (text, ())
 
@@ -263,5 +263,5 @@ def test_an_item_goes_with_its_uncited_statement():
 def test_markers_do_not_move_to_another_line():
     cited = cite("Dogs bark [E1]\n[E2] Cats meow", 2)
     assert cited.text == "Dogs bark [E1]\n[E2] Cats meow"
-    assert [(c.exhibit, cited.text[c.start : c.end]) for c in cited.citations] == [(1, "Dogs bark"), (2, "Cats meow")]
-    assert [c.exhibit for c in cite("Dogs bark.\n[E1]\n[E2]", 2).citations] == [1, 2]
+    assert [(c.number, cited.text[c.start : c.end]) for c in cited.citations] == [(1, "Dogs bark"), (2, "Cats meow")]
+    assert [c.number for c in cite("Dogs bark.\n[E1]\n[E2]", 2).citations] == [1, 2]

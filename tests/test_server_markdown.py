@@ -101,4 +101,4 @@ def test_citations_are_where_their_statements_stand(pieces):
         made = written(Answer("Which?", cited.text, cited.citations, evidence), links, streamed)
         said = [made.text[found.start : found.end] for found in made.cites]
         assert said == [rewritten(cited.text[c.start : c.end]) for c in cited.citations]
-        assert [found.exhibit.number for found in made.cites] == [c.exhibit for c in cited.citations]
+        assert [found.exhibit.number for found in made.cites] == [c.number for c in cited.citations]

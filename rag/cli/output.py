@@ -98,7 +98,7 @@ def exhibits(answer: Answer) -> None:
     if answer.declined and answer.evidence:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in answer.evidence if answer.declined else answer.cited:
-        statements = (answer.text[c.start : c.end] for c in answer.citations if c.exhibit == exhibit.number)
+        statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == exhibit.number)
         about = answer.question if answer.declined else " ".join(told(" ".join(statements), answer.question))
         out.print(
             f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from rag.segments import place, segment_id, to_fragment
-from rag.types import Hit
+from rag.types import Citation, Hit
+
+# Keys of JSON that keep an older name than the attribute has now.
+_KEYS: Mapping[type, Mapping[str, str]] = {Citation: {"number": "exhibit"}}
 
 
 def jsonable(value: Any) -> Any:
     """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: jsonable(item) for name, item in fields if not callable(item)}
+        keys = _KEYS.get(type(value), {})
+        fields = ((keys.get(f.name, f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {key: jsonable(item) for key, item in fields if not callable(item)}
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -111,7 +111,7 @@ def written(answer: Answer, links: Mapping[int, Link], streamed: str = "") -> Wr
     before = "" if is_sent or not streamed.strip() else streamed + _CORRECTED
     text = (streamed if is_sent else before + body) + _shown(answer.cited, links)
     shown = {exhibit.number: exhibit for exhibit in answer.cited}
-    spans = ((_span(answer.text, cited, len(before)), cited.exhibit) for cited in answer.citations)
+    spans = ((_span(answer.text, cited, len(before)), cited.number) for cited in answer.citations)
     cites = tuple(Cite(*span, shown[number], links[number]) for span, number in spans)
     return Written(answer, text, text[len(streamed) :], cites)
 

@@ -78,7 +78,7 @@ def _seconds(trace: Sequence[Step]) -> float:
 
 def _statement(answer: Answer, evidence: Evidence) -> str:
     """The words of the answer that rest on an exhibit; the question where none do."""
-    said = [answer.text[c.start : c.end] for c in answer.citations if c.exhibit == evidence.number]
+    said = [answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number]
     return _MARKER.sub(" ", " ".join(said)) or answer.question
 
 
@@ -99,5 +99,5 @@ def _claims(answer: Answer, start: int, end: int) -> Iterator[Piece]:
     cuts = [start, *sorted(inside), end]
     for first, last in pairwise(cuts):
         if first < last:
-            resting = sorted({c.exhibit for c in answer.citations if c.start <= first and last <= c.end})
+            resting = sorted({c.number for c in answer.citations if c.start <= first and last <= c.end})
             yield Piece(answer.text[first:last], tuple(resting))
