@@ -13,7 +13,7 @@ from ingest.picture.ocr import Ocr
 from rag import Answer, KnowledgeBase
 from rag.config import Settings
 from rag.demo import HERE, questions
-from rag.llm.litellm_client import Llm
+from rag.llm import LanguageModel, create_language_model
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -42,9 +42,8 @@ def ocr() -> Ocr:
 
 
 @pytest.fixture(scope="session")
-def bundled() -> Llm:
-    settings = Settings.load()
-    return Llm(settings.llm, home=settings.home, threads=settings.threads)
+def bundled() -> LanguageModel:
+    return create_language_model(Settings.load())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
 from rag.index.edge import EdgeIndex
 from rag.retrieval.retriever import Retriever
-from tests.fakes.llms import ScriptedLlm, pictures_of, text_of
+from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 from tests.fakes.media import plain
 from tests.test_retrieve import DUAL, TEXT, indexed, photo
 
@@ -29,7 +29,7 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
         yield Retriever(index, TEXT, DUAL)
 
 
-def engine(retriever: Retriever, llm: ScriptedLlm) -> QueryEngine:
+def engine(retriever: Retriever, llm: ScriptedModel) -> QueryEngine:
     return QueryEngine(Settings(ocr="off"), retriever, lambda _: {}, llm)  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ def titles(hits: list[Hit]) -> list[str]:
 
 
 def test_a_model_that_sees_is_shown_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
-    llm = ScriptedLlm(sees_images=True, context_tokens=16_000)
+    llm = ScriptedModel(sees_images=True, context_tokens=16_000)
     engine(retriever, llm).search(LIKE_THIS, rerank=True)
     assert len(llm.asked) == 3
     for messages in llm.asked:
@@ -52,7 +52,7 @@ def test_a_blind_model_is_told_what_is_seen_and_its_verdict_changes_the_order(re
         told = "Question: like this, but in blue, but not green (shown: red)\n" in prompt
         return 5.0 if told and "Looks like: yellow" in prompt else -5.0
 
-    asked = engine(retriever, ScriptedLlm(logit=logit))
+    asked = engine(retriever, ScriptedModel(logit=logit))
     searched = titles(asked.search(LIKE_THIS))
     assert sorted(searched) == ["blue.jpg", "red.jpg", "yellow.jpg"]
     assert searched[0] != "yellow.jpg"
@@ -66,7 +66,7 @@ def test_a_picture_alone_is_judged_too(retriever: Retriever) -> None:
         (False, "Which exhibit shows or tells of: red?"),
         (True, "Which exhibit shows or tells of the same as the picture of this question?"),
     ):
-        llm = ScriptedLlm(logit=lambda prompt: 5.0 if "Looks like: blue" in prompt else -5.0, sees_images=sees)
+        llm = ScriptedModel(logit=lambda prompt: 5.0 if "Looks like: blue" in prompt else -5.0, sees_images=sees)
         ranked = engine(retriever, llm).search(RED, rerank=True)
         assert titles(ranked)[:2] == ["blue.jpg", "red.jpg"]
         assert f"Question: {question}" in text_of(llm.asked[0][-1])

@@ -25,10 +25,10 @@ from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import LaneScores, Options, Trial
 from rag.explanation import Lane
-from rag.llm.litellm_client import Llm
+from rag.llm import LanguageModel
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
 from tests.fakes.hits import passage, picture, speech
-from tests.fakes.llms import ScriptedLlm, pictures_of
+from tests.fakes.llms import ScriptedModel, pictures_of
 
 KESTREL = passage(
     "The kestrel hovers in the wind before it dives. It feeds mainly on voles, and nests in cliffs and on ledges of"
@@ -225,13 +225,13 @@ def pixels(hit: Hit) -> Image.Image | None:
     return Image.new("RGB", (8, 8)) if hit.seen else None
 
 
-def written(llm: ScriptedLlm, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
+def written(llm: ScriptedModel, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
     return list(generate(hits, Writer(llm, lambda words: [KESTREL], pixels), out, wanted))
 
 
 def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
     out = tmp_path / "sets" / "q.jsonl"
-    made = written(ScriptedLlm(wrote, lambda prompt: 2.0), out)
+    made = written(ScriptedModel(wrote, lambda prompt: 2.0), out)
     assert sorted(question.modality for question in made) == ["audio", "image", "text"]
     assert read_questions(out) == made
     (of_speech,) = [question for question in made if question.modality == "audio"]
@@ -251,13 +251,13 @@ def test_turns_leave_out_what_says_nothing() -> None:
 def test_a_model_that_sees_is_shown_pictures_without_words(tmp_path: Path) -> None:
     reply = '{"question": "Which photo shows a red kite?", "answer": "a red kite"}'
     hits = [picture("IMG_1.jpg"), picture("gone.jpg")]
-    blind, seeing = (ScriptedLlm(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
+    blind, seeing = (ScriptedModel(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
     assert written(blind, tmp_path / "none.jsonl", 2, hits) == []
     assert not blind.asked
     (made,) = written(seeing, tmp_path / "q.jsonl", 2, hits)
     assert (made.assets, made.answer) == (("/media/IMG_1.jpg",), ("a red kite",))
     assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 1]  # to write, and to judge
-    doubting = ScriptedLlm(lambda _: reply, lambda _: -2.0, sees_images=True)
+    doubting = ScriptedModel(lambda _: reply, lambda _: -2.0, sees_images=True)
     assert written(doubting, tmp_path / "doubted.jsonl", 2, hits) == []
 
 
@@ -273,11 +273,11 @@ def test_a_model_that_sees_is_shown_pictures_without_words(tmp_path: Path) -> No
     ],
 )
 def test_a_bad_reply_makes_no_question(tmp_path: Path, reply: str) -> None:
-    assert written(ScriptedLlm(lambda prompt: reply, lambda prompt: 2.0), tmp_path / "q.jsonl") == []
+    assert written(ScriptedModel(lambda prompt: reply, lambda prompt: 2.0), tmp_path / "q.jsonl") == []
 
 
 def test_a_question_that_its_exhibit_does_not_answer_is_left_out(tmp_path: Path) -> None:
-    assert written(ScriptedLlm(wrote, lambda prompt: -2.0), tmp_path / "q.jsonl") == []
+    assert written(ScriptedModel(wrote, lambda prompt: -2.0), tmp_path / "q.jsonl") == []
 
 
 @pytest.mark.parametrize("gives_logprobs", [True, False])
@@ -285,12 +285,12 @@ def test_every_fifth_is_meant_to_have_no_answer_and_none_is_found(tmp_path: Path
     out = tmp_path / "q.jsonl"
     hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(9)]
 
-    def model(verdict: bool) -> ScriptedLlm:
+    def model(verdict: bool) -> ScriptedModel:
         def reply(prompt: str) -> str:
             asked = '{"question": "How old do kestrels get?", "answer": "not stated"}'
             return ("Yes" if verdict else "No") if prompt.endswith("Reply:") else asked
 
-        return ScriptedLlm(reply, lambda prompt: 1.0 if verdict else -1.0, gives_logprobs=gives_logprobs)
+        return ScriptedModel(reply, lambda prompt: 1.0 if verdict else -1.0, gives_logprobs=gives_logprobs)
 
     assert written(model(True), out, 9, hits) == []
     (made,) = written(model(False), out, 9, hits)
@@ -305,14 +305,14 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
         return wrote(prompt) if next(replies) else LLMUnavailable("gone")
 
     with pytest.raises(LLMUnavailable):
-        written(ScriptedLlm(failing, lambda prompt: 2.0), out)
+        written(ScriptedModel(failing, lambda prompt: 2.0), out)
     assert len(read_questions(out)) == 1
-    assert len(written(ScriptedLlm(wrote, lambda prompt: 2.0), out)) == 2
+    assert len(written(ScriptedModel(wrote, lambda prompt: 2.0), out)) == 2
     assert len({question.question for question in read_questions(out)}) == 3
-    assert written(ScriptedLlm(wrote, lambda prompt: 2.0), out) == []
+    assert written(ScriptedModel(wrote, lambda prompt: 2.0), out) == []
 
 
-def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: Llm, tmp_path: Path) -> None:
+def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: LanguageModel, tmp_path: Path) -> None:
     made = list(generate(list(demo_base.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1))
     assert made
     assert Path(*made[0].assets).is_file()

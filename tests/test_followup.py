@@ -1,13 +1,13 @@
 import pytest
 
 from rag.answering.followup import standalone
-from tests.fakes.llms import ScriptedLlm, text_of
+from tests.fakes.llms import ScriptedModel, text_of
 
 TURNS = [("Who painted the ceiling?", "Michelangelo painted the ceiling [E1]."), ("Where is it?", "In Rome [1].")]
 
 
 def test_a_follow_up_is_put_so_that_it_stands_alone():
-    llm = ScriptedLlm(lambda prompt: "When did Michelangelo paint the ceiling?")
+    llm = ScriptedModel(lambda prompt: "When did Michelangelo paint the ceiling?")
     assert standalone("When did he paint it?", TURNS, llm) == "When did Michelangelo paint the ceiling?"
     shown = text_of(llm.asked[0][-1])
     assert "In Rome." in shown
@@ -15,23 +15,23 @@ def test_a_follow_up_is_put_so_that_it_stands_alone():
 
 
 def test_what_nobody_said_is_not_asked():
-    invented = ScriptedLlm(lambda prompt: "When did Leonardo paint the ceiling?")
+    invented = ScriptedModel(lambda prompt: "When did Leonardo paint the ceiling?")
     assert standalone("When did he paint it?", TURNS, invented) == "When did he paint it?"
 
 
 @pytest.mark.parametrize("written", ["", "When did Michelangelo paint it?\nMichelangelo painted it."])
 def test_what_is_no_question_is_not_asked(written):
-    assert standalone("When did he paint it?", TURNS, ScriptedLlm(lambda prompt: written)) == "When did he paint it?"
+    assert standalone("When did he paint it?", TURNS, ScriptedModel(lambda prompt: written)) == "When did he paint it?"
 
 
 def test_a_first_question_is_asked_as_it_is():
-    llm = ScriptedLlm()
+    llm = ScriptedModel()
     assert standalone("Who painted the ceiling?", [], llm) == "Who painted the ceiling?"
     assert llm.asked == []
 
 
 def test_only_the_newest_turns_are_shown_and_not_all_of_a_long_one():
-    llm = ScriptedLlm(lambda prompt: "x")
+    llm = ScriptedModel(lambda prompt: "x")
     standalone("And then?", [(f"question {n}?", "long " * 1000) for n in range(9)], llm)
     shown = text_of(llm.asked[0][-1])
     assert "question 5?" not in shown
@@ -40,5 +40,5 @@ def test_only_the_newest_turns_are_shown_and_not_all_of_a_long_one():
 
 
 def test_words_that_only_ask_may_be_new():
-    llm = ScriptedLlm(lambda prompt: "Which city is the ceiling in that Michelangelo painted?")
+    llm = ScriptedModel(lambda prompt: "Which city is the ceiling in that Michelangelo painted?")
     assert standalone("Which city?", TURNS, llm) == "Which city is the ceiling in that Michelangelo painted?"

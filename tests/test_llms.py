@@ -15,11 +15,12 @@ from PIL import Image
 
 from rag.config import Settings
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
-from rag.llm import gguf
-from rag.llm.gateway import RETRY_WAITS_S
-from rag.llm.litellm_client import Llm, picture_part
+from rag.llm import LanguageModel, gguf
+from rag.llm.base import picture_part
+from rag.llm.litellm_api import RETRY_WAITS_S
+from rag.llm.litellm_client import LiteLLMClient
 from rag.llm.usage import counted
-from tests.fakes.llms import ScriptedLlm
+from tests.fakes.llms import ScriptedModel
 from tests.fakes.server import Handler, Server, running
 
 BUNDLED = "bundled/qwen2.5-coder-1.5b-instruct"
@@ -38,45 +39,45 @@ def ask(text: str) -> list[dict[str, Any]]:
 PICTURE = [{"role": "user", "content": [{"type": "text", "text": "?"}, picture_part(Image.new("RGB", (8, 8)))]}]
 
 
-class LlmContract:
+class LanguageModelContract:
     """What rerank and answer rely on; subclasses give the fixture `llm`."""
 
-    def test_completes(self, llm: Llm) -> None:
+    def test_completes(self, llm: LanguageModel) -> None:
         done = llm.complete(ask("Which city is the capital of France? Reply with its name."), max_tokens=8)
         assert "Paris" in done.text
         assert done.prompt_tokens > 0
         assert 0 < done.completion_tokens <= 8
 
-    def test_writes_no_more_than_it_may(self, llm: Llm) -> None:
+    def test_writes_no_more_than_it_may(self, llm: LanguageModel) -> None:
         assert llm.complete(ask("Count from one to twenty."), max_tokens=3).completion_tokens <= 3
 
-    def test_stream_adds_up_to_the_answer(self, llm: Llm) -> None:
+    def test_stream_adds_up_to_the_answer(self, llm: LanguageModel) -> None:
         question = ask("Which city is the capital of France? Reply with its name.")
         pieces = list(llm.stream(question, max_tokens=8))
         assert all(pieces)
         assert "".join(pieces) == llm.complete(question, max_tokens=8).text
 
-    def test_follows_a_schema(self, llm: Llm) -> None:
+    def test_follows_a_schema(self, llm: LanguageModel) -> None:
         done = llm.complete(ask("Sort 3, 1, 2 as JSON."), max_tokens=40, schema=NUMBERS)
         assert sorted(json.loads(done.text)["order"]) == [1, 2, 3]
 
-    def test_prefers_yes_or_no(self, llm: Llm) -> None:
-        yes = llm.yes_no(ask("Is Paris in France? Reply Yes or No."))
-        no = llm.yes_no(ask("Is Paris in Japan? Reply Yes or No."))
+    def test_prefers_yes_or_no(self, llm: LanguageModel) -> None:
+        yes = llm.judge(ask("Is Paris in France? Reply Yes or No."))
+        no = llm.judge(ask("Is Paris in Japan? Reply Yes or No."))
         assert yes is not None
         assert no is not None
         assert math.isfinite(yes)
         assert yes > no
 
-    async def test_async_twins_say_the_same(self, llm: Llm) -> None:
+    async def test_async_twins_say_the_same(self, llm: LanguageModel) -> None:
         question = ask("Which city is the capital of France? Reply with its name.")
         judged = ask("Is Paris in France? Reply Yes or No.")
-        done, logit = await asyncio.gather(llm.acomplete(question, max_tokens=8), llm.ayes_no(judged))
+        done, logit = await asyncio.gather(llm.acomplete(question, max_tokens=8), llm.ajudge(judged))
         streamed = [piece async for piece in llm.astream(question, max_tokens=8)]
         assert done.text == "".join(streamed) == llm.complete(question, max_tokens=8).text
-        assert logit == pytest.approx(llm.yes_no(judged), abs=0.2)
+        assert logit == pytest.approx(llm.judge(judged), abs=0.2)
 
-    async def test_what_it_takes_is_counted(self, llm: Llm) -> None:
+    async def test_what_it_takes_is_counted(self, llm: LanguageModel) -> None:
         question, judged = ask("Which city is the capital of France?"), ask("Is Paris in France? Reply Yes or No.")
         whole = counted()
         done = llm.complete(question, max_tokens=8)
@@ -86,22 +87,22 @@ class LlmContract:
         assert streamed.prompt > 0
         assert 0 < streamed.completion <= 8
         both = counted()
-        await asyncio.gather(llm.ayes_no(judged), llm.acomplete(question, max_tokens=8))
+        await asyncio.gather(llm.ajudge(judged), llm.acomplete(question, max_tokens=8))
         assert both.prompt > whole.prompt == done.prompt_tokens
         assert both.is_known
 
-    def test_prompt_over_the_context_is_refused(self, llm: Llm) -> None:
+    def test_prompt_over_the_context_is_refused(self, llm: LanguageModel) -> None:
         long = ask("one two three " * llm.context_tokens)
         with pytest.raises(ContextOverflow):
             llm.complete(long, max_tokens=1)
         with pytest.raises(ContextOverflow):
             next(iter(llm.stream(long, max_tokens=1)))
 
-    def test_counts_tokens(self, llm: Llm) -> None:
+    def test_counts_tokens(self, llm: LanguageModel) -> None:
         assert llm.count_tokens("") == 0
         assert 2 <= llm.count_tokens("Hello world") <= 4
 
-    def test_pictures_only_for_models_that_see(self, llm: Llm) -> None:
+    def test_pictures_only_for_models_that_see(self, llm: LanguageModel) -> None:
         if llm.sees_images:
             assert llm.complete(PICTURE, max_tokens=4).text
         else:
@@ -109,23 +110,23 @@ class LlmContract:
                 llm.complete(PICTURE, max_tokens=4)
 
 
-class TestBundled(LlmContract):
+class TestBundled(LanguageModelContract):
     @pytest.fixture
-    def llm(self, bundled: Llm) -> Llm:
+    def llm(self, bundled: LanguageModel) -> LanguageModel:
         return bundled
 
-    def test_counts_as_the_model_does(self, llm: Llm) -> None:
+    def test_counts_as_the_model_does(self, llm: LanguageModel) -> None:
         text = "It's 1234 o'clock!\n\n  Émile sees 犬, x=1; [E1] <b>½</b>"
         empty = llm.complete(ask(""), max_tokens=1).prompt_tokens
         assert llm.complete(ask(text), max_tokens=1).prompt_tokens == empty + llm.count_tokens(text)
 
-    def test_stops_when_the_stream_is_closed(self, llm: Llm) -> None:
+    def test_stops_when_the_stream_is_closed(self, llm: LanguageModel) -> None:
         stream = llm.stream(ask("Write a long story."), max_tokens=1000)
         next(stream)
         stream.close()
         assert llm.complete(ask("Say Paris."), max_tokens=4).text
 
-    async def test_stops_when_the_async_stream_is_closed(self, llm: Llm) -> None:
+    async def test_stops_when_the_async_stream_is_closed(self, llm: LanguageModel) -> None:
         stream = llm.astream(ask("Write a long story."), max_tokens=1000)
         await anext(stream)
         await stream.aclose()
@@ -133,7 +134,7 @@ class TestBundled(LlmContract):
         assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
         assert time.monotonic() - started < 10  # the story takes 40 s
 
-    async def test_stops_when_the_task_is_cancelled(self, llm: Llm) -> None:
+    async def test_stops_when_the_task_is_cancelled(self, llm: LanguageModel) -> None:
         task = asyncio.create_task(llm.acomplete(ask("Write a long story."), max_tokens=1000))
         await asyncio.sleep(0.1)
         task.cancel()
@@ -142,26 +143,26 @@ class TestBundled(LlmContract):
         assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
 
     def test_waits_no_longer_than_told(self) -> None:
-        hasty = Llm(BUNDLED, home=Settings.load().home, timeout_s=0.001)
+        hasty = LiteLLMClient(BUNDLED, home=Settings.load().home, timeout_s=0.001)
         with pytest.raises(LLMUnavailable, match="EXHIBIT_LLM_TIMEOUT_S"):
             hasty.complete(ask("Write a long story."), max_tokens=1000)
 
-    def test_refuses_a_malformed_schema(self, llm: Llm) -> None:
+    def test_refuses_a_malformed_schema(self, llm: LanguageModel) -> None:
         with pytest.raises(LLMError, match="schema"):
             llm.complete(ask("?"), max_tokens=4, schema={"type": "nonsense"})
 
-    def test_knows_what_it_is(self, llm: Llm) -> None:
+    def test_knows_what_it_is(self, llm: LanguageModel) -> None:
         assert (llm.sees_images, llm.gives_logprobs, llm.context_tokens) == (False, True, 4096)
 
 
-class TestScripted(LlmContract):
+class TestScripted(LanguageModelContract):
     @pytest.fixture
-    def llm(self) -> ScriptedLlm:
-        return ScriptedLlm(_knows, lambda prompt: 2.0 if "France" in prompt else -2.0)
+    def llm(self) -> ScriptedModel:
+        return ScriptedModel(_knows, lambda prompt: 2.0 if "France" in prompt else -2.0)
 
     def test_without_logprobs(self) -> None:
-        mute = ScriptedLlm(logit=lambda prompt: None)
-        assert mute.yes_no(ask("?")) is mute.yes_no(ask("?")) is None
+        mute = ScriptedModel(logit=lambda prompt: None)
+        assert mute.judge(ask("?")) is mute.judge(ask("?")) is None
         assert len(mute.asked) == 1
 
 
@@ -241,41 +242,41 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.usefixtures("litellm_closed")
-class TestOverHttp(LlmContract):
+class TestOverHttp(LanguageModelContract):
     @pytest.fixture
-    def llm(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Llm:
+    def llm(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         return self.named("blind", server, tmp_path)
 
-    def named(self, model: str, server: Server, home: Path) -> Llm:
+    def named(self, model: str, server: Server, home: Path) -> LanguageModel:
         server.requests.clear()
-        return Llm(f"openai/{model}", home=home, api_base=f"{server.url}/v1", timeout_s=20)
+        return LiteLLMClient(f"openai/{model}", home=home, api_base=f"{server.url}/v1", timeout_s=20)
 
     async def test_a_server_that_cannot_count_streams_all_the_same(
-        self, llm: Llm, server: Server, tmp_path: Path
+        self, llm: LanguageModel, server: Server, tmp_path: Path
     ) -> None:
         llm, used = self.named("old", server, tmp_path), counted()
         assert list(llm.stream(ask("Paris?"), max_tokens=8)) == ["Paris", " is", " it"]
         assert [piece async for piece in llm.astream(ask("Paris?"), max_tokens=8)] == ["Paris", " is", " it"]
         assert not used.is_known
 
-    def test_sends_pictures_to_a_model_that_sees(self, llm: Llm, server: Server, tmp_path: Path) -> None:
+    def test_sends_pictures_to_a_model_that_sees(self, llm: LanguageModel, server: Server, tmp_path: Path) -> None:
         seeing = self.named("gpt-4o", server, tmp_path)
         assert seeing.sees_images
         assert seeing.complete(PICTURE, max_tokens=4).text == "Paris is it"
         assert seeing.context_tokens == 128_000
 
-    def test_passing_failure_is_tried_again(self, llm: Llm, server: Server, tmp_path: Path) -> None:
+    def test_passing_failure_is_tried_again(self, llm: LanguageModel, server: Server, tmp_path: Path) -> None:
         assert self.named("busy", server, tmp_path).complete(ask("?"), max_tokens=4).text == "Paris is it"
 
-    def test_lasting_outage_is_told(self, llm: Llm, server: Server, tmp_path: Path) -> None:
+    def test_lasting_outage_is_told(self, llm: LanguageModel, server: Server, tmp_path: Path) -> None:
         with pytest.raises(LLMUnavailable, match="is its server up"):
             self.named("down", server, tmp_path).complete(ask("?"), max_tokens=4)
         assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
     @pytest.mark.parametrize(("model", "advice"), [("locked", "the key"), ("missing", "EXHIBIT_LLM")])
     def test_refusal_is_not_tried_again(
-        self, llm: Llm, server: Server, tmp_path: Path, model: str, advice: str
+        self, llm: LanguageModel, server: Server, tmp_path: Path, model: str, advice: str
     ) -> None:
         with pytest.raises(LLMError, match=advice):
             self.named(model, server, tmp_path).complete(ask("?"), max_tokens=4)
@@ -283,32 +284,32 @@ class TestOverHttp(LlmContract):
 
     @pytest.mark.parametrize("model", ["mute", "strict"])
     async def test_server_without_logprobs_is_asked_once(
-        self, llm: Llm, server: Server, tmp_path: Path, model: str
+        self, llm: LanguageModel, server: Server, tmp_path: Path, model: str
     ) -> None:
         mute = self.named(model, server, tmp_path)
         assert mute.gives_logprobs
-        assert mute.yes_no(ask("?")) is None
+        assert mute.judge(ask("?")) is None
         assert not mute.gives_logprobs
         asked = len(server.requests)
-        assert mute.yes_no(ask("?")) is await mute.ayes_no(ask("?")) is None
+        assert mute.judge(ask("?")) is await mute.ajudge(ask("?")) is None
         assert len(server.requests) == asked
-        assert await self.named(model, server, tmp_path).ayes_no(ask("?")) is None
+        assert await self.named(model, server, tmp_path).ajudge(ask("?")) is None
 
-    def test_an_outage_is_no_refusal_of_logprobs(self, llm: Llm, server: Server, tmp_path: Path) -> None:
+    def test_an_outage_is_no_refusal_of_logprobs(self, llm: LanguageModel, server: Server, tmp_path: Path) -> None:
         locked = self.named("locked", server, tmp_path)
         with pytest.raises(LLMError, match="the key"):
-            locked.yes_no(ask("?"))
+            locked.judge(ask("?"))
         assert locked.gives_logprobs
 
 
 def test_unknown_bundled_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LLMError, match=BUNDLED):
-        Llm("bundled/other", home=tmp_path).complete(ask("?"), max_tokens=1)
+        LiteLLMClient("bundled/other", home=tmp_path).complete(ask("?"), max_tokens=1)
 
 
 def test_unknown_provider_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LLMError, match="refused the request"):
-        Llm("nonsense", home=tmp_path).complete(ask("?"), max_tokens=1)
+        LiteLLMClient("nonsense", home=tmp_path).complete(ask("?"), max_tokens=1)
 
 
 def test_pictures_are_sent_small() -> None:

@@ -15,10 +15,10 @@ from PIL import Image
 from rag.answering.evidence_text import Shown
 from rag.answering.reranker import Reranked, arerank, rerank
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
-from rag.llm.litellm_client import Llm
+from rag.llm import LanguageModel
 from rag.types import Hit
 from tests.fakes.hits import passage, picture, speech
-from tests.fakes.llms import ScriptedLlm, pictures_of, text_of
+from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 
 HITS = [passage(f"Fact number {n}.", n) for n in range(1, 7)]
 
@@ -33,21 +33,21 @@ def prefers(*facts: int) -> Callable[[str], float]:
 
 
 def test_best_judged_first_the_rest_as_found() -> None:
-    reranked = rerank("Which fact?", HITS, ScriptedLlm(logit=prefers(3, 2)), top_n=4)
+    reranked = rerank("Which fact?", HITS, ScriptedModel(logit=prefers(3, 2)), top_n=4)
     assert pages(reranked) == [3, 2, 1, 4, 5, 6]
     assert [hit.relevance is None for hit in reranked.hits] == [False] * 4 + [True] * 2
 
 
 def test_relevance_is_half_the_log_odds_of_the_search_and_those_of_the_model() -> None:
     hits = [replace(HITS[0], score=0.8), replace(HITS[1], score=0.2), replace(HITS[2], score=1.0)]
-    reranked = rerank("Which fact?", hits, ScriptedLlm(logit=lambda _: 1.0), top_n=3)
+    reranked = rerank("Which fact?", hits, ScriptedModel(logit=lambda _: 1.0), top_n=3)
     expected = [4.45, 1 + math.log(4) / 2, 1 - math.log(4) / 2]
     assert [hit.relevance for hit in reranked.hits] == pytest.approx(expected, abs=0.01)
     assert reranked.warnings == ()
 
 
 def test_question_comes_before_what_differs() -> None:
-    llm = ScriptedLlm()
+    llm = ScriptedModel()
     rerank("Which fact?", HITS, llm, top_n=2)
     first, second = (text_of(messages[-1]) for messages in llm.asked)
     assert llm.asked[0][:-1] == llm.asked[1][:-1]
@@ -57,7 +57,7 @@ def test_question_comes_before_what_differs() -> None:
 
 def test_nothing_to_judge_by() -> None:
     for question, top_n, hits in (("  ", 3, HITS), ("Which?", 0, HITS), ("Which?", 3, [])):
-        llm = ScriptedLlm()
+        llm = ScriptedModel()
         assert rerank(question, hits, llm, top_n=top_n) == Reranked(tuple(hits))
         assert not llm.asked
 
@@ -67,13 +67,13 @@ def test_failure_keeps_the_order_and_is_told(gives_logprobs: bool) -> None:
     def fails(prompt: str) -> LLMError:
         return LLMUnavailable("The server is down.")
 
-    reranked = rerank("Which?", HITS, ScriptedLlm(fails, fails, gives_logprobs=gives_logprobs), top_n=3)
+    reranked = rerank("Which?", HITS, ScriptedModel(fails, fails, gives_logprobs=gives_logprobs), top_n=3)
     assert reranked.hits == tuple(HITS)
     assert "The server is down." in reranked.warnings[0]
 
 
 def test_lists_where_there_are_no_logprobs() -> None:
-    llm = ScriptedLlm(lambda prompt: '{"order":[2,3,1],"answering":[3]}', gives_logprobs=False)
+    llm = ScriptedModel(lambda prompt: '{"order":[2,3,1],"answering":[3]}', gives_logprobs=False)
     reranked = rerank("Which?", HITS, llm, top_n=3)
     assert pages(reranked) == [3, 2, 1, 4, 5, 6]
     relevance = [hit.relevance for hit in reranked.hits]
@@ -84,7 +84,7 @@ def test_lists_where_there_are_no_logprobs() -> None:
 
 
 def test_lists_where_log_probabilities_turn_out_to_be_refused() -> None:
-    llm = ScriptedLlm(lambda prompt: '{"order":[2,3,1],"answering":[3]}', lambda prompt: None)
+    llm = ScriptedModel(lambda prompt: '{"order":[2,3,1],"answering":[3]}', lambda prompt: None)
     assert pages(rerank("Which?", HITS, llm, top_n=3)) == [3, 2, 1, 4, 5, 6]
     assert len(llm.asked) == 2
 
@@ -94,7 +94,7 @@ def test_a_list_and_its_reply_keep_to_the_context(context_tokens: int, listed: i
     numbers = list(range(listed, 0, -1))
     reply = json.dumps({"order": numbers, "answering": numbers})
     hits = [passage(f"Fact number {n}. " + "More words on it. " * 40, n) for n in range(1, 101)]
-    llm = ScriptedLlm(lambda prompt: reply, gives_logprobs=False, context_tokens=context_tokens)
+    llm = ScriptedModel(lambda prompt: reply, gives_logprobs=False, context_tokens=context_tokens)
     reranked = rerank("Which fact?", hits, llm, top_n=100)
     assert reranked.warnings == ()
     assert pages(reranked) == [*numbers, *range(listed + 1, 101)]
@@ -102,7 +102,7 @@ def test_a_list_and_its_reply_keep_to_the_context(context_tokens: int, listed: i
 
 @pytest.mark.parametrize("reply", ["", "Doc: 2", "[2, 1]", '{"order": 2}', '{"order": ["x"], "answering": []}', "null"])
 def test_unreadable_list_keeps_the_order_and_is_told(reply: str) -> None:
-    reranked = rerank("Which?", HITS, ScriptedLlm(lambda prompt: reply, gives_logprobs=False), top_n=3)
+    reranked = rerank("Which?", HITS, ScriptedModel(lambda prompt: reply, gives_logprobs=False), top_n=3)
     assert reranked.hits == tuple(HITS)
     assert reranked.warnings
 
@@ -112,7 +112,7 @@ def test_a_photo_without_words_keeps_its_place_before_a_model_that_is_blind(give
     hits = [picture("IMG_1.jpg"), passage("Fact number 2.", 2), picture("IMG_3.jpg"), passage("Fact number 4.", 4)]
     reply = '{"order":[4,2,3,1],"answering":[4]}'
     blind, seeing = (
-        ScriptedLlm(lambda prompt: reply, prefers(4, 2), gives_logprobs=gives_logprobs, sees_images=sees)
+        ScriptedModel(lambda prompt: reply, prefers(4, 2), gives_logprobs=gives_logprobs, sees_images=sees)
         for sees in (False, True)
     )
     ranked = rerank("Which fact?", hits, blind, top_n=4)
@@ -125,7 +125,7 @@ def test_a_photo_without_words_keeps_its_place_before_a_model_that_is_blind(give
 @given(st.lists(st.integers(-3, 12), max_size=12), st.lists(st.integers(-3, 12), max_size=4), st.integers(0, 8))
 def test_any_list_gives_a_permutation(order: list[int], answering: list[int], top_n: int) -> None:
     reply = json.dumps({"order": order, "answering": answering}, separators=(",", ":"))
-    llm = ScriptedLlm(lambda prompt: reply, gives_logprobs=False)
+    llm = ScriptedModel(lambda prompt: reply, gives_logprobs=False)
     reranked = rerank("Which?", HITS, llm, top_n=top_n)
     assert sorted(pages(reranked)) == [1, 2, 3, 4, 5, 6]
     assert pages(reranked)[top_n:] == [1, 2, 3, 4, 5, 6][top_n:]
@@ -138,19 +138,19 @@ def test_pictures_go_to_models_that_see() -> None:
         return Image.new("RGB", (8, 8)) if hit.segment.kind == "picture" else None
 
     hits = [picture("a.jpg", "goldfinch"), picture("gone.jpg", "teapot"), passage("Birds.")]
-    seeing, blind = ScriptedLlm(sees_images=True), ScriptedLlm()
+    seeing, blind = ScriptedModel(sees_images=True), ScriptedModel()
     rerank("Which picture shows a bird?", hits, seeing, top_n=3, shown=Shown(pixels))
     rerank("Which picture shows a bird?", hits, blind, top_n=3, shown=Shown(pixels))
     assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
     assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.asked] == [True, False, False]
-    listing = ScriptedLlm(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
+    listing = ScriptedModel(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
     rerank("Which picture shows a bird?", hits, listing, top_n=3, shown=Shown(pixels))
     assert len(pictures_of(listing.asked[0][-1])) == 1
 
 
 def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
     asked_with = [Image.new("RGB", (8, 8))]
-    for llm, expected in ((ScriptedLlm(sees_images=True), 1), (ScriptedLlm(), 0)):
+    for llm, expected in ((ScriptedModel(sees_images=True), 1), (ScriptedModel(), 0)):
         rerank("Which is the same?", [picture("a.jpg", "goldfinch")], llm, top_n=1, shown=Shown(asked_with=asked_with))
         assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
 
@@ -160,14 +160,14 @@ async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
     def reply(prompt: str) -> str:
         return '{"order":[2,3,1],"answering":[3]}'
 
-    llm = ScriptedLlm(reply, prefers(3, 2), gives_logprobs=gives_logprobs)
+    llm = ScriptedModel(reply, prefers(3, 2), gives_logprobs=gives_logprobs)
     assert await arerank("Which?", HITS, llm, top_n=4) == rerank("Which?", HITS, llm, top_n=4)
-    refused = ScriptedLlm(reply, lambda prompt: None)
+    refused = ScriptedModel(reply, lambda prompt: None)
     assert await arerank("Which?", HITS, refused, top_n=4) == rerank(
-        "Which?", HITS, ScriptedLlm(reply, gives_logprobs=False), top_n=4
+        "Which?", HITS, ScriptedModel(reply, gives_logprobs=False), top_n=4
     )
     assert await arerank(" ", HITS, llm, top_n=4) == Reranked(tuple(HITS))
-    failing = ScriptedLlm(lambda _: LLMError("no"), lambda _: LLMError("no"), gives_logprobs=gives_logprobs)
+    failing = ScriptedModel(lambda _: LLMError("no"), lambda _: LLMError("no"), gives_logprobs=gives_logprobs)
     assert (await arerank("Which?", HITS, failing, top_n=4)).warnings
 
 
@@ -179,7 +179,7 @@ async def test_async_twin_does_the_same(gives_logprobs: bool) -> None:
         ("Who stood in the water?", 2),
     ],
 )
-def test_bundled_model_finds_what_answers(bundled: Llm, question: str, best: int) -> None:
+def test_bundled_model_finds_what_answers(bundled: LanguageModel, question: str, best: int) -> None:
     hits: Sequence[Hit] = [
         passage("The kestrel is a bird of prey. It hovers in the wind.", 1),
         passage("Kestrels feed mainly on voles, and in summer on insects.", 2),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ingest.audio_video.decode import SAMPLE_RATE
 from ingest.reading.heartbeat import waiting
 from rag.errors import LLMError, ModelError, SettingsError
-from rag.llm import gateway
+from rag.llm import litellm_api
 from rag.types import Word
 
 if TYPE_CHECKING:
@@ -268,8 +268,8 @@ class ApiTranscriber:
 
     def _ask(self, samples: NDArray[np.float32]) -> Any:
         spoken = _wav(samples)
-        return gateway.retried(
-            lambda: gateway.litellm().transcription(
+        return litellm_api.retried(
+            lambda: litellm_api.litellm().transcription(
                 model=self._name,
                 file=("speech.wav", spoken, "audio/wav"),
                 language=self._settings.language,

@@ -24,7 +24,7 @@ from rag.types import Answer, Evidence, Hit, Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
 
 _ANSWER_TOKENS = 200
 # Twice the answer, and what asks for it: asked to cite again, the model is shown its first.
@@ -98,7 +98,7 @@ class GroundedAnswerer:
 
     def __init__(
         self,
-        llm: Llm,
+        llm: LanguageModel,
         *,
         evidence_n: int = 4,
         min_relevance: float = 0.0,
@@ -213,7 +213,7 @@ class GroundedAnswerer:
         step, stream = _advanced(talk, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
-                step = _advanced(talk, self._llm.yes_no(step.messages))
+                step = _advanced(talk, self._llm.judge(step.messages))
             elif stream:
                 step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
@@ -231,7 +231,7 @@ class GroundedAnswerer:
         step, stream = await asyncio.to_thread(_advanced, talk, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
-                heard: str | float | None = await self._llm.ayes_no(step.messages)
+                heard: str | float | None = await self._llm.ajudge(step.messages)
             elif stream:
                 heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:

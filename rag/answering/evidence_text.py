@@ -23,7 +23,7 @@ from rag.types import CharSpan, Hit, Kind
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
 
 Count = Callable[[str], int]
 # The pixels of a hit; None for words and sound. May raise MediaError.
@@ -127,21 +127,21 @@ def plain(text: str) -> str:
     return " ".join(neutralised(text).split())
 
 
-def room(messages: Sequence[Mapping[str, Any]], llm: Llm, reply_tokens: int) -> int:
+def room(messages: Sequence[Mapping[str, Any]], llm: LanguageModel, reply_tokens: int) -> int:
     """Tokens of the context that messages in words and the reply leave free; below 0 where they are too long."""
     taken = sum(llm.count_tokens(message["content"]) + _MESSAGE_TOKENS for message in messages)
     return int(llm.context_tokens * _COUNTED_SHARE) - taken - reply_tokens
 
 
 def with_pictures(
-    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: Llm, shown: Shown, *, reply_tokens: int
+    messages: Sequence[Mapping[str, Any]], hits: Sequence[Hit], llm: LanguageModel, shown: Shown, *, reply_tokens: int
 ) -> list[dict[str, Any]]:
     """The messages, the last with the pictures of the hits and of the question before its words, for a model that sees.
 
     As many as the context has room for, those of the question and of the best hits first. A picture whose file cannot
     be read is left out: its description stays.
     """
-    from rag.llm.litellm_client import picture_part
+    from rag.llm.base import picture_part
 
     written = [dict(message) for message in messages]
     if not llm.sees_images:

@@ -15,7 +15,7 @@ from rag.llm.prompts import load
 from rag.query.language import Turn
 
 if TYPE_CHECKING:
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
 
 _TURNS = 3  # the newest; what was asked before them is seldom meant
 _MOST_CHARS = 400  # of each question and answer
@@ -25,7 +25,7 @@ _NAME = re.compile(r"(?<=\s)[A-Z]\w*|\w*\d\w*")
 _MARKER = re.compile(r"\s*\[E?\d{1,3}\]")
 
 
-def standalone(question: str, turns: Sequence[Turn], llm: Llm) -> str:
+def standalone(question: str, turns: Sequence[Turn], llm: LanguageModel) -> str:
     """The question as it can be understood alone; as it is where nothing was said before.
 
     Raises:

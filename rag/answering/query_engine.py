@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rag.answering.evidence_text import Shown
     from rag.answering.open_question import Asked
     from rag.answering.reranker import Reranked
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
     from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
@@ -99,7 +99,7 @@ class QueryEngine:
         settings: Settings,
         retriever: Retriever,
         paths_of: Callable[[Collection[str]], Mapping[str, list[str]]],
-        llm: Llm | None = None,
+        llm: LanguageModel | None = None,
         *,
         rules: Sequence[Rule] = (),
         preferred: Callable[[Sequence[Hit], str], list[Hit]] = lambda hits, _: list(hits),
@@ -218,13 +218,12 @@ class QueryEngine:
         return max(most, self._settings.evidence_n) if most else 0
 
     @cached_property
-    def _llm(self) -> Llm:
-        from rag.llm.litellm_client import Llm
+    def _llm(self) -> LanguageModel:
+        from rag.llm import create_language_model
 
         if self._given is not None:
             return self._given
-        settings = self._settings
-        return Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
+        return create_language_model(self._settings)
 
     @cached_property
     def _answerer(self) -> GroundedAnswerer:

@@ -29,7 +29,7 @@ from rag.llm.prompts import load
 from rag.types import Hit
 
 if TYPE_CHECKING:
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
 
 # Of each candidate; each token read costs 10 ms with the bundled model.
 _SHOWN_TOKENS = 64
@@ -54,7 +54,9 @@ class Reranked:
     warnings: tuple[str, ...] = ()
 
 
-def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: Shown = _NOTHING_SHOWN) -> Reranked:
+def rerank(
+    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, shown: Shown = _NOTHING_SHOWN
+) -> Reranked:
     """Judges the first `top_n` hits, and puts them in the order of their relevance, which is set on them.
 
     Those that the model can neither read nor see keep their place, and the others are put in order around them.
@@ -73,7 +75,7 @@ def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: S
         return Reranked(tuple(hits))
     try:
         if llm.gives_logprobs:
-            logits = [llm.yes_no(_pointwise(question, hit, llm, shown)) for hit in judged]
+            logits = [llm.judge(_pointwise(question, hit, llm, shown)) for hit in judged]
             if (ranked := _by_logits(hits, logits, llm)) is not None:
                 return ranked
         prompt, judges = _listwise(question, judged, llm, shown)
@@ -83,7 +85,7 @@ def rerank(question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: S
 
 
 async def arerank(
-    question: str, hits: Sequence[Hit], llm: Llm, *, top_n: int, shown: Shown = _NOTHING_SHOWN
+    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, shown: Shown = _NOTHING_SHOWN
 ) -> Reranked:
     """`rerank` without blocking; a server is asked about several hits at once."""
     judged = hits[:top_n] if question.strip() else ()
@@ -93,7 +95,7 @@ async def arerank(
 
     async def judge(hit: Hit) -> float | None:
         async with slots:
-            return await llm.ayes_no(await asyncio.to_thread(_pointwise, question, hit, llm, shown))
+            return await llm.ajudge(await asyncio.to_thread(_pointwise, question, hit, llm, shown))
 
     try:
         if await asyncio.to_thread(lambda: llm.gives_logprobs):  # litellm is imported for that
@@ -114,13 +116,13 @@ _SCHEMA = {
 }
 
 
-def _pointwise(question: str, hit: Hit, llm: Llm, shown: Shown) -> list[dict[str, Any]]:
+def _pointwise(question: str, hit: Hit, llm: LanguageModel, shown: Shown) -> list[dict[str, Any]]:
     exhibit = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
     values = {"question": plain(question), "exhibit": exhibit}
     return with_pictures(load("rerank").messages(values), [hit], llm, shown, reply_tokens=1)
 
 
-def _listwise(question: str, hits: Sequence[Hit], llm: Llm, shown: Shown) -> tuple[list[dict[str, Any]], int]:
+def _listwise(question: str, hits: Sequence[Hit], llm: LanguageModel, shown: Shown) -> tuple[list[dict[str, Any]], int]:
     """The prompt, and how many of the hits are in it."""
     prompt, values = load("rerank_list"), {"question": plain(question)}
     left = room(prompt.messages(values | {"exhibits": []}), llm, _LIST_REPLY_TOKENS)
@@ -135,7 +137,7 @@ def _list_reply(listed: int) -> dict[str, Any]:
     return {"max_tokens": max(_LIST_REPLY_TOKENS, listed * _NUMBERS_TOKENS), "schema": _SCHEMA}
 
 
-def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: Llm) -> Reranked | None:
+def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: LanguageModel) -> Reranked | None:
     known = [logit for logit in logits if logit is not None]
     if len(known) < len(logits):
         return None
@@ -145,7 +147,7 @@ def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: Llm) ->
     return Reranked((*ranked, *hits[len(known) :]))
 
 
-def _placed(order: Sequence[int], hits: Sequence[Hit], llm: Llm) -> list[int]:
+def _placed(order: Sequence[int], hits: Sequence[Hit], llm: LanguageModel) -> list[int]:
     """An order of the first hits in which those that the model can neither read nor see stay where they were."""
     unread = {n for n in order if not tells(hits[n]) and not (llm.sees_images and hits[n].seen)}
     read = iter([n for n in order if n not in unread])
@@ -157,7 +159,7 @@ def _log_odds(score: float) -> float:
     return math.log(chance / (1 - chance))
 
 
-def _by_list(hits: Sequence[Hit], reply: str, judged: int, llm: Llm) -> Reranked:
+def _by_list(hits: Sequence[Hit], reply: str, judged: int, llm: LanguageModel) -> Reranked:
     """The order that the model wrote; what it forgot follows, what it made up or said twice is left out.
 
     What it can neither read nor see keeps its place.

@@ -15,7 +15,8 @@ from PIL import Image
 
 from rag.encoders.base import CLOUD, Look, ModelCard, Vectors, clean, normalised, queried, worded
 from rag.errors import LLMError, ModelError
-from rag.llm import gateway
+from rag.llm import litellm_api
+from rag.llm.base import data_url
 from rag.media.opening import rgb
 
 _BATCH = 64  # texts of a request; the least that a large provider takes is 96 (Cohere)
@@ -89,8 +90,11 @@ class CloudTextEncoder:
         given = {"api_base": self._api_base, "dimensions": self._asked}
         call |= {key: value for key, value in given.items() if value is not None}
         try:
-            answer = gateway.retried(
-                lambda: gateway.litellm().embedding(**call), self._model, setting=self._setting, late="try again later"
+            answer = litellm_api.retried(
+                lambda: litellm_api.litellm().embedding(**call),
+                self._model,
+                setting=self._setting,
+                late="try again later",
             )
         except LLMError as error:
             raise ModelError(f"Encoder {error}") from error
@@ -117,4 +121,4 @@ class CloudEncoder(CloudTextEncoder):
 
 
 def _data_url(image: Image.Image) -> str:
-    return gateway.data_url(rgb(image), _PICTURE_SIDE_PX)
+    return data_url(rgb(image), _PICTURE_SIDE_PX)

@@ -77,11 +77,10 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
     """
     from rag.answering.query_engine import picture
     from rag.evaluation.generate import Writer, generate
-    from rag.llm.litellm_client import Llm
+    from rag.llm import create_language_model
 
     with _opened(kb, {}) as base:
-        settings = base.settings
-        llm = Llm(settings.llm, home=settings.home, threads=settings.threads, timeout_s=settings.llm_timeout_s)
+        llm = create_language_model(base.settings)
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0

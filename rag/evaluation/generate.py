@@ -25,7 +25,7 @@ from rag.segments import to_fragment
 from rag.types import MODALITIES, Hit
 
 if TYPE_CHECKING:
-    from rag.llm.litellm_client import Llm
+    from rag.llm import LanguageModel
 
 UNANSWERABLE_EVERY = 5
 _SHOWN_TOKENS = 220
@@ -62,7 +62,7 @@ class Writer:
         picture: the pixels of a hit, for a model that sees; None to show none.
     """
 
-    llm: Llm
+    llm: LanguageModel
     search: Search
     picture: Picture | None = None
 
@@ -128,7 +128,7 @@ class Writer:
     def _answers(self, hit: Hit, question: str) -> bool:
         """Whether the model, asked as when it reranks, thinks that the hit answers."""
         messages = self._messages("rerank", hit, {"question": question}, _YES_TOKENS)
-        if (logit := self.llm.yes_no(messages)) is not None:
+        if (logit := self.llm.judge(messages)) is not None:
             return logit > 0
         return self.llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
 

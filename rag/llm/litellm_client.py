@@ -1,55 +1,39 @@
 """Every language model behind one class: a litellm model string, of a cloud, a local server or the bundled model.
 
 ``bundled/qwen2.5-coder-1.5b-instruct``, ``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call
-is one litellm call (`rag.llm.gateway`). Keys of cloud services are read by litellm from their usual variables
+is one litellm call (`rag.llm.litellm_api`). Keys of cloud services are read by litellm from their usual variables
 (``OPENAI_API_KEY``…).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rag.errors import LLMError, LLMUnavailable
-from rag.llm import gateway, usage
+from rag.llm import litellm_api, usage
+from rag.llm.base import Completion, Message, Schema, yes_no_log_odds
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from rag.llm.bundled import BundledProvider, Engine
 
-Message = Mapping[str, Any]
-Schema = Mapping[str, Any]
 
 # What is assumed of a model that litellm does not know: the least that current servers give.
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
 _LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 _COUNTED: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
-_PICTURE_SIDE_PX = 1024
-_YES, _NO = "yes", "no"
 _PROVIDER_LOCK = threading.Lock()
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a language model wrote, and what it took."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class Llm:
+class LiteLLMClient:
     """A language model.
 
     Args:
@@ -80,13 +64,13 @@ class Llm:
         Raises:
             ModelError: the bundled model or its runtime is missing.
         """
-        gateway.litellm()
+        litellm_api.litellm()
         self._options(1)
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
         """The model's answer; with a JSON schema, JSON that follows it where the model can be held to one."""
         options = self._options(max_tokens, schema)
-        return _completion(self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options)))
+        return _completion(self._retried(lambda: litellm_api.litellm().completion(messages=list(messages), **options)))
 
     async def acomplete(
         self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
@@ -94,26 +78,26 @@ class Llm:
         """`complete` without blocking."""
         options = await asyncio.to_thread(self._options, max_tokens, schema)
         return _completion(
-            await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
+            await self._aretried(lambda: litellm_api.litellm().acompletion(messages=list(messages), **options))
         )
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Generator[str]:
         """The answer in pieces, none of them empty."""
         options = self._options(max_tokens)
 
         def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[Iterator[Any], Any]:
-            chunks = iter(gateway.litellm().completion(messages=list(messages), stream=True, **options, **counted))
+            chunks = iter(litellm_api.litellm().completion(messages=list(messages), stream=True, **options, **counted))
             return chunks, next(chunks, None)
 
         try:
             chunks, first = self._retried(opened)
         except LLMError as error:
-            if not gateway.is_refused(error):
+            if not litellm_api.is_refused(error):
                 raise
             chunks, first = self._retried(lambda: opened({}))  # older servers cannot count what they stream
         yield from _text(first)
         told = None
-        with gateway.errors(self.model):
+        with litellm_api.errors(self.model):
             for chunk in chunks:
                 told = getattr(chunk, "usage", None) or told
                 yield from _text(chunk)
@@ -124,27 +108,27 @@ class Llm:
         options = await asyncio.to_thread(self._options, max_tokens)
 
         async def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[AsyncIterator[Any], Any]:
-            call = gateway.litellm().acompletion(messages=list(messages), stream=True, **options, **counted)
+            call = litellm_api.litellm().acompletion(messages=list(messages), stream=True, **options, **counted)
             chunks = aiter(await call)
             return chunks, await anext(chunks, None)
 
         try:
             chunks, first = await self._aretried(opened)
         except LLMError as error:
-            if not gateway.is_refused(error):
+            if not litellm_api.is_refused(error):
                 raise
             chunks, first = await self._aretried(lambda: opened({}))
         for text in _text(first):
             yield text
         told = None
-        with gateway.errors(self.model):
+        with litellm_api.errors(self.model):
             async for chunk in chunks:
                 told = getattr(chunk, "usage", None) or told
                 for text in _text(chunk):
                     yield text
         usage.add(told)
 
-    def yes_no(self, messages: Sequence[Message]) -> float | None:
+    def judge(self, messages: Sequence[Message]) -> float | None:
         """Logit of Yes minus logit of No for the next word; 0 means that both are as likely.
 
         None where the model gives no log-probabilities; from then on `gives_logprobs` is False, and none are asked for.
@@ -154,18 +138,18 @@ class Llm:
             return None
         with self._without_logprobs():
             return self._preference(
-                self._retried(lambda: gateway.litellm().completion(messages=list(messages), **options))
+                self._retried(lambda: litellm_api.litellm().completion(messages=list(messages), **options))
             )
         return None
 
-    async def ayes_no(self, messages: Sequence[Message]) -> float | None:
-        """`yes_no` without blocking."""
+    async def ajudge(self, messages: Sequence[Message]) -> float | None:
+        """`judge` without blocking."""
         options = await asyncio.to_thread(self._judging)
         if options is None:
             return None
         with self._without_logprobs():
             return self._preference(
-                await self._aretried(lambda: gateway.litellm().acompletion(messages=list(messages), **options))
+                await self._aretried(lambda: litellm_api.litellm().acompletion(messages=list(messages), **options))
             )
         return None
 
@@ -173,7 +157,7 @@ class Llm:
         """Tokens of a text: the bundled model's own count, for others that of the nearest tokenizer litellm has."""
         if self._engine:
             return len(self._engine.tokenizer.encode(text).ids)
-        return int(gateway.litellm().token_counter(model=self.model, text=text))
+        return int(litellm_api.litellm().token_counter(model=self.model, text=text))
 
     @cached_property
     def context_tokens(self) -> int:
@@ -183,8 +167,8 @@ class Llm:
 
             return CONTEXT_TOKENS
         known = (
-            gateway.litellm().model_cost.get(self.model)
-            or gateway.litellm().model_cost.get(self.model.partition("/")[2])
+            litellm_api.litellm().model_cost.get(self.model)
+            or litellm_api.litellm().model_cost.get(self.model.partition("/")[2])
             or {}
         )
         return int(known.get("max_input_tokens") or _UNKNOWN_CONTEXT_TOKENS)
@@ -192,16 +176,16 @@ class Llm:
     @cached_property
     def sees_images(self) -> bool:
         """Whether messages may hold pictures, as far as litellm knows the model."""
-        return not self._engine and bool(gateway.litellm().supports_vision(self.model))
+        return not self._engine and bool(litellm_api.litellm().supports_vision(self.model))
 
     @property
     def gives_logprobs(self) -> bool:
-        """Whether `yes_no` has an answer, as far as is known."""
+        """Whether `judge` has an answer, as far as is known."""
         return not self._logprobs_refused and (bool(self._engine) or self._takes_logprobs)
 
     @cached_property
     def _takes_logprobs(self) -> bool:
-        return "top_logprobs" in (gateway.litellm().get_supported_openai_params(self.model) or ())
+        return "top_logprobs" in (litellm_api.litellm().get_supported_openai_params(self.model) or ())
 
     @cached_property
     def _engine(self) -> Engine | None:
@@ -240,7 +224,7 @@ class Llm:
         if not content:
             self._logprobs_refused = True
             return None
-        return _preference({item.token: item.logprob for item in content[0].top_logprobs})
+        return yes_no_log_odds({item.token: item.logprob for item in content[0].top_logprobs})
 
     @contextmanager
     def _without_logprobs(self) -> Iterator[None]:
@@ -248,30 +232,24 @@ class Llm:
         try:
             yield
         except LLMError as error:
-            if not gateway.is_refused(error):
+            if not litellm_api.is_refused(error):
                 raise
             self._logprobs_refused = True
 
     def _retried(self, call: Callable[[], _T]) -> _T:
-        return gateway.retried(call, self.model)
+        return litellm_api.retried(call, self.model)
 
     async def _aretried(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        for wait_s in gateway.RETRY_WAITS_S:
+        for wait_s in litellm_api.RETRY_WAITS_S:
             try:
-                with gateway.errors(self.model):
+                with litellm_api.errors(self.model):
                     return await call()
             except LLMUnavailable as error:
-                if not gateway.passes(error):
+                if not litellm_api.is_retryable(error):
                     raise
             await asyncio.sleep(wait_s)
-        with gateway.errors(self.model):
+        with litellm_api.errors(self.model):
             return await call()
-
-
-def picture_part(picture: Image) -> dict[str, Any]:
-    """A picture as a part of a message, as JPEG of at most 1024 px a side."""
-    url = gateway.data_url(picture, _PICTURE_SIDE_PX)
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _completion(response: Any) -> Completion:
@@ -286,22 +264,11 @@ def _text(chunk: Any) -> Iterator[str]:
         yield chunk.choices[0].delta.content
 
 
-def _preference(logprobs: Mapping[str, float]) -> float:
-    """Log-odds of all spellings of Yes against all of No; a word below the listed ones counts as the least of them."""
-    floor = min(logprobs.values())
-
-    def total(word: str) -> float:
-        found = [value for token, value in logprobs.items() if token.strip().lower() == word]
-        return math.log(sum(math.exp(value) for value in found)) if found else floor
-
-    return total(_YES) - total(_NO)
-
-
 def _provider() -> BundledProvider:
     """The bundled provider, known to litellm."""
     from rag.llm.bundled import PROVIDER, for_litellm
 
-    litellm = gateway.litellm()
+    litellm = litellm_api.litellm()
     with _PROVIDER_LOCK:
         for item in litellm.custom_provider_map:
             if item["provider"] == PROVIDER:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from filelock import FileLock
 
 from rag.errors import ExhibitError, IndexUnavailable
-from rag.llm import gateway
+from rag.llm import litellm_api
 from rag.server import (
     chat,
     conversations,
@@ -145,7 +145,7 @@ async def _serving(app: FastAPI, bases: Bases, options: Options, when_ready: Cal
         yield
         await asyncio.to_thread(app.state.runner.stop)
         await loading
-        await gateway.close()
+        await litellm_api.close()
 
 
 operation = APIRouter(tags=["operation"])

@@ -8,13 +8,13 @@ from typing import Any
 
 from rag.errors import ContextOverflow, LLMError
 from rag.llm import usage
-from rag.llm.litellm_client import Completion, Message, Schema
+from rag.llm.base import Completion, Message, Schema
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
-class ScriptedLlm:
-    """Same interface as `rag.llm.litellm_client.Llm`, without a model; a word is a token, a picture 1,400.
+class ScriptedModel:
+    """Same interface as `rag.llm.LanguageModel`, without a model; a word is a token, a picture 1,400.
 
     Args:
         reply: what it writes, given the text of the last message; an error is raised.
@@ -60,7 +60,7 @@ class ScriptedLlm:
         for piece in self.stream(messages, max_tokens=max_tokens):
             yield piece
 
-    def yes_no(self, messages: Sequence[Message]) -> float | None:
+    def judge(self, messages: Sequence[Message]) -> float | None:
         if not self.gives_logprobs:
             return None
         logit = _raised(self._logit(self._heard(messages)))
@@ -68,8 +68,8 @@ class ScriptedLlm:
         self.gives_logprobs = logit is not None
         return logit
 
-    async def ayes_no(self, messages: Sequence[Message]) -> float | None:
-        return self.yes_no(messages)
+    async def ajudge(self, messages: Sequence[Message]) -> float | None:
+        return self.judge(messages)
 
     def count_tokens(self, text: str) -> int:
         return len(_TOKEN.findall(text))

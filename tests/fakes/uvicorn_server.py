@@ -15,7 +15,7 @@ import openai
 import uvicorn
 from starlette.types import ASGIApp
 
-from rag.llm import gateway
+from rag.llm import litellm_api
 
 URL = "http://localhost"
 
@@ -47,7 +47,7 @@ class Running:
 @contextmanager
 def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
-    gateway.litellm()  # what it warns of while it is imported is an error in a thread of a test
+    litellm_api.litellm()  # what it warns of while it is imported is an error in a thread of a test
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)

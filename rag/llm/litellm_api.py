@@ -5,8 +5,6 @@ Keys of cloud services are read by litellm from their usual variables (``OPENAI_
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import os
 import sys
@@ -15,12 +13,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 # Seconds before the second and the third attempt.
 RETRY_WAITS_S = (0.5, 2.0)
@@ -54,15 +49,6 @@ async def close() -> None:
         await litellm().close_litellm_async_clients()
 
 
-def data_url(picture: Image, side_px: int) -> str:
-    """A picture as JPEG in a data URL, at most so many pixels a side."""
-    small = picture.convert("RGB")
-    small.thumbnail((side_px, side_px))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 @contextmanager
 def errors(model: str, *, setting: str = _LLM, late: str = _LATE) -> Iterator[None]:
     """Turns litellm's errors into Exhibit's; nothing else in the project does.
@@ -91,14 +77,14 @@ def retried(call: Callable[[], _T], model: str, *, setting: str = _LLM, late: st
             with errors(model, setting=setting, late=late):
                 return call()
         except LLMUnavailable as error:
-            if not passes(error):
+            if not is_retryable(error):
                 raise
         time.sleep(wait_s)
     with errors(model, setting=setting, late=late):
         return call()
 
 
-def passes(error: LLMUnavailable) -> bool:
+def is_retryable(error: LLMUnavailable) -> bool:
     """Whether another attempt may succeed soon; a call that has waited its full time is not made again."""
     import openai
 
