@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from rag.errors import ExhibitError
     from rag.knowledge_base import KnowledgeBase
     from rag.query.language import Audio, Image, Not, Text, Video
-    from rag.types import Answer, Evidence, Hit
+    from rag.types import Answer, AnswerChunk, Evidence, Hit
 
 __all__ = [
     "Answer",
+    "AnswerChunk",
     "Audio",
     "Evidence",
     "ExhibitError",

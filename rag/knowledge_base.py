@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
 from rag.segments import segment_id
-from rag.types import PIXELS, Answer, FileResult, Filter, Hit, IngestReport, Locator, PageBox
+from rag.types import PIXELS, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport, Locator, PageBox
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -215,12 +215,12 @@ class KnowledgeBase:
         Raises:
             LLMError: the language model failed; other errors are those of `search`.
         """
-        *_, answer = self.ask_stream(question, **options)
-        assert isinstance(answer, Answer)
-        return answer
+        *_, last = self.ask_stream(question, **options)
+        assert last.answer is not None
+        return last.answer
 
-    def ask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[str | Answer]:
-        """The same as `ask`, yielding the answer's text in pieces, and last the whole `Answer`."""
+    def ask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[AnswerChunk]:
+        """Answer as `ask` does, yielding the text while it is written; the last chunk carries the whole answer."""
         yield from self._engine.stream(question, **options)
 
     def embed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
@@ -311,16 +311,17 @@ class KnowledgeBase:
 
     async def aask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
         """Async twin of `ask`; cancelling it stops the language model."""
-        pieces = [piece async for piece in self.aask_stream(question, **options)]
-        assert isinstance(pieces[-1], Answer)
-        return pieces[-1]
+        chunks = [chunk async for chunk in self.aask_stream(question, **options)]
+        answer = chunks[-1].answer
+        assert answer is not None
+        return answer
 
-    async def aask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[str | Answer]:
+    async def aask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `ask_stream`; closing it stops the language model."""
         answering = self._engine.astream(question, **options)
-        async with contextlib.aclosing(answering) as pieces:
-            async for piece in pieces:
-                yield piece
+        async with contextlib.aclosing(answering) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def aembed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
         """Async twin of `embed`."""

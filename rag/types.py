@@ -360,6 +360,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerChunk:
+    """A piece of an answer that is being written; the last chunk of a stream carries the whole answer.
+
+    Attributes:
+        text: the text that was written since the chunk before; empty in the last chunk.
+        answer: the whole answer in the last chunk, None before. Its text replaces the streamed one: it may lack
+            statements that could not be cited.
+    """
+
+    text: str = ""
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FileResult:
     """What became of one file of an ingest run."""
 

@@ -81,8 +81,8 @@ def demo_base(demo_kept: Path) -> Iterator[KnowledgeBase]:
 
 
 @pytest.fixture(scope="session")
-def demo_answer(demo_base: KnowledgeBase) -> tuple[list[str | Answer], Answer]:
+def demo_answer(demo_base: KnowledgeBase) -> tuple[list[str], Answer]:
     """The answer to the demo's first question, in pieces and whole."""
-    *pieces, answer = demo_base.ask_stream(questions()[0]["question"])
-    assert isinstance(answer, Answer)
-    return pieces, answer
+    *chunks, last = demo_base.ask_stream(questions()[0]["question"])
+    assert last.answer is not None
+    return [chunk.text for chunk in chunks], last.answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 from rag.answering.answerer import GroundedAnswerer
 from rag.errors import LLMUnavailable, QueryError
 from rag.llm import LanguageModel
-from rag.types import Answer, Hit
+from rag.types import Answer, AnswerChunk, Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 
@@ -30,9 +30,20 @@ def supported(prompt: str) -> float:
 
 
 def answered(answerer: GroundedAnswerer, question: str, hits: Sequence[Hit]) -> Answer:
-    *_, answer = answerer.stream(question, hits)
-    assert isinstance(answer, Answer)
-    return answer
+    *_, last = answerer.stream(question, hits)
+    return whole(last)
+
+
+def whole(last: AnswerChunk) -> Answer:
+    """The answer that the last chunk of a stream carries."""
+    assert last.answer is not None
+    assert last.text == ""
+    return last.answer
+
+
+def joined(chunks: Iterable[AnswerChunk]) -> str:
+    assert all(chunk.text and chunk.answer is None for chunk in chunks)
+    return "".join(chunk.text for chunk in chunks)
 
 
 def cited(answer: Answer) -> list[tuple[int, str]]:
@@ -149,16 +160,15 @@ def test_model_without_logprobs_may_decline_itself() -> None:
 async def test_of_a_refusal_only_the_refusal_in_words_is_streamed() -> None:
     for written in ("NOT FOUND", " not found."):
         llm = ScriptedModel(says(written), gives_logprobs=False)
-        *pieces, answer = GroundedAnswerer(llm).stream("What?", HITS)
-        apieces = [piece async for piece in GroundedAnswerer(llm).astream("What?", HITS)]
-        assert isinstance(answer, Answer)
-        assert "".join(map(str, pieces)) == "".join(map(str, apieces[:-1])) == answer.text
+        *chunks, last = GroundedAnswerer(llm).stream("What?", HITS)
+        achunks = [chunk async for chunk in GroundedAnswerer(llm).astream("What?", HITS)]
+        assert joined(chunks) == joined(achunks[:-1]) == whole(last).text
 
 
 def test_what_only_begins_like_a_refusal_is_streamed() -> None:
     llm = ScriptedModel(says("Not for long [E1]."), supported, gives_logprobs=False)
-    *pieces, _ = GroundedAnswerer(llm).stream("What?", HITS)
-    assert "".join(map(str, pieces)) == "Not for long [E1]."
+    *chunks, _ = GroundedAnswerer(llm).stream("What?", HITS)
+    assert joined(chunks) == "Not for long [E1]."
 
 
 @pytest.mark.parametrize("context_tokens", [700, 1000, 4096])
@@ -213,26 +223,23 @@ def test_outage_is_an_error_not_a_refusal() -> None:
 
 def test_streams_without_raw_markers_and_ends_with_the_answer() -> None:
     llm = ScriptedModel(says("Kestrels eat voles [E1, E9]. A heron (E2) stood."), supported)
-    *pieces, answer = GroundedAnswerer(llm).stream("What?", HITS)
-    assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.text == "Kestrels eat voles [E1]. A heron [E2] stood."
-    assert all("E9" not in str(piece) for piece in pieces)
+    *chunks, last = GroundedAnswerer(llm).stream("What?", HITS)
+    assert joined(chunks) == whole(last).text == "Kestrels eat voles [E1]. A heron [E2] stood."
+    assert all("E9" not in chunk.text for chunk in chunks)
 
 
 def test_a_citation_is_moved_to_the_words_while_it_is_streamed() -> None:
     llm = ScriptedModel(says("Kestrels feed on voles [E2]."), supported)
-    *pieces, answer = GroundedAnswerer(llm).stream("What is eaten?", HITS)
-    assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.text == "Kestrels feed on voles [E1]."
-    assert answer.trace[0].note == "3 exhibits, citations moved to the words"
+    *chunks, last = GroundedAnswerer(llm).stream("What is eaten?", HITS)
+    assert joined(chunks) == whole(last).text == "Kestrels feed on voles [E1]."
+    assert whole(last).trace[0].note == "3 exhibits, citations moved to the words"
     seeing = ScriptedModel(says("Kestrels feed on voles [E2]."), supported, sees_images=True)
     assert cited(answered(GroundedAnswerer(seeing), "What is eaten?", HITS)) == [(2, "Kestrels feed on voles")]
 
 
 def test_a_refusal_is_streamed_as_well() -> None:
-    *pieces, answer = GroundedAnswerer(ScriptedModel()).stream("What?", [])
-    assert isinstance(answer, Answer)
-    assert pieces == [answer.text]
+    *chunks, last = GroundedAnswerer(ScriptedModel()).stream("What?", [])
+    assert [chunk.text for chunk in chunks] == [whole(last).text]
 
 
 @pytest.mark.parametrize("replies", [["Voles [E1]."], ["Voles.", "Voles [E1]."], ["Voles."]])
@@ -240,12 +247,10 @@ async def test_the_async_twin_does_the_same(replies: Sequence[str]) -> None:
     def answerer() -> GroundedAnswerer:
         return GroundedAnswerer(ScriptedModel(says(*replies), supported))
 
-    *pieces, expected = answerer().stream("What?", HITS)
-    *streamed, answer = [item async for item in answerer().astream("What?", HITS)]
-    assert isinstance(expected, Answer)
-    assert isinstance(answer, Answer)
-    assert replace(answer, trace=()) == replace(expected, trace=())
-    assert streamed == pieces
+    *chunks, expected = answerer().stream("What?", HITS)
+    *streamed, last = [chunk async for chunk in answerer().astream("What?", HITS)]
+    assert replace(whole(last), trace=()) == replace(whole(expected), trace=())
+    assert streamed == chunks
 
 
 @pytest.mark.parametrize(
@@ -271,8 +276,8 @@ def test_bundled_model_answers_with_the_right_citation(
 
 async def test_bundled_model_is_not_in_the_way_of_others(bundled: LanguageModel) -> None:
     async def answer() -> str:
-        pieces = [piece async for piece in GroundedAnswerer(bundled).astream("What do kestrels eat?", HITS)]
-        return str(pieces[0])
+        chunks = [chunk async for chunk in GroundedAnswerer(bundled).astream("What do kestrels eat?", HITS)]
+        return chunks[0].text
 
     answering = asyncio.create_task(answer())
     turns = 0

@@ -148,7 +148,7 @@ def test_to_is_another_name_of_modality(demo_base):
     assert names(asyncio.run(demo_base.asearch("a bee", to="video"))) == names(by_name)
 
     async def streamed():
-        return [piece async for piece in demo_base.aask_stream("a bee", modality="video", to="video")]
+        return [chunk async for chunk in demo_base.aask_stream("a bee", modality="video", to="video")]
 
     both = {"modality": "video", "to": "video"}
     for ask in (demo_base.search, demo_base.ask, lambda *a, **o: list(demo_base.ask_stream(*a, **o))):

@@ -19,7 +19,7 @@ from rag.answering.citations import Attribute, Cited, MarkerStream, cite, number
 from rag.answering.evidence_text import Picture, Shown, described, plain, room, shares, where, with_pictures
 from rag.errors import QueryError
 from rag.llm.prompts import load
-from rag.types import Answer, Evidence, Hit, Step
+from rag.types import Answer, AnswerChunk, Evidence, Hit, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -111,7 +111,7 @@ class GroundedAnswerer:
         self._min_support = min_support
         self._picture = picture
 
-    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[str | Answer]:
+    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[AnswerChunk]:
         """An answer from these hits, best first, with each statement cited; or declined.
 
         Args:
@@ -120,13 +120,13 @@ class GroundedAnswerer:
             asked_with: the pictures of the question, for a model that sees.
 
         Yields:
-            The text while it is written, then the `Answer`, which replaces it: it may lack what could not be cited.
+            The text while it is written, and last the whole answer.
         """
         return self._driven(self._talk(question, hits, asked_with))
 
     def astream(
         self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()
-    ) -> AsyncGenerator[str | Answer]:
+    ) -> AsyncGenerator[AnswerChunk]:
         """`stream` without blocking; closing it stops the model."""
         return self._adriven(self._talk(question, hits, asked_with))
 
@@ -209,7 +209,7 @@ class GroundedAnswerer:
         text = f"The collection does not answer this.{nearest}"
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
-    def _driven(self, talk: _Talk) -> Iterator[str | Answer]:
+    def _driven(self, talk: _Talk) -> Iterator[AnswerChunk]:
         step, stream = _advanced(talk, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _Judge):
@@ -219,14 +219,14 @@ class GroundedAnswerer:
             else:
                 stream = _Stream(step)
                 for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
-                    yield from _nonempty(stream.feed(piece))
-                yield from _nonempty(stream.end())
+                    yield from _chunks(stream.feed(piece))
+                yield from _chunks(stream.end())
                 step = _advanced(talk, stream.written)
         if stream is None or not stream.is_shown:
-            yield step.text
-        yield step
+            yield AnswerChunk(step.text)
+        yield AnswerChunk(answer=step)
 
-    async def _adriven(self, talk: _Talk) -> AsyncGenerator[str | Answer]:
+    async def _adriven(self, talk: _Talk) -> AsyncGenerator[AnswerChunk]:
         # Counting tokens and opening pictures is work for a thread.
         step, stream = await asyncio.to_thread(_advanced, talk, None), None
         while not isinstance(step, Answer):
@@ -238,15 +238,15 @@ class GroundedAnswerer:
                 stream = _Stream(step)
                 async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
                     async for piece in pieces:
-                        for text in _nonempty(stream.feed(piece)):
-                            yield text
-                for text in _nonempty(stream.end()):
-                    yield text
+                        for chunk in _chunks(stream.feed(piece)):
+                            yield chunk
+                for chunk in _chunks(stream.end()):
+                    yield chunk
                 heard = stream.written
             step = await asyncio.to_thread(_advanced, talk, heard)
         if stream is None or not stream.is_shown:
-            yield step.text
-        yield step
+            yield AnswerChunk(step.text)
+        yield AnswerChunk(answer=step)
 
 
 def _advanced(talk: _Talk, heard: str | float | None) -> _Write | _Judge | Answer:
@@ -262,9 +262,9 @@ def _is_refusal(written: str) -> bool:
     return written.strip().upper().startswith(_REFUSAL)
 
 
-def _nonempty(text: str) -> Iterator[str]:
+def _chunks(text: str) -> Iterator[AnswerChunk]:
     if text:
-        yield text
+        yield AnswerChunk(text)
 
 
 def _said(text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Unpack
 from rag.config import Settings
 from rag.errors import ExhibitWarning, QueryError
 from rag.retrieval import business_rules
-from rag.types import Answer, Filter, Hit, Hits, Modality, Step, Where
+from rag.types import Answer, AnswerChunk, Filter, Hit, Hits, Modality, Step, Where
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -120,21 +120,21 @@ class QueryEngine:
         """Async twin of `search`; cancelling it stops the language model."""
         return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
 
-    def stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[str | Answer]:
+    def stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[AnswerChunk]:
         """See `KnowledgeBase.ask_stream`."""
         found = self._judged(self._found(question, rerank=True, **options))
         started = time.monotonic()
-        for piece in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
-            yield _whole(piece, found, started) if isinstance(piece, Answer) else piece
+        for chunk in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
+            yield replace(chunk, answer=_whole(chunk.answer, found, started)) if chunk.answer else chunk
 
-    async def astream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[str | Answer]:
+    async def astream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the language model."""
         found = await self._ajudged(await asyncio.to_thread(self._found, question, rerank=True, **options))
         started = time.monotonic()
         answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
-        async with contextlib.aclosing(answering) as pieces:
-            async for piece in pieces:
-                yield _whole(piece, found, started) if isinstance(piece, Answer) else piece
+        async with contextlib.aclosing(answering) as chunks:
+            async for chunk in chunks:
+                yield replace(chunk, answer=_whole(chunk.answer, found, started)) if chunk.answer else chunk
 
     def reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
         """Hits from elsewhere in the order in which the language model puts them."""

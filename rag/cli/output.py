@@ -81,15 +81,15 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
     if quiet:
         return base.ask(query, **options)
     written = ""
-    for piece in base.ask_stream(query, **options):
-        if isinstance(piece, Answer):
-            if piece.text != written.strip():  # what could not be cited was asked for again, or dropped
-                out.print(f"\n[dim]Checked:[/dim] {plain(piece.text)}", end="", highlight=False, soft_wrap=True)
+    for chunk in base.ask_stream(query, **options):
+        if answer := chunk.answer:
+            if answer.text != written.strip():  # what could not be cited was asked for again, or dropped
+                out.print(f"\n[dim]Checked:[/dim] {plain(answer.text)}", end="", highlight=False, soft_wrap=True)
             out.print("\n")
-            exhibits(piece)
-            return piece
-        written += piece
-        out.print(plain(piece), end="", highlight=False, soft_wrap=True)
+            exhibits(answer)
+            return answer
+        written += chunk.text
+        out.print(plain(chunk.text), end="", highlight=False, soft_wrap=True)
     raise AssertionError("a stream ends with its answer")
 
 

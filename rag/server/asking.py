@@ -20,7 +20,7 @@ from rag.server.history import History, Kept
 from rag.server.links import Links
 from rag.server.markdown import Cite, MarkdownStream, Written, written
 from rag.server.problems import Problem
-from rag.types import Answer, Modality
+from rag.types import Modality
 
 # What clients may attach to what is kept, as OpenAI bounds it.
 Metadata = Annotated[
@@ -85,12 +85,12 @@ class Asking:
     async def pieces(self) -> AsyncGenerator[str | Written]:
         """The answer as Markdown while it is written, then the whole of it, which may be a correction."""
         rewritten, streamed = MarkdownStream(), ""
-        async with aclosing(self.viewer.base.aask_stream(list(self.chat.question), **self._how)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Answer):
+        async with aclosing(self.viewer.base.aask_stream(list(self.chat.question), **self._how)) as chunks:
+            async for chunk in chunks:
+                if chunk.answer:
                     streamed += rewritten.end()
-                    yield written(piece, await self.viewer.linked(piece.cited), streamed)
-                elif text := rewritten.feed(piece):
+                    yield written(chunk.answer, await self.viewer.linked(chunk.answer.cited), streamed)
+                elif text := rewritten.feed(chunk.text):
                     streamed += text
                     yield text
 

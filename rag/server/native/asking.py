@@ -80,12 +80,12 @@ async def ask(
 
 
 async def _pieces(viewer: Viewer, question: Any, how: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
-    async with aclosing(viewer.base.aask_stream(question, **how)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Answer):
-                yield {"type": "answer", **await asyncio.to_thread(_answer, viewer, piece)}
+    async with aclosing(viewer.base.aask_stream(question, **how)) as chunks:
+        async for chunk in chunks:
+            if chunk.answer:
+                yield {"type": "answer", **await asyncio.to_thread(_answer, viewer, chunk.answer)}
             else:
-                yield {"type": "piece", "text": piece}
+                yield {"type": "piece", "text": chunk.text}
 
 
 def _failed(problem: Problem) -> dict[str, Any]:
