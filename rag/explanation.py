@@ -1,4 +1,4 @@
-"""Why a search found a hit: its lanes with their scores, the words that matched, what spoke against it, the verdict."""
+"""Why a search found a hit: the channels with their scores, the words that matched, the negatives and the verdict."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _BAR, _VERDICT, _AGAINST = "#3b7ea1", "#4c9a52", "#b5483c"
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class ChannelScore:
     """One ranking that found a hit.
 
     Attributes:
         name: of the ranking; see `rag.retrieval.retriever`.
         rank: of the hit in it, from 1.
         score: as the store gave it: a cosine, or BM25.
-        belief: the same, calibrated: how far it can be believed, in [0, 1].
+        confidence: the same, calibrated: how far it can be believed, in [0, 1].
         weight: how much the part of the question counts that was asked, beside the others.
     """
 
     name: str
     rank: int
     score: float
-    belief: float = 0.0
+    confidence: float = 0.0
     weight: float = 1.0
 
 
@@ -35,20 +35,20 @@ class Why:
 
     Attributes:
         score: of the search, in [0, 1].
-        lanes: the rankings that found it.
+        channels: the rankings that found it.
         matched: its words that are the question's, by their stems.
         against: how far it fits what the question does not want, in [0, 1]; the score has been lowered by that.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
-        least_believed: the best score that a search for nonsense gets in the same collection.
+        noise_floor: the best score that a search for nonsense gets in the same collection.
         rules: the rules of ranking that it meets; the score has been changed by them.
     """
 
     score: float
-    lanes: tuple[Lane, ...] = ()
+    channels: tuple[ChannelScore, ...] = ()
     matched: tuple[str, ...] = ()
     against: float = 0.0
     relevance: float | None = None
-    least_believed: float = 0.0
+    noise_floor: float = 0.0
     rules: tuple[str, ...] = ()
 
     @property
@@ -60,17 +60,17 @@ class Why:
 
     @property
     def places(self) -> str:
-        """Its place in each lane that found it, such as ``text #1, image #3``."""
-        return ", ".join(f"{lane.name} #{lane.rank}" for lane in self.lanes)
+        """Its place in each channel that found it, such as ``text #1, image #3``."""
+        return ", ".join(f"{channel.name} #{channel.rank}" for channel in self.channels)
 
     def __str__(self) -> str:
         lines = [f"score {self.score:.3f}"]
-        if self.least_believed and self.score <= self.least_believed:
-            lines[0] += f", and nonsense up to {self.least_believed:.3f}"
+        if self.noise_floor and self.score <= self.noise_floor:
+            lines[0] += f", and nonsense up to {self.noise_floor:.3f}"
         lines += [
-            f"{lane.name}: place {lane.rank}, {lane.score:.3f}, believed {lane.belief:.2f}"
-            + (f", weight {lane.weight:g}" if lane.weight != 1 else "")
-            for lane in self.lanes
+            f"{channel.name}: place {channel.rank}, {channel.score:.3f}, believed {channel.confidence:.2f}"
+            + (f", weight {channel.weight:g}" if channel.weight != 1 else "")
+            for channel in self.channels
         ]
         if self.matched:
             lines.append(f"words: {', '.join(self.matched)}")
@@ -82,8 +82,11 @@ class Why:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """A bar for each lane, what speaks against it and the verdict, as one picture without scripts."""
-        rows = [(lane.name, lane.belief, f"place {lane.rank}, {lane.score:.3f}", _BAR) for lane in self.lanes]
+        """A bar for each channel, what speaks against it and the verdict, as one picture without scripts."""
+        rows = [
+            (channel.name, channel.confidence, f"place {channel.rank}, {channel.score:.3f}", _BAR)
+            for channel in self.channels
+        ]
         if self.against:
             rows.append(("not wanted", self.against, f"{self.against:.2f}", _AGAINST))
         if self.probability is not None:

@@ -195,13 +195,13 @@ class KnowledgeBase:
         self._engine.load()
 
     @property
-    def least_believed(self) -> float:
+    def noise_floor(self) -> float:
         """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
-        return self._engine.retriever.calibrate().least_believed
+        return self._engine.retriever.calibrate().noise_floor
 
-    def nulls(self) -> dict[str, list[float]]:
-        """By lane of a search, its best scores for questions and pictures that hardly any collection answers."""
-        return self._engine.retriever.nulls()
+    def null_scores(self) -> dict[str, list[float]]:
+        """By channel of a search, its best scores for questions and pictures that hardly any collection answers."""
+        return self._engine.retriever.null_scores()
 
     def ask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
         """Answer a question from the collection, with each statement cited, or decline.

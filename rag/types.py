@@ -15,7 +15,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
-from rag.explanation import Lane, Why
+from rag.explanation import ChannelScore, Why
 from rag.presentation.tables import table
 
 if TYPE_CHECKING:
@@ -204,12 +204,12 @@ class Hit:
         segment: what was found; of a film a moment, which is in no store: its `parts` are.
         score: how far the search believes it, in [0, 1] (`rag.retrieval.fusion.fuse`).
         path: where the asset's file is now; empty when the catalog knows no file for it.
-        lanes: the rankings that found it.
+        channels: the rankings that found it.
         relevance: log-odds that it answers, from search and language model; None where that did not judge.
         matched: its words that are the question's, by their stems.
         against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
-        least_believed: the best score that a search for nonsense gets in the same collection.
+        noise_floor: the best score that a search for nonsense gets in the same collection.
         rules: the rules of ranking that it meets, which are in the score (`rag.retrieval.business_rules`).
         renderer: shows it in a notebook; None where no knowledge base made it.
     """
@@ -217,12 +217,12 @@ class Hit:
     segment: Segment
     score: float
     path: str = ""
-    lanes: tuple[Lane, ...] = ()
+    channels: tuple[ChannelScore, ...] = ()
     relevance: float | None = None
     matched: tuple[str, ...] = ()
     against: float = 0.0
     parts: tuple[Hit, ...] = ()
-    least_believed: float = 0.0
+    noise_floor: float = 0.0
     rules: tuple[str, ...] = ()
     renderer: Callable[[Hit], str] | None = field(default=None, compare=False)
 
@@ -235,14 +235,14 @@ class Hit:
         return self.renderer(self) if self.renderer else None
 
     @property
-    def is_believed(self) -> bool:
+    def is_above_noise(self) -> bool:
         """Whether it scores more than nonsense does; if not, it is merely among the nearest."""
-        return self.score > self.least_believed
+        return self.score > self.noise_floor
 
     @property
     def why(self) -> Why:
         """What its place among the hits rests on."""
-        return Why(self.score, self.lanes, self.matched, self.against, self.relevance, self.least_believed, self.rules)
+        return Why(self.score, self.channels, self.matched, self.against, self.relevance, self.noise_floor, self.rules)
 
     @property
     def seen(self) -> Segment | None:

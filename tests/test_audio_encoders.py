@@ -144,15 +144,15 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
         (heard[path.name],) = clap.embed_audio([resampled(samples_of(path), SAMPLE_RATE, 48_000)])
     with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(clap_folder)) as base:
         assert base.ingest(media).counts == {"indexed": 2}
-        found = {Path(hit.path).name: hit.lanes for hit in base.search("the red lamp", where={"kind": "sound"})}
-        for name, (lane,) in found.items():
+        found = {Path(hit.path).name: hit.channels for hit in base.search("the red lamp", where={"kind": "sound"})}
+        for name, (channel,) in found.items():
             score = float(clap.embed_query("the red lamp") @ heard[name])
-            assert (lane.name, lane.score) == ("sound", pytest.approx(score, abs=1e-3))
+            assert (channel.name, channel.score) == ("sound", pytest.approx(score, abs=1e-3))
         assert set(found) == set(heard)
         first, second = base.search(media / "rain.ogg")
         assert [Path(hit.path).name for hit in (first, second)] == ["rain.ogg", "dog.ogg"]
-        assert (first.lanes[0].name, first.lanes[0].score) == ("like sound", pytest.approx(1.0, abs=1e-3))
-        assert second.lanes[0].score == pytest.approx(float(heard["dog.ogg"] @ heard["rain.ogg"]), abs=1e-3)
+        assert (first.channels[0].name, first.channels[0].score) == ("like sound", pytest.approx(1.0, abs=1e-3))
+        assert second.channels[0].score == pytest.approx(float(heard["dog.ogg"] @ heard["rain.ogg"]), abs=1e-3)
         assert base.status().encoders["sound"] == str(clap_folder)
     copied = shutil.copytree(clap_folder, tmp_path / "copy")
     with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(copied)) as base:  # the same bytes elsewhere

@@ -1,4 +1,4 @@
-"""What calibration is for, on real encoders: no lane drowns another, and nonsense is not believed."""
+"""What calibration is for, on real encoders: no channel drowns another, and nonsense is not believed."""
 
 from __future__ import annotations
 
@@ -118,15 +118,15 @@ def test_word_search_never_lowers_the_recall_of_a_medium(
     assert max(on for on, _ in ranks.values()) <= 5
 
 
-def test_a_transcript_asked_word_by_word_is_not_beaten_by_a_mediocre_frame_in_two_lanes(
+def test_a_transcript_asked_word_by_word_is_not_beaten_by_a_mediocre_frame_in_two_channels(
     demo_base: KnowledgeBase,
 ) -> None:
     for asked in demo_base.search("Jane Goodall", modality="audio"):
         for where in ({}, {"kind": ["speech", "frame", "passage", "picture"]}):
             first, *others = demo_base.search(asked.segment.text, where=where, top_k=30)
             assert first.segment == asked.segment
-            assert {lane.name: lane.score for lane in first.lanes}["text"] >= 0.98
-            in_two = [hit for hit in others if {"text", "video"} <= {lane.name for lane in hit.lanes}]
+            assert {channel.name: channel.score for channel in first.channels}["text"] >= 0.98
+            in_two = [hit for hit in others if {"text", "video"} <= {channel.name for channel in hit.channels}]
             assert any(hit.segment.kind in ("frame", "moment") for hit in in_two)
 
 
@@ -143,12 +143,12 @@ def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_believed(
 ) -> None:
     base: KnowledgeBase = request.getfixturevalue(collection)
     found = [hit for words in letters() for hit in base.search(words, top_k=1)]
-    assert {hit.least_believed for hit in found} == {base.least_believed}
-    assert sum(hit.is_believed for hit in found) <= len(list(letters())) / 20
+    assert {hit.noise_floor for hit in found} == {base.noise_floor}
+    assert sum(hit.is_above_noise for hit in found) <= len(list(letters())) / 20
 
 
 def test_real_questions_are_believed(demo_base: KnowledgeBase) -> None:
-    believed = [demo_base.search(words, top_k=1)[0].is_believed for words, _, _ in ASKED]
+    believed = [demo_base.search(words, top_k=1)[0].is_above_noise for words, _, _ in ASKED]
     assert sum(believed) >= 0.85 * len(believed)  # 20 of 22, or 19 where libraries differ in the last digits
 
 
@@ -156,8 +156,10 @@ def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> 
     kept = Calibrations.from_json((demo_base.path / "calibration.json").read_text("utf-8"))
     assert sum(kept.segments.values()) == demo_base._index.count(Filter())
     assert kept.segments["frame"] == demo_base._index.count(Filter(where={"kind": "frame"})) > 0
-    assert kept.lanes is not None
-    assert {"text", "bm25", "image", "video", "like image", "like video", "like text", "like sound"} <= set(kept.lanes)
+    assert kept.channels is not None
+    assert {"text", "bm25", "image", "video", "like image", "like video", "like text", "like sound"} <= set(
+        kept.channels
+    )
     assert kept == Calibrations.from_json(kept.to_json())
 
 

@@ -110,9 +110,9 @@ class TestInAKnowledgeBase:
         (seen,) = lite.embed_images([photo])
         passages = {Path(hit.path).name: hit for hit in base.search(photo, modality="text")}
         for hit in passages.values():
-            (lane,) = hit.lanes
+            (channel,) = hit.channels
             (told,) = lite.embed_text([hit.segment.searchable_text])
-            assert (lane.name, lane.score) == ("like text", pytest.approx(float(seen @ told), abs=1e-3))
+            assert (channel.name, channel.score) == ("like text", pytest.approx(float(seen @ told), abs=1e-3))
         assert set(passages) == {"lamp.md", "bakery.md"}
 
     def test_status_names_all_three(self, base: KnowledgeBase) -> None:

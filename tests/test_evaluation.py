@@ -24,7 +24,7 @@ from rag.evaluation.datasets import as_questions, load
 from rag.evaluation.embed import Embedder, Encoders, load_encoders
 from rag.evaluation.metrics import Estimate, scores
 from rag.evaluation.report import columns, page
-from rag.evaluation.results import Evaluation, Judged, LaneScores, Options, Row, Trial, kinds_apart, rows
+from rag.evaluation.results import ChannelDistributions, Evaluation, Judged, Options, Row, Trial, kinds_apart, rows
 from rag.evaluation.run import evaluate
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
@@ -278,12 +278,14 @@ def test_gaps_are_told_with_their_sign(capsys) -> None:
     assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
 
 
-def test_lanes_are_drawn_with_what_they_say_for_nothing() -> None:
-    lane = LaneScores("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
-    assert lane.middle == 0.2
-    assert lane.above == pytest.approx((1.5 + 3) / 6)
+def test_channels_are_drawn_with_what_they_say_for_nothing() -> None:
+    channel = ChannelDistributions("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
+    assert channel.middle == 0.2
+    assert channel.above == pytest.approx((1.5 + 3) / 6)
     row = Row("question>file", "", "", "", 1, {name: Estimate(1, 1, 1) for name in scores(["a"], {"a"}, (1,))})
-    html = page(Evaluation("mine", "", {}, (1,), (row,), lanes=(lane, replace(lane, unrelated=[0.5], right=[0.5]))))
+    html = page(
+        Evaluation("mine", "", {}, (1,), (row,), channels=(channel, replace(channel, unrelated=[0.5], right=[0.5])))
+    )
     assert html.count("<figure>") == 2
     assert html.count('class="is-right"') == 2 + 1
     assert html.count('class="is-null"') == 3 + 1

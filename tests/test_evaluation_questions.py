@@ -19,12 +19,12 @@ from rag.cli.main import main
 from rag.config import Settings
 from rag.demo import questions
 from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
-from rag.evaluation.collection import lane_scores, overlap, trials
+from rag.evaluation.collection import channel_distributions, overlap, trials
 from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import LaneScores, Options, Trial
-from rag.explanation import Lane
+from rag.evaluation.results import ChannelDistributions, Options, Trial
+from rag.explanation import ChannelScore
 from rag.llm import LanguageModel
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
 from tests.fakes.hits import passage, picture, speech
@@ -121,7 +121,7 @@ def firsts(trial: Trial) -> dict[str, float]:
 def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no_medium(demo_base) -> None:
     asked = [of_the_demo(row) for row in questions()]
     steps = []
-    made, declined, lanes = trials(demo_base, asked, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    made, declined, channels = trials(demo_base, asked, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
     assert [(t.direction, len(t.judged)) for t in made] == [
         ("question>file", 5),
         ("question>place", 1),
@@ -135,20 +135,20 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no
     assert [(row.slice, row.queries) for row in declined] == [("answerable", 5), ("unanswerable", 1)]
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 6, 6)
-    (image,) = [lane for lane in lanes if lane.lane == "image"]
-    calibrated = demo_base._engine.retriever.calibrate().lanes
+    (image,) = [channel for channel in channels if channel.channel == "image"]
+    calibrated = demo_base._engine.retriever.calibrate().channels
     assert image.middle == pytest.approx(calibrated["image"].middle)
     assert image.right
 
 
-def test_lanes_are_measured_by_their_best_score_of_a_right_file() -> None:
+def test_channels_are_measured_by_their_best_score_of_a_right_file() -> None:
     first, again, other = (
-        replace(hit, lanes=(Lane("text", 1, score), Lane("bm25", 1, 10 * score)))
+        replace(hit, channels=(ChannelScore("text", 1, score), ChannelScore("bm25", 1, 10 * score)))
         for hit, score in ((KESTREL, 0.4), (KESTREL, 0.6), (HERON, 0.9))
     )
     asked = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
-    scores = lane_scores(asked, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
-    assert scores == [LaneScores("text", [0.1, 0.2], [0.6])]
+    scores = channel_distributions(asked, [[first, other, again], [other]], {"text": [0.1, 0.2], "image": [0.3]})
+    assert scores == [ChannelDistributions("text", [0.1, 0.2], [0.6])]
 
 
 def test_a_search_is_as_deep_as_the_cut() -> None:
@@ -160,7 +160,7 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
         def search(self, words: str, *, top_k: int) -> list[Hit]:
             return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
 
-        def nulls(self) -> dict[str, list[float]]:
+        def null_scores(self) -> dict[str, list[float]]:
             return {"text": [0.1]}
 
     made, _, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
@@ -176,9 +176,11 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
         settings = Settings(rerank_top_n=0, data=tmp_path)
 
         def search(self, words: str, *, top_k: int) -> list[Hit]:
-            return [replace(picture(f"{n}.jpg", "canoe"), lanes=(Lane("image", n + 1, 0.5),)) for n in range(6)]
+            return [
+                replace(picture(f"{n}.jpg", "canoe"), channels=(ChannelScore("image", n + 1, 0.5),)) for n in range(6)
+            ]
 
-        def nulls(self) -> dict[str, list[float]]:
+        def null_scores(self) -> dict[str, list[float]]:
             return {}
 
         def thumbnail(self, hit: Hit) -> str:

@@ -38,72 +38,74 @@ def rankings(draw: st.DrawFn) -> Ranking:
     )
 
 
-LANES = st.dictionaries(st.sampled_from(["text", "bm25", "image", "video"]), rankings(), max_size=4)
+CHANNELS = st.dictionaries(st.sampled_from(["text", "bm25", "image", "video"]), rankings(), max_size=4)
 
 
-def sighted(lane: str, key: str) -> bool:
+def sighted(channel: str, key: str) -> bool:
     return True
 
 
-def in_own_lanes(lane: str, key: str) -> bool:
+def in_own_channels(channel: str, key: str) -> bool:
     return False  # beside those that found it, which `fuse` knows by itself
 
 
-@given(LANES)
-def test_every_candidate_is_ranked_once_with_a_score_between_0_and_1(lanes: dict[str, Ranking]) -> None:
-    fused = fuse(lanes, sees=sighted)
-    assert sorted(key for key, _ in fused) == sorted({key for lane in lanes.values() for key, _ in lane.found})
+@given(CHANNELS)
+def test_every_candidate_is_ranked_once_with_a_score_between_0_and_1(channels: dict[str, Ranking]) -> None:
+    fused = fuse(channels, sees=sighted)
+    assert sorted(key for key, _ in fused) == sorted({key for channel in channels.values() for key, _ in channel.found})
     assert all(0 <= score <= 1 for _, score in fused)
     assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
 
 
-@given(LANES, st.randoms())
-def test_the_order_of_the_lanes_does_not_matter(lanes: dict[str, Ranking], random: object) -> None:
-    shuffled = list(lanes.items())
+@given(CHANNELS, st.randoms())
+def test_the_order_of_the_channels_does_not_matter(channels: dict[str, Ranking], random: object) -> None:
+    shuffled = list(channels.items())
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert fuse(dict(shuffled), sees=sighted) == fuse(lanes, sees=sighted)
+    assert fuse(dict(shuffled), sees=sighted) == fuse(channels, sees=sighted)
 
 
-@given(LANES)
-def test_names_do_not_matter(lanes: dict[str, Ranking]) -> None:
+@given(CHANNELS)
+def test_names_do_not_matter(channels: dict[str, Ranking]) -> None:
     def renamed(ranking: Ranking) -> Ranking:
         found = [(f"z{key}", score) for key, score in ranking.found]
         return Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
 
-    again = fuse({name: renamed(ranking) for name, ranking in lanes.items()}, sees=sighted)
-    assert again == [(f"z{key}", score) for key, score in fuse(lanes, sees=sighted)]
+    again = fuse({name: renamed(ranking) for name, ranking in channels.items()}, sees=sighted)
+    assert again == [(f"z{key}", score) for key, score in fuse(channels, sees=sighted)]
 
 
-@given(LANES, rankings())
-def test_a_lane_that_sees_none_of_the_candidates_changes_nothing(lanes: dict[str, Ranking], blind: Ranking) -> None:
+@given(CHANNELS, rankings())
+def test_a_channel_that_sees_none_of_the_candidates_changes_nothing(
+    channels: dict[str, Ranking], blind: Ranking
+) -> None:
     others = Ranking(blind.view, [(f"other {key}", score) for key, score in blind.found], blind.weight)
-    fused = fuse(lanes | {"blind": others}, sees=lambda lane, key: lane != "blind")
-    assert [pair for pair in fused if not pair[0].startswith("other")] == fuse(lanes, sees=sighted)
+    fused = fuse(channels | {"blind": others}, sees=lambda channel, key: channel != "blind")
+    assert [pair for pair in fused if not pair[0].startswith("other")] == fuse(channels, sees=sighted)
 
 
-@given(LANES, st.sampled_from(["text", "bm25", "image", "video"]), st.integers(0, 7))
-def test_a_better_place_in_a_lane_never_costs_score(lanes: dict[str, Ranking], lane: str, place: int) -> None:
-    if lane not in lanes or place + 1 >= len(lanes[lane].found):
+@given(CHANNELS, st.sampled_from(["text", "bm25", "image", "video"]), st.integers(0, 7))
+def test_a_better_place_in_a_channel_never_costs_score(channels: dict[str, Ranking], channel: str, place: int) -> None:
+    if channel not in channels or place + 1 >= len(channels[channel].found):
         return
-    before = dict(fuse(lanes, sees=sighted))
-    ranking = lanes[lane]
+    before = dict(fuse(channels, sees=sighted))
+    ranking = channels[channel]
     found = list(ranking.found)
     (first, high), (second, low) = found[place], found[place + 1]
     found[place], found[place + 1] = (second, high), (first, low)
     swapped = Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
-    after = dict(fuse(lanes | {lane: swapped}, sees=sighted))
+    after = dict(fuse(channels | {channel: swapped}, sees=sighted))
     assert after[second] >= before[second] - 1e-12
     assert after[first] <= before[first] + 1e-12
 
 
-@given(LANES)
-def test_being_found_by_one_more_view_never_costs_score(lanes: dict[str, Ranking]) -> None:
-    before = dict(fuse(lanes, sees=in_own_lanes))
-    after = dict(fuse(lanes | {"more": Ranking("another", [("a", 0.5)])}, sees=in_own_lanes))
+@given(CHANNELS)
+def test_being_found_by_one_more_view_never_costs_score(channels: dict[str, Ranking]) -> None:
+    before = dict(fuse(channels, sees=in_own_channels))
+    after = dict(fuse(channels | {"more": Ranking("another", [("a", 0.5)])}, sees=in_own_channels))
     assert all(after[key] >= score - 1e-12 for key, score in before.items())
 
 
-def test_one_lane_keeps_its_order() -> None:
+def test_one_channel_keeps_its_order() -> None:
     found = [("b", 0.9), ("a", 0.5), ("c", 0.1)]
     assert [key for key, _ in fuse({"text": Ranking("words", found)}, sees=sighted)] == ["b", "a", "c"]
     assert fuse({}, sees=sighted) == []
@@ -112,12 +114,12 @@ def test_one_lane_keeps_its_order() -> None:
 
 def test_the_score_is_that_of_the_formula() -> None:
     half = Calibration(0.5, 0.1)
-    lanes = {
+    channels = {
         "text": Ranking("words", [("a", 0.5), ("b", 0.42)], 1.0, half),
         "bm25": Ranking("words", [("b", 9.0)], 0.5),
         "image": Ranking("looks", [("b", 0.4)], trust=0.8),
     }
-    scores = dict(fuse(lanes, sees=lambda lane, key: lane != "image"))
+    scores = dict(fuse(channels, sees=lambda channel, key: channel != "image"))
     assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
     words = (0.9 * half.trust(0.42) * 0.6 + 0.5 * 0.9) / 1.5
     assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4) ** 0.5)
@@ -130,26 +132,26 @@ def test_a_second_view_counts_half_and_a_second_part_of_the_question_in_full() -
     assert dict(fuse({"text": words, "image": other}, sees=sighted))["a"] == pytest.approx(1 - 0.5 * 0.5)
 
 
-def test_a_transcript_at_the_top_of_its_only_lane_beats_a_mediocre_frame_in_two() -> None:
-    lanes = {
+def test_a_transcript_at_the_top_of_its_only_channel_beats_a_mediocre_frame_in_two() -> None:
+    channels = {
         "text": Ranking("words", [("transcript", 0.99), ("frame", 0.4)], calibration=Calibration(0.3, 0.08)),
         "video": Ranking("looks", [("other", 0.6), ("frame", 0.4)], calibration=Calibration(0.32, 0.1)),
     }
-    fused = fuse(lanes, sees=lambda lane, key: key == "frame" or lane == "text")
+    fused = fuse(channels, sees=lambda channel, key: key == "frame" or channel == "text")
     assert fused[0][0] == "transcript"
 
 
-def test_equal_ranks_are_told_apart_by_what_the_lane_gives_for_nothing() -> None:
+def test_equal_ranks_are_told_apart_by_what_the_channel_gives_for_nothing() -> None:
     question = {
         "text": Ranking("words", [("passage", 0.6)], calibration=Calibration(0.3, 0.08)),
         "image": Ranking("looks", [("photo", 0.25)], calibration=Calibration(0.32, 0.1)),
     }
-    assert [key for key, _ in fuse(question, sees=in_own_lanes)] == ["passage", "photo"]
+    assert [key for key, _ in fuse(question, sees=in_own_channels)] == ["passage", "photo"]
     scene = {
         "text": Ranking("words", [("passage", 0.28)], calibration=Calibration(0.3, 0.08)),
         "image": Ranking("looks", [("photo", 0.45)], calibration=Calibration(0.32, 0.1)),
     }
-    assert [key for key, _ in fuse(scene, sees=in_own_lanes)] == ["photo", "passage"]
+    assert [key for key, _ in fuse(scene, sees=in_own_channels)] == ["photo", "passage"]
 
 
 @given(SCORES, SCORES, st.floats(0.001, 10))
@@ -258,8 +260,8 @@ def test_demotion_is_bounded(score: float, against: float) -> None:
 
 
 def test_opposition_counts_scores_and_not_ranks() -> None:
-    lane = Ranking("words", [("a", 0.8), *((f"x{n}", 0.8) for n in range(50)), ("z", 0.8)], trust=1.0)
-    against = opposed({"text": lane}, sees=sighted)
+    channel = Ranking("words", [("a", 0.8), *((f"x{n}", 0.8) for n in range(50)), ("z", 0.8)], trust=1.0)
+    against = opposed({"text": channel}, sees=sighted)
     assert against["a"] == against["z"] == pytest.approx(0.8)
     assert opposed({}, sees=sighted) == {}
 

@@ -401,10 +401,10 @@ def test_a_knowledge_base_works_with_it_and_refuses_another(clip_folder: Path, c
         assert Path(base.search("whale oil in the lamp")[0].path).name == "lamp.md"
         seen = base.search("a red bicycle", modality="image")
         assert {Path(hit.path).name for hit in seen} == {"harbour.png", "bakery.png"}
-        assert {"image"} <= {lane.name for hit in seen for lane in hit.lanes}
+        assert {"image"} <= {channel.name for hit in seen for channel in hit.channels}
         like = base.search(media / "bakery.png")
         assert Path(like[0].path).name == "bakery.png"
-        assert {"like image", "like text"} <= {lane.name for hit in like for lane in hit.lanes}
+        assert {"like image", "like text"} <= {channel.name for hit in like for channel in hit.channels}
         assert base.status().encoders["joint"] == str(clip_folder)
     with KnowledgeBase.open(tmp_path / "base", encoder=str(copied)) as base:  # the same bytes elsewhere
         assert base.search("whale oil")

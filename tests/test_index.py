@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rag.config import Settings
 from rag.encoders.base import ModelCard
 from rag.errors import EncoderMismatch, IndexUnavailable, KnowledgeBaseBusy, ModelError, QueryError, SettingsError
-from rag.index import IndexedSegment, LaneQuery, SegmentIndex, bm25, open_index
+from rag.index import ChannelQuery, IndexedSegment, SegmentIndex, bm25, open_index
 from rag.index.edge import EdgeIndex
 from rag.index.server import ServerIndex, connect
 from rag.segments import segment_id
@@ -130,19 +130,19 @@ class Contract:
     def index(self) -> Iterator[SegmentIndex]:
         raise NotImplementedError
 
-    def one(self, index: SegmentIndex, query: LaneQuery) -> list[tuple[Segment, float]]:
+    def one(self, index: SegmentIndex, query: ChannelQuery) -> list[tuple[Segment, float]]:
         (found,) = index.search([query])
         return found
 
-    def test_a_lane_returns_cosines_best_first_up_to_its_limit(self, index: SegmentIndex) -> None:
+    def test_a_channel_returns_cosines_best_first_up_to_its_limit(self, index: SegmentIndex) -> None:
         batch = [IndexedSegment(passage(n, f"p{n}"), text=towards(0, 1, c)) for n, c in enumerate((0.2, 0.9, -0.5))]
         index.upsert(batch)
-        found = self.one(index, LaneQuery("text", axis(0), 10))
+        found = self.one(index, ChannelQuery("text", axis(0), 10))
         assert ids(found) == [(A, 1), (A, 0), (A, 2)]
         assert [score for _, score in found] == pytest.approx([0.9, 0.2, -0.5], abs=1e-5)
-        assert ids(self.one(index, LaneQuery("text", axis(0), 2))) == [(A, 1), (A, 0)]
+        assert ids(self.one(index, ChannelQuery("text", axis(0), 2))) == [(A, 1), (A, 0)]
 
-    def test_a_segment_without_a_vector_is_not_in_that_lane(self, index: SegmentIndex) -> None:
+    def test_a_segment_without_a_vector_is_not_in_that_channel(self, index: SegmentIndex) -> None:
         index.upsert(
             [
                 IndexedSegment(passage(0, "a dog"), text=axis(0)),
@@ -151,22 +151,26 @@ class Contract:
                 IndexedSegment(picture(2)),
             ]
         )
-        lanes = [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(0), 9), LaneQuery("bm25", "dogs", 9)]
-        joint, text, words = index.search(lanes)
+        channels = [
+            ChannelQuery("joint", axis(0), 9),
+            ChannelQuery("text", axis(0), 9),
+            ChannelQuery("bm25", "dogs", 9),
+        ]
+        joint, text, words = index.search(channels)
         assert ids(joint) == [(B, 0), (B, 1)]
         assert ids(text) == [(A, 0), (B, 1)]
         assert sorted(ids(words)) == [(A, 0), (B, 1)]
         assert index.count() == 4
 
-    def test_what_is_heard_has_a_lane_of_its_own(self, index: SegmentIndex) -> None:
+    def test_what_is_heard_has_a_channel_of_its_own(self, index: SegmentIndex) -> None:
         heard = [Segment(A, n, "audio", "sound", TimeSpan(n, n + 1), tags=("dog",)) for n in range(2)]
         index.upsert([IndexedSegment(heard[0], sound=axis(0)), IndexedSegment(heard[1], joint=axis(0))])
-        sound, joint = index.search([LaneQuery("sound", axis(0), 9), LaneQuery("joint", axis(0), 9)])
+        sound, joint = index.search([ChannelQuery("sound", axis(0), 9), ChannelQuery("joint", axis(0), 9)])
         assert (ids(sound), ids(joint)) == ([(A, 0)], [(A, 1)])
 
     def test_no_queries_no_answers(self, index: SegmentIndex) -> None:
         assert index.search([]) == []
-        assert index.search([LaneQuery("text", axis(0), 5), LaneQuery("bm25", "dog", 5)]) == [[], []]
+        assert index.search([ChannelQuery("text", axis(0), 5), ChannelQuery("bm25", "dog", 5)]) == [[], []]
 
     def test_bm25_ranks_as_computed_by_hand(self, index: SegmentIndex) -> None:
         texts = [
@@ -177,7 +181,7 @@ class Contract:
             "nothing of the kind",
         ]
         index.upsert([IndexedSegment(passage(n, text), text=axis(0)) for n, text in enumerate(texts)])
-        found = self.one(index, LaneQuery("bm25", "Where do red dogs sleep?", 9))
+        found = self.one(index, ChannelQuery("bm25", "Where do red dogs sleep?", 9))
         scores = {segment.ordinal: score for segment, score in found}
         assert scores == pytest.approx(by_hand(texts, ["red", "dog", "sleep"]), rel=1e-5)
         assert [segment.ordinal for segment, _ in found] == sorted(scores, key=lambda n: -scores[n])
@@ -185,23 +189,23 @@ class Contract:
     def test_bm25_of_stop_words_and_unknown_words_finds_nothing(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(passage(0, "what is the dog"), text=axis(0))])
         for words in ("what is the", "zebra", "?!", "", "caf\udce9"):
-            assert self.one(index, LaneQuery("bm25", words, 9)) == []
+            assert self.one(index, ChannelQuery("bm25", words, 9)) == []
 
     def test_bm25_folds_case_endings_and_accents_and_parts_chinese(self, index: SegmentIndex) -> None:
         for n, text in enumerate(("Running to the CAFÉ", "我们在公园里看到一只狗")):
             index.upsert([IndexedSegment(passage(n, text), text=axis(0))])
         for words, ordinal in (("runs", 0), ("cafe", 0), ("公园", 1)):
-            assert ids(self.one(index, LaneQuery("bm25", words, 9))) == [(A, ordinal)]
+            assert ids(self.one(index, ChannelQuery("bm25", words, 9))) == [(A, ordinal)]
 
     def test_the_caption_can_be_found_too(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(picture(0, "A kiln in Jingdezhen"), joint=axis(0))])
-        assert ids(self.one(index, LaneQuery("bm25", "jingdezhen", 9))) == [(B, 0)]
+        assert ids(self.one(index, ChannelQuery("bm25", "jingdezhen", 9))) == [(B, 0)]
 
-    def test_filters_hold_in_every_lane_and_in_counts(self, index: SegmentIndex) -> None:
+    def test_filters_hold_in_every_channel_and_in_counts(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(segment, axis(0), axis(0)) for segment in FILTERED])
-        lanes = [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(0), 9), LaneQuery("bm25", "dog", 9)]
+        channels = [ChannelQuery("joint", axis(0), 9), ChannelQuery("text", axis(0), 9), ChannelQuery("bm25", "dog", 9)]
         for admitted, expected in FILTERS:
-            for found in index.search([replace(lane, filter=admitted) for lane in lanes]):
+            for found in index.search([replace(channel, filter=admitted) for channel in channels]):
                 assert sorted(segment.ordinal for segment, _ in found) == expected, admitted
             assert index.count(admitted) == len(expected), admitted
 
@@ -231,12 +235,14 @@ class Contract:
             with pytest.raises(QueryError):
                 index.count(admitted)
             with pytest.raises(QueryError):
-                index.search([LaneQuery("text", axis(0), 1, admitted)])
+                index.search([ChannelQuery("text", axis(0), 1, admitted)])
 
-    def test_lanes_of_one_call_have_their_own_filters(self, index: SegmentIndex) -> None:
+    def test_channels_of_one_call_have_their_own_filters(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(passage(0, "x"), axis(0), axis(0)), IndexedSegment(picture(1), joint=axis(0))])
         images, texts = (Filter(modalities=frozenset({m})) for m in ("image", "text"))  # type: ignore[arg-type]
-        first, second = index.search([LaneQuery("joint", axis(0), 9, images), LaneQuery("joint", axis(0), 9, texts)])
+        first, second = index.search(
+            [ChannelQuery("joint", axis(0), 9, images), ChannelQuery("joint", axis(0), 9, texts)]
+        )
         assert (ids(first), ids(second)) == ([(B, 1)], [(A, 0)])
 
     def test_writing_again_replaces_the_segment_and_all_its_vectors(self, index: SegmentIndex) -> None:
@@ -244,7 +250,7 @@ class Contract:
         index.upsert([IndexedSegment(passage(0, "new words"), text=axis(1))])
         assert index.count() == 1
         joint, text, old = index.search(
-            [LaneQuery("joint", axis(0), 9), LaneQuery("text", axis(1), 9), LaneQuery("bm25", "old", 9)]
+            [ChannelQuery("joint", axis(0), 9), ChannelQuery("text", axis(1), 9), ChannelQuery("bm25", "old", 9)]
         )
         assert (joint, old) == ([], [])
         assert text[0][0].text == "new words"
@@ -265,7 +271,7 @@ class Contract:
             with pytest.raises(ModelError, match=CARDS[name].name):
                 index.upsert([IndexedSegment(passage(0, "good"), text=axis(0)), broken])
             with pytest.raises(ModelError):
-                index.search([LaneQuery(name, vector, 1)])  # type: ignore[arg-type]
+                index.search([ChannelQuery(name, vector, 1)])  # type: ignore[arg-type]
         assert index.count() == 0
 
     def test_metadata_that_cannot_be_stored_are_refused(self, index: SegmentIndex) -> None:
@@ -300,7 +306,7 @@ class Contract:
     def test_search_leaves_out_spoken_words_only(self, index: SegmentIndex) -> None:
         spoken = speech(0, "ask not what your country")
         index.upsert([IndexedSegment(spoken, text=axis(0))])
-        ((found, _),) = self.one(index, LaneQuery("bm25", "country", 1))
+        ((found, _),) = self.one(index, ChannelQuery("bm25", "country", 1))
         assert found == replace(spoken, words=())
         assert index.read([segment_id(found)]) == [spoken]
 
@@ -308,7 +314,7 @@ class Contract:
         index.upsert([IndexedSegment(replace(passage(0, "caf\udce9 noir"), title="\udce9.txt"), text=axis(0))])
         (found,) = index.segments_of(A)
         assert found.title == "\\udce9.txt"
-        assert ids(self.one(index, LaneQuery("bm25", "noir", 1))) == [(A, 0)]
+        assert ids(self.one(index, ChannelQuery("bm25", "noir", 1))) == [(A, 0)]
 
     def test_more_segments_than_a_page(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(passage(n, "x"), text=axis(n % 8)) for n in range(1100)])
@@ -321,7 +327,7 @@ class Contract:
         index.delete_assets([str(uuid.uuid4())])
         assert index.count() == 4
         index.delete_assets([A])
-        assert ids(self.one(index, LaneQuery("bm25", "dog", 9))) == [(B, 0)]
+        assert ids(self.one(index, ChannelQuery("bm25", "dog", 9))) == [(B, 0)]
         index.delete_assets([A, B])
         assert index.count() == 0
 
@@ -342,7 +348,7 @@ class ThreadedContract(Contract):
         def work(worker: int) -> None:
             for number in range(5):
                 index.upsert([IndexedSegment(passage(worker * 10 + number, "dog"), text=axis(worker))])
-                found.append(len(self.one(index, LaneQuery("text", axis(worker), 99))))
+                found.append(len(self.one(index, ChannelQuery("text", axis(worker), 99))))
 
         threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
         for thread in threads:
@@ -383,7 +389,7 @@ class TestEdge(ThreadedContract):
         with open_index(tmp_path, Settings(), CARDS) as index:
             index.upsert([IndexedSegment(passage(0, "a dog"), text=axis(0))])
         with open_index(tmp_path, Settings(), CARDS) as index:
-            assert ids(self.one(index, LaneQuery("bm25", "dog", 9))) == [(A, 0)]
+            assert ids(self.one(index, ChannelQuery("bm25", "dog", 9))) == [(A, 0)]
 
     def test_what_was_acknowledged_survives_a_kill(self, tmp_path: Path) -> None:
         code = (
@@ -413,7 +419,7 @@ class TestEdge(ThreadedContract):
             index.upsert([IndexedSegment(passage(9999, "cat", B), text=axis(0))])
         with EdgeIndex(tmp_path, CARDS) as index:
             assert index.count() == 1201
-            assert ids(self.one(index, LaneQuery("bm25", "cats", 9))) == [(B, 9999)]
+            assert ids(self.one(index, ChannelQuery("bm25", "cats", 9))) == [(B, 9999)]
 
     def test_a_second_opening_is_told_who_holds_it(self, tmp_path: Path) -> None:
         code = (
@@ -504,7 +510,7 @@ class TestEdge(ThreadedContract):
     def test_a_closed_index_is_an_outage_and_not_an_empty_result(self, tmp_path: Path) -> None:
         index = EdgeIndex(tmp_path, CARDS)
         index.close()
-        for work in (lambda: index.search([LaneQuery("bm25", "dog", 1)]), index.count, index.flush):
+        for work in (lambda: index.search([ChannelQuery("bm25", "dog", 1)]), index.count, index.flush):
             with pytest.raises(IndexUnavailable):
                 work()
         with pytest.raises(IndexUnavailable):
@@ -567,7 +573,7 @@ class TestLocalMode(Contract):
         index = ServerIndex(client, "test", CARDS)
         client.upsert("test", [models.PointStruct(id=1, vector={"text": axis(0).tolist()}, payload={"a": 1})])
         with pytest.raises(IndexUnavailable, match="no segment of Exhibit's"):
-            index.search([LaneQuery("text", axis(0), 1)])
+            index.search([ChannelQuery("text", axis(0), 1)])
         index.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.explanation import Lane
+from rag.explanation import ChannelScore
 from rag.retrieval.moments import LONGEST_S, moment, moments, span_of
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import FrameRegion, Hit, ImageRegion, Segment, TimeSpan, Word
@@ -16,13 +16,13 @@ FILM, OTHER = "31e6609a-44a0-588b-8333-5ef9c6451570", "6e0ff3f0-5b0c-5d0e-9f5e-3
 def frame(start_s: float, end_s: float, score: float, *tags: str, asset: str = FILM, text: str = "") -> Hit:
     meta = {"at_s": start_s, "start_s": start_s, "end_s": end_s}
     segment = Segment(asset, int(start_s), "video", "frame", FrameRegion(start_s), text, "", tags, "film.mp4", (), meta)
-    return Hit(segment, score, lanes=(Lane("video", 1, score),))
+    return Hit(segment, score, channels=(ChannelScore("video", 1, score),))
 
 
 def speech(start_s: float, end_s: float, score: float, text: str = "said") -> Hit:
     words = (Word(text, start_s, end_s),)
     segment = Segment(FILM, 100, "video", "speech", TimeSpan(start_s, end_s), text, title="film.mp4", words=words)
-    return Hit(segment, score, lanes=(Lane("text", 2, score), Lane("bm25", 1, 9.0)))
+    return Hit(segment, score, channels=(ChannelScore("text", 2, score), ChannelScore("bm25", 1, 9.0)))
 
 
 def spans(hits: list[Hit]) -> list[tuple[float, float]]:
@@ -54,7 +54,7 @@ def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
     assert found.segment.locator == TimeSpan(3, 43)
     assert found.segment.text == "how far away\nLEAP"
     assert [word.text for word in found.segment.words] == ["how far away"]
-    assert {lane.name for lane in found.lanes} == {"text", "bm25", "video"}
+    assert {channel.name for channel in found.channels} == {"text", "bm25", "video"}
     assert found.seen is not None
     assert found.seen.locator == FrameRegion(10)
 

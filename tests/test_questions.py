@@ -125,7 +125,7 @@ def test_what_sounds_under_the_words_of_a_question_is_searched_too(sounds: Knowl
 def test_a_question_that_is_only_spoken_asks_for_no_sounds(sounds: KnowledgeBase) -> None:
     said = opened(JFK, SETTINGS, audio=sounds._audio)
     assert said.parts[0].sounds == ()
-    assert all(lane.name != "like sound" for hit in sounds.search(said) for lane in hit.lanes)
+    assert all(channel.name != "like sound" for hit in sounds.search(said) for channel in hit.channels)
 
 
 def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rag.demo import HERE
-from rag.explanation import Lane
+from rag.explanation import ChannelScore
 from rag.presentation.report import page
 from rag.presentation.report.exhibits import Album
 from rag.types import (
@@ -101,7 +101,7 @@ def exhibit(
     sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "0"
     asset = Source(path, sha, 0, "", "document").asset_id
     segment = Segment(asset, 0, modality, kind, locator, title=path.name, **more)
-    return Evidence(number, Hit(segment, 0.5, str(path), (Lane("text", 1, 0.7),), 3.2))
+    return Evidence(number, Hit(segment, 0.5, str(path), (ChannelScore("text", 1, 0.7),), 3.2))
 
 
 def answer(*evidence: Evidence, text: str = "It is so [E1].", **more: Any) -> Answer:
@@ -174,10 +174,10 @@ class TestPage:
         assert "1 declined" in found.text
 
     def test_warnings_and_steps_are_shown(self, note: Path) -> None:
-        steps = (Step("search", 0.25, "3 lanes"), Step("answer", 1.5))
+        steps = (Step("search", 0.25, "3 channels"), Step("answer", 1.5))
         found = shown(answer(passage(note), warnings=("The reranker failed.",), trace=steps))
         assert "The reranker failed." in found.text
-        assert "1.8 s Steps search 0.25 s 3 lanes answer 1.50 s" in found.text
+        assert "1.8 s Steps search 0.25 s 3 channels answer 1.50 s" in found.text
 
     def test_a_total_is_not_added_to_its_parts(self, note: Path) -> None:
         steps = (Step("search", 0.2), Step("total", 1.2), Step("answer", 1.0))
@@ -210,7 +210,10 @@ class TestUntrustedText:
             exhibit(photo, ImageRegion(), "picture", number=3, modality="image", **hostile),
         )
         evidence = tuple(
-            replace(e, hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), lanes=(Lane(ATTACK, 1, 1.0),)))
+            replace(
+                e,
+                hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), channels=(ChannelScore(ATTACK, 1, 1.0),)),
+            )
             for e in evidence
         )
         text = f"{ATTACK} [E1][E2] {ATTACK}"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from rag.encoders.base import Vectors
 from rag.errors import QueryError
-from rag.explanation import Lane
-from rag.index import IndexedSegment, LaneQuery, SegmentIndex
+from rag.explanation import ChannelScore
+from rag.index import ChannelQuery, IndexedSegment, SegmentIndex
 from rag.index.edge import EdgeIndex
 from rag.query.language import Part, Query
 from rag.retrieval.fusion import composed
@@ -101,11 +101,11 @@ def titles(hits: list[Hit]) -> list[str]:
     return [hit.segment.title for hit in hits]
 
 
-def lanes(hit: Hit) -> list[str]:
-    return [lane.name for lane in hit.lanes]
+def channels(hit: Hit) -> list[str]:
+    return [channel.name for channel in hit.channels]
 
 
-def test_words_find_passages_speech_pictures_and_frames_with_the_lanes_that_found_them(
+def test_words_find_passages_speech_pictures_and_frames_with_the_channels_that_found_them(
     index: SegmentIndex, retriever: Retriever
 ) -> None:
     index.upsert(
@@ -121,12 +121,12 @@ def test_words_find_passages_speech_pictures_and_frames_with_the_lanes_that_foun
     hits = retriever.retrieve(Query("red barn"), top_k=10)
     found = dict(zip(titles(hits), hits, strict=True))
     assert set(titles(hits)[:5]) == {"red.txt", "red.mp3", "red.jpg", "captioned.jpg", "red.mp4"}
-    assert lanes(found["red.txt"]) == ["text", "bm25"]
-    assert lanes(found["captioned.jpg"]) == ["text", "bm25", "image"]
-    assert lanes(found["red.jpg"]) == ["image"]
-    assert lanes(found["red.mp4"]) == ["video"]
-    assert found["red.mp4"].lanes[0].rank == 1
-    assert found["red.mp4"].lanes[0].score > 0.5
+    assert channels(found["red.txt"]) == ["text", "bm25"]
+    assert channels(found["captioned.jpg"]) == ["text", "bm25", "image"]
+    assert channels(found["red.jpg"]) == ["image"]
+    assert channels(found["red.mp4"]) == ["video"]
+    assert found["red.mp4"].channels[0].rank == 1
+    assert found["red.mp4"].channels[0].score > 0.5
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert titles(hits)[0] == "captioned.jpg"  # it is found by its words and by its looks
 
@@ -170,7 +170,7 @@ def test_a_modality_filter_holds(index: SegmentIndex, retriever: Retriever, moda
         assert {hit.segment.modality for hit in retriever.retrieve(query, top_k=9, admitted=admitted)} == {modality}
 
 
-def test_where_filters_hold_in_every_lane_kinds_too(index: SegmentIndex, retriever: Retriever) -> None:
+def test_where_filters_hold_in_every_channel_kinds_too(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "red", n, page=n)) for n in range(1, 5)])
     index.upsert([indexed(photo("b", "red"), "red")])
 
@@ -206,7 +206,7 @@ def test_a_picture_finds_pictures_frames_and_words(index: SegmentIndex, retrieve
     hits = retriever.retrieve(Query(picture=plain("green")), top_k=9)
     assert set(titles(hits)[:2]) == {"green.jpg", "green.mp4"}
     assert titles(hits)[2] == "green.txt"
-    assert lanes(hits[2]) == ["like text"]
+    assert channels(hits[2]) == ["like text"]
 
 
 def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
@@ -214,12 +214,12 @@ def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
         index.upsert([heard("low.wav", 200), heard("high.wav", 2000), indexed(passage("words", "high and low"))])
         retriever = Retriever(index, TEXT, DUAL, AUDIO)
         hits = retriever.retrieve(Query("high"), top_k=9)
-        assert {(hit.segment.title, *lanes(hit)) for hit in hits[:2]} == {
+        assert {(hit.segment.title, *channels(hit)) for hit in hits[:2]} == {
             ("high.wav", "sound"),
             ("words", "text", "bm25"),
         }
         hits = retriever.retrieve(Query(parts=(Part(sounds=(tone(1, 3000),)),)), top_k=9)
-        assert [(hit.segment.title, *lanes(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
+        assert [(hit.segment.title, *channels(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
         both = Query(parts=(Part("low"), Part(sounds=(tone(1, 3000),))))
         hits = retriever.retrieve(both, top_k=9, admitted=Filter(where={"kind": "sound"}))
         assert set(titles(hits)) == {"low.wav", "high.wav"}
@@ -240,7 +240,7 @@ def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever)
     )
     hits = retriever.retrieve(Query("barn", plain("red")), top_k=3)
     assert titles(hits)[0] == "barn.jpg"
-    assert {"text", "bm25", "like image"} <= set(lanes(hits[0]))
+    assert {"text", "bm25", "like image"} <= set(channels(hits[0]))
 
 
 def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> None:
@@ -255,24 +255,24 @@ def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> Non
     parts = (Part(words="blue"), Part(pictures=(plain("red"),), weight=0.3))
     found = retriever.retrieve(Query(parts=parts), top_k=4)
     assert titles(found)[0] in ("blue barn.jpg", "blue.jpg")
-    assert {lane.name for lane in found[0].lanes} >= {"image", "like image", "blend image"}
-    assert {lane.weight for lane in found[0].lanes if lane.name == "like image"} == {0.3}
+    assert {channel.name for channel in found[0].channels} >= {"image", "like image", "blend image"}
+    assert {channel.weight for channel in found[0].channels if channel.name == "like image"} == {0.3}
     (heavy,) = retriever.retrieve(Query(parts=(replace(parts[0], weight=0.1), replace(parts[1], weight=9))), top_k=1)
     assert heavy.segment.title in ("red barn.jpg", "half.jpg")
 
 
-def test_several_parts_of_one_medium_have_lanes_of_their_own(index: SegmentIndex, retriever: Retriever) -> None:
+def test_several_parts_of_one_medium_have_channels_of_their_own(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("both", "red barn")), indexed(passage("one", "red house"))])
     hits = retriever.retrieve(Query(parts=(Part(words="red"), Part(words="barn"))), top_k=2)
     assert titles(hits) == ["both", "one"]
-    assert set(lanes(hits[0])) == {"text", "bm25", "text #2", "bm25 #2"}
+    assert set(channels(hits[0])) == {"text", "bm25", "text #2", "bm25 #2"}
 
 
 def test_a_film_is_asked_by_each_of_its_frames(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("red", "green", "yellow", "black")])
     hits = retriever.retrieve(Query(parts=(Part(pictures=(plain("red"), plain("yellow"))),)), top_k=4)
     assert set(titles(hits)[:2]) == {"red.jpg", "yellow.jpg"}
-    assert hits[0].lanes[0].score == pytest.approx(1.0, abs=1e-5)
+    assert hits[0].channels[0].score == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_photo_is_as_near_to_a_story_as_to_the_nearest_of_its_sentences(
@@ -283,7 +283,7 @@ def test_a_photo_is_as_near_to_a_story_as_to_the_nearest_of_its_sentences(
     def looks(words: str) -> float:
         best = retriever.retrieve(Query(words), top_k=1)[0]
         assert best.segment.title == "red.jpg"
-        return next(lane.score for lane in best.lanes if lane.name == "image")
+        return next(channel.score for channel in best.channels if channel.name == "image")
 
     story = "Nobody knew what had happened that night. It was red. They walked home and slept."
     assert looks(story) == pytest.approx(looks("It was red."), abs=1e-6)
@@ -323,8 +323,8 @@ def test_the_words_that_matched_are_told(index: SegmentIndex, retriever: Retriev
     index.upsert([indexed(passage("a", "Red barns burn"))])
     (hit,) = retriever.retrieve(Query("a burning barn"), top_k=1)
     assert hit.matched == ("barns", "burn")
-    assert hit.why.lanes == hit.lanes
-    assert all(0 <= lane.belief <= 1 for lane in hit.lanes)
+    assert hit.why.channels == hit.channels
+    assert all(0 <= channel.confidence <= 1 for channel in hit.channels)
 
 
 def test_the_joint_space_may_be_another_than_that_of_text(tmp_path: Path) -> None:
@@ -372,9 +372,9 @@ def test_the_collection_is_calibrated_again_when_a_new_kind_of_segment_comes(ind
 def test_sounds_are_calibrated_for_words_and_for_sounds(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, CARDS) as index:
         index.upsert([heard("low.wav", 200), heard("high.wav", 2000)])
-        lanes = Retriever(index, TEXT, DUAL, AUDIO).calibrate().lanes or {}
-    assert lanes["like sound"].middle > 0.9  # to these ears all sounds are one of two, and every tone finds its like
-    assert -1 < lanes["sound"].middle < lanes["like sound"].middle
+        channels = Retriever(index, TEXT, DUAL, AUDIO).calibrate().channels or {}
+    assert channels["like sound"].middle > 0.9  # to these ears all sounds are one of two, and every tone finds its like
+    assert -1 < channels["sound"].middle < channels["like sound"].middle
 
 
 def test_what_is_told_at_length_is_calibrated_as_the_best_of_its_sentences(
@@ -387,13 +387,13 @@ def test_what_is_told_at_length_is_calibrated_as_the_best_of_its_sentences(
         ]
     )
 
-    def looks(words: str) -> Lane:
+    def looks(words: str) -> ChannelScore:
         hits = retriever.retrieve(Query(words), top_k=2)
-        return next(lane for hit in hits for lane in hit.lanes if lane.name == "image")
+        return next(channel for hit in hits for channel in hit.channels if channel.name == "image")
 
     one, several = looks("It was red."), looks("It was red. They walked home and slept.")
     assert several.score == pytest.approx(one.score, abs=1e-6)
-    assert several.belief < one.belief
+    assert several.confidence < one.confidence
 
 
 def test_sentences_do_not_outweigh_a_picture_in_the_blend(index: SegmentIndex, retriever: Retriever) -> None:
@@ -402,7 +402,7 @@ def test_sentences_do_not_outweigh_a_picture_in_the_blend(index: SegmentIndex, r
 
     def blended(words: str) -> float:
         hits = retriever.retrieve(Query(parts=(Part(words=words), Part(pictures=(plain("red"),)))), top_k=2)
-        return next(lane.score for hit in hits for lane in hit.lanes if lane.name == "blend image")
+        return next(channel.score for hit in hits for channel in hit.channels if channel.name == "blend image")
 
     (vector,) = [composed([(DUAL.embed_query(story), 1.0), (DUAL.embed_images([plain("red")])[0], 1.0)])]
     assert vector is not None
@@ -440,8 +440,8 @@ def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_fil
 def test_hits_know_what_nonsense_scores(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "the red barn by the lake")), indexed(passage("b", "interest rates"))])
     hits = retriever.retrieve(Query("red barn"), top_k=2)
-    assert {hit.least_believed for hit in hits} == {retriever.calibrate().least_believed}
-    assert hits[0].least_believed > 0
+    assert {hit.noise_floor for hit in hits} == {retriever.calibrate().noise_floor}
+    assert hits[0].noise_floor > 0
 
 
 def test_stretches_of_one_text_are_places_too(index: SegmentIndex, retriever: Retriever) -> None:
@@ -461,7 +461,7 @@ def test_what_is_deleted_while_it_is_searched_is_left_out(tmp_path: Path) -> Non
     class Racing(EdgeIndex):
         """Deletes an asset between the search and the reading of its segments."""
 
-        def search(self, queries: list[LaneQuery]) -> list[list[tuple[Segment, float]]]:  # type: ignore[override]
+        def search(self, queries: list[ChannelQuery]) -> list[list[tuple[Segment, float]]]:  # type: ignore[override]
             found = super().search(queries)
             if queries[0].limit > 1:
                 self.delete_assets([asset("a")])
@@ -485,9 +485,9 @@ class Waiting(Retriever):
 
     let = threading.Event()
 
-    def nulls(self) -> dict[str, list[float]]:
+    def null_scores(self) -> dict[str, list[float]]:
         assert self.let.wait(60)
-        return super().nulls()
+        return super().null_scores()
 
 
 def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Pa
             time.sleep(0.01)
         (hit, *_) = retriever.retrieve(Query("blue"), top_k=1)
         assert hit.segment.title == "blue.jpg"
-        assert hit.least_believed == before.least_believed
+        assert hit.noise_floor == before.noise_floor
         retriever.let.set()
         measuring.join()
         assert retriever.calibrate() != before

@@ -229,7 +229,7 @@ def base(media: Path) -> Iterator[KnowledgeBase]:
 
 
 def best(hits: list[Hit]) -> tuple[str, str, tuple[str, ...]]:
-    return Path(hits[0].path).name, hits[0].segment.kind, tuple(lane.name for lane in hits[0].lanes)
+    return Path(hits[0].path).name, hits[0].segment.kind, tuple(channel.name for channel in hits[0].channels)
 
 
 class TestFinding:

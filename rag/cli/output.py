@@ -108,11 +108,11 @@ def exhibits(answer: Answer) -> None:
         err.print(f"[yellow]{plain(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
-def hits(found: Sequence[Hit], question: str, *, least_believed: float = 0.0, explain: bool = False) -> None:
+def hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0, explain: bool = False) -> None:
     """Print hits, best first, and say so where even the first scores no more than nonsense; `explain` tells why."""
     if not found:
         out.print("Nothing found.")
-    elif found[0].score <= least_believed:
+    elif found[0].score <= noise_floor:
         out.print("[yellow]Nothing here fits well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"

@@ -2,7 +2,7 @@
 
 Pictures are prepared by the checkpoint's own processor, on Pillow, so that the same picture has the same vector on
 every machine. Words are cut at the tokens that the text tower was trained with, 77 for CLIP and 64 for SigLIP: of a
-long passage only the start is in the joint space. The text lanes see more of it.
+long passage only the start is in the joint space. The text channels see more of it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rag.errors import LLMUnavailable, MediaError, QueryError
 from rag.evaluation.metrics import intervals
 from rag.evaluation.perturb import VARIANTS, Variant
 from rag.evaluation.questions import Question
-from rag.evaluation.results import PLAIN, SHOWN, Judged, LaneScores, Options, Row, Trial, judged
+from rag.evaluation.results import PLAIN, SHOWN, ChannelDistributions, Judged, Options, Row, Trial, judged
 from rag.evaluation.things import Thing
 from rag.segments import from_fragment, to_fragment
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
@@ -30,8 +30,8 @@ Search = Callable[[str], Sequence[Hit]]
 
 def trials(
     base: KnowledgeBase, questions: Sequence[Question], run: str, options: Options, on_progress: OnProgress
-) -> tuple[list[Trial], list[Row], list[LaneScores]]:
-    """Ask a knowledge base: were the right files and places found, what would be declined, what did lanes say of them?
+) -> tuple[list[Trial], list[Row], list[ChannelDistributions]]:
+    """Ask a knowledge base; return the trials, the rows of declined questions and the scores of each channel.
 
     Args:
         base: the knowledge base; its settings say how it searches.
@@ -48,44 +48,44 @@ def trials(
     if not answerable:
         raise QueryError("None of these questions has an answer in the collection, so there is nothing to find.")
     made: list[Trial] = []
-    lanes: list[LaneScores] = []
+    channels: list[ChannelDistributions] = []
     depth = max(_LEAST_DEPTH, _HITS_A_FILE * options.ks[-1])
     for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
         label = variant.name if variant else "searching"
         found = [base.search(words, top_k=depth) for words in _asked(answerable, variant, label, on_progress)]
-        lanes = lanes if variant else lane_scores(answerable, found, base.nulls())
+        channels = channels if variant else channel_distributions(answerable, found, base.null_scores())
         made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
     if not base.settings.rerank_top_n:
-        return made, [], lanes
+        return made, [], channels
     judged_hits = [base.search(q, top_k=depth, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
     of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
     _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
     made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
-    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options), lanes
+    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options), channels
 
 
-def lane_scores(
-    questions: Sequence[Question], found: Sequence[Sequence[Hit]], nulls: Mapping[str, Sequence[float]]
-) -> list[LaneScores]:
-    """What each lane says to questions that the collection has nothing to do with, and what of files that answer.
+def channel_distributions(
+    questions: Sequence[Question], found: Sequence[Sequence[Hit]], null_scores: Mapping[str, Sequence[float]]
+) -> list[ChannelDistributions]:
+    """What each channel says to questions that the collection has nothing to do with, and what of files that answer.
 
-    Lanes that found no right file are left out.
+    Channels that found no right file are left out.
 
     Args:
         questions: what was asked.
         found: the hits of each.
-        nulls: by lane, its best scores for questions that nothing answers.
+        null_scores: by channel, its best scores for questions that nothing answers.
     """
     right: dict[str, list[float]] = {}
     for question, hits in zip(questions, found, strict=True):
         best: dict[str, float] = {}
         for hit in hits:
-            for lane in hit.lanes if question.names(hit.path) else ():
-                best[lane.name] = max(lane.score, best.get(lane.name, lane.score))
+            for channel in hit.channels if question.names(hit.path) else ():
+                best[channel.name] = max(channel.score, best.get(channel.name, channel.score))
         for name, score in best.items():
             right.setdefault(name, []).append(score)
-    return [LaneScores(name, scores, right[name]) for name, scores in nulls.items() if name in right]
+    return [ChannelDistributions(name, scores, right[name]) for name, scores in null_scores.items() if name in right]
 
 
 def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
@@ -149,7 +149,7 @@ def _illustrated(base: KnowledgeBase, question: Question, missed: Judged, found:
 
 
 def _why(hit: Hit) -> str:
-    """The lanes that found a hit, with its place in each, and the verdict."""
+    """The channels that found a hit, with its place in each, and the verdict."""
     return hit.why.places if hit.relevance is None else f"{hit.why.places}; judged {hit.relevance:+.1f}"
 
 

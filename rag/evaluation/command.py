@@ -13,7 +13,7 @@ from rag.config import Settings
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import PLAIN, Difference, Evaluation, LaneScores, Options, Row, Trial, differences
+from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Options, Row, Trial, differences
 
 if TYPE_CHECKING:
     from rag.evaluation.embed import OnProgress
@@ -129,16 +129,16 @@ def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: O
     questions = datasets.evenly(_questions(request.name), request.limit)
     made: list[Trial] = []
     declined: list[Row] = []
-    lanes: list[LaneScores] = []
+    channels: list[ChannelDistributions] = []
     for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
         with _opened(request.kb, changed) as base:
-            found, rows, lanes = trials(base, questions, run, request.options, on_progress)
+            found, rows, channels = trials(base, questions, run, request.options, on_progress)
         made, declined = [*made, *found], [*declined, *rows]
     result = assembled(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
     return replace(
         result,
         rows=(*result.rows, *declined),
-        lanes=tuple(lanes),
+        channels=tuple(channels),
         differences=(*_by_reranking(made, request.options, RERANKED), *result.differences),
         configuration={"": "the settings"} if changes is None else {"A": "the settings", "B": str(request.against)},
         notes=tuple(_notes(questions)),

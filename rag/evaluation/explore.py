@@ -123,7 +123,7 @@ class Covered:
     @property
     def is_covered(self) -> bool:
         """Whether something is nearer than nonsense comes."""
-        return self.hit is not None and self.hit.is_believed
+        return self.hit is not None and self.hit.is_above_noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""An evaluation as one self-contained HTML page: estimates as bars, lanes as histograms, what was missed as pictures.
+"""An evaluation as one self-contained HTML page: estimates as bars, channels as histograms, misses as pictures.
 
 Captions, questions and names of files are untrusted: the template escapes all of them, and the page runs no script.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from rag.errors import MediaError
 from rag.evaluation.metrics import Estimate
-from rag.evaluation.results import PLAIN, Difference, Evaluation, Failure, LaneScores, Row
+from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Failure, Row
 from rag.evaluation.things import Thing, picture
 
 _HERE = Path(__file__).parent
@@ -54,16 +54,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Two histograms of one lane: scores of right files upwards, scores for nothing downwards.
+    """Two histograms of one channel: scores of right files upwards, scores for nothing downwards.
 
     Attributes:
-        scores: the lane's.
+        scores: the channel's.
         low, high: ends of the axis.
         bars: left, top, width, height and class of each, in a box of 320 by 120.
         middle: where on the axis a score is believed by half.
     """
 
-    scores: LaneScores
+    scores: ChannelDistributions
     low: float
     high: float
     bars: tuple[tuple[float, float, float, float, str], ...]
@@ -101,7 +101,7 @@ def page(evaluation: Evaluation) -> str:
         ],
         gaps=list(_lines(evaluation.gaps, names)),
         differences=[(label(one), one) for one in evaluation.differences],
-        plots=[_plot(lane) for lane in evaluation.lanes],
+        plots=[_plot(channel) for channel in evaluation.channels],
         misses=list(_misses(evaluation.failures)),
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
     )
@@ -118,12 +118,12 @@ def _is_share(row: Row) -> bool:
     return DECLINED in row.metrics
 
 
-def _plot(lane: LaneScores) -> Plot:
-    low, high = (end(*lane.unrelated, *lane.right) for end in (min, max))
+def _plot(channel: ChannelDistributions) -> Plot:
+    low, high = (end(*channel.unrelated, *channel.right) for end in (min, max))
     high = max(high, low + 1e-6)
     shares = [
         [count / len(scores) for count in np.histogram(scores, _BINS, (low, high))[0]]
-        for scores in (lane.right, lane.unrelated)
+        for scores in (channel.right, channel.unrelated)
     ]
     scale, width = _PLOT_PX[1] / 2 / max(map(max, shares)), _PLOT_PX[0] / _BINS
     bars = [
@@ -132,7 +132,7 @@ def _plot(lane: LaneScores) -> Plot:
         for n, share in enumerate(side)
         if share
     ]
-    return Plot(lane, low, high, tuple(bars), (lane.middle - low) / (high - low) * _PLOT_PX[0])
+    return Plot(channel, low, high, tuple(bars), (channel.middle - low) / (high - low) * _PLOT_PX[0])
 
 
 def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:

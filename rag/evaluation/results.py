@@ -108,16 +108,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneScores:
-    """What a lane of a knowledge base says for nothing, and what it says of files that answer.
+class ChannelDistributions:
+    """What a channel of a knowledge base says for nothing, and what it says of files that answer.
 
     Attributes:
-        lane: its name.
+        channel: its name.
         unrelated: its best scores for questions and pictures that the collection has nothing to do with.
         right: by question, its best score of a file that answers, where it found one.
     """
 
-    lane: str
+    channel: str
     unrelated: Sequence[float]
     right: Sequence[float]
 
@@ -146,7 +146,7 @@ class Evaluation:
         gaps: by kind, how much better its queries fare than those of all other kinds: estimates of differences.
         differences: between A and B.
         failures: a random sample of each direction's.
-        lanes: of a knowledge base, the scores of its lanes.
+        channels: of a knowledge base, the scores of its channels.
         notes: what a reader must know.
         seconds: that it took.
     """
@@ -159,7 +159,7 @@ class Evaluation:
     gaps: tuple[Row, ...] = ()
     differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
-    lanes: tuple[LaneScores, ...] = ()
+    channels: tuple[ChannelDistributions, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rag.config import Settings
 from rag.encoders.base import ModelCard
-from rag.index.base import Dense, IndexedSegment, LaneQuery, SegmentIndex
+from rag.index.base import ChannelQuery, Dense, IndexedSegment, SegmentIndex
 
-__all__ = ["IndexedSegment", "LaneQuery", "SegmentIndex", "open_index"]
+__all__ = ["ChannelQuery", "IndexedSegment", "SegmentIndex", "open_index"]
 
 
 def open_index(path: Path, settings: Settings, cards: Mapping[Dense, ModelCard], owner: str = "") -> SegmentIndex:

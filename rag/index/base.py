@@ -2,7 +2,7 @@
 
 A segment is a point with up to four named vectors: ``joint`` (words and pictures in one space), ``text`` (words),
 ``sound`` (what is heard and is no speech; only where a sound encoder is set) and ``bm25`` (sparse, from its searchable
-text). One that lacks a vector is not found by that lane. Its payload is `rag.segments.to_payload`, so the media
+text). One that lacks a vector is not found by that channel. Its payload is `rag.segments.to_payload`, so the media
 themselves are never in the store, and its words lie under ``text``, where llama-index's `QdrantVectorStore` reads them.
 """
 
@@ -28,7 +28,7 @@ Dense = Literal["joint", "text", "sound"]
 _NEEDED: tuple[Dense, ...] = ("joint", "text")
 # Fields that most filters name: looked up instead of read from every payload.
 KEYWORDS = ("asset_id", "modality", "kind")
-# Spoken words are half of the payload of speech, and a search of three lanes takes twice as long with them.
+# Spoken words are half of the payload of speech, and a search of three channels takes twice as long with them.
 LEFT_OUT = "words"
 # Raise when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
 FORMAT = 1
@@ -47,7 +47,7 @@ class IndexedSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneQuery:
+class ChannelQuery:
     """One ranking that is asked for.
 
     Attributes:
@@ -79,7 +79,7 @@ class SegmentIndex(Protocol):
             ModelError: a vector is not finite, not of unit length or of the wrong length. Nothing is written then.
         """
 
-    def search(self, queries: Sequence[LaneQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
         """Find segments and scores for each query, best first: cosine in [-1, 1], or BM25 above 0.
 
         The segments come without their spoken words; `read` gives them.
@@ -151,7 +151,7 @@ def checked(vector: Vectors, card: ModelCard) -> Vectors:
     return vector
 
 
-def asked(query: LaneQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
+def asked(query: ChannelQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
     """The vector to search with.
 
     Raises:

@@ -1,9 +1,9 @@
 """The embedded store: one Qdrant Edge shard in a folder, held by one process.
 
-Search is exact. At 100,000 segments the three lanes of a question take 12 ms together (2 cores, 384 dimensions), so a
-graph index has nothing to give below about a million, and under a filter it loses up to three quarters of the true
-neighbours. Beyond that size a server is the better place. What `upsert` has acknowledged survives a killed process
-(write-ahead log), what `flush` has acknowledged survives a power cut.
+Search is exact. At 100,000 segments the three channels of a question take 12 ms together (2 cores, 384 dimensions).
+A graph index would gain nothing below about a million segments, and under a filter it loses up to three quarters of
+the true neighbours. Above that size, use a server. What `upsert` has acknowledged survives a killed process
+(write-ahead log); what `flush` has acknowledged survives a power cut.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rag.errors import IndexUnavailable
 from rag.index.base import (
     KEYWORDS,
     LEFT_OUT,
+    ChannelQuery,
     Dense,
     Found,
     IndexedSegment,
-    LaneQuery,
     Point,
     asked,
     compare,
@@ -88,7 +88,7 @@ class EdgeIndex:
             with self._mapped():
                 self._shard.update(operation)
 
-    def search(self, queries: Sequence[LaneQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
         """Find segments; see `SegmentIndex.search`. All queries share one pass over the store."""
         import qdrant_edge as edge
 
@@ -184,7 +184,7 @@ class EdgeIndex:
         except OSError as error:
             raise IndexUnavailable(f"{self._path} cannot be written ({error}).") from error
 
-    def _request(self, query: LaneQuery) -> Any:
+    def _request(self, query: ChannelQuery) -> Any:
         import qdrant_edge as edge
 
         return edge.QueryRequest(

@@ -17,10 +17,10 @@ from rag.errors import IndexUnavailable, SettingsError
 from rag.index.base import (
     KEYWORDS,
     LEFT_OUT,
+    ChannelQuery,
     Dense,
     Found,
     IndexedSegment,
-    LaneQuery,
     Point,
     asked,
     compare,
@@ -110,7 +110,7 @@ class ServerIndex:
             with self._mapped():
                 self._client.upsert(self._collection, ready[start : start + _POINTS_PER_REQUEST], wait=True)
 
-    def search(self, queries: Sequence[LaneQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
         """Find segments; see `SegmentIndex.search`. All queries go in one request."""
         requests = [self._request(query) for query in queries]
         if not requests:
@@ -182,7 +182,7 @@ class ServerIndex:
         for key in KEYWORDS:
             self._client.create_payload_index(self._collection, key, models.PayloadSchemaType.KEYWORD)
 
-    def _request(self, query: LaneQuery) -> models.QueryRequest:
+    def _request(self, query: ChannelQuery) -> models.QueryRequest:
         from qdrant_client import models
 
         return models.QueryRequest(

@@ -110,7 +110,7 @@ def hit_id(hit: Hit) -> str:
 def found(hits: list[Hit], words: str) -> Found:
     """The result of a search."""
     note = "" if hits else "Nothing was found; try other words, or without filters."
-    if hits and not hits[0].is_believed:
+    if hits and not hits[0].is_above_noise:
         note = "Nothing fits better than by chance; these are the nearest, and probably not what was meant."
     return Found([FoundPlace(**_place(hit, words)) for hit in hits], note)
 
@@ -165,7 +165,7 @@ def _place(hit: Hit, about: str) -> dict[str, Any]:
         "looks_or_sounds_like": list(segment.tags[:_MOST_TAGS]),
         "fields": {name: _field(value) for name, value in [*segment.meta.items()][:_MOST_FIELDS]},
         "score": round(hit.score, 3),
-        "is_above_chance": hit.is_believed,
+        "is_above_chance": hit.is_above_noise,
     }
 
 

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from rag.segments import place, segment_id, to_fragment
-from rag.types import Citation, Hit
+from rag.types import Hit
 
-# Keys of JSON that keep an older name than the attribute has now.
-_KEYS: Mapping[type, Mapping[str, str]] = {Citation: {"number": "exhibit"}}
+# Keys of JSON that keep an older name than the attribute has now, by the name of the class.
+_KEYS: Mapping[str, Mapping[str, str]] = {
+    "Citation": {"number": "exhibit"},
+    "ChannelScore": {"confidence": "belief"},
+    "Why": {"channels": "lanes", "noise_floor": "least_believed"},
+    "Evaluation": {"channels": "lanes"},
+    "ChannelDistributions": {"channel": "lane"},
+}
 
 
 def jsonable(value: Any) -> Any:
     """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        keys = _KEYS.get(type(value), {})
+        keys = _KEYS.get(type(value).__name__, {})
         fields = ((keys.get(f.name, f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
         return {key: jsonable(item) for key, item in fields if not callable(item)}
     if isinstance(value, Mapping):
@@ -48,7 +54,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "caption": segment.caption,
         "tags": list(segment.tags),
         "score": hit.score,
-        "is_believed": hit.is_believed,
+        "is_believed": hit.is_above_noise,
         "relevance": hit.relevance,
         "why": jsonable(hit.why),
         "parts": [_part_json(part) for part in hit.parts],

@@ -1,8 +1,8 @@
 """What a collection says to queries that it cannot answer: the null distributions that make scores comparable.
 
-A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every lane of a
+A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every channel of a
 collection is given questions, pictures and sounds that hardly any collection has to do with; the best scores that come
-back are what the lane gives for nothing, for this encoder, this kind of query and this medium
+back are what the channel gives for nothing, for this encoder, this kind of query and this medium
 (`rag.retrieval.fusion.Calibration` reads a score against them). They are measured when a collection is taken in, kept
 beside it, and measured again when what it holds of any kind has grown or shrunk by half.
 """
@@ -47,38 +47,44 @@ UNRELATED_QUESTIONS = (
 
 @dataclass(frozen=True)
 class Calibrations:
-    """The calibrations of a collection's lanes.
+    """The calibrations of a collection's channels.
 
     Attributes:
         encoders: the encoders that they were measured with, as their cards' revisions.
         segments: how many segments of each kind the collection had then.
-        lanes: calibration by lane.
-        least_believed: the best score that a search for nonsense got; what scores less is not worth more.
+        channels: calibration by channel.
+        noise_floor: the best score that a search for nonsense got; what scores less is not worth more.
     """
 
     encoders: tuple[str, ...] = ()
     segments: Mapping[Kind, int] = field(default_factory=dict)
-    lanes: Mapping[str, Calibration] | None = None
-    least_believed: float = 0.0
+    channels: Mapping[str, Calibration] | None = None
+    noise_floor: float = 0.0
 
     def fit(self, encoders: tuple[str, ...], segments: Mapping[Kind, int]) -> bool:
         """Whether they still hold for a collection with so many segments of each kind; never where a kind is new."""
-        if self.lanes is None or self.encoders != encoders:
+        if self.channels is None or self.encoders != encoders:
             return False
         sizes = ((self.segments.get(kind, 0), segments.get(kind, 0)) for kind in {*self.segments, *segments})
         return all(then / _GROWTH <= now <= then * _GROWTH for then, now in sizes)
 
     def to_json(self) -> str:
         """One JSON object; `from_json` reads it back to equal calibrations."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        values = {
+            "encoders": self.encoders,
+            "segments": dict(self.segments),
+            "lanes": None if self.channels is None else {name: asdict(one) for name, one in self.channels.items()},
+            "least_believed": self.noise_floor,
+        }
+        return json.dumps(values, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Calibrations:
         """What `to_json` wrote; empty calibrations, which fit nothing, for anything else."""
         try:
             kept = json.loads(text)
-            lanes = {name: Calibration(**held) for name, held in kept["lanes"].items()}
-            return cls(tuple(kept["encoders"]), dict(kept["segments"]), lanes, float(kept["least_believed"]))
+            channels = {name: Calibration(**held) for name, held in kept["lanes"].items()}
+            return cls(tuple(kept["encoders"]), dict(kept["segments"]), channels, float(kept["least_believed"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
 

@@ -1,7 +1,7 @@
-"""The lanes of a search: what each compares and can see, and what a question asks them.
+"""The channels of a search: what each compares and can see, and what a question asks them.
 
 ==========  =============  ==================================================  ==========
-lane        view           compares                                            sees
+channel     view           compares                                            sees
 ==========  =============  ==================================================  ==========
 text        words          the question's words with a segment's, by meaning   words
 bm25        words          the same, word by word                              words
@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rag.encoders.base import Vectors
-from rag.index.base import Dense, LaneQuery
+from rag.index.base import ChannelQuery, Dense
 from rag.retrieval.fusion import composed
 from rag.types import Filter, Kind, Segment
 
@@ -35,11 +35,11 @@ _FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not 
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSpec:
-    """What a lane compares and can see, and how far it is believed.
+class Channel:
+    """What a channel compares and can see, and how far it is believed.
 
     Attributes:
-        view: lanes of one view look at the same thing.
+        view: channels of one view look at the same thing.
         vector: the named vectors that it searches.
         kinds: the kinds of segments that it sees; None for all that have words.
         weight: its share of its view.
@@ -51,31 +51,31 @@ class LaneSpec:
     weight: float = 1.0
 
     def sees(self, segment: Segment) -> bool:
-        """Whether the lane could have found a segment at all."""
+        """Whether the channel could have found a segment at all."""
         return segment.kind in self.kinds if self.kinds is not None else bool(segment.searchable_text.strip())
 
 
-LANES: Mapping[str, LaneSpec] = {
-    "text": LaneSpec("words", "text"),
-    "bm25": LaneSpec("words", "bm25", weight=0.5),
-    "image": LaneSpec("looks", "joint", frozenset({"picture", "figure"})),
-    "video": LaneSpec("looks", "joint", frozenset({"frame"})),
-    "sound": LaneSpec("sounds", "sound", frozenset({"sound"})),
-    "like sound": LaneSpec("likeness", "sound", frozenset({"sound"})),
-    "like image": LaneSpec("likeness", "joint", frozenset({"picture", "figure"})),
-    "like video": LaneSpec("likeness", "joint", frozenset({"frame"})),
-    "like text": LaneSpec("likeness", "joint", frozenset({"passage", "speech"})),
-    "blend image": LaneSpec("blend", "joint", frozenset({"picture", "figure"})),
-    "blend video": LaneSpec("blend", "joint", frozenset({"frame"})),
+CHANNELS: Mapping[str, Channel] = {
+    "text": Channel("words", "text"),
+    "bm25": Channel("words", "bm25", weight=0.5),
+    "image": Channel("looks", "joint", frozenset({"picture", "figure"})),
+    "video": Channel("looks", "joint", frozenset({"frame"})),
+    "sound": Channel("sounds", "sound", frozenset({"sound"})),
+    "like sound": Channel("likeness", "sound", frozenset({"sound"})),
+    "like image": Channel("likeness", "joint", frozenset({"picture", "figure"})),
+    "like video": Channel("likeness", "joint", frozenset({"frame"})),
+    "like text": Channel("likeness", "joint", frozenset({"passage", "speech"})),
+    "blend image": Channel("blend", "joint", frozenset({"picture", "figure"})),
+    "blend video": Channel("blend", "joint", frozenset({"frame"})),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A lane as one part of a question asks it.
+    """A channel as one part of a question asks it.
 
     Attributes:
-        name: of the lane, without the part's number.
+        name: of the channel, without the part's number.
         queries: what it is asked; where there are several, as of a film's frames, the best score counts.
         part: which part of the question asks; what different parts ask are different views.
         weight: of the part, at most 1.
@@ -83,19 +83,19 @@ class Asked:
     """
 
     name: str
-    queries: tuple[LaneQuery, ...]
+    queries: tuple[ChannelQuery, ...]
     part: int
     weight: float
     is_unwanted: bool
 
     @property
-    def lane(self) -> LaneSpec:
-        """What the lane is."""
-        return LANES[self.name]
+    def channel(self) -> Channel:
+        """What the channel is."""
+        return CHANNELS[self.name]
 
 
 Plan = dict[str, Asked]
-# What each lane is asked with.
+# What each channel is asked with.
 Encoded = Mapping[str, Sequence[Vectors | str]]
 
 
@@ -109,16 +109,16 @@ def add(
     weight: float = 1.0,
     is_unwanted: bool = False,
 ) -> None:
-    """Add what one part asks; a lane that another part asks already gets a number."""
-    for lane, asked in encoded.items():
-        name = f"not {lane}" if is_unwanted else lane
+    """Add what one part asks; a channel that another part asks already gets a number."""
+    for channel, asked in encoded.items():
+        name = f"not {channel}" if is_unwanted else channel
         taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
-        only = _only(admitted, LANES[lane].kinds)
-        deep = _FRAMES * depth if "frame" in (LANES[lane].kinds or ()) else depth
-        queries = tuple(LaneQuery(LANES[lane].vector, what, deep, only) for what in asked)
+        only = _only(admitted, CHANNELS[channel].kinds)
+        deep = _FRAMES * depth if "frame" in (CHANNELS[channel].kinds or ()) else depth
+        queries = tuple(ChannelQuery(CHANNELS[channel].vector, what, deep, only) for what in asked)
         if queries:
             key = f"{name} #{taken + 1}" if taken else name
-            plan[key] = Asked(lane, queries, part, weight, is_unwanted)
+            plan[key] = Asked(channel, queries, part, weight, is_unwanted)
 
 
 def _joint(encoded: Encoded) -> Vectors | None:
@@ -138,12 +138,12 @@ def moved(encoded: Encoded, away: Sequence[tuple[Vectors, float]]) -> Encoded:
     if not away:
         return encoded
     less: dict[str, Sequence[Vectors | str]] = {}
-    for lane, asked in encoded.items():
-        if LANES[lane].vector == "joint":
+    for channel, asked in encoded.items():
+        if CHANNELS[channel].vector == "joint":
             vectors = [composed([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
-            less[lane] = [v for v in vectors if v is not None]
+            less[channel] = [v for v in vectors if v is not None]
         else:
-            less[lane] = asked
+            less[channel] = asked
     return less
 
 

@@ -1,23 +1,26 @@
-"""Rankings of different lanes to one ranking; pure functions over plain values.
+"""Fuse the rankings of several channels into one: pure functions over plain values.
 
-Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009) sums 1 / (60 + rank) over lanes, which is unfair
-where media differ: a frame without words can be found by one lane, a passage by two. Ranks alone also say nothing about
-fit: a collection's nearest photo has rank 1 for a question that no photo answers, and one that stands out is no further
-from the second than one that does not. Hence four changes. A lane that cannot see a candidate abstains. A score counts
-by how far it stands above what the same lane gives to questions that the collection cannot answer, and by how near it
-comes to the lane's best. Lanes that look at the same thing are averaged to a view, and a candidate needs only one view:
-others that agree count half.
+Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009) sums 1 / (60 + rank) over the channels. That is
+unfair across media: one channel can find a frame without words, two can find a passage. Ranks also say nothing about
+fit: the nearest photo has rank 1 even when no photo answers the question, and an outstanding first hit is as far from
+the second as any other. Hence four changes:
 
-On a textbook, its figures with captions, and 421 photos without a word, none of which the image encoder has seen
-(2,220, 328 and 421 segments; bundled encoders), one ranking over everything, recall at 1/5/10 in per cent. Asked is
-with half the words of a sentence, half of those of a caption, and the first sentence of a photo's alternative text
+- A channel that cannot see a candidate abstains.
+- A score is read against what the same channel gives to questions that the collection cannot answer.
+- A score also counts by how near it comes to the best score of its channel.
+- Channels that look at the same thing are averaged to a view. One view is enough for a candidate; further views that
+  agree count half.
+
+Measured on a textbook, its captioned figures, and 421 photos without words that the image encoder was not trained on
+(2,220, 328 and 421 segments; bundled encoders), in one ranking over everything: recall at 1/5/10 in per cent. Queries
+are half the words of a sentence, half the words of a caption, and the first sentence of a photo's alternative text
 (`python -m tests.measure.fusion`):
 
 =================  ============  ============  ============
 ranking            passage       figure        photo
 =================  ============  ============  ============
-text lane alone    34 / 61 / 70  43 / 66 / 73   0 /  0 /  0
-joint lane alone    0 /  0 /  0  13 / 26 / 36  26 / 57 / 69
+text channel       34 / 61 / 70  43 / 66 / 73   0 /  0 /  0
+joint channel       0 /  0 /  0  13 / 26 / 36  26 / 57 / 69
 reciprocal ranks   31 / 73 / 84  65 / 84 / 88   0 /  0 /  0
 this one           56 / 76 / 82  65 / 82 / 85  18 / 48 / 61
 without bm25       32 / 57 / 65  50 / 66 / 70  13 / 42 / 57
@@ -39,7 +42,7 @@ Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
 Vector = NDArray[np.float32]
 
-# Deviations below the middle of what a lane gives for nothing, where it says nothing at all any more.
+# Deviations below the middle of what a channel gives for nothing, where it says nothing at all any more.
 _NOTHING_BELOW = 2.0
 _TAKEN_AWAY = 0.5  # of what is not wanted: less than all, or a picture's other sides would go with it
 _NOTHING_LEFT = 0.05  # length of a difference of unit vectors that means nothing any more
@@ -50,7 +53,7 @@ _QUARTILES_PER_DEVIATION = 1.349  # of a normal distribution
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a lane's best score is for questions that the collection cannot answer: the middle, and the deviation."""
+    """The median and deviation of a channel's best scores for questions that the collection cannot answer."""
 
     middle: float
     deviation: float
@@ -63,14 +66,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What one lane found.
+    """What one channel found.
 
     Attributes:
-        view: what it looks at; lanes of the same view are averaged.
+        view: what it looks at; channels of the same view are averaged.
         found: ids and scores, best first, each id at most once.
         weight: its share of its view.
         calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
-        trust: the most that this lane is believed; below 1, so that what two views agree on comes before what one is
+        trust: the most that this channel is believed; below 1, so that what two views agree on comes before what one is
             sure of.
         part: which part of the question it answers; what several parts agree on counts in full.
     """
@@ -82,7 +85,7 @@ class Ranking:
     trust: float = 0.9
     part: int = 0
 
-    def belief(self, score: float) -> float:
+    def confidence(self, score: float) -> float:
         """How far one of its scores can be believed, in [0, 1]."""
         return self.calibration.trust(score) if self.calibration else min(max(score, 0.0), 1.0)
 
@@ -100,7 +103,7 @@ def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibrati
 
 
 def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
-    """Calibration of a lane that is asked by several queries, of whose scores the best counts.
+    """Calibration of a channel that is asked by several queries, of whose scores the best counts.
 
     The best of n normal scores with correlation r lies sqrt(1 - r) E[max of n] deviations above the middle of one. The
     mean cosine of the queries stands for r; E[max of n] is about the quantile of (n - 3/8) / (n + 1/4) (Blom 1958).
@@ -108,7 +111,7 @@ def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
     whole, 1.1 and 1.5 for four and theirs, 0.1 and 0.1 for four crops of one photo.
 
     Args:
-        calibration: of the lane asked by one query.
+        calibration: of the channel asked by one query.
         queries: unit vectors (dimensions,), at least one.
     """
     n, matrix = len(queries), np.stack(queries)
@@ -119,15 +122,15 @@ def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
 
 
 def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> list[tuple[str, float]]:
-    """Fuse the rankings of lanes.
+    """Fuse the rankings of channels.
 
-    A view's score is the mean, by weight, over its lanes that can see the candidate: trust * belief * share, and 0 for
-    a lane that could see it and did not find it. Views add up as chances do, but all after the best of a part
-    count half, for they often err together: 1 - (1 - a) sqrt(1 - b).
+    A view's score is the weighted mean over its channels that can see the candidate: trust * confidence * share, and 0
+    for a channel that could see it and did not find it. Views add up as probabilities do, but all views after the best
+    one of a part count half, because they often err together: 1 - (1 - a) sqrt(1 - b).
 
     Args:
-        rankings: what each lane found.
-        sees: whether a lane could have found an id at all.
+        rankings: what each channel found.
+        sees: whether a channel could have found an id at all.
 
     Returns:
         Ids and scores in [0, 1], best first; equal scores in the order of their ids.
@@ -137,11 +140,11 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
 
 
 def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
-    """How far each id fits what is not wanted, in [0, 1]: `fuse` without comparing with the lane's best.
+    """How far each id fits what is not wanted, in [0, 1]: `fuse` without comparing with the channel's best.
 
     Args:
-        rankings: what the same lanes found for what is not wanted.
-        sees: whether a lane could have found an id at all.
+        rankings: what the same channels found for what is not wanted.
+        sees: whether a channel could have found an id at all.
     """
     votes = _votes(rankings, compared=False)
     return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
@@ -179,7 +182,7 @@ def composed(wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Ve
 def best_of(
     rankings: Sequence[Sequence[tuple[Item, float]]], key: Callable[[Item], Hashable]
 ) -> list[tuple[Item, float]]:
-    """What several rankings of one lane found, each item once with its best score: a film is asked by some frames."""
+    """Merge several rankings of one channel, as of a video's frames; each item keeps its best score."""
     best: dict[Hashable, tuple[Item, float]] = {}
     for item, score in (pair for ranking in rankings for pair in ranking):
         held = best.get(key(item))
@@ -247,12 +250,12 @@ def dwindling(
 
 
 def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict[str, float]]:
-    """For each id, what each lane that found it says, in [0, 1]; also compared with what else it found."""
+    """For each id, what each channel that found it says, in [0, 1]; also compared with what else it found."""
     votes: dict[str, dict[str, float]] = {}
-    for lane, ranking in rankings.items():
+    for channel, ranking in rankings.items():
         for key, score in ranking.found:
             share = ranking.share(score) if compared else 1.0
-            votes.setdefault(key, {})[lane] = ranking.trust * ranking.belief(score) * share
+            votes.setdefault(key, {})[channel] = ranking.trust * ranking.confidence(score) * share
     return votes
 
 
@@ -260,16 +263,16 @@ def _score(
     key: str, given: Mapping[str, float], rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool]
 ) -> float:
     parts: dict[int, dict[str, list[tuple[float, float]]]] = {}
-    for lane in sorted(rankings):
-        if lane in given or sees(lane, key):
-            ranking = rankings[lane]
+    for channel in sorted(rankings):
+        if channel in given or sees(channel, key):
+            ranking = rankings[channel]
             views = parts.setdefault(ranking.part, {})
-            views.setdefault(ranking.view, []).append((ranking.weight, given.get(lane, 0.0)))
+            views.setdefault(ranking.view, []).append((ranking.weight, given.get(channel, 0.0)))
     return 1 - math.prod(1 - _agreed(views.values()) for views in parts.values())
 
 
 def _agreed(views: Iterable[Sequence[tuple[float, float]]]) -> float:
-    """What the views of one part of a question say together; each is weights and votes of its lanes."""
-    means = [sum(w * vote for w, vote in lanes) / sum(w for w, _ in lanes) for lanes in views]
+    """What the views of one part of a question say together; each is weights and votes of its channels."""
+    means = [sum(w * vote for w, vote in channels) / sum(w for w, _ in channels) for channels in views]
     first, *others = sorted(means, reverse=True)
     return 1 - (1 - first) * math.prod(1 - mean for mean in others) ** _AGREEMENT

@@ -1,9 +1,9 @@
 """Moments of films: frames and speech that a search found near each other, as one hit with a start and an end.
 
 A moment begins with the best hit that no moment holds yet, and grows while it finds neighbours of the same kind that
-the same lane likes nearly as well. What lies within it by then is taken in, however weak, since it shows or says the
+the same channel likes nearly as well. What lies within it by then is taken in, however weak, since it shows or says the
 same seconds; a long speech beside one fitting frame is a moment of its own, and does not blur the frame's second.
-Compared are the lanes' own scores: fused ones are much alike among the first ranks.
+Compared are the channels' own scores: fused ones are much alike among the first ranks.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag.explanation import Lane
+from rag.explanation import ChannelScore
 from rag.types import FrameRegion, Hit, Kind, Scalar, Segment, TimeSpan
 
 KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
 GAP_S = 2.0  # between neighbours
 LONGEST_S = 60.0
 _SHORTEST_S = 1.0  # a frame whose shot is not known is on screen for so long
-_NEARLY = 0.8  # share of the first hit's score in a lane from which a neighbour lengthens the moment
+_NEARLY = 0.8  # share of the first hit's score in a channel from which a neighbour lengthens the moment
 _WITHIN = 0.5  # share of a hit's length that makes it part of a moment
 
 
@@ -62,7 +62,7 @@ def moment(parts: Sequence[Hit]) -> Hit:
         words=tuple(word for part in timely for word in part.segment.words),
         meta=meta,
     )
-    return replace(parts[0], segment=segment, lanes=_lanes(parts), parts=tuple(parts))
+    return replace(parts[0], segment=segment, channels=_best_channels(parts), parts=tuple(parts))
 
 
 def span_of(segment: Segment) -> TimeSpan:
@@ -103,18 +103,18 @@ def _members(hits: Sequence[Hit]) -> list[int]:
 
 
 def _is_like(seed: Hit, other: Hit) -> bool:
-    """Whether the same lane likes a hit of the same kind nearly as well."""
-    scores = {lane.name: lane.score for lane in seed.lanes if lane.score > 0}
-    liked = any(lane.score >= _NEARLY * scores[lane.name] for lane in other.lanes if lane.name in scores)
+    """Whether the same channel likes a hit of the same kind nearly as well."""
+    scores = {channel.name: channel.score for channel in seed.channels if channel.score > 0}
+    liked = any(channel.score >= _NEARLY * scores[channel.name] for channel in other.channels if channel.name in scores)
     return liked and other.segment.kind == seed.segment.kind
 
 
-def _lanes(parts: Sequence[Hit]) -> tuple[Lane, ...]:
-    """The best place in each lane."""
-    best: dict[str, Lane] = {}
-    for lane in sorted((lane for part in parts for lane in part.lanes), key=lambda lane: lane.rank):
-        best.setdefault(lane.name, lane)
-    order = dict.fromkeys(lane.name for part in parts for lane in part.lanes)
+def _best_channels(parts: Sequence[Hit]) -> tuple[ChannelScore, ...]:
+    """The best place in each channel."""
+    best: dict[str, ChannelScore] = {}
+    for channel in sorted((channel for part in parts for channel in part.channels), key=lambda channel: channel.rank):
+        best.setdefault(channel.name, channel)
+    order = dict.fromkeys(channel.name for part in parts for channel in part.channels)
     return tuple(best[name] for name in order)
 
 

@@ -1,8 +1,8 @@
-"""Question to candidates: a ranking of each lane that it asks (`rag.retrieval.channels`), fused
+"""Question to candidates: a ranking of each channel that it asks (`rag.retrieval.channels`), fused
 (`rag.retrieval.fusion`).
 
-Each part of a question asks its own lanes, as views of their own, believed by the part's weight; what several parts
-agree on comes first. What is not wanted asks the same lanes, and lowers what they find
+Each part of a question asks its own channels, as views of their own, believed by the part's weight; what several parts
+agree on comes first. What is not wanted asks the same channels, and lowers what they find
 (`rag.retrieval.fusion.demoted`). Frames and speech of films become moments (`rag.retrieval.moments`).
 """
 
@@ -18,13 +18,13 @@ from typing import get_args
 from rag.answering.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.explanation import Lane
+from rag.explanation import ChannelScore
 from rag.index import bm25
 from rag.index.base import Found, SegmentIndex
 from rag.query.filters import names
 from rag.query.language import Part, Query, weights
 from rag.retrieval.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
-from rag.retrieval.channels import LANES, Asked, Encoded, Plan, add, moved, together
+from rag.retrieval.channels import CHANNELS, Asked, Encoded, Plan, add, moved, together
 from rag.retrieval.fusion import (
     Calibration,
     Ranking,
@@ -42,7 +42,7 @@ from rag.retrieval.moments import moment, moments
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
 
-_DEPTH = 50  # candidates of each lane
+_DEPTH = 50  # candidates of each channel
 _NONSENSE_DEPTH = 3
 _SENTENCES = 16  # of what is said at length, each of which is looked for in pictures
 _UNWANTED = 4  # times as many of what is not wanted: what it does not find is not lowered
@@ -62,7 +62,7 @@ class Retriever:
         dual: the encoder of its vectors ``joint``.
         audio: the encoder of its vectors ``sound``; None where sounds are not heard.
         kept: the file that keeps its calibrations; without one they are measured in each process.
-        without: lanes that are not asked, to see what each is worth.
+        without: channels that are not asked, to see what each is worth.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class Retriever:
         self._measuring = threading.Lock()
 
     def retrieve(self, query: Query, *, top_k: int, admitted: Filter | None = None) -> list[Hit]:
-        """The best `top_k` segments, those of films as moments, each with the lanes that found it.
+        """The best `top_k` segments, those of films as moments, each with the channels that found it.
 
         Where the filter asks for kinds of segments, films give frames and speech as they are.
 
         Raises:
-            QueryError: the question has nothing that a lane compares, or the filter is malformed.
+            QueryError: the question has nothing that a channel compares, or the filter is malformed.
             IndexUnavailable: the store failed.
         """
         admitted = admitted or Filter()
@@ -95,16 +95,16 @@ class Retriever:
         if not plan:
             raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
         calibrations = self._current()
-        hits = self._ranked(plan, self._found(plan), calibrations.lanes or {})
+        hits = self._ranked(plan, self._found(plan), calibrations.channels or {})
         if "kind" not in names(admitted.where):
             hits = moments(hits)
         hits = dwindling(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
         order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
         whole = self._whole(order[:top_k], query.words)
-        return [replace(hit, least_believed=calibrations.least_believed) for hit in whole]
+        return [replace(hit, noise_floor=calibrations.noise_floor) for hit in whole]
 
     def _plan(self, query: Query, depth: int, admitted: Filter) -> Plan:
-        """The question as lanes by name; each part is encoded once.
+        """The question as channels by name; each part is encoded once.
 
         In the joint space everything is asked less what is not wanted, and several parts also as one vector.
         """
@@ -124,7 +124,7 @@ class Retriever:
         return plan
 
     def _encoded(self, part: Part) -> Encoded:
-        """What each lane is asked with for one part of a question."""
+        """What each channel is asked with for one part of a question."""
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
             meant = self._text.embed_query(part.words)
@@ -137,7 +137,7 @@ class Retriever:
             asked |= {"like image": seen, "like video": seen, "like text": seen}
         if part.sounds and self.audio:
             asked["like sound"] = list(self.audio.embed_audio(part.sounds))
-        return {lane: what for lane, what in asked.items() if lane not in self._without}
+        return {channel: what for channel, what in asked.items() if channel not in self._without}
 
     def _looks(self, words: str, meant: Vectors) -> list[Vectors]:
         """What words ask of pictures: as a whole, and where somebody tells at length, sentence by sentence.
@@ -150,7 +150,7 @@ class Retriever:
         return [whole, *(map(self.dual.embed_query, told) if len(told) > 1 else ())]
 
     def _found(self, plan: Plan) -> dict[str, Found]:
-        """What each lane found, all in one request."""
+        """What each channel found, all in one request."""
         answers = iter(self._index.search([query for asked in plan.values() for query in asked.queries]))
         return {name: best_of([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
 
@@ -160,13 +160,13 @@ class Retriever:
         rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
 
         def sees(name: str, key: str) -> bool:
-            return plan[name].lane.sees(segments[key])
+            return plan[name].channel.sees(segments[key])
 
         unwanted = {name: ranking for name, ranking in rankings.items() if plan[name].is_unwanted}
         wanted = {name: ranking for name, ranking in rankings.items() if name not in unwanted}
         against, places = opposed(unwanted, sees=sees), _places(plan, wanted)
         return [
-            Hit(segments[key], score, lanes=places[key], against=against.get(key, 0.0))
+            Hit(segments[key], score, channels=places[key], against=against.get(key, 0.0))
             for key, score in demoted(fuse(wanted, sees=sees), against)
         ]
 
@@ -182,7 +182,7 @@ class Retriever:
                 yield replace(found, matched=bm25.matched(words, found.segment.searchable_text))
 
     def calibrate(self) -> Calibrations:
-        """What lanes and search give to queries that the collection does not answer.
+        """What channels and search give to queries that the collection does not answer.
 
         It is read from where it is kept, and measured where that does not fit the collection any more.
         """
@@ -196,9 +196,11 @@ class Retriever:
         if not self._calibrated.fit(encoders, counts) and self._kept and self._kept.exists():
             self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, counts):
-            nulls = self.nulls().items()
-            lanes = {name: calibrate(scores, _LEAST_DEVIATION[LANES[name].vector]) for name, scores in nulls}
-            self._calibrated = Calibrations(encoders, counts, lanes, self._least_believed(lanes))
+            null_scores = self.null_scores().items()
+            channels = {
+                name: calibrate(scores, _LEAST_DEVIATION[CHANNELS[name].vector]) for name, scores in null_scores
+            }
+            self._calibrated = Calibrations(encoders, counts, channels, self._measure_noise_floor(channels))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
         self._counted = sum(counts.values())
@@ -209,49 +211,49 @@ class Retriever:
 
         While another thread measures them anew, which takes seconds, the old ones are believed.
         """
-        if self._counted == self._index.count() or (self._calibrated.lanes and self._measuring.locked()):
+        if self._counted == self._index.count() or (self._calibrated.channels and self._measuring.locked()):
             return self._calibrated
         return self.calibrate()
 
-    def nulls(self) -> dict[str, list[float]]:
-        """By lane, its best scores for words, pictures and sounds that hardly any collection has to do with."""
+    def null_scores(self) -> dict[str, list[float]]:
+        """By channel, its best scores for words, pictures and sounds that hardly any collection has to do with."""
         # One null for all words: among 2,337 passages and 749 pictures, 328 of them with captions, the middles are 0.28
         # and 0.23, with deviations of 0.09 and 0.10; those of BM25 7.1 and 6.6, with 1.6 and 2.9.
         best: dict[str, list[float]] = {}
         sounds = unrelated_sounds(self.audio.sample_rate) if self.audio else ()
         for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
             seen, heard = () if picture is None else (picture,), () if sound is None else (sound,)
-            asking = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every lane
+            asking = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every channel
             for name, found in self._found(self._plan(asking, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
 
-    def _least_believed(self, lanes: Mapping[str, Calibration]) -> float:
+    def _measure_noise_floor(self, channels: Mapping[str, Calibration]) -> float:
         """The best score that nonsense gets."""
         best = 0.0
         for words in nonsense():
             plan = self._plan(Query(words), _NONSENSE_DEPTH, Filter())
-            hits = self._ranked(plan, self._found(plan), lanes)
+            hits = self._ranked(plan, self._found(plan), channels)
             best = max(best, hits[0].score if hits else 0.0)
         return best
 
 
 def _ranking(asked: Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
-    lane, scores = asked.lane, [(segment_id(segment), score) for segment, score in found]
+    channel, scores = asked.channel, [(segment_id(segment), score) for segment, score in found]
     vectors = [query.query for query in asked.queries if not isinstance(query.query, str)]
     one = calibrations.get(asked.name)
     calibration = of_best(one, vectors) if one and vectors else one
-    plain = Ranking(lane.view, scores, lane.weight, calibration, part=asked.part)
+    plain = Ranking(channel.view, scores, channel.weight, calibration, part=asked.part)
     return replace(plain, trust=plain.trust * asked.weight)
 
 
-def _places(plan: Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[Lane, ...]]:
-    """The lanes that found each segment."""
-    places: dict[str, tuple[Lane, ...]] = {}
+def _places(plan: Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[ChannelScore, ...]]:
+    """The channels that found each segment."""
+    places: dict[str, tuple[ChannelScore, ...]] = {}
     for name, ranking in rankings.items():
         for rank, (key, score) in enumerate(ranking.found, 1):
-            lane = Lane(name, rank, score, ranking.belief(score), plan[name].weight)
-            places[key] = (*places.get(key, ()), lane)
+            channel = ChannelScore(name, rank, score, ranking.confidence(score), plan[name].weight)
+            places[key] = (*places.get(key, ()), channel)
     return places
 
 

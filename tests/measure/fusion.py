@@ -1,4 +1,4 @@
-"""Fusion beside single lanes and reciprocal ranks, over one collection of words, figures with captions and bare photos.
+"""Compare fusion with single channels and reciprocal ranks on passages, captioned figures and bare photos.
 
 `python -m tests.measure.fusion --data DATA --kb FOLDER` takes in the textbook of ``anthropology/`` and the photos of
 the test modules of ``openstax_pairs/``, which the image encoder has not seen, without a word beside them; it asks with
@@ -32,19 +32,19 @@ _WORDS = range(8, 40)  # of a sentence that is asked with
 Way = Callable[[Hit], float]
 
 
-def lane(name: str) -> Way:
-    """The ranking of one lane alone."""
-    return lambda hit: {held.name: 1 / held.rank for held in hit.lanes}.get(name, 0.0)
+def channel(name: str) -> Way:
+    """The ranking of one channel alone."""
+    return lambda hit: {held.name: 1 / held.rank for held in hit.channels}.get(name, 0.0)
 
 
 def reciprocal(hit: Hit) -> float:
     """Reciprocal ranks, summed (Cormack, Clarke and Buettcher 2009)."""
-    return sum(1 / (_RRF_K + held.rank) for held in hit.lanes)
+    return sum(1 / (_RRF_K + held.rank) for held in hit.channels)
 
 
 WAYS: Mapping[str, Way] = {
-    "text alone": lane("text"),
-    "joint alone": lane("image"),
+    "text alone": channel("text"),
+    "joint alone": channel("image"),
     "reciprocal ranks": reciprocal,
     "this one": lambda hit: hit.score,
 }

@@ -211,7 +211,7 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
     where = place(segment)
     asset = segment.title or Path(hit.path).name or "Untitled"
     still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""
-    lanes = [f"{lane.name}, place {lane.rank}" for lane in hit.lanes]
+    channels = [f"{channel.name}, place {channel.rank}" for channel in hit.channels]
     judged = [] if hit.relevance is None else [f"relevance {hit.relevance:+.1f}"]
     return Exhibit(
         number=evidence.number,
@@ -226,5 +226,5 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
         tags=segment.tags,
         words=_spoken(segment.words, statement),
         still=still,
-        found=" · ".join([*lanes, *judged]),
+        found=" · ".join([*channels, *judged]),
     )
