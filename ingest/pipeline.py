@@ -24,7 +24,7 @@ from ingest.audio_video.decode import SAMPLE_RATE, resampled
 from ingest.reading.worker import Workers
 from ingest.scan import Look, Scan
 from rag.config import Settings
-from rag.encoders.base import normalised
+from rag.encoders.base import normalize
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
 from rag.index.base import IndexedSegment
 from rag.types import Extracted, FileResult, Source, TimeSpan
@@ -280,14 +280,14 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
     text: list[NDArray[np.float32] | None] = [None] * len(batch)
     seen = [n for n, extracted in enumerate(batch) if extracted.picture is not None]
     if seen:
-        look = stores.dual.look([picture for extracted in batch if (picture := extracted.picture) is not None])
+        look = stores.dual.embed_and_tag([picture for extracted in batch if (picture := extracted.picture) is not None])
         for n, vector, tags in zip(seen, look.vectors, look.tags, strict=True):
             joint[n], segments[n] = vector, segments[n].tagged(tags)
     worded = [n for n, segment in enumerate(segments) if segment.searchable_text.strip()]
     if worded:
         words = [segments[n].searchable_text for n in worded]
         vectors = stores.text.embed_text(words)
-        lifted = stores.dual.of_text(vectors)
+        lifted = stores.dual.from_text_vectors(vectors)
         for n, vector, other in zip(
             worded, vectors, stores.dual.embed_text(words) if lifted is None else lifted, strict=True
         ):
@@ -300,7 +300,7 @@ def _with_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stor
     heard = [(n, extracted.sound) for n, extracted in enumerate(batch) if extracted.sound is not None]
     if stores.audio is None or not heard:
         return indexed
-    look = stores.audio.listen([resampled(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
+    look = stores.audio.embed_and_tag([resampled(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
     for (n, _), vector, tags in zip(heard, look.vectors, look.tags, strict=True):
         indexed[n] = replace(indexed[n], segment=indexed[n].segment.tagged(tags), sound=vector)
     return indexed
@@ -331,7 +331,7 @@ def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None
     if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _LONGEST_MERGED_S:
         return None
     weights = before.locator.end_s - before.locator.start_s, after.locator.end_s - after.locator.start_s
-    vector = normalised((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
+    vector = normalize((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
     tags = tuple(tag for tag in before.tags if tag in after.tags)
     segment = replace(before, locator=span, tags=tags, meta={**before.meta, "end_s": span.end_s})
     return replace(one, segment=segment, sound=vector)

@@ -15,7 +15,7 @@ from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
     from ingest.reading.worker import Workers
-    from rag.catalog.catalog import Asset, Catalog
+    from rag.catalog.catalog import AssetRecord, Catalog
 
 _MOST_LACKING = 3  # pictures that are named
 
@@ -36,7 +36,7 @@ class Look:
     path: Path
     state: Literal["unchanged", "known", "new", "copy", "failed", "unreadable"]
     source: Source | None = None
-    asset: Asset | None = None
+    asset: AssetRecord | None = None
     reason: str = ""
 
 
@@ -97,7 +97,7 @@ class Scan:
 
     def _look(self, path: Path) -> Look:
         said = self._said.get(path, Said())
-        asset = self._catalog.unchanged(path, self._recipe, *said)
+        asset = self._catalog.find_unchanged(path, self._recipe, *said)
         if asset is not None:
             return Look(path, "unchanged", asset=asset)
         try:
@@ -105,7 +105,7 @@ class Scan:
         except ExhibitError as error:
             return Look(path, "failed", reason=str(error))
         source, is_catalogued = self._with_what_is_said(source)
-        asset = self._catalog.finished(source, self._recipe, is_catalogued=is_catalogued)
+        asset = self._catalog.find_finished(source, self._recipe, is_catalogued=is_catalogued)
         return Look(path, "new" if asset is None else "known", source, asset)
 
     def _with_what_is_said(self, source: Source) -> tuple[Source, bool]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rag.answering.open_question import Asked
     from rag.answering.query_engine import QueryEngine
     from rag.answering.transcribe import Transcription
-    from rag.catalog.catalog import Listed
+    from rag.catalog.catalog import CatalogEntry
     from rag.encoders import ModelCard
     from rag.encoders.base import Vectors
     from rag.index.base import Dense
@@ -223,24 +223,24 @@ class KnowledgeBase:
         """Answer as `ask` does, yielding the text while it is written; the last chunk carries the whole answer."""
         yield from self._engine.stream(question, **options)
 
-    def embed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+    def embed(self, texts: Sequence[str], *, space: Space = "text", is_query: bool = False) -> Vectors:
         """Vectors (n, dimensions) of texts, in their order, at unit length.
 
         Args:
             texts: what an encoder does not see of a long one has no effect.
             space: ``text``, as passages are compared, or ``joint``, as words and pictures are.
-            asked: as what is asked and not as what is found, which some encoders tell apart.
+            is_query: embed the texts as queries, not as passages; some encoders treat the two differently.
 
         Raises:
             QueryError: a text is blank.
         """
         import numpy as np
 
-        from rag.encoders.base import queried
+        from rag.encoders.base import require_query
 
         encoder = self._text if space == "text" else self._dual
-        checked = [queried(text) for text in texts]
-        return np.stack([encoder.embed_query(text) for text in checked]) if asked else encoder.embed_text(checked)
+        checked = [require_query(text) for text in texts]
+        return np.stack([encoder.embed_query(text) for text in checked]) if is_query else encoder.embed_text(checked)
 
     def transcribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
         """What is said in a recording or film.
@@ -291,9 +291,9 @@ class KnowledgeBase:
         for asset_id in self._catalog.asset_ids():
             yield from self.segments_of(asset_id)
 
-    def assets(self, asset_id: str | None = None) -> list[Listed]:
+    def assets(self, asset_id: str | None = None) -> list[CatalogEntry]:
         """The assets that are taken in whole, in no order, or the one with this id, if it is one of them."""
-        return self._catalog.listed(asset_id)
+        return self._catalog.entries(asset_id)
 
     def files_of(self, asset_id: str) -> list[Path]:
         """The files that hold an asset, sorted; none where it is unknown."""
@@ -323,9 +323,9 @@ class KnowledgeBase:
             async for chunk in chunks:
                 yield chunk
 
-    async def aembed(self, texts: Sequence[str], *, space: Space = "text", asked: bool = False) -> Vectors:
+    async def aembed(self, texts: Sequence[str], *, space: Space = "text", is_query: bool = False) -> Vectors:
         """Async twin of `embed`."""
-        return await asyncio.to_thread(self.embed, texts, space=space, asked=asked)
+        return await asyncio.to_thread(self.embed, texts, space=space, is_query=is_query)
 
     async def atranscribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
         """Async twin of `transcribe`; cancelling it stops the reader."""
@@ -421,7 +421,7 @@ class KnowledgeBase:
             return
         lock = FolderLock(self.path / "writing")
         try:
-            with self._catalog.writing():
+            with self._catalog.write_lock():
                 self._writer = threading.get_ident()
                 yield
         finally:

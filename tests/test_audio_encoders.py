@@ -41,12 +41,12 @@ class AudioEncoderContract:
         assert_vectors(encoder.embed_query("a bell")[None], 1, encoder.card)
 
     def test_sounds_are_vectors_and_tags(self, encoder: AudioEncoder) -> None:
-        look = encoder.listen([tone(1, encoder.sample_rate)])
+        look = encoder.embed_and_tag([tone(1, encoder.sample_rate)])
         assert_vectors(look.vectors, 1, encoder.card)
         assert [isinstance(tags, tuple) and len(tags) <= 5 for tags in look.tags] == [True]
 
     def test_no_sounds_give_no_vectors(self, encoder: AudioEncoder) -> None:
-        look = encoder.listen([])
+        look = encoder.embed_and_tag([])
         assert_vectors(look.vectors, 0, encoder.card)
         assert look.tags == []
 

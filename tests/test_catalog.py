@@ -62,42 +62,42 @@ def test_a_file_that_was_taken_in_is_unchanged_until_its_size_time_recipe_or_cap
     catalog: Catalog, folder: Path
 ) -> None:
     source = file_with(folder / "a.txt", "one", ("a dog",))
-    assert catalog.unchanged(source.path, RECIPE, ("a dog",)) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ("a dog",)) is None
     taken_in(catalog, source)
-    known = catalog.unchanged(source.path, RECIPE, ("a dog",))
+    known = catalog.find_unchanged(source.path, RECIPE, ("a dog",))
     assert known is not None
     assert (known.id, known.state, known.segments, known.recipe) == (source.asset_id, "done", 2, RECIPE)
     assert known.captions == ("a dog",)
-    assert catalog.unchanged(source.path, "recipe-2", ("a dog",)) is None
-    assert catalog.unchanged(source.path, RECIPE, ("a cat",)) is None
+    assert catalog.find_unchanged(source.path, "recipe-2", ("a dog",)) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ("a cat",)) is None
     os.utime(source.path, ns=(1, 1))
-    assert catalog.unchanged(source.path, RECIPE, ("a dog",)) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ("a dog",)) is None
 
 
 def test_fields_change_where_a_catalogue_was_looked_at(catalog: Catalog, folder: Path) -> None:
     source = replace(file_with(folder / "a.txt", "one"), fields={"price": 3, "sale": True})
     taken_in(catalog, source)
-    assert catalog.unchanged(source.path, RECIPE, (), source.fields)
-    assert catalog.unchanged(source.path, RECIPE, ())
-    assert catalog.unchanged(source.path, RECIPE, (), {"price": 3}) is None
-    assert catalog.unchanged(source.path, RECIPE, (), {}) is None
-    assert catalog.finished(source, RECIPE, is_catalogued=True)
-    assert catalog.finished(replace(source, fields={}), RECIPE)
-    assert catalog.finished(replace(source, fields={}), RECIPE, is_catalogued=True) is None
+    assert catalog.find_unchanged(source.path, RECIPE, (), source.fields)
+    assert catalog.find_unchanged(source.path, RECIPE, ())
+    assert catalog.find_unchanged(source.path, RECIPE, (), {"price": 3}) is None
+    assert catalog.find_unchanged(source.path, RECIPE, (), {}) is None
+    assert catalog.find_finished(source, RECIPE, is_catalogued=True)
+    assert catalog.find_finished(replace(source, fields={}), RECIPE)
+    assert catalog.find_finished(replace(source, fields={}), RECIPE, is_catalogued=True) is None
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_unchanged(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
     os.utime(source.path, ns=(1, 1))
     taken_in(catalog, source)
-    assert catalog.unchanged(source.path, RECIPE, ()) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ()) is None
 
 
 def test_a_missing_file_is_never_unchanged(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
     taken_in(catalog, source)
     source.path.unlink()
-    assert catalog.unchanged(source.path, RECIPE, ()) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ()) is None
 
 
 def test_new_content_orphans_the_old_asset(catalog: Catalog, folder: Path) -> None:
@@ -112,10 +112,10 @@ def test_new_content_orphans_the_old_asset(catalog: Catalog, folder: Path) -> No
 
 def test_the_same_content_under_two_names_is_one_asset(catalog: Catalog, folder: Path) -> None:
     first, copy = file_with(folder / "a.txt", "one"), file_with(folder / "b.txt", "one")
-    assert catalog.finished(copy, RECIPE) is None
+    assert catalog.find_finished(copy, RECIPE) is None
     assert catalog.attach(copy) == []  # seen before the asset itself is written
     taken_in(catalog, first)
-    assert catalog.finished(copy, RECIPE) == catalog.unchanged(copy.path, RECIPE, ())
+    assert catalog.find_finished(copy, RECIPE) == catalog.find_unchanged(copy.path, RECIPE, ())
     assert catalog.paths_of([first.asset_id, "unknown"]) == {first.asset_id: [str(first.path), str(copy.path)]}
     assert catalog.forget([first.path]) == []
     assert catalog.forget([copy.path]) == [first.asset_id]
@@ -137,7 +137,7 @@ def test_an_asset_is_interrupted_until_it_is_finished(catalog: Catalog, folder: 
     source = file_with(folder / "a.txt", "one")
     catalog.begin(source, RECIPE)
     assert catalog.interrupted() == [source.asset_id]
-    assert catalog.unchanged(source.path, RECIPE, ()) is None
+    assert catalog.find_unchanged(source.path, RECIPE, ()) is None
     assert catalog.counts() == {"indexed": 0, "empty": 0, "failed": 0}
     catalog.finish(source.asset_id, 0)
     assert catalog.interrupted() == []
@@ -168,7 +168,7 @@ def test_a_failure_to_read_the_same_content_again_keeps_what_is_indexed(catalog:
     assert catalog.fail(source.path, "the reader took too long", source) == []
     assert catalog.paths_of([source.asset_id]) == {source.asset_id: [str(source.path)]}
     assert len(catalog.failures()) == 1
-    assert catalog.unchanged(source.path, RECIPE, ()) is None  # it is tried again
+    assert catalog.find_unchanged(source.path, RECIPE, ()) is None  # it is tried again
 
 
 def test_files_are_found_by_folder_and_not_by_prefix(catalog: Catalog, folder: Path) -> None:
@@ -251,9 +251,9 @@ def test_a_catalog_that_cannot_be_reached_is_an_outage_that_hides_the_password(t
 def test_who_shares_a_database_server_writes_one_at_a_time(url: str) -> None:
     with closing(Catalog(url)) as one, closing(Catalog(url)) as other:
         assert one.identity == other.identity
-        with one.writing():
+        with one.write_lock():
             if url.startswith("postgresql"):
-                with pytest.raises(KnowledgeBaseBusy), other.writing():
+                with pytest.raises(KnowledgeBaseBusy), other.write_lock():
                     pass
-        with other.writing():
+        with other.write_lock():
             pass

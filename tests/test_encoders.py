@@ -23,7 +23,7 @@ from rag.encoders import (
     load_dual_encoder,
     load_text_encoder,
 )
-from rag.encoders.base import Vectors, normalised
+from rag.encoders.base import Vectors, normalize
 from rag.encoders.lite import DATA, classes, prepared
 from rag.encoders.minilm import MiniLM
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
@@ -125,13 +125,13 @@ def sixteen_bit(image: Image.Image) -> Image.Image:
 
 class DualEncoderContract(TextEncoderContract):
     def test_looks_are_vectors_and_tags(self, encoder: DualEncoder) -> None:
-        look = encoder.look([drawn(n) for n in range(3)])
+        look = encoder.embed_and_tag([drawn(n) for n in range(3)])
         assert_vectors(look.vectors, 3, encoder.card)
         assert len(look.tags) == 3
         assert all(isinstance(tags, tuple) and len(tags) <= 5 for tags in look.tags)
 
     def test_no_pictures_give_no_vectors(self, encoder: DualEncoder) -> None:
-        look = encoder.look([])
+        look = encoder.embed_and_tag([])
         assert_vectors(look.vectors, 0, encoder.card)
         assert look.tags == []
 
@@ -222,10 +222,10 @@ class TestLite(DualEncoderContract, SenseContract):
         assert float(one @ other) > 0.999
 
     def test_words_are_encoded_once_for_both_spaces(self, lite: DualEncoder, minilm: TextEncoder) -> None:
-        lifted = lite.of_text(minilm.embed_text(PASSAGES))
+        lifted = lite.from_text_vectors(minilm.embed_text(PASSAGES))
         assert lifted is not None
         np.testing.assert_allclose(lifted, lite.embed_text(PASSAGES), atol=1e-4)
-        asked = lite.of_text(minilm.embed_query("a dog")[None], asked=True)
+        asked = lite.from_text_vectors(minilm.embed_query("a dog")[None], is_query=True)
         assert asked is not None
         np.testing.assert_allclose(asked[0], lite.embed_query("a dog"), atol=1e-5)
 
@@ -233,7 +233,7 @@ class TestLite(DualEncoderContract, SenseContract):
         passages = ["A photo of people.", "The mitochondrion is the powerhouse of the cell."]
         plain, lifted = minilm.embed_text(passages), lite.embed_text(passages)
         seen = lite.embed_images([drawn(n) for n in range(9)])
-        flat = normalised(seen[:, : plain.shape[1]])
+        flat = normalize(seen[:, : plain.shape[1]])
 
         def gap(scores: Vectors) -> float:
             return float((scores[:, 0] - scores[:, 1]).mean() / scores.std())
@@ -244,8 +244,8 @@ class TestLite(DualEncoderContract, SenseContract):
         other = HashingTextEncoder(384)  # as many dimensions as MiniLM
         beside = load_dual_encoder("lite", home, 2, other)
         assert beside.card == lite.card
-        assert beside.of_text(other.embed_text(PASSAGES)) is None
-        assert beside.of_text(other.embed_query("a dog")[None], asked=True) is None
+        assert beside.from_text_vectors(other.embed_text(PASSAGES)) is None
+        assert beside.from_text_vectors(other.embed_query("a dog")[None], is_query=True) is None
         np.testing.assert_array_equal(beside.embed_query("a dog"), lite.embed_query("a dog"))
         np.testing.assert_array_equal(beside.embed_text(PASSAGES), lite.embed_text(PASSAGES))
 
@@ -316,10 +316,10 @@ class TestNormalised:
     @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
     def test_a_vector_that_points_nowhere_is_refused(self, bad: float) -> None:
         with pytest.raises(ModelError, match="item 2 of 3"):
-            normalised(np.array([[1.0, 2.0], [bad, bad], [3.0, 4.0]]))
+            normalize(np.array([[1.0, 2.0], [bad, bad], [3.0, 4.0]]))
 
     def test_huge_and_tiny_values_keep_their_direction(self) -> None:
-        np.testing.assert_allclose(normalised(np.array([[3e30, 4e30], [3e-30, 4e-30]])), [[0.6, 0.8]] * 2, rtol=1e-5)
+        np.testing.assert_allclose(normalize(np.array([[3e30, 4e30], [3e-30, 4e-30]])), [[0.6, 0.8]] * 2, rtol=1e-5)
 
 
 def test_a_card_that_is_none_is_refused() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rag.errors import ModelError, SettingsError
-from rag.models.checkpoints import checkpoint, used
+from rag.models.checkpoints import resolve_checkpoint, select_files
 from tests.fakes.server import Handler, Server, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -33,11 +33,11 @@ SCRIPT = """
 import json, sys, time
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from rag.errors import ExhibitError
-from rag.models import checkpoint
+from rag.models import resolve_checkpoint
 started = time.monotonic()
 try:
     needs = ("config.json", "preprocessor_config.json|x.json", "modules.json")
-    found = checkpoint(sys.argv[1], "EXHIBIT_ENCODER", needs=needs)
+    found = resolve_checkpoint(sys.argv[1], "EXHIBIT_ENCODER", needs=needs)
     print(json.dumps([sorted(found.files), found.revision, found.licence]))
 except ExhibitError as error:
     print(json.dumps([type(error).__name__, str(error), time.monotonic() - started]))
@@ -96,7 +96,7 @@ def test_a_copy_in_a_folder_has_the_same_revision(hub: Server, tmp_path: Path) -
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(data)
     revision = looked_up("tiny/clip", hub.url, tmp_path / "cache")[1]
-    assert checkpoint(str(tmp_path / "copy"), "EXHIBIT_ENCODER").revision == revision
+    assert resolve_checkpoint(str(tmp_path / "copy"), "EXHIBIT_ENCODER").revision == revision
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
@@ -127,7 +127,7 @@ def test_offline_says_where_to_put_a_copy(tmp_path: Path) -> None:
 def test_without_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModelError, match=r'not installed.*pip install "exhibit-rag\[hub\]"'):
-        checkpoint("tiny/clip", "EXHIBIT_ENCODER")
+        resolve_checkpoint("tiny/clip", "EXHIBIT_ENCODER")
 
 
 @pytest.mark.parametrize(
@@ -135,20 +135,20 @@ def test_without_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(SettingsError, match="neither a folder nor a hub's `owner/model`"):
-        checkpoint(name, "EXHIBIT_ENCODER")
+        resolve_checkpoint(name, "EXHIBIT_ENCODER")
 
 
 class TestUsed:
     SHARDS = ("model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
     def test_large_models_come_in_parts(self) -> None:
-        assert set(self.SHARDS) <= set(used("x", ["config.json", *self.SHARDS]))
+        assert set(self.SHARDS) <= set(select_files("x", ["config.json", *self.SHARDS]))
 
     def test_the_hubs_layout_goes_before_openclips(self) -> None:
         both = ["config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors"]
-        assert "open_clip_model.safetensors" not in used("x", both)
-        assert "open_clip_model.safetensors" in used("x", both[2:])
+        assert "open_clip_model.safetensors" not in select_files("x", both)
+        assert "open_clip_model.safetensors" in select_files("x", both[2:])
 
     def test_weights_of_other_parts_do_not_count(self) -> None:
         with pytest.raises(ModelError, match="spaces/safetensors/convert"):
-            used("x", ["config.json", "pytorch_model.bin", "unet/model.safetensors", "model.fp16.safetensors"])
+            select_files("x", ["config.json", "pytorch_model.bin", "unet/model.safetensors", "model.fp16.safetensors"])

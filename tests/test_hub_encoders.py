@@ -21,7 +21,7 @@ from rag.encoders.hub_text import pooled
 from rag.encoders.matryoshka import split
 from rag.encoders.open_clip import clip_config, processor_config
 from rag.errors import EncoderMismatch, ModelError, SettingsError
-from rag.models import checkpoint
+from rag.models import resolve_checkpoint
 from tests.fakes import checkpoints
 from tests.fakes.checkpoints import DIMENSIONS, SIZE_PX
 from tests.fakes.encoders import HashingTextEncoder
@@ -378,7 +378,10 @@ class TestRevision:
     def test_a_copy_is_the_same_model(self, clip_folder: Path, copied: Path) -> None:
         (copied / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
         (copied / "pytorch_model.bin").write_bytes(b"not read")
-        copy, original = checkpoint(str(copied), "EXHIBIT_ENCODER"), checkpoint(str(clip_folder), "EXHIBIT_ENCODER")
+        copy, original = (
+            resolve_checkpoint(str(copied), "EXHIBIT_ENCODER"),
+            resolve_checkpoint(str(clip_folder), "EXHIBIT_ENCODER"),
+        )
         assert copy.revision == original.revision
         assert (copy.licence, original.licence) == ("mit", "unknown")
 
@@ -386,7 +389,10 @@ class TestRevision:
     def test_other_bytes_are_another_model(self, clip_folder: Path, copied: Path, name: str) -> None:
         with (copied / name).open("ab") as file:
             file.write(b" ")
-        changed, original = checkpoint(str(copied), "EXHIBIT_ENCODER"), checkpoint(str(clip_folder), "EXHIBIT_ENCODER")
+        changed, original = (
+            resolve_checkpoint(str(copied), "EXHIBIT_ENCODER"),
+            resolve_checkpoint(str(clip_folder), "EXHIBIT_ENCODER"),
+        )
         assert changed.revision != original.revision
 
 

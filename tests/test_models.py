@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ModelError
-from rag.models import MODELS, BundledModel, HubFile, ModelFile, Part, ensure, model, states
+from rag.models import MODELS, BundledModel, HubFile, ModelFile, PackagePart, bundled_model, ensure, list_states
 
 BODY = bytes(range(256)) * 4096
 NOTE = b'{"size": 1}\n'
 HUB = HubFile("someone/some-model", "a" * 40, "weights.bin")
 
 
-def part(number: int) -> Part:
-    return Part(f"exhibit-fake-part{number}==1.0", f"exhibit_fake_part{number}/data/part{number}.bin")
+def part(number: int) -> PackagePart:
+    return PackagePart(f"exhibit-fake-part{number}==1.0", f"exhibit_fake_part{number}/data/part{number}.bin")
 
 
 def card(**changes: object) -> BundledModel:
@@ -88,7 +88,7 @@ class TestEnsure:
         (folder / "verified.json").unlink()
         (site / "exhibit_fake_part1/data/part1.bin").unlink()
         assert ensure("fake", home, table=[card()]) == folder
-        assert states(home, [card()])[0].state == "ready"
+        assert list_states(home, [card()])[0].state == "ready"
 
     def test_what_a_killed_process_left_is_cleaned_up(self, home: Path) -> None:
         leftover = home / "models" / f"fake-{card().revision[:12]}.partial"
@@ -143,10 +143,12 @@ class TestRefusals:
 
 
 def test_states_tell_ready_from_packaged_from_missing(home: Path, site: Path) -> None:
-    missing = card(name="gone", files=(ModelFile("x.bin", 1, "0" * 64, (Part("gone==1", "gone_package/x.bin"),), HUB),))
+    missing = card(
+        name="gone", files=(ModelFile("x.bin", 1, "0" * 64, (PackagePart("gone==1", "gone_package/x.bin"),), HUB),)
+    )
     ensure("fake", home, table=[card()])
     table = [card(), card(name="fake2"), missing]
-    found = {state.name: state for state in states(home, table)}
+    found = {state.name: state for state in list_states(home, table)}
     assert [found[name].state for name in ("fake", "fake2", "gone")] == ["ready", "packaged", "missing"]
     assert found["fake"].path.is_dir()
     assert found["fake"].bytes == len(BODY) + len(NOTE)
@@ -219,7 +221,7 @@ def test_the_run_after_a_kill_finishes(tmp_path: Path, site: Path, home: Path) -
     process = run(DIE, tmp_path)
     process.communicate(timeout=60)
     assert process.returncode == -9
-    assert states(home, [card()])[0].state == "packaged"
+    assert list_states(home, [card()])[0].state == "packaged"
     assert contents(ensure("fake", home, table=[card()])) == {"weights.bin": BODY, "note.json": NOTE}
     assert not list((home / "models").glob("*.partial"))
 
@@ -251,10 +253,12 @@ def test_a_hub_without_the_file_is_a_model_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["minilm", "lite", "whisper-tiny.en"])
 def test_small_bundled_models_are_what_their_cards_say(name: str, tmp_path: Path) -> None:
     folder = ensure(name, tmp_path)
-    assert {path.name for path in folder.iterdir()} == {file.name for file in model(name).files} | {"verified.json"}
+    assert {path.name for path in folder.iterdir()} == {file.name for file in bundled_model(name).files} | {
+        "verified.json"
+    }
 
 
 def test_every_bundled_model_is_installed_with_the_size_of_its_card(tmp_path: Path) -> None:
-    found = states(tmp_path)
+    found = list_states(tmp_path)
     assert {state.name: state.state for state in found} == dict.fromkeys((card.name for card in MODELS), "packaged")
     assert all(len(file.sha256) == 64 for card in MODELS for file in card.files)

@@ -131,7 +131,7 @@ def test_a_question_that_is_only_spoken_asks_for_no_sounds(sounds: KnowledgeBase
 def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path) -> None:
     both = np.concatenate([tone(10, 200), tone(10, 2000)])
     (part,) = opened(write_audio(tmp_path / "both.wav", both), SETTINGS, audio=PitchEncoder()).parts
-    assert PitchEncoder().listen(part.sounds).tags == [("low",), ("high",)]
+    assert PitchEncoder().embed_and_tag(part.sounds).tags == [("low",), ("high",)]
     (part,) = opened(write_audio(tmp_path / "long.wav", np.tile(both, 6)), SETTINGS, audio=PitchEncoder()).parts
     assert len(part.sounds) <= 8
 

@@ -90,7 +90,7 @@ class TestEmbeddings:
         asked = {"input_type": "query"}
         made = server.openai().embeddings.create(model="museum/joint", input=APES, extra_body=asked)
         vectors = np.array([each.embedding for each in made.data], np.float32)
-        assert np.array_equal(vectors, base.embed(APES, space="joint", asked=True))
+        assert np.array_equal(vectors, base.embed(APES, space="joint", is_query=True))
         assert not np.allclose(vectors, base.embed(APES, space="joint"), atol=0.01)
 
     def test_many_keep_their_order(self, server, base):

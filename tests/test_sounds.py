@@ -15,7 +15,7 @@ from ingest.audio_video.sounds import MOST_WINDOWS, Heard
 from ingest.pipeline import merged
 from rag import KnowledgeBase
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
-from rag.encoders.base import normalised
+from rag.encoders.base import normalize
 from rag.encoders.mel import patches
 from rag.encoders.yamnet import DATA, LiteSounds, class_vectors, classes
 from rag.errors import ModelError, QueryError, SettingsError
@@ -64,7 +64,7 @@ class TestLite(AudioEncoderContract):
         np.testing.assert_allclose(found, [0.4745, 0.4561, 0.4427, 0.4087, 0.1597], atol=5e-3)
 
     def test_tags_are_names_of_what_sounds(self, lite: AudioEncoder) -> None:
-        dog, rain, nothing = lite.listen([samples_of(DOG), samples_of(RAIN), silence(5)]).tags
+        dog, rain, nothing = lite.embed_and_tag([samples_of(DOG), samples_of(RAIN), silence(5)]).tags
         assert {"animal", "dog", "bark"} <= set(dog)
         assert {"water", "rain"} <= set(rain)
         assert nothing == ()
@@ -165,7 +165,7 @@ def a_sound(ordinal: int, start_s: float, *tags: str, vector: tuple[float, float
     span = TimeSpan(start_s, start_s + 10)
     meta = {"start_s": span.start_s, "end_s": span.end_s}
     segment = Segment("a", ordinal, "audio", "sound", span, tags=tags, meta=meta)
-    return IndexedSegment(segment, sound=normalised(np.array([vector]))[0])
+    return IndexedSegment(segment, sound=normalize(np.array([vector]))[0])
 
 
 class TestMerged:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rag import KnowledgeBase
-from rag.encoders.base import normalised
+from rag.encoders.base import normalize
 from rag.errors import QueryError
 from rag.index import SegmentIndex
 from rag.index.edge import EdgeIndex
@@ -163,7 +163,7 @@ def test_vectors_of_another_encoder_have_no_effect_and_make_way(
 
 
 def test_a_taste_is_the_mean_and_what_is_new_counts_more_in_the_end() -> None:
-    first, second = normalised(np.eye(2, 3))
+    first, second = normalize(np.eye(2, 3))
     taste = Taste("anna", 0.0, 0, np.zeros(0, np.float32))
     assert np.allclose(taste.liking(np.stack([first, second])).mean, (first + second) / 2)
     long_ago = taste.liking(np.repeat(first[None], 500, 0))
@@ -173,7 +173,7 @@ def test_a_taste_is_the_mean_and_what_is_new_counts_more_in_the_end() -> None:
 
 
 def test_boosts_are_bounded_and_grow_with_what_is_known() -> None:
-    vectors = normalised(np.random.default_rng(0).standard_normal((20, 8)))
+    vectors = normalize(np.random.default_rng(0).standard_normal((20, 8)))
     few, many = (Taste("anna", 0.0, 0, np.zeros(0, np.float32)).liking(np.repeat(vectors[:1], n, 0)) for n in (1, 1000))
     assert max(few.boosts(vectors)) < max(many.boosts(vectors)) <= 3
     assert min(few.boosts(vectors)) > min(many.boosts(vectors)) >= round(1 / 3, 2)

@@ -175,7 +175,9 @@ def _under_words(windows: Iterable[Samples], audio: AudioEncoder) -> Iterator[Sa
     for window in windows:
         starts = range(0, len(window) - length + 1, length // 2)
         kept = np.zeros(len(window), bool)
-        for start, tags in zip(starts, audio.listen([window[at : at + length] for at in starts]).tags, strict=True):
+        for start, tags in zip(
+            starts, audio.embed_and_tag([window[at : at + length] for at in starts]).tags, strict=True
+        ):
             kept[start : start + length] |= bool(_no_speech(tags))
         if kept.any():
             yield window[kept]
@@ -183,7 +185,7 @@ def _under_words(windows: Iterable[Samples], audio: AudioEncoder) -> Iterator[Sa
 
 def _named(sounds: Sequence[Samples], audio: AudioEncoder | None) -> list[str]:
     """What is heard besides speech, by name."""
-    found = audio.listen(sounds).tags if audio and sounds else []
+    found = audio.embed_and_tag(sounds).tags if audio and sounds else []
     return list(dict.fromkeys(tag for tags in found for tag in _no_speech(tags)))[:_MOST_NAMES]
 
 
@@ -194,7 +196,7 @@ def _no_speech(tags: Iterable[str]) -> list[str]:
 def _seen(parts: Sequence[Part], dual: DualEncoder, settings: Settings) -> list[str]:
     """What is seen in the pictures of parts of a question, by name, and read in the first of each."""
     pictures = [picture for part in parts for picture in part.pictures]
-    found = dual.look(pictures).tags if pictures else []
+    found = dual.embed_and_tag(pictures).tags if pictures else []
     read = [_read(part.pictures[0], settings) for part in parts if part.pictures and settings.ocr != "off"]
     names = list(dict.fromkeys(tag for tags in found for tag in tags))[:_MOST_NAMES]
     return [*names, *(f"the words “{text}”" for text in read if text)]

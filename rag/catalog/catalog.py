@@ -29,7 +29,7 @@ _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans 
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
+class AssetRecord:
     """A file's content as taken in.
 
     Attributes:
@@ -48,7 +48,7 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class CatalogEntry:
     """An asset that is taken in whole, for people who look through them.
 
     Attributes:
@@ -78,8 +78,8 @@ class Catalog:
     def __init__(self, url: str) -> None:
         import sqlalchemy as sa
 
-        with database.errors():
-            self._engine = database.opened(url)
+        with database.map_errors():
+            self._engine = database.open_engine(url)
             metadata = sa.MetaData()
             self._assets = sa.Table(
                 "assets",
@@ -119,7 +119,7 @@ class Catalog:
             return known
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """Hold the right to write, among all machines that share a PostgreSQL; it goes with the connection.
 
         Raises:
@@ -130,7 +130,7 @@ class Catalog:
         if self._engine.dialect.name != "postgresql":  # a file has the lock of its folder
             yield
             return
-        with database.errors():
+        with database.map_errors():
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             is_held = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
         try:
@@ -145,9 +145,9 @@ class Catalog:
         """Let go of the database."""
         self._engine.dispose()
 
-    def unchanged(
+    def find_unchanged(
         self, path: Path, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None = None
-    ) -> Asset | None:
+    ) -> AssetRecord | None:
         """The finished asset of a file that looks as it did, by size and modification time, under the same recipe.
 
         Captions that are no longer said do not count as a change: what said them may lie elsewhere. Nor do fields where
@@ -163,9 +163,9 @@ class Catalog:
         )
         query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, captions, fields)
+            return _matching(connection.execute(query).mappings().first(), recipe, captions, fields)
 
-    def finished(self, source: Source, recipe: str, *, is_catalogued: bool = False) -> Asset | None:
+    def find_finished(self, source: Source, recipe: str, *, is_catalogued: bool = False) -> AssetRecord | None:
         """The finished asset with this content under the same recipe, whichever file it came from.
 
         Args:
@@ -176,7 +176,7 @@ class Catalog:
         query = self._assets.select().where(self._assets.c.id == source.asset_id)
         fields = source.fields if is_catalogued else None
         with self._transaction() as connection:
-            return _finished(connection.execute(query).mappings().first(), recipe, source.captions, fields)
+            return _matching(connection.execute(query).mappings().first(), recipe, source.captions, fields)
 
     def attach(self, source: Source) -> list[str]:
         """Record that a file holds this content; return the ids of assets that are left without a file."""
@@ -268,7 +268,7 @@ class Catalog:
         with self._transaction() as connection:
             return list(connection.scalars(query))
 
-    def listed(self, asset_id: str | None = None) -> list[Listed]:
+    def entries(self, asset_id: str | None = None) -> list[CatalogEntry]:
         """The assets whose segments are all in the store, or the one with this id, if it is one of them."""
         import sqlalchemy as sa
 
@@ -280,7 +280,7 @@ class Catalog:
             query = query.where(assets.c.id == asset_id)
         with self._transaction() as connection:
             rows = connection.execute(query.group_by(*(column for column in columns if column is not first)))
-            return [Listed(row[0], _read(row[1]), *row[2:]) for row in rows]
+            return [CatalogEntry(row[0], _read(row[1]), *row[2:]) for row in rows]
 
     def files_under(self, root: Path) -> list[Path]:
         """The listed files at or below a path, sorted."""
@@ -355,18 +355,20 @@ class Catalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with database.errors(), self._engine.begin() as connection:
+        with database.map_errors(), self._engine.begin() as connection:
             yield connection
 
 
-def _finished(row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None) -> Asset | None:
+def _matching(
+    row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None
+) -> AssetRecord | None:
     if row is None or row["state"] != "done" or row["recipe"] != recipe:
         return None
     said = tuple(one for one in row["captions"] if isinstance(one, str))
     known: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
     if not set(captions) <= set(said) or fields not in (None, known):
         return None
-    return Asset(row["id"], row["state"], row["segments"], row["recipe"], said)
+    return AssetRecord(row["id"], row["state"], row["segments"], row["recipe"], said)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

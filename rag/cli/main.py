@@ -188,12 +188,12 @@ def models(
     """
     from rag.cli import output
     from rag.config import Settings
-    from rag.models import states
+    from rag.models import list_states
 
     home = Settings.load().home
     for name in fetch or []:
         output.make_ready(name, home)
-    _show(as_json, states(home), output.models)
+    _show(as_json, list_states(home), output.models)
 
 
 @app.command()

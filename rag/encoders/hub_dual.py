@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rag.encoders import matryoshka
-from rag.encoders.base import Look, ModelCard, Vectors, clean, normalised, queried, worded
+from rag.encoders.base import ModelCard, TaggedVectors, Vectors, clean, normalize, require_query, require_texts
 from rag.encoders.torch_models import TorchModel, load_model, load_part
 from rag.errors import SettingsError
 from rag.media.opening import rgb
@@ -112,7 +112,7 @@ class HubEncoder:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a description of a picture. Raises QueryError where it is blank."""
-        vector: Vectors = self.embed_text([queried(text)])[0]
+        vector: Vectors = self.embed_text([require_query(text)])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -121,9 +121,9 @@ class HubEncoder:
         Raises:
             ModelError: a text is blank.
         """
-        return self._cut(self._words.features(worded(texts)))
+        return self._cut(self._words.features(require_texts(texts)))
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> None:
+    def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> None:
         """None: it has words of its own."""
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
@@ -132,9 +132,9 @@ class HubEncoder:
         rows = [self._model.run("get_image_features", self.prepared(batch)) for batch in batches]
         return self._cut(np.concatenate(rows) if rows else np.zeros((0, 0), np.float32))
 
-    def look(self, images: Sequence[Image.Image]) -> Look:
+    def embed_and_tag(self, images: Sequence[Image.Image]) -> TaggedVectors:
         """Vectors (n, dimensions) of pictures; it gives no tags."""
-        return Look(self.embed_images(images), [() for _ in images])
+        return TaggedVectors(self.embed_images(images), [() for _ in images])
 
     def prepared(self, images: Sequence[Image.Image]) -> Mapping[str, Any]:
         """Tensors of pictures as the model takes them."""
@@ -147,7 +147,7 @@ class HubEncoder:
 
     def _cut(self, features: NDArray[np.float32]) -> Vectors:
         width = self.card.dimensions
-        return normalised(features[:, :width] if len(features) else features.reshape(0, width))
+        return normalize(features[:, :width] if len(features) else features.reshape(0, width))
 
 
 def card(

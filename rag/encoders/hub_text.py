@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders import matryoshka
-from rag.encoders.base import Vectors, clean, normalised, queried, worded
+from rag.encoders.base import Vectors, clean, normalize, require_query, require_texts
 from rag.encoders.hub_dual import TOKENIZER, card, max_tokens
 from rag.encoders.minilm import BATCH_TOKENS, batches
 from rag.encoders.torch_models import load_model, load_part
@@ -67,7 +67,7 @@ class HubTextEncoder:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,) of a question. Raises QueryError where it is blank."""
-        vector: Vectors = self._vectors([self._query_prompt + clean(queried(text), _MAX_CHARS)])[0]
+        vector: Vectors = self._vectors([self._query_prompt + clean(require_query(text), _MAX_CHARS)])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -76,14 +76,14 @@ class HubTextEncoder:
         Raises:
             ModelError: a text is blank.
         """
-        return self._vectors([self._text_prompt + clean(text, _MAX_CHARS) for text in worded(texts)])
+        return self._vectors([self._text_prompt + clean(text, _MAX_CHARS) for text in require_texts(texts)])
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         features = np.zeros((len(texts), self.card.dimensions), np.float32)
         lengths = [min(self._max_tokens, len(text) // 4 + 2) for text in texts]
         for batch in batches(lengths, BATCH_TOKENS):
             features[batch] = self._features([texts[i] for i in batch])[:, : self.card.dimensions]
-        return normalised(features)
+        return normalize(features)
 
     def _features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         tokens = self._tokenizer(

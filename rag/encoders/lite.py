@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.encoders.base import Look, ModelCard, Vectors, normalised
+from rag.encoders.base import ModelCard, TaggedVectors, Vectors, normalize
 from rag.encoders.minilm import MiniLM
 from rag.encoders.runtime import OnnxModel
 from rag.media.opening import rgb
-from rag.models import model
+from rag.models import bundled_model
 
 DATA = Path(__file__).parent / "data"
 SIZE_PX = 260
@@ -54,12 +54,13 @@ class LiteEncoder:
             folder: what `rag.models.ensure("lite", ...)` gives.
             text: the encoder of its words.
             threads: cores that it may use.
-            is_shared: whether the collection's text vectors are by the same encoder, so that `of_text` can use them.
+            is_shared: whether this encoder also makes the collection's text vectors, so that `from_text_vectors` can
+                use them.
 
         Raises:
             ModelError: a file is missing or damaged.
         """
-        bundled = model("lite")
+        bundled = bundled_model("lite")
         self.card = ModelCard(
             name="lite",
             space="lite",
@@ -82,31 +83,31 @@ class LiteEncoder:
         """Vectors (n, 386) of captions. Raises ModelError where one is blank."""
         return self._told(self._text.embed_text(texts))
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+    def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> Vectors | None:
         """Vectors (n, 386) of questions or passages from those of MiniLM (n, 384); None of another encoder's."""
         if not self._is_shared:
             return None
-        return _asked(vectors) if asked else self._told(vectors)
+        return _asked(vectors) if is_query else self._told(vectors)
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Vectors (n, 386) of pictures of any mode and size, in their order."""
-        return self.look(images).vectors
+        return self.embed_and_tag(images).vectors
 
-    def look(self, images: Sequence[Image.Image]) -> Look:
+    def embed_and_tag(self, images: Sequence[Image.Image]) -> TaggedVectors:
         """Vectors (n, 386) of pictures, and for each at most 5 class names of which the classifier is fairly sure."""
         # One by one takes 11 ms of processor time a view; batches of 16 take 18 ms, and 340 MB more.
         seen = [self._seen(image) for image in images]
         vectors = np.zeros((len(seen), self.card.dimensions), np.float32)
         for row, (vector, _) in zip(vectors, seen, strict=True):
             row[:-2], row[-2] = vector / np.linalg.norm(vector), _CONSTANT
-        return Look(normalised(vectors), [self._tags(probabilities) for _, probabilities in seen])
+        return TaggedVectors(normalize(vectors), [self._tags(probabilities) for _, probabilities in seen])
 
     def _told(self, vectors: Vectors) -> Vectors:
         """Vectors (n, 386) of passages, less what they have in common with photos of all sorts."""
         common = np.sort(vectors @ self._photos.T, axis=1)[:, -_NEIGHBOURS:].mean(axis=1)
         taken = np.clip(_TAKEN * common / _CONSTANT, -_MOST_TAKEN, _MOST_TAKEN)
         more = np.stack([-taken, np.sqrt(_LENGTH**2 - 1 - taken**2)], axis=1)
-        return normalised(np.hstack([vectors, more]))
+        return normalize(np.hstack([vectors, more]))
 
     def _seen(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Vector (384,), the mean over the views of a picture, and class probabilities (1000,) of the whole."""

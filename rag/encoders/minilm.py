@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.base import ModelCard, Vectors, clean, normalised, queried, worded
+from rag.encoders.base import ModelCard, Vectors, clean, normalize, require_query, require_texts
 from rag.encoders.runtime import OnnxModel
 from rag.errors import ModelError
-from rag.models import model
+from rag.models import bundled_model
 
 # The limit the model was trained with (its `max_seq_length`); longer passages should be cut before they get here.
 MAX_TOKENS = 256
@@ -45,7 +45,7 @@ class MiniLM:
         """
         from tokenizers import Tokenizer
 
-        bundled = model("minilm")
+        bundled = bundled_model("minilm")
         self.card = ModelCard(
             name=bundled.name,
             space="minilm",
@@ -65,7 +65,7 @@ class MiniLM:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (384,) of a question. Raises QueryError where it is blank."""
-        vector: Vectors = self.embed_text([queried(text)])[0]
+        vector: Vectors = self.embed_text([require_query(text)])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
@@ -74,11 +74,11 @@ class MiniLM:
         Raises:
             ModelError: a text is blank.
         """
-        tokens = [self._tokens(text) for text in worded(texts)]
+        tokens = [self._tokens(text) for text in require_texts(texts)]
         vectors = np.zeros((len(tokens), self.card.dimensions), np.float32)
         for batch in batches([len(ids) for ids in tokens], BATCH_TOKENS):
             vectors[batch] = self._pooled([tokens[i] for i in batch])
-        return normalised(normalised(vectors) - self._common)
+        return normalize(normalize(vectors) - self._common)
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(clean(text, _MAX_CHARS)).ids

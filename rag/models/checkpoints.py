@@ -97,7 +97,7 @@ class Checkpoint:
         return found.group(1) if found else "unknown"
 
 
-def checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("config.json",)) -> Checkpoint:
+def resolve_checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("config.json",)) -> Checkpoint:
     """The checkpoint that a setting names, downloaded where it is not on this machine yet.
 
     A copy in the hub's cache is used as it is, without asking the hub whether there is a newer one.
@@ -114,7 +114,7 @@ def checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("config.json"
     folder = Path(name).expanduser()
     if folder.is_dir():
         listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return Checkpoint(name, folder, used(name, listed))
+        return Checkpoint(name, folder, select_files(name, listed))
     if not _REPOSITORY.fullmatch(name):
         raise SettingsError(
             f"{setting}={name} is neither a folder nor a hub's `owner/model`, such as google/siglip2-base-patch16-224."
@@ -125,7 +125,7 @@ def checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("config.json"
     return _downloaded(name, setting, needs)
 
 
-def used(name: str, listed: Sequence[str]) -> tuple[str, ...]:
+def select_files(name: str, listed: Sequence[str]) -> tuple[str, ...]:
     """Which files of a repository are used.
 
     Raises:
@@ -148,7 +148,7 @@ def used(name: str, listed: Sequence[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def asking(place: str, missing: str, remedy: str) -> Iterator[None]:
+def map_hub_errors(place: str, missing: str, remedy: str) -> Iterator[None]:
     """Asks the hub; the only place where errors of huggingface_hub are mapped.
 
     Args:
@@ -184,7 +184,7 @@ def _cached(name: str) -> Checkpoint | None:
         return None
     try:
         listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        found = Checkpoint(name, folder, used(name, listed))
+        found = Checkpoint(name, folder, select_files(name, listed))
     except ModelError:
         return None
     shards = set(found.json(SHARDED).get("weight_map", {}).values())
@@ -203,12 +203,12 @@ def _downloaded(name: str, setting: str, needs: Sequence[str]) -> Checkpoint:
         f"With a connection, `{_INSTALL}` and the name are all it takes; without one, copy the checkpoint's files "
         f"(config, processor, tokenizer, model.safetensors) into a folder and set {setting}=/path/of/it."
     )
-    with asking(f"huggingface.co/{name}", f"Checkpoint `{name}` is not on this machine", remedy):
+    with map_hub_errors(f"huggingface.co/{name}", f"Checkpoint `{name}` is not on this machine", remedy):
         from huggingface_hub import HfApi, hf_hub_download, snapshot_download
         from huggingface_hub.errors import EntryNotFoundError
 
         info = HfApi().model_info(name, timeout=_PATIENCE_S)
-        files = used(name, [sibling.rfilename for sibling in info.siblings or ()])
+        files = select_files(name, [sibling.rfilename for sibling in info.siblings or ()])
         found = Checkpoint(name, Path(snapshot_download(name, allow_patterns=list(files))), files)
         for either in (either for need in needs if not _has(found, need) for either in need.split("|")):
             with suppress(EntryNotFoundError):  # asked for so that the cache keeps the answer

@@ -20,8 +20,8 @@ from typing import IO, Literal
 from filelock import FileLock
 
 from rag.errors import ModelError
-from rag.models.cards import MODELS, BundledModel, ModelFile, Part, Role, model
-from rag.models.checkpoints import asking
+from rag.models.cards import MODELS, BundledModel, ModelFile, PackagePart, Role, bundled_model
+from rag.models.checkpoints import map_hub_errors
 
 State = Literal["ready", "packaged", "missing"]
 Progress = Callable[[int, int], None]
@@ -70,7 +70,7 @@ def ensure(name: str, home: Path, *, progress: Progress | None = None, table: Se
     Raises:
         ModelError: a package is missing, bytes are not what the card says, or the disk is full.
     """
-    card = model(name, table)
+    card = bundled_model(name, table)
     folder = _folder(card, home)
     if _is_ready(card, folder):
         return folder
@@ -87,7 +87,7 @@ def ensure(name: str, home: Path, *, progress: Progress | None = None, table: Se
     return folder
 
 
-def states(home: Path, table: Sequence[BundledModel] = MODELS) -> list[ModelState]:
+def list_states(home: Path, table: Sequence[BundledModel] = MODELS) -> list[ModelState]:
     """State of every bundled model, in the order of the table; reads sizes only, never model files."""
     return [_state(card, _folder(card, home)) for card in table]
 
@@ -198,7 +198,7 @@ def _digest(blocks: Iterator[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _locate(part: Part) -> Path | None:
+def _locate(part: PackagePart) -> Path | None:
     """The part's file, found without running its package: `find_spec` only looks at a top-level name."""
     package, _, inner = part.path.partition("/")
     spec = importlib.util.find_spec(package)
@@ -215,7 +215,7 @@ def _downloaded(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path
     missing = f"`{file.name}` of {card.name} is not available"
     if file.hub is None:
         raise ModelError(f"{missing}: it is on no hub. {_remedy(card)}")
-    with asking(str(file.hub), missing, _remedy(card)):
+    with map_hub_errors(str(file.hub), missing, _remedy(card)):
         from huggingface_hub import hf_hub_download
 
         _require_space(card, scratch, 2 * file.size)

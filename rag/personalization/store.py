@@ -39,8 +39,8 @@ class Tastes:
         import sqlalchemy as sa
 
         self._index, self._revision = index, revision
-        with database.errors():
-            self._engine = database.opened(url)
+        with database.map_errors():
+            self._engine = database.open_engine(url)
             metadata = sa.MetaData()
             self._tastes = sa.Table(
                 "tastes",
@@ -66,7 +66,7 @@ class Tastes:
         if not user.strip() or len(user) > _MOST_CHARS or "\0" in user or not _is_text(user):
             raise QueryError(f"A user is called by 1 to {_MOST_CHARS} characters of text.")
         none = {"since": time.time(), "likes": 0, "mean": b"", "revision": self._revision}
-        with database.errors(), self._engine.begin() as connection:
+        with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
             if row is None:
                 connection.execute(self._tastes.insert().values(user=user, **none))
@@ -74,13 +74,13 @@ class Tastes:
 
     def of(self, user: str) -> Taste | None:
         """What is kept of a user; None where they have not consented, or it was erased."""
-        with database.errors(), self._engine.begin() as connection:
+        with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
         return self._taste(row, user) if row else None
 
     def users(self) -> list[str]:
         """The users whose taste is kept, sorted."""
-        with database.errors(), self._engine.begin() as connection:
+        with database.map_errors(), self._engine.begin() as connection:
             return sorted(connection.scalars(self._tastes.select()))
 
     def like(self, user: str, chosen: Sequence[Hit | str]) -> Taste:
@@ -98,7 +98,7 @@ class Tastes:
         ids = [_id(one) for one in chosen]
         pictures = [segment_id(one) for one in self._index.read([one for one in ids if one]) if one.kind in PIXELS]
         vectors = self._index.vectors(pictures, "joint")
-        with database.errors(), self._engine.begin() as connection:
+        with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
             if row is None:
                 raise QueryError(f"`{user[:80]}` has not agreed that a taste is kept; `consent` says that they have.")
@@ -111,7 +111,7 @@ class Tastes:
 
     def erase(self, user: str) -> bool:
         """Forget a user's taste and consent; False where there is none."""
-        with database.errors():
+        with database.map_errors():
             with self._engine.begin() as connection:
                 erased = connection.execute(self._tastes.delete().where(self._tastes.c.user == user)).rowcount
             database.scrub(self._engine)

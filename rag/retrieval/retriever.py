@@ -145,7 +145,7 @@ class Retriever:
         A picture shows what one sentence is about, seldom what a story is.
         """
         told = [words[start:end] for start, end in sentences(words)][:_SENTENCES]
-        lifted = self.dual.of_text(meant[None], asked=True)
+        lifted = self.dual.from_text_vectors(meant[None], is_query=True)
         whole = self.dual.embed_query(words) if lifted is None else lifted[0]
         return [whole, *(map(self.dual.embed_query, told) if len(told) > 1 else ())]
 

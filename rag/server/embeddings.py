@@ -100,7 +100,9 @@ def _texts(sent: str | Sequence[Any]) -> list[str]:
 async def _embedded(base: KnowledgeBase, space: Space, texts: Sequence[str], sent: EmbeddingRequest) -> Vectors:
     found: list[Vectors] = []
     for start in range(0, len(texts), _AT_ONCE):
-        found.append(await base.aembed(texts[start : start + _AT_ONCE], space=space, asked=sent.input_type == "query"))
+        found.append(
+            await base.aembed(texts[start : start + _AT_ONCE], space=space, is_query=sent.input_type == "query")
+        )
         own = found[0].shape[1]
         if sent.dimensions not in (None, own):
             hint = f"`{sent.model}` gives {own} dimensions, not {sent.dimensions}; leave `dimensions` out."

@@ -20,7 +20,7 @@ def opened(file: Path, metadata: MetaData) -> Engine:
 
     file.touch(mode=0o600)  # before anything is in it
     file.chmod(0o600)
-    engine = database.opened(f"sqlite:///{file}")
+    engine = database.open_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
         for table in metadata.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))

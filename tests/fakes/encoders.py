@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.encoders.base import Look, ModelCard, Vectors, normalised, queried, worded
+from rag.encoders.base import ModelCard, TaggedVectors, Vectors, normalize, require_query, require_texts
 from rag.media.opening import rgb
 
 _COLOURS = {
@@ -31,11 +31,11 @@ class HashingTextEncoder:
         self.card = ModelCard(name=name, space=name, dimensions=dimensions, revision="1", licence="CC0-1.0")
 
     def embed_query(self, text: str) -> Vectors:
-        return self.embed_text([queried(text)])[0]
+        return self.embed_text([require_query(text)])[0]
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
-        rows = [self._bag(text) for text in worded(texts)]
-        return normalised(np.reshape(rows, (len(rows), self.card.dimensions)))
+        rows = [self._bag(text) for text in require_texts(texts)]
+        return normalize(np.reshape(rows, (len(rows), self.card.dimensions)))
 
     def _bag(self, text: str) -> Vectors:
         words = re.findall(r"\w+", text.lower()) or [text]
@@ -57,13 +57,15 @@ class HashingEncoder:
         return self._text.embed_text(texts)
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
-        return self.look(images).vectors
+        return self.embed_and_tag(images).vectors
 
-    def look(self, images: Sequence[Image.Image]) -> Look:
+    def embed_and_tag(self, images: Sequence[Image.Image]) -> TaggedVectors:
         seen = [self._colours(image) for image in images]
-        return Look(self._text.embed_text([" ".join(names) for names in seen]), [tuple(dict.fromkeys(n)) for n in seen])
+        return TaggedVectors(
+            self._text.embed_text([" ".join(names) for names in seen]), [tuple(dict.fromkeys(n)) for n in seen]
+        )
 
-    def of_text(self, vectors: Vectors, *, asked: bool = False) -> Vectors | None:
+    def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> Vectors | None:
         return vectors if vectors.shape[1] == self.card.dimensions else None
 
     def _colours(self, image: Image.Image) -> list[str]:
@@ -86,11 +88,11 @@ class PitchEncoder:
         return self._text.embed_query(text)
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
-        return self.listen(sounds).vectors
+        return self.embed_and_tag(sounds).vectors
 
-    def listen(self, sounds: Sequence[NDArray[np.float32]]) -> Look:
+    def embed_and_tag(self, sounds: Sequence[NDArray[np.float32]]) -> TaggedVectors:
         names = [self._pitch(sound) for sound in sounds]
-        return Look(self._text.embed_text(names), [(name,) for name in names])
+        return TaggedVectors(self._text.embed_text(names), [(name,) for name in names])
 
     def _pitch(self, sound: NDArray[np.float32]) -> str:
         if not np.any(sound):

@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from rag.encoders.base import TextEncoder, Vectors, normalised
+from rag.encoders.base import TextEncoder, Vectors, normalize
 from rag.encoders.lite import SIZE_PX, classes
 
 # Blocks and first stride of each stage: the Lite0 stages (1, 2, 2, 3, 3, 4, 1) at depth 1.2, first and last not scaled.
@@ -208,6 +208,6 @@ def class_vectors(text: TextEncoder) -> Vectors:
     named = classes()
     bare = text.embed_text([name for name, _ in named])
     glossed = text.embed_text([f"{name}, {gloss}" for name, gloss in named])
-    unit = normalised(bare + glossed)
+    unit = normalize(bare + glossed)
     centred: Vectors = unit - np.float32(_CLASS_CENTRING) * unit.mean(axis=0)
     return centred

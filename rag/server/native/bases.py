@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from rag.catalog.catalog import Listed
+from rag.catalog.catalog import CatalogEntry
 from rag.knowledge_base import Status
 from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
@@ -116,14 +116,14 @@ def _counts(caller: Caller, name: str, status: Status) -> dict[str, Any]:
     return {"name": name, **counts, "may_write": caller.may_write(name)}
 
 
-def _found(viewer: Viewer, part: str, medium: Medium | None) -> list[Listed]:
+def _found(viewer: Viewer, part: str, medium: Medium | None) -> list[CatalogEntry]:
     wanted = part.casefold()
     listed = viewer.base.assets()
     kept = (one for one in listed if wanted in name_of(one.path).casefold() and medium in (None, one.medium))
     return sorted(kept, key=_key)
 
 
-def _known(viewer: Viewer, asset_id: str) -> Listed:
+def _known(viewer: Viewer, asset_id: str) -> CatalogEntry:
     found = viewer.base.assets(asset_id) if _is_id(asset_id) else []
     if not found:
         raise _unknown(asset_id)
@@ -142,7 +142,7 @@ def _failed_id(file: FileResult) -> str:
     return str(uuid.uuid5(_FAILED, file.path.encode("utf-8", "backslashreplace").decode()))
 
 
-def _asset(viewer: Viewer, listed: Listed) -> models.Asset:
+def _asset(viewer: Viewer, listed: CatalogEntry) -> models.Asset:
     place = _seen(viewer, listed)
     path = viewer.links.path(Place(viewer.name, listed.id, place), "thumbnail", viewer.who) if place else ""
     return models.Asset(
@@ -157,7 +157,7 @@ def _asset(viewer: Viewer, listed: Listed) -> models.Asset:
     )
 
 
-def _seen(viewer: Viewer, listed: Listed) -> Locator | None:
+def _seen(viewer: Viewer, listed: CatalogEntry) -> Locator | None:
     """What of an asset its thumbnail shows: the first page, the picture, the first frame that was looked at."""
     if listed.medium == "image":
         return ImageRegion()
@@ -169,11 +169,11 @@ def _seen(viewer: Viewer, listed: Listed) -> Locator | None:
     return None
 
 
-def _key(listed: Listed) -> Cursor:
+def _key(listed: CatalogEntry) -> Cursor:
     return name_of(listed.path).casefold(), listed.id
 
 
-def _written(listed: Listed) -> str:
+def _written(listed: CatalogEntry) -> str:
     return base64.urlsafe_b64encode(json.dumps(_key(listed)).encode()).decode("ascii")
 
 
