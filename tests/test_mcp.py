@@ -23,7 +23,7 @@ from rag.mcp.ondemand import OnDemand
 from rag.mcp.run import http_app
 from rag.mcp.server import Options, create_server
 from rag.server.keys import Keys
-from rag.server.run import Address
+from rag.server.launch import Address
 from tests.fakes.uvicorn_server import running
 
 READING = {"search", "ask", "get_evidence", "list_assets"}

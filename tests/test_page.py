@@ -14,14 +14,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from rag.server import page as page_module
+from rag.server import web_page
 from rag.server.app import Options, create_app
 from tests.fakes.native_api import Site
 from tests.fakes.uvicorn_server import served
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-UI = Path(page_module.__file__).parent / "ui"
+UI = Path(web_page.__file__).parent / "ui"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}

@@ -12,10 +12,10 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.errors import MediaError, MediaTooLarge, QueryError
-from rag.server.addresses import Bounds, Fetcher, is_public
 from rag.server.app import Options, create_app
-from rag.server.jobs import Item, Jobs
-from rag.server.runner import Runner
+from rag.server.fetcher import Bounds, Fetcher, is_public
+from rag.server.job_runner import Runner
+from rag.server.job_store import Item, Jobs
 from tests.fakes.uvicorn_server import running
 
 PUBLIC, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"

@@ -20,7 +20,7 @@ from rag.answering.transcribe import Transcription, atranscribed, transcribed
 from rag.config import Settings
 from rag.errors import QueryError
 from rag.server.app import Options, create_app
-from rag.server.transcriptions import cues
+from rag.server.openai.transcriptions import cues
 from rag.types import Segment, TimeSpan, Word
 from tests.fakes.uvicorn_server import running
 

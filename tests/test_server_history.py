@@ -3,7 +3,7 @@
 import pytest
 
 from rag.server.history import Conversation, History, Kept, Page, Unknown
-from rag.server.links import Links, Place
+from rag.server.signed_links import Links, Place
 from rag.types import TimeSpan
 
 

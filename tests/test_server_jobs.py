@@ -11,11 +11,11 @@ from PIL import Image
 
 from rag import KnowledgeBase
 from rag.server.app import Options, create_app
-from rag.server.jobs import Item, Jobs
-from rag.server.native.bases import _failed_id
-from rag.server.native.taking_in import MOST_WAITING
+from rag.server.job_runner import Runner
+from rag.server.job_store import Item, Jobs
+from rag.server.native.base_routes import _failed_id
+from rag.server.native.ingestion_routes import MOST_WAITING
 from rag.server.problems import Problem
-from rag.server.runner import Runner
 from rag.server.uploads import MOST_FILES, Limits, Upload, free, keep, safe_name, sweep
 from rag.types import FileResult
 from tests.fakes.uvicorn_server import URL, running

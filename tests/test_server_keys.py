@@ -16,8 +16,8 @@ from rag.errors import SettingsError
 from rag.server.app import Options, create_app
 from rag.server.gate import Busy, Gate
 from rag.server.keys import Keys
-from rag.server.links import Expired, Forged, Links, Place
-from rag.server.run import Address, serve
+from rag.server.launch import Address, serve
+from rag.server.signed_links import Expired, Forged, Links, Place
 from rag.types import Box, PageBox, TimeSpan
 from tests.fakes.uvicorn_server import running
 

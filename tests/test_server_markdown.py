@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from rag.answering.citations import cite
-from rag.server.markdown import Link, MarkdownStream, rewritten, written
+from rag.server.openai.markdown import Link, MarkdownStream, rewritten, written
 from rag.types import Answer, Citation, Evidence, Hit, ImageRegion, Segment
 
 ANSWER = "The ape is an orangutan [E1]. It eats fruit [E1][E12]."

@@ -16,7 +16,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.server.app import Options, create_app
 from rag.server.keys import Keys
-from rag.server.links import Links
+from rag.server.signed_links import Links
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running

@@ -16,7 +16,7 @@ import pytest
 from rag.errors import ExhibitError
 from rag.server.app import Options, create_app
 from rag.server.keys import Keys
-from rag.server.workers import Workers
+from rag.server.processes import Workers
 from tests.fakes import qdrant
 from tests.fakes.uvicorn_server import running
 

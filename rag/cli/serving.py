@@ -63,7 +63,7 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     _check_existing(folders)
     with _installed("server"):
         from rag.server.app import Options
-        from rag.server.run import Address, serve
+        from rag.server.launch import Address, serve
     folder = state or folders[0] / "server"
     options = Options(
         folder,
@@ -105,7 +105,7 @@ def mcp(
     with _installed("mcp"):
         from rag.mcp.run import serve_http, serve_stdio
         from rag.mcp.server import Options
-        from rag.server.run import Address
+        from rag.server.launch import Address
     folder, options = kb.absolute(), Options(may_write=write, below=tuple(below or ()))
     if http is None:
         serve_stdio(folder, options)

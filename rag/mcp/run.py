@@ -13,9 +13,9 @@ from rag.errors import SettingsError
 from rag.knowledge_base import KnowledgeBase
 from rag.mcp.ondemand import OnDemand
 from rag.mcp.server import Options, create_server
-from rag.server.bases import named
 from rag.server.keys import Keys
-from rag.server.run import Address
+from rag.server.launch import Address
+from rag.server.served_bases import named
 
 _GRACE_S = 10
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from rag.answering.evidence_text import NOUNS, excerpt, plain
 from rag.catalog.catalog import CatalogEntry as HeldAsset
 from rag.segments import place, to_fragment
-from rag.server.markdown import rewritten
+from rag.server.openai.markdown import rewritten
 from rag.types import Answer, Hit, IngestReport, Scalar
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400

@@ -1,36 +1,27 @@
-"""The server: knowledge bases behind the OpenAI API, so that any chat assistant can answer from them with evidence.
+"""The HTTP server: knowledge bases behind the OpenAI API and an API of their own, with a web page.
 
-::
+A request passes `guard` (size limits, requests from other web pages, failures) and `rate_limit`, is tied to a key by
+`access`, waits for its turn at a `gate`, asks a knowledge base, and returns an answer whose evidence is linked::
 
-    run.py        starts it, if nobody gets in who should not     workers.py  several processes that serve the same
-    app.py        puts the parts together
-    page.py       the web page: ui/built, which is made of ui/source
-    guard.py      what stands before every route: sizes, other web pages, what fails     log.py  lines without content
-    access.py     who calls, and what they may use
-    keys.py       API keys     store.py  the SQLite files of these, of jobs and of history
-    bases.py      the knowledge bases by name
-    chat.py       /v1/chat/completions, and /v1/models
-    responses.py  /v1/responses
-    conversations.py  /v1/conversations
-    embeddings.py transcriptions.py  /v1/embeddings, /v1/audio/transcriptions
-    history.py    what was asked and answered, kept for the next question
-    asking.py     a question on its way from any of OpenAI's forms to an answer with linked evidence
-    messages.py   messages of a chat to a question with its media and what was said before
-    markdown.py   an answer as Markdown for chat clients
-    native/       the API below /api
-    jobs.py       files on their way into a knowledge base, kept
-    runner.py     does the jobs, and all other writing
-    uploads.py    files that are uploaded
-    addresses.py  files that are fetched from the public internet
-    limits.py     how often somebody may ask, and figures of that
-    paths.py      texts without the paths of this machine
-    evidence.py   what a signed link shows: page, crop, thumbnail, clip, waveform, words
-    links.py      the signed links     delivery.py  files and texts, in parts and only where they have changed
-    streams.py    server-sent events, and work that ends with the one who asked for it
-    gate.py       how many questions are answered at once, and who must come back later
-    pages.py      lists page by page
-    problems.py   errors as OpenAI's clients and as RFC 9457 have them     description.py  the OpenAPI description
+    launch.py          checks the options and starts the server     processes.py   several processes for one server
+    app.py             puts the parts together
+    guard.py           limits around every route                    rate_limit.py  requests a minute, and figures
+    access.py          who calls, and what they may use             keys.py        API keys
+    served_bases.py    the knowledge bases by name
+    openai/            the routes below /v1
+    native/            the routes below /api
+    evidence_views.py  the pictures, clips and texts behind links   signed_links.py  the links
+    delivery.py        files with ranges and ETags
+    web_page.py        the page: ui/built, made from ui/source
+    history.py         questions and answers, kept for the next question
+    job_store.py       files waiting to be added, kept on disk      job_runner.py  adds them; does all writing
+    uploads.py         files sent by clients                        fetcher.py     files from the public internet
+    streams.py         server-sent events; work that stops when the client leaves
+    gate.py            how many questions run at once
+    problems.py        errors for OpenAI's clients and as RFC 9457  openapi.py     the OpenAPI description
+    log.py             log lines without content                    redaction.py   texts without this machine's paths
+    sqlite_file.py     opens the SQLite files of keys, jobs and history
 
-One process serves an embedded knowledge base; several are for a Qdrant server. They share keys, jobs and history; each
+One process can serve an embedded knowledge base; several need a Qdrant server. They share keys, jobs and history. Each
 has its own models, limits and figures.
 """

@@ -9,11 +9,11 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from rag.knowledge_base import KnowledgeBase
-from rag.server.bases import Bases
-from rag.server.evidence import Viewer
+from rag.server.evidence_views import Viewer
 from rag.server.keys import Key, Keys
-from rag.server.links import Forged, Links
 from rag.server.problems import Problem
+from rag.server.served_bases import Bases
+from rag.server.signed_links import Forged, Links
 
 _Name = Annotated[str, Path(alias="base", description="Name of a knowledge base.", examples=["museum"])]
 _bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys add`; none is needed on loopback.")

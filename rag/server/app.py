@@ -17,29 +17,19 @@ from filelock import FileLock
 
 from rag.errors import ExhibitError, IndexUnavailable
 from rag.llm import litellm_api
-from rag.server import (
-    chat,
-    conversations,
-    description,
-    embeddings,
-    evidence,
-    native,
-    page,
-    problems,
-    responses,
-    transcriptions,
-)
+from rag.server import evidence_views, native, openapi, problems, web_page
 from rag.server.access import Access
-from rag.server.addresses import Bounds, Fetcher
-from rag.server.bases import Bases, named
+from rag.server.fetcher import Bounds, Fetcher
 from rag.server.gate import Gate
 from rag.server.guard import Guard, RequestLog, well_formed
 from rag.server.history import History
-from rag.server.jobs import Jobs
+from rag.server.job_runner import Runner
+from rag.server.job_store import Jobs
 from rag.server.keys import Keys
-from rag.server.limits import Figures, RateLimit
-from rag.server.links import Links
-from rag.server.runner import Runner
+from rag.server.openai import chat, conversations, embeddings, responses, transcriptions
+from rag.server.rate_limit import Figures, RateLimit
+from rag.server.served_bases import Bases, named
+from rag.server.signed_links import Links
 
 _log = logging.getLogger("exhibit.server")
 _RENDERED_AT_ONCE = 2
@@ -101,16 +91,16 @@ def create_app(
         # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=description.operation_id,
+        generate_unique_id_function=openapi.operation_id,
     )
     problems.install(app)
-    description.install(app)
+    openapi.install(app)
     app.state.bases, app.state.options, app.state.figures = bases, options, Figures()
     app.state.is_ending = lambda: False
-    for part in (chat, responses, conversations, embeddings, transcriptions, evidence, native):
+    for part in (chat, responses, conversations, embeddings, transcriptions, evidence_views, native):
         app.include_router(part.router, dependencies=[Depends(well_formed)])
     app.include_router(operation)
-    page.install(app)
+    web_page.install(app)
     app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
     largest = {"max_bytes": int(options.max_request_mb * 1e6), "max_upload_bytes": int(options.max_upload_mb * 1e6)}
     app.add_middleware(Guard, is_open=options.is_open, **largest)
@@ -130,7 +120,7 @@ async def _serving(app: FastAPI, bases: Bases, options: Options, when_ready: Cal
         app.state.history.keep_only(known)
         held.enter_context(bases)
         for base in bases.values():
-            native.tastes.keep_only(base, known)
+            native.preference_routes.keep_only(base, known)
         links = Links(secret(options.state))
         app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
         app.state.gate = Gate(options.running, options.waiting)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from rag.query.language import Turn
-from rag.server.store import opened
+from rag.server.sqlite_file import opened
 
 MOST = 5000  # turns of a key, and conversations
 _MOST_CHARS = 20_000  # of a question, and of an answer

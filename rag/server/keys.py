@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag.server.store import opened
+from rag.server.sqlite_file import opened
 
 _PREFIX = "exhibit"
 

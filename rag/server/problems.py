@@ -31,8 +31,8 @@ from rag.errors import (
 )
 from rag.server.gate import Busy
 from rag.server.history import Unknown
-from rag.server.links import Expired, LinkError
-from rag.server.paths import without_paths
+from rag.server.redaction import without_paths
+from rag.server.signed_links import Expired, LinkError
 
 _log = logging.getLogger("exhibit.server")
 

@@ -23,9 +23,10 @@ from PIL.Image import Image
 
 from rag import media
 from rag.segments import from_fragment
-from rag.server import access, conversations, page, problems
+from rag.server import access, problems, web_page
 from rag.server.history import History, Kept
-from rag.server.links import Links
+from rag.server.openai import conversations
+from rag.server.signed_links import Links
 from rag.types import TimeSpan
 
 WORDS = [
@@ -158,7 +159,7 @@ class Site:
         for method, path, serve in routes:
             router.add_api_route(path, serve, methods=[method], response_model=None)
         app.include_router(router)
-        page.install(app)
+        web_page.install(app)
         return app
 
     def locked(self, request: Request) -> Response | None:

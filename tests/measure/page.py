@@ -8,9 +8,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from rag.server import page as page_module
+from rag.server import web_page
 
-_SHOWN = Path(page_module.__file__).parent / "ui" / "source" / "shown"
+_SHOWN = Path(web_page.__file__).parent / "ui" / "source" / "shown"
 _MOST_BYTES = 60_000
 _ASKED = (
     "Which photo shows an orangutan?",

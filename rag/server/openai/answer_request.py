@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag.llm.usage import Usage
 from rag.query.language import Text
 from rag.segments import to_fragment
-from rag.server import messages
-from rag.server.evidence import Viewer
+from rag.server.evidence_views import Viewer
 from rag.server.history import History, Kept
-from rag.server.links import Links
-from rag.server.markdown import Cite, MarkdownStream, Written, written
+from rag.server.openai import messages
+from rag.server.openai.markdown import Cite, MarkdownStream, Written, written
 from rag.server.problems import Problem
+from rag.server.signed_links import Links
 from rag.types import Modality
 
 # What clients may attach to what is kept, as OpenAI bounds it.

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 
 from rag.presentation.json_values import hit_json, jsonable
 from rag.server.access import Read
-from rag.server.evidence import Viewer
-from rag.server.native import models, tastes
-from rag.server.native.questions import asked
+from rag.server.evidence_views import Viewer
+from rag.server.native import preference_routes, schemas
+from rag.server.native.query_parts import asked
 from rag.server.problems import Problem, problem_details
 from rag.server.streams import events, until_gone
 from rag.types import Answer, Hit
@@ -45,7 +45,7 @@ _QUESTIONS = {
 }
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": models.Answer,
+        "model": schemas.Answer,
         "description": "The answer; with `stream` the events `piece` (with `text`), and `answer` or `error`.",
         "content": {"text/event-stream": {"example": 'event: piece\ndata: {"type": "piece", "text": "David"}\n\n'}},
     }
@@ -54,21 +54,23 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.post("/search", summary="Find places in the files of a knowledge base")
 async def search(
-    request: Request, viewer: Read, sent: Annotated[models.SearchRequest, Body(openapi_examples=_SEARCHES)]
-) -> models.Hits:
+    request: Request, viewer: Read, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
+) -> schemas.Hits:
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
     scope: dict[str, Any] = {"to": sent.to or None, "where": sent.where}
     gates = [request.app.state.searching, *([request.app.state.gate] if sent.rerank else [])]
     how: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
-    taste = tastes.name(viewer.who, sent.taste) if sent.taste else ""
+    taste = preference_routes.name(viewer.who, sent.taste) if sent.taste else ""
     found = await until_gone(request, viewer.base.asearch(query, **scope, **how, taste=taste), *gates)
-    return models.Hits(hits=[_hit(viewer, hit) for hit in found])
+    return schemas.Hits(hits=[_hit(viewer, hit) for hit in found])
 
 
-@router.post("/ask", summary="Answer a question from a knowledge base", response_model=models.Answer, responses=_STREAM)
+@router.post(
+    "/ask", summary="Answer a question from a knowledge base", response_model=schemas.Answer, responses=_STREAM
+)
 async def ask(
-    request: Request, viewer: Read, sent: Annotated[models.AskRequest, Body(openapi_examples=_QUESTIONS)]
+    request: Request, viewer: Read, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
 ) -> Response:
     """Answer with each statement cited, or say that the collection does not answer it."""
     question = asked(sent.question, "question")
@@ -94,10 +96,10 @@ def _failed(problem: Problem) -> dict[str, Any]:
 
 def _answer(viewer: Viewer, answer: Answer) -> dict[str, Any]:
     exhibits = [
-        models.Exhibit(number=shown.number, **hit_json(shown.hit), views=viewer.views(shown.hit))
+        schemas.Exhibit(number=shown.number, **hit_json(shown.hit), views=viewer.views(shown.hit))
         for shown in answer.evidence
     ]
-    return models.Answer(
+    return schemas.Answer(
         question=answer.question,
         text=answer.text,
         declined=answer.declined,
@@ -108,5 +110,5 @@ def _answer(viewer: Viewer, answer: Answer) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-def _hit(viewer: Viewer, hit: Hit) -> models.Hit:
-    return models.Hit(**hit_json(hit), views=viewer.views(hit))
+def _hit(viewer: Viewer, hit: Hit) -> schemas.Hit:
+    return schemas.Hit(**hit_json(hit), views=viewer.views(hit))

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from rag.server.native.models import Problem
+from rag.server.native.schemas import Problem
 
 _ERRORS = {
     "4XX": "What was asked cannot be done; the message says why.",

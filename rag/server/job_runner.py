@@ -1,7 +1,7 @@
 """Runs jobs: those of one knowledge base one after another, in a thread that does all other writing to it, too.
 
 So nothing waits for a lock, and what is short, such as deleting an asset, is done between two files of a long job.
-Where several processes serve a knowledge base, one of them runs its jobs (`rag.server.jobs`); while it does, what is
+Where several processes serve a knowledge base, one of them runs its jobs (`rag.server.job_store`); while it does, what is
 short fails in the others, as `KnowledgeBaseBusy`.
 """
 
@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from rag.errors import ExhibitError, KnowledgeBaseBusy
 from rag.knowledge_base import KnowledgeBase
 from rag.server import uploads
-from rag.server.jobs import Job, Jobs, State
-from rag.server.paths import reason_of, without_paths
+from rag.server.job_store import Job, Jobs, State
+from rag.server.redaction import reason_of, without_paths
 
 _log = logging.getLogger("exhibit.server")
 _STOP_S = 20.0  # longest wait for a thread at the end; what it was at goes on after the next start

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rag.server.access import Called, Caller, Read
-from rag.server.jobs import Job
-from rag.server.native import models
+from rag.server.job_runner import Runner
+from rag.server.job_store import Job
+from rag.server.native import schemas
 from rag.server.problems import Problem
-from rag.server.runner import Runner
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 
@@ -35,15 +35,15 @@ JobId = Annotated[str, Path(alias="id", max_length=100, description="Of a job.")
 @router.get("/bases/{base}/jobs", summary="The jobs of a knowledge base")
 async def list_jobs(
     request: Request, viewer: Read, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
-) -> models.Jobs:
+) -> schemas.Jobs:
     """Newest first; those that are over are kept for a while."""
     runner: Runner = request.app.state.runner
     found = await asyncio.to_thread(runner.jobs.of, viewer.name, limit)
-    return models.Jobs(jobs=[_shown(runner, job) for job in found])
+    return schemas.Jobs(jobs=[_shown(runner, job) for job in found])
 
 
 @router.get("/jobs/{id}", summary="One job")
-async def get_job(request: Request, caller: Called, job_id: JobId) -> models.Job:
+async def get_job(request: Request, caller: Called, job_id: JobId) -> schemas.Job:
     """How far it is, and what became of each file."""
     return _shown(request.app.state.runner, await _found(request, caller, job_id))
 
@@ -106,16 +106,16 @@ async def _events(request: Request, job_id: str, seen: str) -> AsyncIterator[str
         await asyncio.sleep(_LOOKED_S)
 
 
-def _event_id(told: models.Job) -> str:
+def _event_id(told: schemas.Job) -> str:
     return hashlib.sha256(told.model_dump_json().encode()).hexdigest()[:16]
 
 
-def _shown(runner: Runner, job: Job) -> models.Job:
+def _shown(runner: Runner, job: Job) -> schemas.Job:
     results = [
-        models.JobResult(name=item.name, state=item.state, reason=item.reason, segments=item.segments)  # type: ignore[arg-type]
+        schemas.JobResult(name=item.name, state=item.state, reason=item.reason, segments=item.segments)  # type: ignore[arg-type]
         for item in job.settled
     ]
-    return models.Job(
+    return schemas.Job(
         id=job.id,
         base=job.base,
         state=job.state,

@@ -22,13 +22,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage, counted
 from rag.query.language import Turn
-from rag.server import messages
 from rag.server.access import Called, Caller
-from rag.server.asking import Asking, Metadata, Options, Remembered, exhibit, recalled, unused, url_citation
 from rag.server.gate import Gate
 from rag.server.history import History, Kept, Page
-from rag.server.markdown import Cite, Written
-from rag.server.pages import listed
+from rag.server.openai import messages
+from rag.server.openai.answer_request import (
+    Asking,
+    Metadata,
+    Options,
+    Remembered,
+    exhibit,
+    recalled,
+    unused,
+    url_citation,
+)
+from rag.server.openai.markdown import Cite, Written
+from rag.server.openai.pagination import listed
 from rag.server.problems import Problem
 from rag.server.streams import events, until_gone
 

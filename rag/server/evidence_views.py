@@ -17,9 +17,9 @@ from rag.knowledge_base import KnowledgeBase
 from rag.media import View
 from rag.segments import played
 from rag.server import delivery
-from rag.server.links import Links, Place, Shown
-from rag.server.markdown import Link
+from rag.server.openai.markdown import Link
 from rag.server.problems import Problem
+from rag.server.signed_links import Links, Place, Shown
 from rag.server.streams import until_gone
 from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
 

@@ -16,12 +16,12 @@ from rag.knowledge_base import Status
 from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
 from rag.server.access import Called, Caller, Read, Written
-from rag.server.evidence import Viewer
-from rag.server.links import Place
-from rag.server.native import models
-from rag.server.paths import reason_of
+from rag.server.evidence_views import Viewer
+from rag.server.job_runner import Runner
+from rag.server.native import schemas
 from rag.server.problems import Problem
-from rag.server.runner import Runner
+from rag.server.redaction import reason_of
+from rag.server.signed_links import Place
 from rag.types import PIXELS, FileResult, ImageRegion, Locator, Medium, PageBox
 
 router = APIRouter(prefix="/api/bases", tags=["knowledge bases"])
@@ -32,25 +32,25 @@ AssetId = Annotated[str, Path(alias="id", max_length=100, description="Of an ass
 
 
 @router.get("", summary="The knowledge bases that you may use")
-async def list_bases(caller: Called) -> models.Bases:
+async def list_bases(caller: Called) -> schemas.Bases:
     """Each with the number of its assets and segments."""
     viewers = [caller.viewer(name) for name in caller.names]
     found = await asyncio.gather(*(asyncio.to_thread(viewer.base.status) for viewer in viewers))
-    return models.Bases(
+    return schemas.Bases(
         bases=[
-            models.Base(**_counts(caller, viewer.name, status)) for viewer, status in zip(viewers, found, strict=True)
+            schemas.Base(**_counts(caller, viewer.name, status)) for viewer, status in zip(viewers, found, strict=True)
         ]
     )
 
 
 @router.get("/{base}", summary="One knowledge base, with the files that failed")
-async def get_base(caller: Called, viewer: Read) -> models.BaseDetails:
+async def get_base(caller: Called, viewer: Read) -> schemas.BaseDetails:
     """What it holds, what could not be taken in and why, and with which encoders it was made."""
     status = await asyncio.to_thread(viewer.base.status)
     failed = [
-        models.Failed(id=_failed_id(file), name=name_of(file.path), reason=reason_of(file)) for file in status.failed
+        schemas.Failed(id=_failed_id(file), name=name_of(file.path), reason=reason_of(file)) for file in status.failed
     ]
-    return models.BaseDetails(
+    return schemas.BaseDetails(
         **_counts(caller, viewer.name, status),
         failed=failed,
         encoders=dict(status.encoders),
@@ -65,30 +65,30 @@ async def list_assets(
     after: Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")] = None,
     q: Annotated[str, Query(max_length=200, description="Part of the name, in large or small letters.")] = "",
     medium: Annotated[Medium | None, Query(description="Only these.")] = None,
-) -> models.Assets:
+) -> schemas.Assets:
     """Sorted by name. While assets come and go, none is on two pages, and none that stays is left out."""
     begin = _read(after) if after else ("", "")
     found = await asyncio.to_thread(_found, viewer, q, medium)
     page = [one for one in found if _key(one) > begin][: limit + 1]
     shown = await asyncio.to_thread(lambda: [_asset(viewer, one) for one in page[:limit]])
-    return models.Assets(assets=shown, next=_written(page[limit - 1]) if len(page) > limit else None)
+    return schemas.Assets(assets=shown, next=_written(page[limit - 1]) if len(page) > limit else None)
 
 
 @router.get("/{base}/assets/{id}", summary="One asset")
-async def get_asset(viewer: Read, asset_id: AssetId) -> models.Asset:
+async def get_asset(viewer: Read, asset_id: AssetId) -> schemas.Asset:
     """As the list of assets has it."""
     return await asyncio.to_thread(lambda: _asset(viewer, _known(viewer, asset_id)))
 
 
 @router.get("/{base}/assets/{id}/segments", summary="All places of an asset")
-async def list_segments(viewer: Read, asset_id: AssetId) -> models.Segments:
+async def list_segments(viewer: Read, asset_id: AssetId) -> schemas.Segments:
     """In their order: the passages of a document, the words and frames of a film."""
 
-    def read() -> list[models.Hit]:
+    def read() -> list[schemas.Hit]:
         _known(viewer, asset_id)
-        return [models.Hit(**hit_json(hit), views=viewer.views(hit)) for hit in viewer.base.segments_of(asset_id)]
+        return [schemas.Hit(**hit_json(hit), views=viewer.views(hit)) for hit in viewer.base.segments_of(asset_id)]
 
-    return models.Segments(segments=await asyncio.to_thread(read))
+    return schemas.Segments(segments=await asyncio.to_thread(read))
 
 
 @router.delete("/{base}/assets/{id}", status_code=204, summary="Forget an asset, or a file that failed")
@@ -142,10 +142,10 @@ def _failed_id(file: FileResult) -> str:
     return str(uuid.uuid5(_FAILED, file.path.encode("utf-8", "backslashreplace").decode()))
 
 
-def _asset(viewer: Viewer, listed: CatalogEntry) -> models.Asset:
+def _asset(viewer: Viewer, listed: CatalogEntry) -> schemas.Asset:
     place = _seen(viewer, listed)
     path = viewer.links.path(Place(viewer.name, listed.id, place), "thumbnail", viewer.who) if place else ""
-    return models.Asset(
+    return schemas.Asset(
         id=listed.id,
         name=name_of(listed.path),
         media_type=listed.media_type,

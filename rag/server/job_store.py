@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
-from rag.server.store import opened
+from rag.server.sqlite_file import opened
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -11,26 +11,26 @@ from fastapi import APIRouter, Body, Path, Response
 from rag.knowledge_base import KnowledgeBase
 from rag.personalization.preference import Taste
 from rag.server.access import Read
-from rag.server.native import models
+from rag.server.native import schemas
 from rag.server.problems import Problem
 
 router = APIRouter(prefix="/api/bases/{base}/tastes/{user}", tags=["tastes"])
 
-Agreed = Annotated[models.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
+Agreed = Annotated[schemas.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
 User = Annotated[str, Path(min_length=1, max_length=120, description="As your app calls them.", examples=["u-4711"])]
 _PREFIX = "key:"  # before the names of users whose taste a key's bearer keeps
 _LIKED = {"one": {"value": {"segments": ["0b0e6d5c-6a0e-5a5e-9d9f-0a3f2f6f1c11"]}}}
-Chosen = Annotated[models.Liked, Body(openapi_examples=_LIKED)]
+Chosen = Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
 
 
 @router.put("", summary="Keep a user's taste from now on")
-async def keep_taste(viewer: Read, user: User, sent: Agreed) -> models.Taste:
+async def keep_taste(viewer: Read, user: User, sent: Agreed) -> schemas.Taste:
     """Say that a user has agreed to it; before that nothing is kept of anybody."""
     return _told(await asyncio.to_thread(viewer.base.tastes.consent, name(viewer.who, user)), user)
 
 
 @router.get("", summary="What is kept of a user")
-async def get_taste(viewer: Read, user: User) -> models.Taste:
+async def get_taste(viewer: Read, user: User) -> schemas.Taste:
     """When they agreed, and how much they have liked since; which pictures that were is not kept."""
     found = await asyncio.to_thread(viewer.base.tastes.of, name(viewer.who, user))
     if found is None:
@@ -40,8 +40,8 @@ async def get_taste(viewer: Read, user: User) -> models.Taste:
 
 @router.post("/likes", summary="Learn from what a user chose")
 async def learn_taste(
-    viewer: Read, user: User, sent: Annotated[models.Liked, Body(openapi_examples=_LIKED)]
-) -> models.Taste:
+    viewer: Read, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
+) -> schemas.Taste:
     """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
     await get_taste(viewer, user)
     learned = await asyncio.to_thread(
@@ -70,8 +70,8 @@ def keep_only(base: KnowledgeBase, whose: Collection[str]) -> None:
             base.tastes.erase(user)
 
 
-def _told(taste: Taste, user: str) -> models.Taste:
-    return models.Taste(user=user, since=taste.since, likes=taste.likes)
+def _told(taste: Taste, user: str) -> schemas.Taste:
+    return schemas.Taste(user=user, since=taste.since, likes=taste.likes)
 
 
 def _unknown(user: str) -> Problem:

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
-from rag.server import messages
 from rag.server.access import Called, Caller
-from rag.server.asking import Description, Metadata, Remembered, recalled
 from rag.server.history import Conversation, History, Kept, Page, Summary, Unknown
-from rag.server.links import Links
-from rag.server.pages import listed, newest_first
-from rag.server.responses import message, only_messages, question
+from rag.server.openai import messages
+from rag.server.openai.answer_request import Description, Metadata, Remembered, recalled
+from rag.server.openai.pagination import listed, newest_first
+from rag.server.openai.responses import message, only_messages, question
+from rag.server.signed_links import Links
 
 router = APIRouter(prefix="/v1/conversations", tags=["OpenAI"])
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rag.query.language import Audio, Image, Not, Text
-from rag.server import messages
-from rag.server.native.models import NotPart, TextPart, Wanted
+from rag.server.native.schemas import NotPart, TextPart, Wanted
+from rag.server.openai import messages
 from rag.server.problems import Problem
 
 _MOST_MEDIA = 8

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Body, Request
 
 from rag.server import uploads
 from rag.server.access import Written
-from rag.server.jobs import Item, new_id
-from rag.server.native import models
+from rag.server.job_runner import Runner
+from rag.server.job_store import Item, new_id
+from rag.server.native import schemas
 from rag.server.problems import Problem
-from rag.server.runner import Runner
 from rag.server.uploads import MOST_FILES, Limits, Upload
 
 router = APIRouter(prefix="/api/bases/{base}", tags=["taking in"])
@@ -45,7 +45,7 @@ _URLS = {"one": {"value": {"urls": ["https://example.org/report.pdf"]}}}
 
 
 @router.post("/files", status_code=202, summary="Upload files to a knowledge base", openapi_extra=_FORM)
-async def upload_files(request: Request, viewer: Written) -> models.Accepted:
+async def upload_files(request: Request, viewer: Written) -> schemas.Accepted:
     """Files in any medium, one or many, as a form; a job takes them in.
 
     A page and its pictures that are sent together are read together. Files keep their names; a second one of the same
@@ -69,13 +69,13 @@ async def upload_files(request: Request, viewer: Written) -> models.Accepted:
         runner.queue(viewer.name)
 
     await asyncio.to_thread(queue)
-    return models.Accepted(job=job_id)
+    return schemas.Accepted(job=job_id)
 
 
 @router.post("/urls", status_code=202, summary="Take in what is at some addresses")
 async def take_in_urls(
-    request: Request, viewer: Written, sent: Annotated[models.UrlsRequest, Body(openapi_examples=_URLS)]
-) -> models.Accepted:
+    request: Request, viewer: Written, sent: Annotated[schemas.UrlsRequest, Body(openapi_examples=_URLS)]
+) -> schemas.Accepted:
     """Files and pages on the public internet, each fetched once, as it is; what a page links to is not followed.
 
     Off unless the server was started with `--allow-urls`. Addresses of private networks are refused.
@@ -94,7 +94,7 @@ async def take_in_urls(
     runner: Runner = request.app.state.runner
     job_id = await asyncio.to_thread(runner.jobs.add, viewer.name, items)
     runner.queue(viewer.name)
-    return models.Accepted(job=job_id)
+    return schemas.Accepted(job=job_id)
 
 
 def _check_room(request: Request, base: str) -> None:

@@ -1,6 +1,6 @@
 """``/v1/chat/completions`` and ``/v1/models``: a knowledge base as a model that any OpenAI client can talk to.
 
-The answer's text is Markdown (`rag.server.markdown`). Its citations are annotations of type ``url_citation``, in the
+The answer's text is Markdown (`rag.server.openai.markdown`). Its citations are annotations of type ``url_citation``, in the
 message, or in the last pieces of a stream; each also carries an ``exhibit`` with the place as a media fragment and the
 URLs of all its views. What a client sends that has no effect here is named in ``exhibit.ignored`` of the response.
 """
@@ -22,9 +22,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage, counted
-from rag.server import embeddings, messages
 from rag.server.access import Called
-from rag.server.asking import (
+from rag.server.evidence_views import Viewer
+from rag.server.gate import Gate
+from rag.server.history import History, Page
+from rag.server.openai import embeddings, messages
+from rag.server.openai.answer_request import (
     Asking,
     Description,
     Metadata,
@@ -35,11 +38,8 @@ from rag.server.asking import (
     unused,
     url_citation,
 )
-from rag.server.evidence import Viewer
-from rag.server.gate import Gate
-from rag.server.history import History, Page
-from rag.server.markdown import Cite, Written
-from rag.server.pages import listed, oldest_first
+from rag.server.openai.markdown import Cite, Written
+from rag.server.openai.pagination import listed, oldest_first
 from rag.server.streams import events, until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])

@@ -14,9 +14,9 @@ from rag.config import Settings
 from rag.errors import SettingsError
 from rag.server import log
 from rag.server.app import Options, create_app, secret
-from rag.server.bases import Bases, named
 from rag.server.keys import Keys
-from rag.server.workers import Workers, parent_has_gone
+from rag.server.processes import Workers, parent_has_gone
+from rag.server.served_bases import Bases, named
 
 if TYPE_CHECKING:
     import uvicorn
