@@ -1,8 +1,8 @@
 """Runs jobs: those of one knowledge base one after another, in a thread that does all other writing to it, too.
 
-So nothing waits for a lock, and what is short, such as deleting an asset, is done between two files of a long job.
-Where several processes serve a knowledge base, one of them runs its jobs (`rag.server.job_store`); while it does, what is
-short fails in the others, as `KnowledgeBaseBusy`.
+So nothing waits for a lock, and short work, such as deleting an asset, runs between two files of a long job. Where
+several processes serve a knowledge base, one of them runs its jobs (`rag.server.job_store`). Meanwhile short work
+fails in the others with `KnowledgeBaseBusy`.
 """
 
 from __future__ import annotations
