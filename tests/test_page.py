@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from rag.server import web_page
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from tests.fakes.native_api import Site
 from tests.fakes.uvicorn_server import served
 
@@ -579,7 +579,7 @@ def test_every_package_of_the_page_is_locked_for_every_machine() -> None:
 def test_the_real_server_answers_with_the_picture(context: BrowserContext, demo_kept: Path, tmp_path: Path) -> None:
     museum = shutil.copytree(demo_kept, tmp_path / "museum")
     page = context.new_page()
-    with served(create_app([museum], Options(tmp_path / "state", is_open=True))) as url:
+    with served(create_app([museum], ServerOptions(tmp_path / "state", is_open=True))) as url:
         page.goto(url)
         ask(page, "Which photo shows an orangutan?")
         expect(page.locator("article[aria-busy=false]")).to_have_count(1, timeout=300_000)

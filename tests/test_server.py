@@ -8,7 +8,7 @@ import openai
 import pytest
 from PIL import Image
 
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from tests.fakes.readme import example
 from tests.fakes.uvicorn_server import running
 
@@ -21,7 +21,7 @@ IMAGES = re.compile(r"!\[[^\]]*\]\((\S+)\)")
 def server(demo_kept, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     museum = shutil.copytree(demo_kept, folder / "museum")
-    with running(create_app([museum], Options(folder / "state", is_open=True)), folder) as server:
+    with running(create_app([museum], ServerOptions(folder / "state", is_open=True)), folder) as server:
         yield server
 
 

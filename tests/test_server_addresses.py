@@ -12,10 +12,10 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.errors import MediaError, MediaTooLarge, QueryError
-from rag.server.app import Options, create_app
-from rag.server.fetcher import Bounds, Fetcher, is_public
-from rag.server.job_runner import Runner
-from rag.server.job_store import Item, Jobs
+from rag.server.app import ServerOptions, create_app
+from rag.server.fetcher import Fetcher, FetchLimits, is_public
+from rag.server.job_runner import JobRunner
+from rag.server.job_store import JobFile, JobStore
 from tests.fakes.uvicorn_server import running
 
 PUBLIC, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -73,7 +73,7 @@ def fetcher(network, names=None, **bounds):
         found = known[host]
         return found.pop(0) if len(found) > 1 else found[0]
 
-    return Fetcher(Bounds(**{"max_bytes": 1000, **bounds}), resolve=resolve, network=network)
+    return Fetcher(FetchLimits(**{"max_bytes": 1000, **bounds}), resolve=resolve, network=network)
 
 
 def redirect(to, status=302):
@@ -330,7 +330,7 @@ def test_a_fetched_file_has_a_safe_name(tmp_path, url, name):
 )
 def test_what_is_no_address_of_the_web_is_refused_at_once(url):
     with pytest.raises(QueryError):
-        Fetcher(Bounds(1000)).check(url)
+        Fetcher(FetchLimits(1000)).check(url)
 
 
 @contextmanager
@@ -363,7 +363,7 @@ def listening(host):
 def test_a_real_server_of_this_machine_is_not_reached_under_any_name(tmp_path, host):
     with listening("127.0.0.1") as (port, asked):
         with pytest.raises((QueryError, MediaError)):
-            Fetcher(Bounds(1000))(f"http://{host}:{port}/x", tmp_path)
+            Fetcher(FetchLimits(1000))(f"http://{host}:{port}/x", tmp_path)
         assert asked == []
 
 
@@ -376,7 +376,7 @@ def test_the_same_server_would_be_reached_if_it_were_public(tmp_path):
                 assert host == PUBLIC
                 return super().connect_tcp("127.0.0.1", port, *more)
 
-        found = Fetcher(Bounds(1000), resolve=lambda host, port: [PUBLIC], network=Here())
+        found = Fetcher(FetchLimits(1000), resolve=lambda host, port: [PUBLIC], network=Here())
         assert found(f"http://a.example:{port}/x", tmp_path).read_bytes() == b"secret"
         assert asked == ["/x"]
 
@@ -384,12 +384,12 @@ def test_the_same_server_would_be_reached_if_it_were_public(tmp_path):
 def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
     network = Network(**{PUBLIC: [OK]})
     names = {"sea.example": [[PUBLIC]], "inside.example": [["10.0.0.5"]]}
-    jobs = Jobs(tmp_path / "jobs.db")
+    jobs = JobStore(tmp_path / "jobs.db")
     with KnowledgeBase.open(tmp_path / "museum", ocr="off") as base:
-        runner = Runner(jobs, {"museum": base}, fetcher(network, names))
+        runner = JobRunner(jobs, {"museum": base}, fetcher(network, names))
         runner.start()
         urls = ["http://sea.example/sea.md", "http://inside.example/secret"]
-        job = jobs.add("museum", [Item(n, url, url=url) for n, url in enumerate(urls)])
+        job = jobs.add("museum", [JobFile(n, url, url=url) for n, url in enumerate(urls)])
         runner.queue("museum")
         while not jobs.get(job).is_over:
             time.sleep(0.02)
@@ -409,7 +409,7 @@ def test_addresses_are_taken_in_only_where_that_is_allowed(tmp_path):
     sent = {"urls": ["http://127.0.0.1/a", "http://127.0.0.1/a"]}
     path = "/api/bases/museum/urls"
     for allowed in (False, True):
-        options = Options(tmp_path / "state", is_open=True, allow_urls=allowed)
+        options = ServerOptions(tmp_path / "state", is_open=True, allow_urls=allowed)
         with running(create_app([tmp_path / "museum"], options, **settings), tmp_path) as server:
             http = server.http()
             answer = http.post(path, json=sent)

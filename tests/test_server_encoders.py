@@ -19,7 +19,7 @@ from rag.answering import transcribe
 from rag.answering.transcribe import Transcription, atranscribed, transcribed
 from rag.config import Settings
 from rag.errors import QueryError
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.openai.transcriptions import cues
 from rag.types import Segment, TimeSpan, Word
 from tests.fakes.uvicorn_server import running
@@ -33,7 +33,7 @@ APES = ["a chimpanzee with a spear", "an orangutan in a tree", "the price of cop
 def server(tmp_path_factory):
     """An empty knowledge base, whose language model nobody needs."""
     folder = tmp_path_factory.mktemp("served")
-    options = Options(folder / "state", is_open=True, waiting=0, questions_per_minute=0)
+    options = ServerOptions(folder / "state", is_open=True, waiting=0, questions_per_minute=0)
     app = create_app([folder / "museum"], options, llm="openai/none")
     with running(app, folder) as server:
         yield server

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rag.server.history import Conversation, History, Kept, Page, Unknown
-from rag.server.signed_links import Links, Place
+from rag.server.history import Conversation, EntryNotFound, History, PageRequest, StoredTurn
+from rag.server.signed_links import LinkTarget, SignedLinks
 from rag.types import TimeSpan
 
 
@@ -14,9 +14,9 @@ def history(tmp_path):
     history.close()
 
 
-def turn(number: int, who: str = "k", **changes) -> Kept:
+def turn(number: int, who: str = "k", **changes) -> StoredTurn:
     known = {"id": f"resp_{number}", "kind": "response", "who": who, "made": number, "asked": f"asked {number}"}
-    return Kept(**(known | {"meant": f"meant {number}", "answered": f"answered {number}"} | changes))
+    return StoredTurn(**(known | {"meant": f"meant {number}", "answered": f"answered {number}"} | changes))
 
 
 def ids(history: History, who: str = "k") -> list[str]:
@@ -24,7 +24,7 @@ def ids(history: History, who: str = "k") -> list[str]:
     for number in range(9):
         try:
             found.append(history.turn(f"resp_{number}", who, "response").id)
-        except Unknown:
+        except EntryNotFound:
             continue
     return found
 
@@ -41,9 +41,9 @@ def test_the_oldest_conversations_make_way_with_their_turns(history):
     for number in range(5):
         history.begin(Conversation(f"conv_{number}", "k" if number else "other", number))
         history.add(turn(number, "k" if number else "other", conversation=f"conv_{number}"))
-    assert [each.id for each in history.conversations("k", Page())[0]] == ["conv_2", "conv_3", "conv_4"]
+    assert [each.id for each in history.conversations("k", PageRequest())[0]] == ["conv_2", "conv_3", "conv_4"]
     assert ids(history) == ["resp_2", "resp_3", "resp_4"]
-    assert [each.id for each in history.conversations("other", Page())[0]] == ["conv_0"]
+    assert [each.id for each in history.conversations("other", PageRequest())[0]] == ["conv_0"]
 
 
 def test_words_are_kept_up_to_a_length(history):
@@ -58,9 +58,9 @@ def test_what_was_said_before_is_followed_back_past_what_was_deleted(history):
     assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 2", "meant 3"]
     history.delete(history.turn("resp_2", "k", "response"))
     assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 3"]
-    with pytest.raises(Unknown, match="resp_2"):
+    with pytest.raises(EntryNotFound, match="resp_2"):
         history.before("resp_2", "k")
-    with pytest.raises(Unknown, match="resp_3"):
+    with pytest.raises(EntryNotFound, match="resp_3"):
         history.before("resp_3", "other")
 
 
@@ -78,14 +78,14 @@ def test_what_other_keys_made_is_forgotten(history):
         history.begin(Conversation(f"conv_{number}", who, 0))
     history.keep_only({"", "k"})
     assert ids(history, "revoked") == []
-    assert history.conversations("revoked", Page())[0] == []
+    assert history.conversations("revoked", PageRequest())[0] == []
     assert ids(history) == ["resp_0"]
     assert ids(history, "") == ["resp_2"]
 
 
 def test_a_turn_is_had_as_what_it_was_made_as(history):
     history.add(turn(1))
-    with pytest.raises(Unknown):
+    with pytest.raises(EntryNotFound):
         history.turn("resp_1", "k", "chat.completion")
 
 
@@ -94,10 +94,10 @@ def test_nobody_else_on_the_machine_reads_it(history, tmp_path):
 
 
 def test_links_in_a_text_are_renewed_for_the_one_they_were_made_for():
-    place = Place("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", TimeSpan(1, 2))
-    old, new = Links("secret", lasts_s=-9), Links("secret", lasts_s=99)
+    place = LinkTarget("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", TimeSpan(1, 2))
+    old, new = SignedLinks("secret", lasts_s=-9), SignedLinks("secret", lasts_s=99)
     ours, theirs = old.path(place, "clip", "k"), old.path(place, "clip", "other")
-    forged = Links("another").path(place, "clip", "k")
+    forged = SignedLinks("another").path(place, "clip", "k")
     text = f"See http://x{ours} and {theirs} and {forged}."
     renewed = new.renewed(text, "k")
     assert renewed.endswith(f" and {theirs} and {forged}.")

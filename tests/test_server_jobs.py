@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
-from rag.server.app import Options, create_app
-from rag.server.job_runner import Runner
-from rag.server.job_store import Item, Jobs
+from rag.server.app import ServerOptions, create_app
+from rag.server.job_runner import JobRunner
+from rag.server.job_store import JobFile, JobStore
 from rag.server.native.base_routes import _failed_id
 from rag.server.native.ingestion_routes import MOST_WAITING
 from rag.server.problems import Problem
@@ -28,7 +28,7 @@ BOUNDARY = "multipart/form-data; boundary=edge"
 
 
 def app(folder, **options):
-    return create_app([folder / "museum"], Options(folder / "state", is_open=True, **options), **SETTINGS)
+    return create_app([folder / "museum"], ServerOptions(folder / "state", is_open=True, **options), **SETTINGS)
 
 
 def pictures(folder, number):
@@ -322,8 +322,8 @@ def test_what_a_killed_server_left_of_uploads_is_deleted_after_an_hour(tmp_path)
 
 
 def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
-    jobs = Jobs(tmp_path / "jobs.db")
-    running_one = jobs.add("museum", [Item(0, "a.txt", "/a.txt")])
+    jobs = JobStore(tmp_path / "jobs.db")
+    running_one = jobs.add("museum", [JobFile(0, "a.txt", "/a.txt")])
     for _ in range(230):
         jobs.turn(jobs.add("museum", []), "done")
     kept = jobs.of("museum", 1000)
@@ -336,7 +336,7 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
 
 
 def test_of_processes_that_share_a_state_one_runs_the_jobs_and_any_cancels_them(tmp_path):
-    one, other = Jobs(tmp_path / "jobs.db"), Jobs(tmp_path / "jobs.db")
+    one, other = JobStore(tmp_path / "jobs.db"), JobStore(tmp_path / "jobs.db")
     first, second, third = (one.add("museum", []) for _ in range(3))
     assert one.claim("museum") == first
     assert other.claim("museum") is None  # another process runs them
@@ -368,13 +368,13 @@ def test_two_servers_of_one_state_run_each_job_once(tmp_path):
         return file
 
     with ExitStack() as held:
-        stores = [held.enter_context(closing(Jobs(tmp_path / "jobs.db"))) for _ in range(2)]
+        stores = [held.enter_context(closing(JobStore(tmp_path / "jobs.db"))) for _ in range(2)]
         bases = [held.enter_context(KnowledgeBase.open(tmp_path / name, **SETTINGS)) for name in ("museum", "second")]
-        runners = [Runner(jobs, {"museum": base}, fetch) for jobs, base in zip(stores, bases, strict=True)]
+        runners = [JobRunner(jobs, {"museum": base}, fetch) for jobs, base in zip(stores, bases, strict=True)]
         for runner in runners:
             runner.start()
             held.callback(runner.stop)
-        jobs = [stores[n % 2].add("museum", [Item(0, str(n), url=f"http://a.example/{n}")]) for n in range(6)]
+        jobs = [stores[n % 2].add("museum", [JobFile(0, str(n), url=f"http://a.example/{n}")]) for n in range(6)]
         while not all(stores[0].get(job).is_over for job in jobs):
             time.sleep(0.05)
         assert sorted(fetched) == [f"http://a.example/{n}" for n in range(6)]
@@ -383,11 +383,11 @@ def test_two_servers_of_one_state_run_each_job_once(tmp_path):
 
 
 def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
-    jobs = Jobs(tmp_path / "jobs.db")
+    jobs = JobStore(tmp_path / "jobs.db")
     base = KnowledgeBase.open(tmp_path / "museum", **SETTINGS)
     (tmp_path / "a.txt").write_text("A note.")
-    runner = Runner(jobs, {"museum": base}, fetch=lambda url, folder, alive: folder / "never")
-    job = jobs.add("museum", [Item(0, "a.txt", str(tmp_path / "a.txt"))])
+    runner = JobRunner(jobs, {"museum": base}, fetch=lambda url, folder, alive: folder / "never")
+    job = jobs.add("museum", [JobFile(0, "a.txt", str(tmp_path / "a.txt"))])
     base.close()
     runner.queue("museum")
     runner.start()

@@ -13,15 +13,15 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.errors import SettingsError
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.gate import Busy, Gate
 from rag.server.keys import Keys
 from rag.server.launch import Address, serve
-from rag.server.signed_links import Expired, Forged, Links, Place
+from rag.server.signed_links import Expired, Forged, LinkTarget, SignedLinks
 from rag.types import Box, PageBox, TimeSpan
 from tests.fakes.uvicorn_server import running
 
-PLACE = Place("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", PageBox(3, Box(0.1, 0.2, 0.3, 0.4)))
+PLACE = LinkTarget("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", PageBox(3, Box(0.1, 0.2, 0.3, 0.4)))
 
 
 @pytest.fixture
@@ -49,20 +49,20 @@ def test_a_revoked_key_is_known_no_more(keys):
 
 
 def test_a_link_holds_what_it_admits_to():
-    links = Links("secret")
+    links = SignedLinks("secret")
     token = links.path(PLACE, "crop", "k1").split("/")[2]
     assert links.opened(token).place == PLACE
     assert links.opened(token).who == "k1"
     with pytest.raises(Forged):
-        Links("another").opened(token)
+        SignedLinks("another").opened(token)
     with pytest.raises(Forged):
         links.opened(token[:-2])
 
 
 def test_a_link_ends():
-    links = Links("secret", lasts_s=-1)
+    links = SignedLinks("secret", lasts_s=-1)
     with pytest.raises(Expired):
-        links.opened(links.path(Place("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
+        links.opened(links.path(LinkTarget("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
 
 
 async def test_the_gate_refuses_whoever_would_wait_behind_others():
@@ -147,11 +147,11 @@ def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
 
 def test_without_a_key_nobody_beyond_this_machine_is_served(tmp_path):
     with pytest.raises(SettingsError, match="exhibit keys add"):
-        serve([tmp_path], Address("0.0.0.0"), Options(tmp_path / "state"))
+        serve([tmp_path], Address("0.0.0.0"), ServerOptions(tmp_path / "state"))
 
 
 def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
-    options = Options(tmp_path / "state", allow_urls=True)
+    options = ServerOptions(tmp_path / "state", allow_urls=True)
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")
     _, reader = kept.make("reader", ["museum"])
@@ -179,7 +179,7 @@ def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
 
 
 def test_from_the_first_key_on_one_is_needed(tmp_path):
-    options = Options(tmp_path / "state", is_open=True)
+    options = ServerOptions(tmp_path / "state", is_open=True)
     with running(create_app([tmp_path / "museum"], options, llm="openai/none"), tmp_path) as server:
         assert server.http().get("/api/bases").status_code == 200
         kept = Keys(options.state / "keys.db")
@@ -212,7 +212,7 @@ def test_a_port_that_is_taken_is_told(tmp_path):
 
 def test_a_key_opens_its_own_knowledge_bases_alone(demo_kept, tmp_path):
     museum = shutil.copytree(demo_kept, tmp_path / "museum")
-    options = Options(tmp_path / "state")
+    options = ServerOptions(tmp_path / "state")
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")
     _, all_of_them = kept.make("all")

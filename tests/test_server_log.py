@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from rag.server import log
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from tests.fakes.uvicorn_server import running
 
 ASKED = "Where is the treasure?"
@@ -42,7 +42,7 @@ def lines():
 
 @pytest.fixture
 def server(tmp_path):
-    app = create_app([tmp_path / "museum"], Options(tmp_path / "state", is_open=True), llm="openai/none")
+    app = create_app([tmp_path / "museum"], ServerOptions(tmp_path / "state", is_open=True), llm="openai/none")
 
     @app.post("/api/broken")
     @app.post("/v1/broken")

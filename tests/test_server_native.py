@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
 from tests.fakes.uvicorn_server import running
 
@@ -23,7 +23,7 @@ def museum(demo_kept, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(museum):
-    with running(create_app([museum], Options(museum.parent / "state", is_open=True)), museum.parent) as server:
+    with running(create_app([museum], ServerOptions(museum.parent / "state", is_open=True)), museum.parent) as server:
         yield server
 
 
@@ -299,7 +299,7 @@ def inlined(body, described):
 
 def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_kept, tmp_path):
     museum = shutil.copytree(demo_kept, tmp_path / "museum")
-    options = Options(tmp_path / "state")
+    options = ServerOptions(tmp_path / "state")
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")
     _, reader = kept.make("reader", ["museum"])
@@ -327,7 +327,7 @@ def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_kept, t
 
 def test_who_asks_too_often_is_told_when_to_come_again(demo_kept, tmp_path):
     museum = shutil.copytree(demo_kept, tmp_path / "museum")
-    options = Options(tmp_path / "state", questions_per_minute=2, requests_per_minute=4)
+    options = ServerOptions(tmp_path / "state", questions_per_minute=2, requests_per_minute=4)
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")
     (_, one), (_, other) = kept.make("one"), kept.make("other")

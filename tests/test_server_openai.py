@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from rag import KnowledgeBase
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
-from rag.server.signed_links import Links
+from rag.server.signed_links import SignedLinks
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running
@@ -105,7 +105,7 @@ def server(kept, model, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
-        options = Options(folder / "state", is_open=True, questions_per_minute=0)
+        options = ServerOptions(folder / "state", is_open=True, questions_per_minute=0)
         app = create_app([museum], options, llm="openai/scripted", rerank_top_n=0)
         with running(app, folder) as server:
             yield server
@@ -283,7 +283,7 @@ class TestWhatIsKept:
     def test_links_of_what_was_kept_last_as_long_as_new_ones(self, server):
         access = server.app.state.access
         secret = (server.app.state.options.state / "secret").read_text("ascii")
-        server.app.state.access = replace(access, links=Links(secret, lasts_s=-9))
+        server.app.state.access = replace(access, links=SignedLinks(secret, lasts_s=-9))
         try:
             made = server.openai().responses.create(model="museum", input=WHO)
         finally:
@@ -412,7 +412,7 @@ class TestWhatIsKept:
         keys = Keys(tmp_path / "keys.db")
         (key, ours), (_, others) = keys.make("ours"), keys.make("others")
         museum = shutil.copytree(kept, tmp_path / "museum")
-        app = create_app([museum], Options(tmp_path), llm="openai/scripted", rerank_top_n=0)
+        app = create_app([museum], ServerOptions(tmp_path), llm="openai/scripted", rerank_top_n=0)
         with running(app, tmp_path) as server:
             mine, theirs = server.openai(ours), server.openai(others)
             talk = mine.conversations.create()
@@ -439,7 +439,7 @@ class TestWhatIsKept:
             assert server.http().get("/v1/conversations").status_code == 401
         keys.revoke(key.id)
         keys.close()
-        with running(create_app([museum], Options(tmp_path), llm="openai/scripted"), tmp_path):
+        with running(create_app([museum], ServerOptions(tmp_path), llm="openai/scripted"), tmp_path):
             history = sqlite3.connect(tmp_path / "history.db")
             assert history.execute("select count(*) from turns").fetchone() == (0,)
             history.close()

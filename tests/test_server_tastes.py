@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
 from tests.fakes.uvicorn_server import running
 
@@ -43,7 +43,7 @@ def names(http, made, **options):
 
 def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
     kept, (shop, other) = keys
-    with running(create_app([folder], Options(_state(folder))), folder.parent) as server, server.http() as http:
+    with running(create_app([folder], ServerOptions(_state(folder))), folder.parent) as server, server.http() as http:
         before = names(http, shop)
         (orangutan,) = http.post(
             SEARCH, json={"query": "an orangutan", "where": {"kind": "picture"}, "top_k": 1}, headers=bearer(shop)
@@ -77,7 +77,7 @@ def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
             http.put(ANNA, json={"consent": True}, headers=bearer(made))
 
     assert kept.revoke(shop[0].id)
-    app = create_app([folder], Options(_state(folder)))
+    app = create_app([folder], ServerOptions(_state(folder)))
     with running(app, folder.parent) as server, server.http() as http:
         assert http.get(ANNA, headers=bearer(other)).status_code == 200
         assert app.state.access.bases["museum"].tastes.users() == [f"key:{other[0].id}:anna"]

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from rag.errors import ExhibitError
-from rag.server.app import Options, create_app
+from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
-from rag.server.processes import Workers
+from rag.server.processes import ServerProcesses
 from tests.fakes import qdrant
 from tests.fakes.uvicorn_server import running
 
@@ -80,7 +80,7 @@ def test_several_processes_serve_one_knowledge_base_and_run_each_job_once(served
 def test_without_its_store_a_server_lives_and_is_not_ready(tmp_path):
     with ExitStack() as held:
         with qdrant.running() as store:
-            options = Options(tmp_path / "state", is_open=True)
+            options = ServerOptions(tmp_path / "state", is_open=True)
             app = create_app([tmp_path / "museum"], options, qdrant_url=store, llm="openai/none")
             http = held.enter_context(running(app, tmp_path)).http()
             assert http.get("/readyz").status_code == 200
@@ -111,7 +111,7 @@ def test_one_that_dies_is_replaced(tmp_path):
 
     killing = threading.Thread(target=kill_one)
     killing.start()
-    Workers(sleep, (tmp_path,), 2).run()
+    ServerProcesses(sleep, (tmp_path,), 2).run()
     killing.join()
     for process in tmp_path.iterdir():
         with pytest.raises(ProcessLookupError):
@@ -120,5 +120,5 @@ def test_one_that_dies_is_replaced(tmp_path):
 
 def test_what_fails_at_once_is_not_tried_for_ever(capfd):
     with pytest.raises(ExhibitError, match="ended at once"):
-        Workers(fail, (), 2).run()
+        ServerProcesses(fail, (), 2).run()
     assert "never works" in capfd.readouterr().err

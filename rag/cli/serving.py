@@ -62,10 +62,10 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     folders = kb or [_HERE]
     _check_existing(folders)
     with _installed("server"):
-        from rag.server.app import Options
+        from rag.server.app import ServerOptions
         from rag.server.launch import Address, serve
     folder = state or folders[0] / "server"
-    options = Options(
+    options = ServerOptions(
         folder,
         public_url=public_url,
         running=running,

@@ -15,7 +15,7 @@ from rag.mcp.ondemand import OnDemand
 from rag.mcp.server import Options, create_server
 from rag.server.keys import Keys
 from rag.server.launch import Address
-from rag.server.served_bases import named
+from rag.server.served_bases import name_folders
 
 _GRACE_S = 10
 
@@ -77,7 +77,7 @@ def http_app(folder: Path, options: Options, address: Address, keys: Keys) -> AS
     server = create_server(OnDemand(lambda: KnowledgeBase.open(folder)), replace(options, is_local=is_open))
     # On loopback the app answers to names of this machine alone, or a page anywhere could point its own name here.
     app = server.streamable_http_app(host="127.0.0.1" if is_open else address.host)
-    (name,) = named([folder])
+    (name,) = name_folders([folder])
     return app if is_open else KeyCheck(app, keys, name)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from rag.answering.evidence_text import NOUNS, excerpt, plain
 from rag.catalog.catalog import CatalogEntry as HeldAsset
 from rag.segments import place, to_fragment
-from rag.server.openai.markdown import rewritten
+from rag.server.openai.markdown import sanitize
 from rag.types import Answer, Hit, IngestReport, Scalar
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400
@@ -121,7 +121,7 @@ def answered(answer: Answer) -> Answered:
     nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
     return Answered(
         question=answer.question,
-        answer=rewritten(answer.text),
+        answer=sanitize(answer.text),
         is_declined=answer.declined,
         citations=cited,
         nearest=[FoundPlace(**_place(shown.hit, answer.question)) for shown in nearest],

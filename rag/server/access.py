@@ -9,11 +9,11 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from rag.knowledge_base import KnowledgeBase
-from rag.server.evidence_views import Viewer
+from rag.server.evidence_views import EvidenceLinker
 from rag.server.keys import Key, Keys
 from rag.server.problems import Problem
-from rag.server.served_bases import Bases
-from rag.server.signed_links import Forged, Links
+from rag.server.served_bases import ServedBases
+from rag.server.signed_links import Forged, SignedLinks
 
 _Name = Annotated[str, Path(alias="base", description="Name of a knowledge base.", examples=["museum"])]
 _bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys add`; none is needed on loopback.")
@@ -31,10 +31,10 @@ class Access:
         public_url: what links begin with; where it is empty, the address that the caller used.
     """
 
-    bases: Bases
+    bases: ServedBases
     keys: Keys
     is_open: bool
-    links: Links
+    links: SignedLinks
     public_url: str = ""
 
     def needs_key(self) -> bool:
@@ -81,7 +81,7 @@ class Caller:
         """Whether the caller may take in and delete."""
         return name in self.names and (self.key is None or self.key.may_write)
 
-    def viewer(self, name: str, *, noun: str = "model") -> Viewer:
+    def viewer(self, name: str, *, noun: str = "model") -> EvidenceLinker:
         """A knowledge base with the caller's links to it; `noun` is what the caller takes it for.
 
         Raises:
@@ -93,7 +93,7 @@ class Caller:
             said = f"There is no {noun} `{name[:80]}` here; there is {known}."
             raise Problem(404, said, code=f"{param}_not_found", param=param)
         origin = self.access.public_url or self.origin
-        return Viewer(name, self.access.bases[name], self.access.links, origin, self.who)
+        return EvidenceLinker(name, self.access.bases[name], self.access.links, origin, self.who)
 
 
 def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -112,11 +112,11 @@ def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | Non
     return Caller(access, key, origin)
 
 
-def _read(caller: Annotated[Caller, Depends(caller)], base: _Name) -> Viewer:
+def _read(caller: Annotated[Caller, Depends(caller)], base: _Name) -> EvidenceLinker:
     return caller.viewer(base, noun="knowledge base")
 
 
-def _written(caller: Annotated[Caller, Depends(caller)], base: _Name) -> Viewer:
+def _written(caller: Annotated[Caller, Depends(caller)], base: _Name) -> EvidenceLinker:
     viewer = caller.viewer(base, noun="knowledge base")
     if not caller.may_write(base):
         raise Problem(
@@ -125,7 +125,7 @@ def _written(caller: Annotated[Caller, Depends(caller)], base: _Name) -> Viewer:
     return viewer
 
 
-Called = Annotated[Caller, Depends(caller)]
+CurrentCaller = Annotated[Caller, Depends(caller)]
 # The knowledge base that a path names, for one who may read it, and for one who may also write to it.
-Read = Annotated[Viewer, Depends(_read)]
-Written = Annotated[Viewer, Depends(_written)]
+ReadableBase = Annotated[EvidenceLinker, Depends(_read)]
+WritableBase = Annotated[EvidenceLinker, Depends(_written)]

@@ -19,17 +19,17 @@ from rag.errors import ExhibitError, IndexUnavailable
 from rag.llm import litellm_api
 from rag.server import evidence_views, native, openapi, problems, web_page
 from rag.server.access import Access
-from rag.server.fetcher import Bounds, Fetcher
+from rag.server.fetcher import Fetcher, FetchLimits
 from rag.server.gate import Gate
-from rag.server.guard import Guard, RequestLog, well_formed
+from rag.server.guard import Guard, RequestLog, require_valid_unicode
 from rag.server.history import History
-from rag.server.job_runner import Runner
-from rag.server.job_store import Jobs
+from rag.server.job_runner import JobRunner
+from rag.server.job_store import JobStore
 from rag.server.keys import Keys
 from rag.server.openai import chat, conversations, embeddings, responses, transcriptions
-from rag.server.rate_limit import Figures, RateLimit
-from rag.server.served_bases import Bases, named
-from rag.server.signed_links import Links
+from rag.server.rate_limit import RateLimit, RequestFigures
+from rag.server.served_bases import ServedBases, name_folders
+from rag.server.signed_links import SignedLinks
 
 _log = logging.getLogger("exhibit.server")
 _RENDERED_AT_ONCE = 2
@@ -40,7 +40,7 @@ _SUMMARY = "Folders of documents, images, audio and video as a model that answer
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerOptions:
     """How a server serves.
 
     Attributes:
@@ -69,7 +69,7 @@ class Options:
 
 
 def create_app(
-    folders: Sequence[Path], options: Options, *, when_ready: Callable[[], None] = lambda: None, **settings: Any
+    folders: Sequence[Path], options: ServerOptions, *, when_ready: Callable[[], None] = lambda: None, **settings: Any
 ) -> FastAPI:
     """The app that serves knowledge bases; they are opened when it starts and closed when it ends.
 
@@ -82,7 +82,7 @@ def create_app(
     Raises:
         QueryError: two of them would have the same name.
     """
-    bases = Bases(named(folders), **settings)
+    bases = ServedBases(name_folders(folders), **settings)
     app = FastAPI(
         title="Exhibit",
         version=version("exhibit-rag"),
@@ -95,10 +95,10 @@ def create_app(
     )
     problems.install(app)
     openapi.install(app)
-    app.state.bases, app.state.options, app.state.figures = bases, options, Figures()
+    app.state.bases, app.state.options, app.state.figures = bases, options, RequestFigures()
     app.state.is_ending = lambda: False
     for part in (chat, responses, conversations, embeddings, transcriptions, evidence_views, native):
-        app.include_router(part.router, dependencies=[Depends(well_formed)])
+        app.include_router(part.router, dependencies=[Depends(require_valid_unicode)])
     app.include_router(operation)
     web_page.install(app)
     app.add_middleware(RateLimit, questions=options.questions_per_minute, others=options.requests_per_minute)
@@ -109,26 +109,28 @@ def create_app(
 
 
 @asynccontextmanager
-async def _serving(app: FastAPI, bases: Bases, options: Options, when_ready: Callable[[], None]) -> AsyncIterator[None]:
+async def _serving(
+    app: FastAPI, bases: ServedBases, options: ServerOptions, when_ready: Callable[[], None]
+) -> AsyncIterator[None]:
     """Everything that is held while the server runs."""
     options.state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         keys = held.enter_context(closing(Keys(options.state / "keys.db")))
-        jobs = held.enter_context(closing(Jobs(options.state / "jobs.db")))
+        jobs = held.enter_context(closing(JobStore(options.state / "jobs.db")))
         app.state.history = held.enter_context(closing(History(options.state / "history.db")))
         known = {"", *(key.id for key in keys.all())}
         app.state.history.keep_only(known)
         held.enter_context(bases)
         for base in bases.values():
             native.preference_routes.keep_only(base, known)
-        links = Links(secret(options.state))
+        links = SignedLinks(secret(options.state))
         app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
         app.state.gate = Gate(options.running, options.waiting)
         app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
         app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
         app.state.rendering = Gate(_RENDERED_AT_ONCE, _RENDERED_LATER)
-        app.state.fetcher = Fetcher(Bounds(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
-        app.state.runner = Runner(jobs, bases, app.state.fetcher)
+        app.state.fetcher = Fetcher(FetchLimits(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
+        app.state.runner = JobRunner(jobs, bases, app.state.fetcher)
         loading = asyncio.create_task(asyncio.to_thread(_load, bases))
         await asyncio.to_thread(app.state.runner.start)
         when_ready()
@@ -161,7 +163,7 @@ async def readyz(request: Request) -> dict[str, Any]:
     return {"status": "ready"}
 
 
-def _load(bases: Bases) -> None:
+def _load(bases: ServedBases) -> None:
     """Load the language models, so that the first question does not wait for them."""
     for base in bases.values():
         try:

@@ -17,9 +17,9 @@ from rag.knowledge_base import KnowledgeBase
 from rag.media import View
 from rag.segments import played
 from rag.server import delivery
-from rag.server.openai.markdown import Link
+from rag.server.openai.markdown import EvidenceLink
 from rag.server.problems import Problem
-from rag.server.signed_links import Links, Place, Shown
+from rag.server.signed_links import LinkTarget, SignedLinks, ViewName
 from rag.server.streams import until_gone
 from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
 
@@ -37,13 +37,15 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     206: {"description": "The ranges that were asked for."},
     304: {"description": "Nothing has changed since the `ETag` that was sent as `If-None-Match`."},
 }
-ViewName = Literal["marked", "crop", "thumbnail", "clip", "waveform", "text"]
+
+# `ViewName`, spelled out: so the OpenAPI description lists the values in one place.
+_AnyView = Literal["marked", "crop", "thumbnail", "clip", "waveform", "text"]
 
 router = APIRouter(tags=["evidence"])
 
 
 @dataclass(frozen=True)
-class Viewer:
+class EvidenceLinker:
     """Makes links to the exhibits of one knowledge base for one caller.
 
     Attributes:
@@ -56,23 +58,23 @@ class Viewer:
 
     name: str
     base: KnowledgeBase
-    links: Links
+    links: SignedLinks
     origin: str
     who: str
 
     def views(self, hit: Hit) -> dict[str, str]:
         """URLs under which a hit can be seen, played and read, by view."""
         return {
-            view: self.origin + self.links.path(Place(self.name, hit.segment.asset_id, locator), view, self.who)
+            view: self.origin + self.links.path(LinkTarget(self.name, hit.segment.asset_id, locator), view, self.who)
             for view, locator in views(hit).items()
         }
 
-    async def linked(self, cited: Sequence[Evidence]) -> dict[int, Link]:
+    async def linked(self, cited: Sequence[Evidence]) -> dict[int, EvidenceLink]:
         """A link for each exhibit by its number; pictures are made now, so that what is promised is there."""
         found = await asyncio.gather(*(asyncio.to_thread(self._linked, exhibit.hit) for exhibit in cited))
         return {exhibit.number: link for exhibit, link in zip(cited, found, strict=True)}
 
-    def _linked(self, hit: Hit) -> Link:
+    def _linked(self, hit: Hit) -> EvidenceLink:
         urls, places = self.views(hit), views(hit)
         made: tuple[View, ...] = ("marked", "crop")
         for view in made:
@@ -82,13 +84,13 @@ class Viewer:
                 except (MediaError, QueryError):  # a slide has no picture, a file may have gone
                     del urls[view]
         best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
-        return Link(best, where(hit), urls.get("crop", "") if hit.seen else "", urls)
+        return EvidenceLink(best, where(hit), urls.get("crop", "") if hit.seen else "", urls)
 
 
-def views(hit: Hit) -> dict[Shown, Locator]:
+def views(hit: Hit) -> dict[ViewName, Locator]:
     """The views that a hit has, each with the place that it shows."""
     segment, seen = hit.segment, hit.seen
-    found: dict[Shown, Locator] = {}
+    found: dict[ViewName, Locator] = {}
     if seen or isinstance(segment.locator, PageBox):
         place = seen.locator if seen else segment.locator
         found |= {"marked": place, "crop": place, "thumbnail": place}
@@ -111,7 +113,7 @@ def views(hit: Hit) -> dict[Shown, Locator]:
 async def show_evidence(
     request: Request,
     token: Annotated[str, Path(max_length=2000, description="From a link that this server made.")],
-    view: Annotated[ViewName, Path(description="`marked`: the page, picture or frame with the place marked.")],
+    view: Annotated[_AnyView, Path(description="`marked`: the page, picture or frame with the place marked.")],
 ) -> Response:
     """A page, picture or frame (JPEG), a clip (MP4, with range requests), a waveform (PNG), or the words of a place.
 
@@ -128,7 +130,7 @@ async def show_evidence(
     return delivery.file(request, file, headers)
 
 
-def _rendered(base: KnowledgeBase, place: Place, view: View) -> pathlib.Path:
+def _rendered(base: KnowledgeBase, place: LinkTarget, view: View) -> pathlib.Path:
     try:
         return base.rendering(place.asset_id, place.locator, view)
     except QueryError as error:
@@ -139,7 +141,7 @@ def _gone() -> Problem:
     return Problem(404, "What this link leads to is not in the knowledge base any more.", code="evidence_not_found")
 
 
-def _words(base: KnowledgeBase, place: Place) -> str:
+def _words(base: KnowledgeBase, place: LinkTarget) -> str:
     """What is read or said at a place; of a moment, all that is said in its seconds."""
     found = [hit.segment for hit in base.segments_of(place.asset_id)]
     here = [segment for segment in found if segment.locator == place.locator]

@@ -1,6 +1,6 @@
 """Fetches what is at an address on the public internet, and nothing from the network that the server stands in.
 
-A name is resolved once, every address that it has is checked, and the connection is made to one of those very
+A name is resolve_host once, every address that it has is checked, and the connection is made to one of those very
 addresses: who answers for the name cannot give another one in between (DNS rebinding). Host header and TLS keep the
 name. Redirects are followed one by one, each through the same checks. No proxy is used, for it would resolve the name
 itself.
@@ -58,7 +58,7 @@ def is_public(address: str) -> bool:
     return not any(ip in block for block in _CLOSED)
 
 
-def resolved(host: str, port: int) -> list[str]:
+def resolve_host(host: str, port: int) -> list[str]:
     """The addresses of a name, as the system knows them; an address in digits is its own."""
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
@@ -67,7 +67,7 @@ def resolved(host: str, port: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class FetchLimits:
     """How much may be fetched from one address.
 
     Attributes:
@@ -91,9 +91,9 @@ class Fetcher:
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: FetchLimits,
         *,
-        resolve: Resolve = resolved,
+        resolve: Resolve = resolve_host,
         network: httpcore.NetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ class Fetcher:
             MediaTooLarge: it is larger than may be.
         """
         ends = time.monotonic() + self._bounds.max_s
-        network = _Public(self._resolve, self._network, _Watch(ends, alive))
+        network = _PublicNetwork(self._resolve, self._network, _Deadline(ends, alive))
         parsed = self.check(url)
         with _mapped(), httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network, retries=0) as pool:
             for _ in range(_MOST_REDIRECTS + 1):
@@ -170,7 +170,7 @@ class Fetcher:
 
 
 @dataclass(frozen=True, slots=True)
-class _Watch:
+class _Deadline:
     """When a fetch is over, and who may end it before.
 
     Attributes:
@@ -189,10 +189,10 @@ class _Watch:
         return min(left, timeout or left)
 
 
-class _Public(httpcore.NetworkBackend):
+class _PublicNetwork(httpcore.NetworkBackend):
     """Connects to public addresses alone, and no longer than until a moment."""
 
-    def __init__(self, resolve: Resolve, network: httpcore.NetworkBackend, watch: _Watch) -> None:
+    def __init__(self, resolve: Resolve, network: httpcore.NetworkBackend, watch: _Deadline) -> None:
         self._resolve, self._network, self._watch = resolve, network, watch
 
     def connect_tcp(
@@ -216,17 +216,17 @@ class _Public(httpcore.NetworkBackend):
                 stream = self._network.connect_tcp(
                     address, port, self._watch.left(timeout), local_address, socket_options
                 )
-                return _Timed(stream, self._watch)
+                return _TimedStream(stream, self._watch)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if number == len(addresses):
                     raise
         raise AssertionError("there is an address")
 
 
-class _Timed(httpcore.NetworkStream):
+class _TimedStream(httpcore.NetworkStream):
     """A connection that ends at a moment, however slowly something still comes, or when nobody waits any more."""
 
-    def __init__(self, stream: httpcore.NetworkStream, watch: _Watch) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, watch: _Deadline) -> None:
         self._stream, self._watch = stream, watch
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -248,7 +248,9 @@ class _Timed(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._watch.left(timeout)), self._watch)
+        return _TimedStream(
+            self._stream.start_tls(ssl_context, server_hostname, self._watch.left(timeout)), self._watch
+        )
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -48,7 +48,7 @@ class Guard:
         if problem is not None:
             await response(Request(scope), problem)(scope, receive, send)
             return
-        await self._app(scope, _Bounded(receive, self._most(scope)), send)
+        await self._app(scope, _LimitedBody(receive, self._most(scope)), send)
 
     def _most(self, scope: Scope) -> int:
         is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")  # which alone goes to the disk
@@ -67,7 +67,7 @@ class Guard:
         return None
 
 
-class _Bounded:
+class _LimitedBody:
     """Receives a body: no more of it than may be, for its stated length may be wrong or missing, and not for ever."""
 
     def __init__(self, receive: Receive, most: int) -> None:
@@ -121,7 +121,7 @@ class RequestLog:
             scope["app"].state.figures.add(scope["method"], scope["path"], status, seconds)
 
 
-async def well_formed(request: Request) -> None:
+async def require_valid_unicode(request: Request) -> None:
     """Refuse JSON with half a letter in it: it can be neither stored nor sent back.
 
     Raises:

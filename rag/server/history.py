@@ -13,7 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from rag.query.language import Turn
-from rag.server.sqlite_file import opened
+from rag.server.sqlite_file import open_database
 
 MOST = 5000  # turns of a key, and conversations
 _MOST_CHARS = 20_000  # of a question, and of an answer
@@ -22,7 +22,7 @@ _REMEMBERED = 8  # turns from which a question is understood; of them the newest
 Kind = Literal["response", "chat.completion", "item"]
 
 
-class Unknown(Exception):
+class EntryNotFound(Exception):
     """There is nothing of this id, or it is somebody else's."""
 
     def __init__(self, what: str, name: str) -> None:
@@ -30,7 +30,7 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredTurn:
     """A question and its answer.
 
     Attributes:
@@ -73,7 +73,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ConversationSummary:
     """What a list says of a conversation: its first question, the knowledge base, its turns, and when the last was."""
 
     title: str = ""
@@ -83,7 +83,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """Which part of a list is wanted: so many, after the one with an id, oldest or newest first."""
 
     limit: int = 20
@@ -111,7 +111,7 @@ class History:
             *(sa.Column(name, sa.String(64), nullable=False, index=True) for name in ("conversation", "previous")),
         )
         self._conversations = sa.Table("conversations", metadata, *_owned())
-        self._engine = opened(file, metadata)
+        self._engine = open_database(file, metadata)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -123,23 +123,23 @@ class History:
             for table in (self._turns, self._conversations):
                 connection.execute(table.delete().where(table.c.who.not_in(whose)))
 
-    def add(self, turn: Kept) -> None:
+    def add(self, turn: StoredTurn) -> None:
         """Keep a turn; the key's oldest make way where it has too many."""
         words = {name: getattr(turn, name)[:_MOST_CHARS] for name in ("asked", "meant", "answered")}
         with self._engine.begin() as connection:
             connection.execute(self._turns.insert().values(**asdict(replace(turn, **words))))
             connection.execute(self._turns.delete().where(self._too_old(self._turns, turn.who)))
 
-    def turn(self, turn_id: str, who: str, *kinds: Kind) -> Kept:
+    def turn(self, turn_id: str, who: str, *kinds: Kind) -> StoredTurn:
         """A turn of this key.
 
         Raises:
-            Unknown: it has none of this id and of these kinds.
+            EntryNotFound: it has none of this id and of these kinds.
         """
         turns = self._turns
-        return Kept(**self._one(turns, turn_id, (turns.c.who == who) & turns.c.kind.in_(kinds), kinds[0]))
+        return StoredTurn(**self._one(turns, turn_id, (turns.c.who == who) & turns.c.kind.in_(kinds), kinds[0]))
 
-    def delete(self, turn: Kept) -> None:
+    def delete(self, turn: StoredTurn) -> None:
         """Forget a turn; what came after it then follows what was before it."""
         turns = self._turns
         with self._engine.begin() as connection:
@@ -150,23 +150,23 @@ class History:
         """What was said up to a turn and in it, oldest first: questions that stand alone, and their answers.
 
         Raises:
-            Unknown: this key has no such turn.
+            EntryNotFound: this key has no such turn.
         """
         said = [self.turn(turn_id, who, "response", "item")]
         while said[-1].previous and len(said) < _REMEMBERED:
             try:
                 said.append(self.turn(said[-1].previous, who, "response", "item"))
-            except Unknown:  # it made way for newer ones
+            except EntryNotFound:  # it made way for newer ones
                 break
         return [(turn.meant, turn.answered) for turn in reversed(said)]
 
     def completions(
-        self, who: str, page: Page, base: str = "", metadata: Mapping[str, str] | None = None
-    ) -> tuple[list[Kept], bool]:
+        self, who: str, page: PageRequest, base: str = "", metadata: Mapping[str, str] | None = None
+    ) -> tuple[list[StoredTurn], bool]:
         """The chat completions of this key, and whether more follow; of one knowledge base or with metadata if given.
 
         Raises:
-            Unknown: the one after which they are wanted is not there.
+            EntryNotFound: the one after which they are wanted is not there.
         """
         turns = self._turns
         admitted = (turns.c.who == who) & (turns.c.kind == "chat.completion")
@@ -176,7 +176,7 @@ class History:
             told = sa.func.json_each(turns.c.metadata).table_valued("key", "value")
             admitted &= sa.exists().select_from(told).where((told.c.key == name) & (told.c.value == value))
         rows, has_more = self._page(turns, admitted, page)
-        return [Kept(**row) for row in rows], has_more
+        return [StoredTurn(**row) for row in rows], has_more
 
     def begin(self, conversation: Conversation) -> None:
         """Keep a conversation; the key's oldest make way, with their turns, where it has too many."""
@@ -192,22 +192,22 @@ class History:
         """A conversation of this key.
 
         Raises:
-            Unknown: it has none of this id.
+            EntryNotFound: it has none of this id.
         """
         table = self._conversations
         return Conversation(**self._one(table, conversation_id, table.c.who == who, "conversation"))
 
-    def conversations(self, who: str, page: Page) -> tuple[list[Conversation], bool]:
+    def conversations(self, who: str, page: PageRequest) -> tuple[list[Conversation], bool]:
         """The conversations of this key, and whether more follow.
 
         Raises:
-            Unknown: the one after which they are wanted is not there.
+            EntryNotFound: the one after which they are wanted is not there.
         """
         table = self._conversations
         rows, has_more = self._page(table, table.c.who == who, page)
         return [Conversation(**row) for row in rows], has_more
 
-    def summaries(self, conversations: Sequence[Conversation]) -> dict[str, Summary]:
+    def summaries(self, conversations: Sequence[Conversation]) -> dict[str, ConversationSummary]:
         """What is said of conversations in a list, by id."""
         turns, of = self._turns, self._turns.c.conversation
         ours = of.in_([conversation.id for conversation in conversations])
@@ -217,12 +217,14 @@ class History:
             rows = connection.execute(turns.select().where(turns.c.number.in_(earliest)))
             begun = {row.conversation: row for row in rows}
             counted = connection.execute(counts).all()
-        found = {name: Summary(begun[name].asked, begun[name].base, n, latest) for name, n, latest in counted}
-        return {each.id: found.get(each.id, Summary(latest=each.made)) for each in conversations}
+        found = {
+            name: ConversationSummary(begun[name].asked, begun[name].base, n, latest) for name, n, latest in counted
+        }
+        return {each.id: found.get(each.id, ConversationSummary(latest=each.made)) for each in conversations}
 
-    def describe(self, thing: Kept | Conversation, metadata: Mapping[str, str]) -> None:
+    def describe(self, thing: StoredTurn | Conversation, metadata: Mapping[str, str]) -> None:
         """Attach other metadata to a turn or a conversation."""
-        table = self._turns if isinstance(thing, Kept) else self._conversations
+        table = self._turns if isinstance(thing, StoredTurn) else self._conversations
         with self._engine.begin() as connection:
             connection.execute(table.update().where(table.c.id == thing.id).values(metadata=dict(metadata)))
 
@@ -233,14 +235,14 @@ class History:
             connection.execute(self._turns.delete().where(self._turns.c.conversation == conversation.id))
             connection.execute(table.delete().where(table.c.id == conversation.id))
 
-    def said(self, conversation: Conversation, page: Page) -> tuple[list[Kept], bool]:
+    def said(self, conversation: Conversation, page: PageRequest) -> tuple[list[StoredTurn], bool]:
         """The turns of a conversation, and whether more follow.
 
         Raises:
-            Unknown: the one after which they are wanted is not there.
+            EntryNotFound: the one after which they are wanted is not there.
         """
         rows, has_more = self._page(self._turns, self._turns.c.conversation == conversation.id, page)
-        return [Kept(**row) for row in rows], has_more
+        return [StoredTurn(**row) for row in rows], has_more
 
     def _too_old(self, table: sa.Table, who: str) -> sa.ColumnElement[bool]:
         """Whether a row of this key has as many newer ones as may be kept."""
@@ -252,16 +254,18 @@ class History:
         with self._engine.begin() as connection:
             row = connection.execute(table.select().where((table.c.id == row_id) & admitted)).mappings().first()
         if row is None:
-            raise Unknown(what, row_id)
+            raise EntryNotFound(what, row_id)
         return _fields(row)
 
-    def _page(self, table: sa.Table, admitted: sa.ColumnElement[bool], page: Page) -> tuple[list[dict[str, Any]], bool]:
+    def _page(
+        self, table: sa.Table, admitted: sa.ColumnElement[bool], page: PageRequest
+    ) -> tuple[list[dict[str, Any]], bool]:
         number = table.c.number
         with self._engine.begin() as connection:
             if page.after:
                 at = connection.scalar(sa.select(number).where((table.c.id == page.after) & admitted))
                 if at is None:
-                    raise Unknown("entry", page.after)
+                    raise EntryNotFound("entry", page.after)
                 admitted &= number < at if page.is_newest_first else number > at
             order = number.desc() if page.is_newest_first else number
             query = table.select().where(admitted).order_by(order).limit(page.limit + 1)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rag.errors import ExhibitError, KnowledgeBaseBusy
 from rag.knowledge_base import KnowledgeBase
 from rag.server import uploads
-from rag.server.job_store import Job, Jobs, State
+from rag.server.job_store import IngestJob, JobStore, State
 from rag.server.redaction import reason_of, without_paths
 
 _log = logging.getLogger("exhibit.server")
@@ -40,11 +40,11 @@ class Fetch(Protocol):
         """The file that it was written to, in the folder; `alive` is called now and then, and may raise."""
 
 
-class _Left(Exception):
+class _JobStopped(Exception):
     """The job was cancelled, or the server ends."""
 
 
-class Runner:
+class JobRunner:
     """Runs the jobs of a server.
 
     Args:
@@ -53,9 +53,9 @@ class Runner:
         fetch: fetches what jobs name by address.
     """
 
-    def __init__(self, jobs: Jobs, bases: Mapping[str, KnowledgeBase], fetch: Fetch) -> None:
+    def __init__(self, jobs: JobStore, bases: Mapping[str, KnowledgeBase], fetch: Fetch) -> None:
         self.jobs = jobs
-        self._lines = {name: _Line(name, base, jobs, fetch) for name, base in bases.items()}
+        self._lines = {name: _BaseWorker(name, base, jobs, fetch) for name, base in bases.items()}
 
     def start(self) -> None:
         """Go on with what the last end of the server interrupted, and do what is queued from now on."""
@@ -73,7 +73,7 @@ class Runner:
         """Look at once whether there is a job to do, where one was added."""
         self._lines[base].look()
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: IngestJob) -> None:
         """End a job; what is finished of it stays."""
         if self.jobs.cancel(job.id):
             self._lines[job.base].clear(job)
@@ -82,16 +82,16 @@ class Runner:
         """What work gives that writes to a knowledge base, done between two files of a job."""
         return self._lines[base].between(work)
 
-    def current(self, job: Job) -> str:
+    def current(self, job: IngestJob) -> str:
         """What a job is at; empty where it is not running, or another process does it."""
         line = self._lines.get(job.base)
         return line.current if line and job.state == "running" else ""
 
 
-class _Line(threading.Thread):
+class _BaseWorker(threading.Thread):
     """The jobs of one knowledge base, one after another."""
 
-    def __init__(self, name: str, base: KnowledgeBase, jobs: Jobs, fetch: Fetch) -> None:
+    def __init__(self, name: str, base: KnowledgeBase, jobs: JobStore, fetch: Fetch) -> None:
         super().__init__(name="exhibit-jobs", daemon=True)
         self.current = ""
         self._base_name, self._base, self._jobs, self._fetch = name, base, jobs, fetch
@@ -117,7 +117,7 @@ class _Line(threading.Thread):
             self._is_stopping = True
             self._changed.notify()
 
-    def clear(self, job: Job) -> None:
+    def clear(self, job: IngestJob) -> None:
         """Leave nothing on disk of the files that a job did not come to."""
         uploads.keep(self._base.path, job.id)
         uploads.delete(self._base.path, [item.path for item in job.items if item.path and not item.state])
@@ -148,7 +148,7 @@ class _Line(threading.Thread):
             uploads.sweep(self._base.path, self._jobs.unfinished(self._base_name))
             self._fetch_all(job_id)
             self._take_in(job_id)
-        except _Left:
+        except _JobStopped:
             if not self._is_stopping:
                 self._end(job_id, "cancelled")
         except KnowledgeBaseBusy:
@@ -210,7 +210,7 @@ class _Line(threading.Thread):
             self.current = current
         self._do_what_is_short()
         if self._is_stopping or self._is_leaving(job_id):
-            raise _Left
+            raise _JobStopped
 
     def _is_leaving(self, job_id: str) -> bool:
         if time.monotonic() - self._asked_s < _ASKED_S:

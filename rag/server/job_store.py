@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
-from rag.server.sqlite_file import opened
+from rag.server.sqlite_file import open_database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,7 +26,7 @@ _KEPT = 200  # finished jobs of a knowledge base that are remembered
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class JobFile:
     """One file of a job.
 
     Attributes:
@@ -49,7 +49,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class IngestJob:
     """A job as it stands.
 
     Attributes:
@@ -68,7 +68,7 @@ class Job:
     error: str
     made: float
     finished: float | None
-    items: tuple[Item, ...]
+    items: tuple[JobFile, ...]
 
     @property
     def is_over(self) -> bool:
@@ -76,12 +76,12 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
     @property
-    def settled(self) -> tuple[Item, ...]:
+    def settled(self) -> tuple[JobFile, ...]:
         """The files of which it is known what became of them."""
         return tuple(item for item in self.items if item.state)
 
 
-class Jobs:
+class JobStore:
     """The jobs of a server; threads may share it, and processes the file."""
 
     def __init__(self, file: Path) -> None:
@@ -114,7 +114,7 @@ class Jobs:
         # Running jobs that are to end; those of other processes are told by it.
         self._leaving = sa.Table("leaving", metadata, sa.Column("job", sa.String(32), primary_key=True))
         self._file, self._locks = file, dict[str, FileLock]()
-        self._engine = opened(file, metadata)
+        self._engine = open_database(file, metadata)
 
     def close(self) -> None:
         """Let go of the file, and of the right to run jobs."""
@@ -122,7 +122,7 @@ class Jobs:
             lock.release()
         self._engine.dispose()
 
-    def add(self, base: str, items: Iterable[Item], *, job_id: str = "") -> str:
+    def add(self, base: str, items: Iterable[JobFile], *, job_id: str = "") -> str:
         """Queue a job, and forget the oldest that are over; its id is returned."""
         job_id = job_id or new_id()
         rows = [
@@ -137,13 +137,13 @@ class Jobs:
             self._prune(connection, base)
         return job_id
 
-    def get(self, job_id: str) -> Job | None:
+    def get(self, job_id: str) -> IngestJob | None:
         """A job; None where there is none of this id."""
         with self._engine.begin() as connection:
             row = connection.execute(self._jobs.select().where(self._jobs.c.id == job_id)).mappings().first()
             return self._job(connection, row) if row else None
 
-    def of(self, base: str, most: int) -> list[Job]:
+    def of(self, base: str, most: int) -> list[IngestJob]:
         """The newest jobs of a knowledge base, newest first."""
         jobs = self._jobs
         query = jobs.select().where(jobs.c.base == base).order_by(jobs.c.number.desc()).limit(most)
@@ -246,13 +246,13 @@ class Jobs:
         with self._engine.begin() as connection:
             connection.execute(items.update().where(which).values(**values))
 
-    def _job(self, connection: Connection, row: Any) -> Job:
+    def _job(self, connection: Connection, row: Any) -> IngestJob:
         items = self._items
         query = items.select().where(items.c.job == row["id"]).order_by(items.c.ordinal)
         columns = (items.c.ordinal, items.c.name, items.c.path, items.c.url, items.c.state, items.c.reason)
         found = connection.execute(query.with_only_columns(*columns, items.c.segments))
-        kept = tuple(Item(*item) for item in found)
-        return Job(row["id"], row["base"], row["state"], row["error"], row["made"], row["finished"], kept)
+        kept = tuple(JobFile(*item) for item in found)
+        return IngestJob(row["id"], row["base"], row["state"], row["error"], row["made"], row["finished"], kept)
 
     def _prune(self, connection: Connection, base: str) -> None:
         import sqlalchemy as sa

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag.server.sqlite_file import opened
+from rag.server.sqlite_file import open_database
 
 _PREFIX = "exhibit"
 
@@ -55,7 +55,7 @@ class Keys:
             sa.Column("may_write", sa.Boolean, nullable=False),
             sa.Column("made", sa.BigInteger, nullable=False),
         )
-        self._engine = opened(file, metadata)
+        self._engine = open_database(file, metadata)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from rag.config import Settings
 from rag.errors import SettingsError
 from rag.server import log
-from rag.server.app import Options, create_app, secret
+from rag.server.app import ServerOptions, create_app, secret
 from rag.server.keys import Keys
-from rag.server.processes import Workers, parent_has_gone
-from rag.server.served_bases import Bases, named
+from rag.server.processes import ServerProcesses, when_parent_exits
+from rag.server.served_bases import ServedBases, name_folders
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +42,7 @@ class Address:
             return self.host == "localhost"
 
 
-def serve(folders: Sequence[Path], address: Address, options: Options, *, workers: int = 1) -> None:
+def serve(folders: Sequence[Path], address: Address, options: ServerOptions, *, workers: int = 1) -> None:
     """Serve knowledge bases until the process is told to stop.
 
     Args:
@@ -68,20 +68,20 @@ def serve(folders: Sequence[Path], address: Address, options: Options, *, worker
             _serve(folders, options, listener)
             return
         secret(options.state)
-        with Bases(named(folders)):  # what is wrong with them is told once
+        with ServedBases(name_folders(folders)):  # what is wrong with them is told once
             _announce(folders, listener, options)
-        Workers(_serve_beside, (folders, options, listener), workers).run()
+        ServerProcesses(_serve_beside, (folders, options, listener), workers).run()
 
 
-def _serve_beside(folders: Sequence[Path], options: Options, listener: socket.socket, is_ready: Event) -> None:
+def _serve_beside(folders: Sequence[Path], options: ServerOptions, listener: socket.socket, is_ready: Event) -> None:
     """Serve as one process of several."""
     log.configure()
     server = _server(create_app(folders, options, when_ready=is_ready.set))
-    parent_has_gone(lambda: setattr(server, "should_exit", True))
+    when_parent_exits(lambda: setattr(server, "should_exit", True))
     server.run([listener])
 
 
-def _serve(folders: Sequence[Path], options: Options, listener: socket.socket) -> None:
+def _serve(folders: Sequence[Path], options: ServerOptions, listener: socket.socket) -> None:
     log.configure()
     app = create_app(folders, options)
     app.state.bases.open()
@@ -105,10 +105,10 @@ def _server(app: FastAPI) -> uvicorn.Server:
     return server
 
 
-def _announce(folders: Sequence[Path], listener: socket.socket, options: Options) -> None:
+def _announce(folders: Sequence[Path], listener: socket.socket, options: ServerOptions) -> None:
     host, port = listener.getsockname()[:2]
     url = options.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"Exhibit serves {', '.join(named(folders))} at {url}; OpenAI's clients take {url}/v1.")
+    print(f"Exhibit serves {', '.join(name_folders(folders))} at {url}; OpenAI's clients take {url}/v1.")
     print(f"What else it does: {url}/openapi.json")
     print("No key is needed from this machine." if options.is_open else "A key is needed: `exhibit keys`.", flush=True)
 

@@ -30,7 +30,7 @@ def begin(request_id: str) -> None:
 def configure() -> None:
     """Write lines to standard error: all of the server's own, of others their warnings."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("exhibit").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -38,7 +38,7 @@ def configure() -> None:
     warnings.formatwarning = _place  # of all that is said to be logged, only this
 
 
-class Lines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Formats a record as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -30,7 +30,7 @@ from rag.errors import (
     UnsupportedMedia,
 )
 from rag.server.gate import Busy
-from rag.server.history import Unknown
+from rag.server.history import EntryNotFound
 from rag.server.redaction import without_paths
 from rag.server.signed_links import Expired, LinkError
 
@@ -50,7 +50,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Busy, 429),
     (Expired, 410),
     (LinkError, 403),
-    (Unknown, 404),
+    (EntryNotFound, 404),
 )
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -82,7 +82,7 @@ class Problem(HTTPException):
 
 def install(app: FastAPI) -> None:
     """Make the errors of an app that are expected answer in the form of their path; `RequestLog` answers the others."""
-    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, Unknown, ClientDisconnect):
+    for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, EntryNotFound, ClientDisconnect):
         app.add_exception_handler(kind, _answered)
 
 

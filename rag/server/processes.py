@@ -26,7 +26,7 @@ class _Started:
     is_ready: Event
 
 
-class Workers:
+class ServerProcesses:
     """Processes that do some work.
 
     Args:
@@ -78,7 +78,7 @@ class Workers:
         self._is_stopping = True
 
 
-def parent_has_gone(act: Callable[[], None]) -> None:
+def when_parent_exits(act: Callable[[], None]) -> None:
     """Have something done when the process that started this one has gone, however that happened."""
     parent = multiprocessing.parent_process()
 

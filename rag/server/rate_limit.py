@@ -63,7 +63,7 @@ class RateLimit:
         return max(1, math.ceil(resets - time.time()))
 
 
-class Figures:
+class RequestFigures:
     """What was asked since the start of the server, in numbers."""
 
     def __init__(self) -> None:

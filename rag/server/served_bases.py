@@ -15,7 +15,7 @@ from rag.knowledge_base import KnowledgeBase
 _UNFIT = re.compile(r"[^\w.-]+")
 
 
-def named(folders: Sequence[Path]) -> dict[str, Path]:
+def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
     """Folders by the names under which they are served: their own, or their parent's where it is hidden.
 
     Raises:
@@ -32,7 +32,7 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-class Bases(Mapping[str, KnowledgeBase]):
+class ServedBases(Mapping[str, KnowledgeBase]):
     """Open knowledge bases by name; a context manager that opens them all or none, if they are not, and closes them."""
 
     def __init__(self, folders: Mapping[str, Path], **settings: Any) -> None:

@@ -15,7 +15,7 @@ from rag.segments import from_fragment, to_fragment
 from rag.types import Locator
 
 LASTS_S = 24 * 3600
-Shown = View | Literal["text"]
+ViewName = View | Literal["text"]
 _TOKEN = re.compile(r"(?<=/evidence/)[\w.-]+(?=/)")
 
 
@@ -32,7 +32,7 @@ class Expired(LinkError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LinkTarget:
     """What a link admits to: a place in an asset of a knowledge base, in every view that it has."""
 
     base: str
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class LinkClaims:
     """What a link says.
 
     Attributes:
@@ -50,12 +50,12 @@ class Pass:
         until: seconds since 1970 at which it ends.
     """
 
-    place: Place
+    place: LinkTarget
     who: str
     until: int
 
 
-class Links:
+class SignedLinks:
     """Makes links and reads them.
 
     Args:
@@ -69,7 +69,7 @@ class Links:
         self._serializer = URLSafeSerializer(secret, salt="evidence")
         self._lasts_s = lasts_s
 
-    def path(self, place: Place, view: Shown, who: str) -> str:
+    def path(self, place: LinkTarget, view: ViewName, who: str) -> str:
         """The path of a URL under which a place is seen, played or read."""
         return f"/evidence/{self._token(place, who)}/{view}"
 
@@ -85,7 +85,7 @@ class Links:
 
         return _TOKEN.sub(again, text)
 
-    def opened(self, token: str) -> Pass:
+    def opened(self, token: str) -> LinkClaims:
         """What a link's token says.
 
         Raises:
@@ -97,16 +97,16 @@ class Links:
             raise Expired("This link has expired; ask again for a new one.")
         return said
 
-    def _token(self, place: Place, who: str) -> str:
+    def _token(self, place: LinkTarget, who: str) -> str:
         until = int(time.time()) + self._lasts_s
         token: str = self._serializer.dumps([place.base, place.asset_id, to_fragment(place.locator), who, until])
         return token
 
-    def _read(self, token: str) -> Pass:
+    def _read(self, token: str) -> LinkClaims:
         from itsdangerous import BadData
 
         try:
             base, asset_id, fragment, who, until = self._serializer.loads(token)
         except (BadData, ValueError, TypeError) as error:
             raise Forged("This link was not made by this server, or was cut short.") from error
-        return Pass(Place(base, asset_id, from_fragment(fragment)), who, until)
+        return LinkClaims(LinkTarget(base, asset_id, from_fragment(fragment)), who, until)

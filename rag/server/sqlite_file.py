@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
 
 
-def opened(file: Path, metadata: MetaData) -> Engine:
+def open_database(file: Path, metadata: MetaData) -> Engine:
     """The database in a file with these tables, made where they are missing; dispose of it at the end."""
     import sqlalchemy as sa
 

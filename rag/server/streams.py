@@ -24,7 +24,7 @@ Failed = Callable[[Problem], dict[str, Any]]  # the event that tells of a failur
 _T = TypeVar("_T")
 
 
-class Events(StreamingResponse):
+class EventStream(StreamingResponse):
     """A stream of events that frees what it holds however it ends, even before it begins."""
 
     media_type = "text/event-stream"
@@ -60,7 +60,7 @@ class Events(StreamingResponse):
 
 async def events(
     request: Request, gate: Gate, pieces: Pieces, failed: Failed = openai_error, *, longest_s: float = LONGEST_S
-) -> Events:
+) -> EventStream:
     """Pieces as a stream of events, once there is room and the first is there: what fails before has a status.
 
     A piece that has a ``type`` is an event of that name. What fails later is told by `failed`.
@@ -72,7 +72,7 @@ async def events(
     async with AsyncExitStack() as holding:
         holding.push_async_callback(pieces.aclose)
         first = await until_gone(request, _begun(pieces, gate, holding, longest_s))
-        return Events(first, pieces, holding.pop_all(), failed, longest_s)
+        return EventStream(first, pieces, holding.pop_all(), failed, longest_s)
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, _T], *gates: Gate, longest_s: float = LONGEST_S) -> _T:

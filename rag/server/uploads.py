@@ -95,7 +95,7 @@ def sweep(base: Path, jobs: Collection[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UploadLimits:
     """How much may be uploaded at once.
 
     Attributes:
@@ -116,7 +116,7 @@ class Upload:
         limits: how much may be uploaded.
     """
 
-    def __init__(self, base: Path, job_id: str, limits: Limits) -> None:
+    def __init__(self, base: Path, job_id: str, limits: UploadLimits) -> None:
         self._folder, self._part = base / _FOLDER / job_id, base / _FOLDER / f"{job_id}{_PART}"
         self._limits = limits
 
@@ -127,7 +127,7 @@ class Upload:
             Problem: 400, it is no form with files; 413, too much; 507, the disk is full. Nothing is left then.
         """
         try:
-            with _mapped(), closing(_Form(self._part, self._limits)) as form:
+            with _mapped(), closing(_FormParser(self._part, self._limits)) as form:
                 self._check_room(length)
                 parser = form.parser(content_type)
                 async for block in _blocks(body, self._limits.max_bytes):
@@ -149,10 +149,10 @@ class Upload:
             raise OSError(errno.ENOSPC, "no room")
 
 
-class _Form:
+class _FormParser:
     """A multipart form whose files are written to a folder while it is parsed."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: UploadLimits) -> None:
         self._folder, self._limits = folder, limits
         self._name, self._value = bytearray(), bytearray()
         self._disposition = b""

@@ -34,7 +34,7 @@ _HEADERS = {
 }
 
 
-class _Hashed(StaticFiles):
+class _ImmutableFiles(StaticFiles):
     """Files whose names hold a hash of their content, so that a copy never has to be asked for again."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -47,7 +47,7 @@ class _Hashed(StaticFiles):
 def install(app: FastAPI) -> None:
     """Serve the page and its files."""
     app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/assets", _Hashed(directory=_BUILT / "assets"))
+    app.mount("/assets", _ImmutableFiles(directory=_BUILT / "assets"))
 
 
 async def _page() -> Response:

@@ -24,9 +24,9 @@ from PIL.Image import Image
 from rag import media
 from rag.segments import from_fragment
 from rag.server import access, problems, web_page
-from rag.server.history import History, Kept
+from rag.server.history import History, StoredTurn
 from rag.server.openai import conversations
-from rag.server.signed_links import Links
+from rag.server.signed_links import SignedLinks
 from rag.types import TimeSpan
 
 WORDS = [
@@ -139,7 +139,7 @@ class Site:
         app, router = FastAPI(), APIRouter()
         problems.install(app)
         app.state.history = self.history
-        known = access.Access(cast(Any, {}), cast(Any, None), True, Links("secret"))
+        known = access.Access(cast(Any, {}), cast(Any, None), True, SignedLinks("secret"))
         app.dependency_overrides[access.caller] = lambda: access.Caller(known, None, "")
         app.include_router(conversations.router)
         routes: list[tuple[str, str, Callable[..., Any]]] = [
@@ -198,7 +198,7 @@ class Site:
         response = _response(question, text, shown, declined=found is None)
         kept = {"asked": question, "meant": question, "answered": text, "body": json.dumps(response)}
         where = {"base": body["model"], "conversation": body["conversation"]}
-        self.history.add(Kept(response["id"], "response", "", int(time.time()), **kept, **where))
+        self.history.add(StoredTurn(response["id"], "response", "", int(time.time()), **kept, **where))
         yield _event({"type": "response.completed", "response": response})
 
     async def bases(self, request: Request) -> Any:

@@ -15,13 +15,13 @@ from rag.catalog.catalog import CatalogEntry
 from rag.knowledge_base import Status
 from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
-from rag.server.access import Called, Caller, Read, Written
-from rag.server.evidence_views import Viewer
-from rag.server.job_runner import Runner
+from rag.server.access import Caller, CurrentCaller, ReadableBase, WritableBase
+from rag.server.evidence_views import EvidenceLinker
+from rag.server.job_runner import JobRunner
 from rag.server.native import schemas
 from rag.server.problems import Problem
 from rag.server.redaction import reason_of
-from rag.server.signed_links import Place
+from rag.server.signed_links import LinkTarget
 from rag.types import PIXELS, FileResult, ImageRegion, Locator, Medium, PageBox
 
 router = APIRouter(prefix="/api/bases", tags=["knowledge bases"])
@@ -32,7 +32,7 @@ AssetId = Annotated[str, Path(alias="id", max_length=100, description="Of an ass
 
 
 @router.get("", summary="The knowledge bases that you may use")
-async def list_bases(caller: Called) -> schemas.Bases:
+async def list_bases(caller: CurrentCaller) -> schemas.Bases:
     """Each with the number of its assets and segments."""
     viewers = [caller.viewer(name) for name in caller.names]
     found = await asyncio.gather(*(asyncio.to_thread(viewer.base.status) for viewer in viewers))
@@ -44,7 +44,7 @@ async def list_bases(caller: Called) -> schemas.Bases:
 
 
 @router.get("/{base}", summary="One knowledge base, with the files that failed")
-async def get_base(caller: Called, viewer: Read) -> schemas.BaseDetails:
+async def get_base(caller: CurrentCaller, viewer: ReadableBase) -> schemas.BaseDetails:
     """What it holds, what could not be taken in and why, and with which encoders it was made."""
     status = await asyncio.to_thread(viewer.base.status)
     failed = [
@@ -60,7 +60,7 @@ async def get_base(caller: Called, viewer: Read) -> schemas.BaseDetails:
 
 @router.get("/{base}/assets", summary="The assets of a knowledge base, page by page")
 async def list_assets(
-    viewer: Read,
+    viewer: ReadableBase,
     limit: Annotated[int, Query(ge=1, le=500, description="Most assets on a page.")] = 50,
     after: Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")] = None,
     q: Annotated[str, Query(max_length=200, description="Part of the name, in large or small letters.")] = "",
@@ -75,13 +75,13 @@ async def list_assets(
 
 
 @router.get("/{base}/assets/{id}", summary="One asset")
-async def get_asset(viewer: Read, asset_id: AssetId) -> schemas.Asset:
+async def get_asset(viewer: ReadableBase, asset_id: AssetId) -> schemas.Asset:
     """As the list of assets has it."""
     return await asyncio.to_thread(lambda: _asset(viewer, _known(viewer, asset_id)))
 
 
 @router.get("/{base}/assets/{id}/segments", summary="All places of an asset")
-async def list_segments(viewer: Read, asset_id: AssetId) -> schemas.Segments:
+async def list_segments(viewer: ReadableBase, asset_id: AssetId) -> schemas.Segments:
     """In their order: the passages of a document, the words and frames of a film."""
 
     def read() -> list[schemas.Hit]:
@@ -92,12 +92,12 @@ async def list_segments(viewer: Read, asset_id: AssetId) -> schemas.Segments:
 
 
 @router.delete("/{base}/assets/{id}", status_code=204, summary="Forget an asset, or a file that failed")
-async def delete_asset(request: Request, viewer: Written, asset_id: AssetId) -> Response:
+async def delete_asset(request: Request, viewer: WritableBase, asset_id: AssetId) -> Response:
     """What was uploaded is deleted from disk; a file that lies elsewhere is not touched.
 
     While a job runs, it is done between two of its files.
     """
-    runner: Runner = request.app.state.runner
+    runner: JobRunner = request.app.state.runner
 
     def done() -> None:
         failed = [file for file in viewer.base.status().failed if _failed_id(file) == asset_id]
@@ -116,14 +116,14 @@ def _counts(caller: Caller, name: str, status: Status) -> dict[str, Any]:
     return {"name": name, **counts, "may_write": caller.may_write(name)}
 
 
-def _found(viewer: Viewer, part: str, medium: Medium | None) -> list[CatalogEntry]:
+def _found(viewer: EvidenceLinker, part: str, medium: Medium | None) -> list[CatalogEntry]:
     wanted = part.casefold()
     listed = viewer.base.assets()
     kept = (one for one in listed if wanted in name_of(one.path).casefold() and medium in (None, one.medium))
     return sorted(kept, key=_key)
 
 
-def _known(viewer: Viewer, asset_id: str) -> CatalogEntry:
+def _known(viewer: EvidenceLinker, asset_id: str) -> CatalogEntry:
     found = viewer.base.assets(asset_id) if _is_id(asset_id) else []
     if not found:
         raise _unknown(asset_id)
@@ -142,9 +142,9 @@ def _failed_id(file: FileResult) -> str:
     return str(uuid.uuid5(_FAILED, file.path.encode("utf-8", "backslashreplace").decode()))
 
 
-def _asset(viewer: Viewer, listed: CatalogEntry) -> schemas.Asset:
+def _asset(viewer: EvidenceLinker, listed: CatalogEntry) -> schemas.Asset:
     place = _seen(viewer, listed)
-    path = viewer.links.path(Place(viewer.name, listed.id, place), "thumbnail", viewer.who) if place else ""
+    path = viewer.links.path(LinkTarget(viewer.name, listed.id, place), "thumbnail", viewer.who) if place else ""
     return schemas.Asset(
         id=listed.id,
         name=name_of(listed.path),
@@ -157,7 +157,7 @@ def _asset(viewer: Viewer, listed: CatalogEntry) -> schemas.Asset:
     )
 
 
-def _seen(viewer: Viewer, listed: CatalogEntry) -> Locator | None:
+def _seen(viewer: EvidenceLinker, listed: CatalogEntry) -> Locator | None:
     """What of an asset its thumbnail shows: the first page, the picture, the first frame that was looked at."""
     if listed.medium == "image":
         return ImageRegion()

@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from rag.server import uploads
-from rag.server.access import Written
-from rag.server.job_runner import Runner
-from rag.server.job_store import Item, new_id
+from rag.server.access import WritableBase
+from rag.server.job_runner import JobRunner
+from rag.server.job_store import JobFile, new_id
 from rag.server.native import schemas
 from rag.server.problems import Problem
-from rag.server.uploads import MOST_FILES, Limits, Upload
+from rag.server.uploads import MOST_FILES, Upload, UploadLimits
 
 router = APIRouter(prefix="/api/bases/{base}", tags=["taking in"])
 
@@ -45,7 +45,7 @@ _URLS = {"one": {"value": {"urls": ["https://example.org/report.pdf"]}}}
 
 
 @router.post("/files", status_code=202, summary="Upload files to a knowledge base", openapi_extra=_FORM)
-async def upload_files(request: Request, viewer: Written) -> schemas.Accepted:
+async def upload_files(request: Request, viewer: WritableBase) -> schemas.Accepted:
     """Files in any medium, one or many, as a form; a job takes them in.
 
     A page and its pictures that are sent together are read together. Files keep their names; a second one of the same
@@ -53,17 +53,18 @@ async def upload_files(request: Request, viewer: Written) -> schemas.Accepted:
     """
     _check_room(request, viewer.name)
     base, options, job_id = viewer.base, request.app.state.options, new_id()
-    limits = Limits(int(base.settings.max_file_mb * 1e6), int(options.max_upload_mb * 1e6))
+    limits = UploadLimits(int(base.settings.max_file_mb * 1e6), int(options.max_upload_mb * 1e6))
     upload = Upload(base.path, job_id, limits)
     length = request.headers.get("content-length", "")
     received = await upload.receive(
         request.headers.get("content-type", ""), int(length) if length.isdecimal() else 0, request.stream()
     )
-    items = [Item(number, path.name, str(path)) for number, path in enumerate(received)]
-    runner: Runner = request.app.state.runner
+    items = [JobFile(number, path.name, str(path)) for number, path in enumerate(received)]
+    runner: JobRunner = request.app.state.runner
 
     def queue() -> None:
-        # Kept as a job before the folder has its name: of what a killed server left so, whoever runs the job moves it.
+        # The job is stored before the folder gets its final name. If the server is killed between the two, the process
+        # that runs the job renames the folder.
         runner.jobs.add(viewer.name, items, job_id=job_id)
         uploads.keep(base.path, job_id)
         runner.queue(viewer.name)
@@ -74,7 +75,7 @@ async def upload_files(request: Request, viewer: Written) -> schemas.Accepted:
 
 @router.post("/urls", status_code=202, summary="Take in what is at some addresses")
 async def take_in_urls(
-    request: Request, viewer: Written, sent: Annotated[schemas.UrlsRequest, Body(openapi_examples=_URLS)]
+    request: Request, viewer: WritableBase, sent: Annotated[schemas.UrlsRequest, Body(openapi_examples=_URLS)]
 ) -> schemas.Accepted:
     """Files and pages on the public internet, each fetched once, as it is; what a page links to is not followed.
 
@@ -90,8 +91,8 @@ async def take_in_urls(
     addresses = list(dict.fromkeys(sent.urls))
     for address in addresses:
         request.app.state.fetcher.check(address)
-    items = [Item(number, address, url=address) for number, address in enumerate(addresses)]
-    runner: Runner = request.app.state.runner
+    items = [JobFile(number, address, url=address) for number, address in enumerate(addresses)]
+    runner: JobRunner = request.app.state.runner
     job_id = await asyncio.to_thread(runner.jobs.add, viewer.name, items)
     runner.queue(viewer.name)
     return schemas.Accepted(job=job_id)

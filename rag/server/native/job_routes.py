@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from rag.server.access import Called, Caller, Read
-from rag.server.job_runner import Runner
-from rag.server.job_store import Job
+from rag.server.access import Caller, CurrentCaller, ReadableBase
+from rag.server.job_runner import JobRunner
+from rag.server.job_store import IngestJob
 from rag.server.native import schemas
 from rag.server.problems import Problem
 
@@ -34,16 +34,16 @@ JobId = Annotated[str, Path(alias="id", max_length=100, description="Of a job.")
 
 @router.get("/bases/{base}/jobs", summary="The jobs of a knowledge base")
 async def list_jobs(
-    request: Request, viewer: Read, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
+    request: Request, viewer: ReadableBase, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
 ) -> schemas.Jobs:
     """Newest first; those that are over are kept for a while."""
-    runner: Runner = request.app.state.runner
+    runner: JobRunner = request.app.state.runner
     found = await asyncio.to_thread(runner.jobs.of, viewer.name, limit)
     return schemas.Jobs(jobs=[_shown(runner, job) for job in found])
 
 
 @router.get("/jobs/{id}", summary="One job")
-async def get_job(request: Request, caller: Called, job_id: JobId) -> schemas.Job:
+async def get_job(request: Request, caller: CurrentCaller, job_id: JobId) -> schemas.Job:
     """How far it is, and what became of each file."""
     return _shown(request.app.state.runner, await _found(request, caller, job_id))
 
@@ -51,7 +51,7 @@ async def get_job(request: Request, caller: Called, job_id: JobId) -> schemas.Jo
 @router.get("/jobs/{id}/events", summary="A job as it goes on", response_class=Response, responses=_EVENTS)
 async def follow_job(
     request: Request,
-    caller: Called,
+    caller: CurrentCaller,
     job_id: JobId,
     seen: Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="`id` of the last event.")] = "",
 ) -> Response:
@@ -59,7 +59,7 @@ async def follow_job(
 
     Whoever comes again with the `id` of the last event is told what has changed since.
     """
-    runner: Runner = request.app.state.runner
+    runner: JobRunner = request.app.state.runner
     found = await _found(request, caller, job_id)
     if found.is_over and seen == _event_id(_shown(runner, found)):
         return Response(status_code=204)  # at which browsers stop coming again
@@ -67,19 +67,19 @@ async def follow_job(
 
 
 @router.delete("/jobs/{id}", status_code=204, summary="Cancel a job")
-async def cancel_job(request: Request, caller: Called, job_id: JobId) -> Response:
+async def cancel_job(request: Request, caller: CurrentCaller, job_id: JobId) -> Response:
     """Files that are finished stay; of the others nothing does. Of a job that is over, nothing is changed."""
     found = await _found(request, caller, job_id)
     if not caller.may_write(found.base):
         raise Problem(403, "This key may only read.", code="read_only")
-    runner: Runner = request.app.state.runner
+    runner: JobRunner = request.app.state.runner
     if not found.is_over:
         await asyncio.to_thread(runner.cancel, found)
     return Response(status_code=204)
 
 
-async def _found(request: Request, caller: Caller, job_id: str) -> Job:
-    runner: Runner = request.app.state.runner
+async def _found(request: Request, caller: Caller, job_id: str) -> IngestJob:
+    runner: JobRunner = request.app.state.runner
     found = await asyncio.to_thread(runner.jobs.get, job_id)
     if found is None or found.base not in caller.names:
         raise Problem(404, f"There is no job `{job_id}` here.", code="job_not_found", param="id")
@@ -88,7 +88,7 @@ async def _found(request: Request, caller: Caller, job_id: str) -> Job:
 
 async def _events(request: Request, job_id: str, seen: str) -> AsyncIterator[str]:
     """The job as events; ends with the job, with the server, or when the client has gone."""
-    runner: Runner = request.app.state.runner
+    runner: JobRunner = request.app.state.runner
     said_at = time.monotonic()
     while not request.app.state.is_ending():
         found = await asyncio.to_thread(runner.jobs.get, job_id)
@@ -110,7 +110,7 @@ def _event_id(told: schemas.Job) -> str:
     return hashlib.sha256(told.model_dump_json().encode()).hexdigest()[:16]
 
 
-def _shown(runner: Runner, job: Job) -> schemas.Job:
+def _shown(runner: JobRunner, job: IngestJob) -> schemas.Job:
     results = [
         schemas.JobResult(name=item.name, state=item.state, reason=item.reason, segments=item.segments)  # type: ignore[arg-type]
         for item in job.settled

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Path, Response
 
 from rag.knowledge_base import KnowledgeBase
 from rag.personalization.preference import Taste
-from rag.server.access import Read
+from rag.server.access import ReadableBase
 from rag.server.native import schemas
 from rag.server.problems import Problem
 
@@ -24,13 +24,13 @@ Chosen = Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
 
 
 @router.put("", summary="Keep a user's taste from now on")
-async def keep_taste(viewer: Read, user: User, sent: Agreed) -> schemas.Taste:
+async def keep_taste(viewer: ReadableBase, user: User, sent: Agreed) -> schemas.Taste:
     """Say that a user has agreed to it; before that nothing is kept of anybody."""
     return _told(await asyncio.to_thread(viewer.base.tastes.consent, name(viewer.who, user)), user)
 
 
 @router.get("", summary="What is kept of a user")
-async def get_taste(viewer: Read, user: User) -> schemas.Taste:
+async def get_taste(viewer: ReadableBase, user: User) -> schemas.Taste:
     """When they agreed, and how much they have liked since; which pictures that were is not kept."""
     found = await asyncio.to_thread(viewer.base.tastes.of, name(viewer.who, user))
     if found is None:
@@ -40,7 +40,7 @@ async def get_taste(viewer: Read, user: User) -> schemas.Taste:
 
 @router.post("/likes", summary="Learn from what a user chose")
 async def learn_taste(
-    viewer: Read, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
+    viewer: ReadableBase, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
 ) -> schemas.Taste:
     """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
     await get_taste(viewer, user)
@@ -51,7 +51,7 @@ async def learn_taste(
 
 
 @router.delete("", status_code=204, summary="Erase a user's taste and consent")
-async def erase_taste(viewer: Read, user: User) -> Response:
+async def erase_taste(viewer: ReadableBase, user: User) -> Response:
     """Nothing of it is left."""
     if not await asyncio.to_thread(viewer.base.tastes.erase, name(viewer.who, user)):
         raise _unknown(user)

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 
 from rag.presentation.json_values import hit_json, jsonable
-from rag.server.access import Read
-from rag.server.evidence_views import Viewer
+from rag.server.access import ReadableBase
+from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import preference_routes, schemas
 from rag.server.native.query_parts import asked
 from rag.server.problems import Problem, problem_details
@@ -54,7 +54,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.post("/search", summary="Find places in the files of a knowledge base")
 async def search(
-    request: Request, viewer: Read, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
+    request: Request, viewer: ReadableBase, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
 ) -> schemas.Hits:
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
@@ -70,7 +70,7 @@ async def search(
     "/ask", summary="Answer a question from a knowledge base", response_model=schemas.Answer, responses=_STREAM
 )
 async def ask(
-    request: Request, viewer: Read, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
+    request: Request, viewer: ReadableBase, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
 ) -> Response:
     """Answer with each statement cited, or say that the collection does not answer it."""
     question = asked(sent.question, "question")
@@ -81,7 +81,7 @@ async def ask(
     return JSONResponse(await asyncio.to_thread(_answer, viewer, answer))
 
 
-async def _pieces(viewer: Viewer, question: Any, how: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
+async def _pieces(viewer: EvidenceLinker, question: Any, how: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
     async with aclosing(viewer.base.aask_stream(question, **how)) as chunks:
         async for chunk in chunks:
             if chunk.answer:
@@ -94,7 +94,7 @@ def _failed(problem: Problem) -> dict[str, Any]:
     return {**problem_details(problem), "type": "error"}
 
 
-def _answer(viewer: Viewer, answer: Answer) -> dict[str, Any]:
+def _answer(viewer: EvidenceLinker, answer: Answer) -> dict[str, Any]:
     exhibits = [
         schemas.Exhibit(number=shown.number, **hit_json(shown.hit), views=viewer.views(shown.hit))
         for shown in answer.evidence
@@ -110,5 +110,5 @@ def _answer(viewer: Viewer, answer: Answer) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-def _hit(viewer: Viewer, hit: Hit) -> schemas.Hit:
+def _hit(viewer: EvidenceLinker, hit: Hit) -> schemas.Hit:
     return schemas.Hit(**hit_json(hit), views=viewer.views(hit))

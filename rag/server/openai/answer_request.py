@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag.llm.usage import Usage
 from rag.query.language import Text
 from rag.segments import to_fragment
-from rag.server.evidence_views import Viewer
-from rag.server.history import History, Kept
+from rag.server.evidence_views import EvidenceLinker
+from rag.server.history import History, StoredTurn
 from rag.server.openai import messages
-from rag.server.openai.markdown import Cite, MarkdownStream, Written, written
+from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer, MarkdownStream, render_answer
 from rag.server.problems import Problem
-from rag.server.signed_links import Links
+from rag.server.signed_links import SignedLinks
 from rag.types import Modality
 
 # What clients may attach to what is kept, as OpenAI bounds it.
@@ -28,12 +28,12 @@ Metadata = Annotated[
 ]
 
 
-async def remembered(request: Request) -> History:
+async def get_history(request: Request) -> History:
     """What the server keeps of questions and answers."""
     return cast(History, request.app.state.history)
 
 
-Remembered = Annotated[History, Depends(remembered)]
+CurrentHistory = Annotated[History, Depends(get_history)]
 
 # What would change the form of an answer, which is a text with citations; what else is unknown has no effect.
 _REFUSED = ("tools", "functions", "logprobs", "prediction", "audio", "background")
@@ -60,7 +60,7 @@ class Description(BaseModel):
 
 
 @dataclass(frozen=True)
-class Asking:
+class AnswerRequest:
     """A question on its way.
 
     Attributes:
@@ -72,29 +72,29 @@ class Asking:
     """
 
     chat: messages.Chat
-    viewer: Viewer
+    viewer: EvidenceLinker
     options: Options
     ignored: tuple[str, ...]
     usage: Usage
 
-    async def whole(self) -> Written:
+    async def whole(self) -> MarkdownAnswer:
         """The answer as Markdown."""
         answer = await self.viewer.base.aask(list(self.chat.question), **self._how)
-        return written(answer, await self.viewer.linked(answer.cited))
+        return render_answer(answer, await self.viewer.linked(answer.cited))
 
-    async def pieces(self) -> AsyncGenerator[str | Written]:
+    async def pieces(self) -> AsyncGenerator[str | MarkdownAnswer]:
         """The answer as Markdown while it is written, then the whole of it, which may be a correction."""
         rewritten, streamed = MarkdownStream(), ""
         async with aclosing(self.viewer.base.aask_stream(list(self.chat.question), **self._how)) as chunks:
             async for chunk in chunks:
                 if chunk.answer:
                     streamed += rewritten.end()
-                    yield written(chunk.answer, await self.viewer.linked(chunk.answer.cited), streamed)
+                    yield render_answer(chunk.answer, await self.viewer.linked(chunk.answer.cited), streamed)
                 elif text := rewritten.feed(chunk.text):
                     streamed += text
                     yield text
 
-    def told(self, whole: Written) -> dict[str, Any]:
+    def told(self, whole: MarkdownAnswer) -> dict[str, Any]:
         """What Exhibit says of an answer beside what OpenAI's forms have room for."""
         return {
             "question": whole.answer.question,
@@ -103,10 +103,10 @@ class Asking:
             "ignored": list(self.ignored),
         }
 
-    def kept(self, whole: Written, **made: Any) -> Kept:
+    def kept(self, whole: MarkdownAnswer, **made: Any) -> StoredTurn:
         """The question and its answer as they are kept, made as told."""
         own = " ".join(part.words.strip() for part in self.chat.question if isinstance(part, Text))
-        return Kept(
+        return StoredTurn(
             who=self.viewer.who,
             base=self.viewer.name,
             asked=own or whole.answer.question,
@@ -120,18 +120,18 @@ class Asking:
         return {"to": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
 
 
-def recalled(turn: Kept, links: Links) -> dict[str, Any]:
+def stored_body(turn: StoredTurn, links: SignedLinks) -> dict[str, Any]:
     """What was sent for a turn, with its links made to last as long as new ones."""
     body: dict[str, Any] = json.loads(links.renewed(turn.body, turn.who))
     return body | {"metadata": dict(turn.metadata)}
 
 
-def url_citation(cite: Cite) -> dict[str, Any]:
+def url_citation(cite: LinkedCitation) -> dict[str, Any]:
     """A citation as OpenAI has it: which characters rest on what, with the URL that shows it best."""
     return {"start_index": cite.start, "end_index": cite.end, "title": cite.link.title, "url": cite.link.url}
 
 
-def exhibit(cite: Cite) -> dict[str, Any]:
+def exhibit(cite: LinkedCitation) -> dict[str, Any]:
     """What is cited: number, medium, place, words and views."""
     segment = cite.exhibit.segment
     return {
@@ -149,7 +149,7 @@ def exhibit(cite: Cite) -> dict[str, Any]:
     }
 
 
-def unused(extra: Mapping[str, Any]) -> tuple[str, ...]:
+def ignored_fields(extra: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of fields that a client sent and that have no effect.
 
     Raises:

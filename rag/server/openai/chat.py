@@ -2,7 +2,7 @@
 
 The answer's text is Markdown (`rag.server.openai.markdown`). Its citations are annotations of type ``url_citation`` in
 the message, or in the last chunks of a stream. Each also carries an ``exhibit`` with the place as a media fragment and
-the URLs of all its views. Request fields that have no effect are listed in ``exhibit.ignored`` of the response.
+the URLs of all its views. Request fields that have no effect are list_page in ``exhibit.ignored`` of the response.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage, counted
-from rag.server.access import Called
-from rag.server.evidence_views import Viewer
+from rag.server.access import CurrentCaller
+from rag.server.evidence_views import EvidenceLinker
 from rag.server.gate import Gate
-from rag.server.history import History, Page
+from rag.server.history import History, PageRequest
 from rag.server.openai import embeddings, messages
 from rag.server.openai.answer_request import (
-    Asking,
+    AnswerRequest,
+    CurrentHistory,
     Description,
     Metadata,
     Options,
-    Remembered,
     exhibit,
-    recalled,
-    unused,
+    ignored_fields,
+    stored_body,
     url_citation,
 )
-from rag.server.openai.markdown import Cite, Written
-from rag.server.openai.pagination import listed, oldest_first
+from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer
+from rag.server.openai.pagination import list_page, oldest_first
 from rag.server.streams import events, until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -76,19 +76,19 @@ class ChatRequest(BaseModel):
 
 
 @router.get("/models", summary="The knowledge bases, as models")
-async def models(caller: Called) -> dict[str, Any]:
+async def models(caller: CurrentCaller) -> dict[str, Any]:
     """Every knowledge base that the caller may use."""
     return {"object": "list", "data": [_model(name) for name in caller.names]}
 
 
 @router.get("/models/{name}", summary="One knowledge base, as a model")
-async def model(caller: Called, name: str) -> dict[str, Any]:
+async def model(caller: CurrentCaller, name: str) -> dict[str, Any]:
     """A knowledge base that the caller may use, with the models that embed as it does."""
     return _model(caller.viewer(name).name)
 
 
 @dataclass(frozen=True)
-class _Completion:
+class _PendingCompletion:
     """A chat completion on its way.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Completion:
     """
 
     sent: ChatRequest
-    asking: Asking
+    asking: AnswerRequest
     id: str
     made: int
 
@@ -107,7 +107,7 @@ class _Completion:
         """A piece of it."""
         return self._formed("chat.completion.chunk", {"delta": delta, "finish_reason": finish})
 
-    def body(self, whole: Written) -> dict[str, Any]:
+    def body(self, whole: MarkdownAnswer) -> dict[str, Any]:
         """The whole of it."""
         message = {"role": "assistant", "content": whole.text, "refusal": None, "annotations": annotated(whole.cites)}
         told = {"usage": _tokens(self.asking.usage), "exhibit": self.asking.told(whole)}
@@ -117,7 +117,7 @@ class _Completion:
         """The last piece of a stream whose client wants to know what it took."""
         return self._formed("chat.completion.chunk", None) | {"usage": _tokens(self.asking.usage)}
 
-    async def kept(self, whole: Written, history: History) -> dict[str, Any]:
+    async def kept(self, whole: MarkdownAnswer, history: History) -> dict[str, Any]:
         """The whole of it, kept if the client wants that."""
         body = self.body(whole)
         if self.sent.store:
@@ -132,12 +132,15 @@ class _Completion:
 
 @router.post("/chat/completions", summary="Answer a question from a knowledge base")
 async def completions(
-    request: Request, caller: Called, history: Remembered, chat: Annotated[ChatRequest, Body(examples=[_EXAMPLE])]
+    request: Request,
+    caller: CurrentCaller,
+    history: CurrentHistory,
+    chat: Annotated[ChatRequest, Body(examples=[_EXAMPLE])],
 ) -> Response:
     """Answer the last message, with each statement cited, or say that the collection does not answer it."""
     gate: Gate = request.app.state.gate
     asking = _asking(chat, caller.viewer(chat.model))
-    completion = _Completion(chat, asking, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
+    completion = _PendingCompletion(chat, asking, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
     if chat.stream:
         return await events(request, gate, _chunks(completion, history))
     whole = await until_gone(request, asking.whole(), gate)
@@ -147,9 +150,9 @@ async def completions(
 @router.get("/chat/completions", summary="The chat completions that were kept")
 def kept(
     request: Request,
-    caller: Called,
-    history: Remembered,
-    wanted: Annotated[Page, Depends(oldest_first)],
+    caller: CurrentCaller,
+    history: CurrentHistory,
+    wanted: Annotated[PageRequest, Depends(oldest_first)],
     model: Annotated[str, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
     """Those that were asked with `store: true`; `metadata[key]=value` gives those that have it."""
@@ -157,38 +160,38 @@ def kept(
     turns, has_more = history.completions(
         caller.who, wanted, model, {found["key"]: value for found, value in given if found}
     )
-    return listed([recalled(turn, caller.access.links) for turn in turns], has_more)
+    return list_page([stored_body(turn, caller.access.links) for turn in turns], has_more)
 
 
 @router.get("/chat/completions/{completion_id}", summary="A chat completion that was kept")
-def completion(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+def completion(caller: CurrentCaller, history: CurrentHistory, completion_id: str) -> dict[str, Any]:
     """The chat completion as it was sent; its links last as long as new ones."""
-    return recalled(history.turn(completion_id, caller.who, "chat.completion"), caller.access.links)
+    return stored_body(history.turn(completion_id, caller.who, "chat.completion"), caller.access.links)
 
 
 @router.post("/chat/completions/{completion_id}", summary="Describe a chat completion")
-def describe(caller: Called, history: Remembered, completion_id: str, told: Description) -> dict[str, Any]:
+def describe(caller: CurrentCaller, history: CurrentHistory, completion_id: str, told: Description) -> dict[str, Any]:
     """Replace its metadata."""
     turn = replace(history.turn(completion_id, caller.who, "chat.completion"), metadata=told.metadata or {})
     history.describe(turn, turn.metadata)
-    return recalled(turn, caller.access.links)
+    return stored_body(turn, caller.access.links)
 
 
 @router.delete("/chat/completions/{completion_id}", summary="Forget a chat completion")
-def forget(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+def forget(caller: CurrentCaller, history: CurrentHistory, completion_id: str) -> dict[str, Any]:
     """Forget question and answer."""
     history.delete(history.turn(completion_id, caller.who, "chat.completion"))
     return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
 
 
 @router.get("/chat/completions/{completion_id}/messages", summary="The question of a chat completion that was kept")
-def asked(caller: Called, history: Remembered, completion_id: str) -> dict[str, Any]:
+def asked(caller: CurrentCaller, history: CurrentHistory, completion_id: str) -> dict[str, Any]:
     """The words of the question; its media, and what was said before it, are not kept."""
     turn = history.turn(completion_id, caller.who, "chat.completion")
-    return listed([{"id": f"{turn.id}-0", "role": "user", "content": turn.asked}])
+    return list_page([{"id": f"{turn.id}-0", "role": "user", "content": turn.asked}])
 
 
-def annotated(cites: Sequence[Cite]) -> list[dict[str, Any]]:
+def annotated(cites: Sequence[LinkedCitation]) -> list[dict[str, Any]]:
     """Citations as OpenAI has them, each with its exhibit."""
     return [{"type": "url_citation", "url_citation": url_citation(cite), "exhibit": exhibit(cite)} for cite in cites]
 
@@ -198,12 +201,12 @@ def _model(name: str) -> dict[str, Any]:
     return known | {"exhibit": {"embeddings": embeddings.names(name)}}
 
 
-def _asking(sent: ChatRequest, viewer: Viewer) -> Asking:
+def _asking(sent: ChatRequest, viewer: EvidenceLinker) -> AnswerRequest:
     chat = messages.read(sent.messages)
     unkept = ("metadata",) if sent.metadata and not sent.store else ()
     streamed = sent.stream_options.model_extra if sent.stream_options else None
-    ignored = (*unused(sent.model_extra or {}), *unkept, *unused(streamed or {}), *chat.ignored)
-    return Asking(chat, viewer, sent.exhibit, ignored, counted())
+    ignored = (*ignored_fields(sent.model_extra or {}), *unkept, *ignored_fields(streamed or {}), *chat.ignored)
+    return AnswerRequest(chat, viewer, sent.exhibit, ignored, counted())
 
 
 def _tokens(usage: Usage) -> dict[str, Any] | None:
@@ -216,7 +219,7 @@ def _tokens(usage: Usage) -> dict[str, Any] | None:
     return counts | {"prompt_tokens_details": read, "completion_tokens_details": written}
 
 
-async def _chunks(completion: _Completion, history: History) -> AsyncGenerator[dict[str, Any] | str]:
+async def _chunks(completion: _PendingCompletion, history: History) -> AsyncGenerator[dict[str, Any] | str]:
     start = {"role": "assistant"}
     async with aclosing(completion.asking.pieces()) as pieces:
         async for piece in pieces:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from rag.encoders.base import Vectors
 from rag.knowledge_base import KnowledgeBase, Space
-from rag.server.access import Called, Caller
+from rag.server.access import Caller, CurrentCaller
 from rag.server.gate import Gate
 from rag.server.problems import Problem
 from rag.server.streams import until_gone
@@ -49,7 +49,7 @@ def names(base: str) -> list[str]:
 
 @router.post("/embeddings", summary="Vectors of texts, by the encoders of a knowledge base")
 async def embed(
-    request: Request, caller: Called, sent: Annotated[EmbeddingRequest, Body(examples=[_EXAMPLE])]
+    request: Request, caller: CurrentCaller, sent: Annotated[EmbeddingRequest, Body(examples=[_EXAMPLE])]
 ) -> Response:
     """Vectors of unit length, one for each text in its order; what is beyond an encoder's sight has no effect.
 

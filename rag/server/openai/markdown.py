@@ -29,7 +29,7 @@ class MarkdownStream:
     _last: str = ""
 
     def feed(self, piece: str) -> str:
-        """As much of the rewritten text as is decided."""
+        """As much of the sanitize text as is decided."""
         text = self._held + piece
         undecided = _UNDECIDED.search(text)
         cut = undecided.start() if undecided else len(text)
@@ -49,7 +49,7 @@ class MarkdownStream:
 
 
 @dataclass(frozen=True)
-class Link:
+class EvidenceLink:
     """Where an exhibit can be looked at.
 
     Attributes:
@@ -66,17 +66,17 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Cite:
+class LinkedCitation:
     """Characters (code points) ``[start, end)`` of the Markdown, a statement, that rest on an exhibit."""
 
     start: int
     end: int
     exhibit: Evidence
-    link: Link
+    link: EvidenceLink
 
 
 @dataclass(frozen=True)
-class Written:
+class MarkdownAnswer:
     """An answer as Markdown.
 
     Attributes:
@@ -89,16 +89,16 @@ class Written:
     answer: Answer
     text: str
     tail: str
-    cites: tuple[Cite, ...]
+    cites: tuple[LinkedCitation, ...]
 
 
-def rewritten(text: str) -> str:
+def sanitize(text: str) -> str:
     """The text with markers as numbers, and without pictures, links or HTML of its own."""
     stream = MarkdownStream()
     return stream.feed(text) + stream.end()
 
 
-def written(answer: Answer, links: Mapping[int, Link], streamed: str = "") -> Written:
+def render_answer(answer: Answer, links: Mapping[int, EvidenceLink], streamed: str = "") -> MarkdownAnswer:
     """The answer as Markdown.
 
     Args:
@@ -106,18 +106,18 @@ def written(answer: Answer, links: Mapping[int, Link], streamed: str = "") -> Wr
         links: of the exhibits that it cites, by number.
         streamed: what was already sent of its text; where that was another text, a correction follows it.
     """
-    body = rewritten(answer.text).rstrip()
+    body = sanitize(answer.text).rstrip()
     is_sent = streamed.rstrip() == body
     before = "" if is_sent or not streamed.strip() else streamed + _CORRECTED
     text = (streamed if is_sent else before + body) + _shown(answer.cited, links)
     shown = {exhibit.number: exhibit for exhibit in answer.cited}
     spans = ((_span(answer.text, cited, len(before)), cited.number) for cited in answer.citations)
-    cites = tuple(Cite(*span, shown[number], links[number]) for span, number in spans)
-    return Written(answer, text, text[len(streamed) :], cites)
+    cites = tuple(LinkedCitation(*span, shown[number], links[number]) for span, number in spans)
+    return MarkdownAnswer(answer, text, text[len(streamed) :], cites)
 
 
 def _span(text: str, cited: Citation, offset: int) -> tuple[int, int]:
-    """Where a statement stands once its text is rewritten."""
+    """Where a statement stands once its text is sanitize."""
     stream = MarkdownStream()
     start = len(stream.feed(text[: cited.start]))
     said = stream.feed(text[cited.start : cited.end]) + stream.end()
@@ -125,7 +125,7 @@ def _span(text: str, cited: Citation, offset: int) -> tuple[int, int]:
     return offset + start + len(said) - len(said.lstrip()), offset + start + len(said)
 
 
-def _shown(cited: Sequence[Evidence], links: Mapping[int, Link]) -> str:
+def _shown(cited: Sequence[Evidence], links: Mapping[int, EvidenceLink]) -> str:
     """Cited pictures, each once, and the definitions that make the numbers links."""
     known = [(exhibit.number, links[exhibit.number]) for exhibit in cited]
     pictures = dict.fromkeys(f"![{_plain(link.title)}]({link.picture})" for _, link in known if link.picture)

@@ -22,22 +22,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage, counted
 from rag.query.language import Turn
-from rag.server.access import Called, Caller
+from rag.server.access import Caller, CurrentCaller
 from rag.server.gate import Gate
-from rag.server.history import History, Kept, Page
+from rag.server.history import History, PageRequest, StoredTurn
 from rag.server.openai import messages
 from rag.server.openai.answer_request import (
-    Asking,
+    AnswerRequest,
+    CurrentHistory,
     Metadata,
     Options,
-    Remembered,
     exhibit,
-    recalled,
-    unused,
+    ignored_fields,
+    stored_body,
     url_citation,
 )
-from rag.server.openai.markdown import Cite, Written
-from rag.server.openai.pagination import listed
+from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer
+from rag.server.openai.pagination import list_page
 from rag.server.problems import Problem
 from rag.server.streams import events, until_gone
 
@@ -70,7 +70,7 @@ class ResponseRequest(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _PendingResponse:
     """A request on its way to its response.
 
     Attributes:
@@ -83,7 +83,7 @@ class _Asked:
     """
 
     sent: ResponseRequest
-    asking: Asking
+    asking: AnswerRequest
     conversation: str
     previous: str
     name: str
@@ -94,7 +94,7 @@ class _Asked:
         """Whether the client wants it kept."""
         return self.sent.store is not False
 
-    def body(self, whole: Written | None = None) -> dict[str, Any]:
+    def body(self, whole: MarkdownAnswer | None = None) -> dict[str, Any]:
         """The response, as it is while there is no answer, or with the whole of it."""
         changes = {"parallel_tool_calls": False, "tool_choice": "none", "tools": []}  # the client's types want them
         return {
@@ -116,7 +116,7 @@ class _Asked:
             **({"usage": _tokens(self.asking.usage), "exhibit": self.asking.told(whole)} if whole else {}),
         }
 
-    def kept(self, whole: Written, body: Mapping[str, Any]) -> Kept:
+    def kept(self, whole: MarkdownAnswer, body: Mapping[str, Any]) -> StoredTurn:
         """What is kept of it."""
         return self.asking.kept(
             whole,
@@ -130,10 +130,10 @@ class _Asked:
         )
 
 
-class _Events:
+class _ResponseEvents:
     """The events of one response, numbered."""
 
-    def __init__(self, asked: _Asked) -> None:
+    def __init__(self, asked: _PendingResponse) -> None:
         self._asked, self._number = asked, count()
         self._place = {"item_id": f"msg_{asked.name}", "output_index": 0, "content_index": 0}
 
@@ -149,7 +149,7 @@ class _Events:
         """A piece of the text."""
         return self._event("response.output_text.delta", **self._place, delta=text, logprobs=[])
 
-    def closing(self, whole: Written, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def closing(self, whole: MarkdownAnswer, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What comes after the text."""
         said = part(whole.text, whole.cites)
         for index, annotation in enumerate(said["annotations"]):
@@ -172,8 +172,8 @@ class _Events:
 @router.post("/responses", summary="Answer a question from a knowledge base, and remember it")
 async def respond(
     request: Request,
-    caller: Called,
-    history: Remembered,
+    caller: CurrentCaller,
+    history: CurrentHistory,
     sent: Annotated[ResponseRequest, Body(examples=[_EXAMPLE])],
 ) -> Response:
     """Answer the last message of the input, with each statement cited, or say that the collection does not answer it.
@@ -183,22 +183,22 @@ async def respond(
     gate: Gate = request.app.state.gate
     asked = await _asked(history, caller, sent)
     if sent.stream:
-        told = _Events(asked)
+        told = _ResponseEvents(asked)
         return await events(request, gate, _told(asked, told, history), told.failed)
     whole = await until_gone(request, asked.asking.whole(), gate)
     return JSONResponse(await _finished(asked, whole, history))
 
 
 @router.get("/responses/{response_id}", summary="A response that was kept")
-def response(history: Remembered, caller: Called, response_id: str, stream: bool = False) -> dict[str, Any]:
+def response(history: CurrentHistory, caller: CurrentCaller, response_id: str, stream: bool = False) -> dict[str, Any]:
     """The response as it was sent; its links last as long as new ones."""
     if stream:
         raise Problem(400, "A response that was kept is not streamed again; leave `stream` out.", param="stream")
-    return recalled(history.turn(response_id, caller.who, "response"), caller.access.links)
+    return stored_body(history.turn(response_id, caller.who, "response"), caller.access.links)
 
 
 @router.delete("/responses/{response_id}", summary="Forget a response")
-def forget(history: Remembered, caller: Called, response_id: str) -> dict[str, Any]:
+def forget(history: CurrentHistory, caller: CurrentCaller, response_id: str) -> dict[str, Any]:
     """Forget question and answer; in a conversation they are then missing, too."""
     turn = history.turn(response_id, caller.who, "response")
     history.delete(turn)
@@ -206,24 +206,24 @@ def forget(history: Remembered, caller: Called, response_id: str) -> dict[str, A
 
 
 @router.get("/responses/{response_id}/input_items", summary="The question of a response that was kept")
-def input_items(history: Remembered, caller: Called, response_id: str) -> dict[str, Any]:
+def input_items(history: CurrentHistory, caller: CurrentCaller, response_id: str) -> dict[str, Any]:
     """The words of the question; its media are not kept."""
-    return listed([question(history.turn(response_id, caller.who, "response"))])
+    return list_page([question(history.turn(response_id, caller.who, "response"))])
 
 
-def part(text: str, cites: Sequence[Cite]) -> dict[str, Any]:
+def part(text: str, cites: Sequence[LinkedCitation]) -> dict[str, Any]:
     """The text of an answer with its citations, each with its exhibit."""
     cited = [{"type": "url_citation", **url_citation(cite), "exhibit": exhibit(cite)} for cite in cites]
     return {"type": "output_text", "text": text, "annotations": cited, "logprobs": []}
 
 
-def message(name: str, text: str, cites: Sequence[Cite]) -> dict[str, Any]:
+def message(name: str, text: str, cites: Sequence[LinkedCitation]) -> dict[str, Any]:
     """An answer as an item."""
     content = [part(text, cites)]
     return {"id": f"msg_{name}", "type": "message", "role": "assistant", "status": "completed", "content": content}
 
 
-def question(turn: Kept) -> dict[str, Any]:
+def question(turn: StoredTurn) -> dict[str, Any]:
     """The words of a question as an item."""
     content = [{"type": "input_text", "text": turn.asked}]
     name = turn.id.partition("_")[2]
@@ -245,7 +245,7 @@ def only_messages(items: Sequence[Mapping[str, Any]], field: str) -> Sequence[Ma
     return items
 
 
-async def _asked(history: History, caller: Caller, sent: ResponseRequest) -> _Asked:
+async def _asked(history: History, caller: Caller, sent: ResponseRequest) -> _PendingResponse:
     if sent.previous_response_id and sent.conversation:
         raise Problem(400, "Give `previous_response_id` or `conversation`, not both.", param="previous_response_id")
     viewer = caller.viewer(sent.model)
@@ -256,14 +256,16 @@ async def _asked(history: History, caller: Caller, sent: ResponseRequest) -> _As
         _followed, history, caller.who, conversation, sent.previous_response_id or ""
     )
     chat = replace(chat, turns=(*turns, *chat.turns))
-    asking = Asking(chat, viewer, sent.exhibit, (*unused(sent.model_extra or {}), *chat.ignored), counted())
-    return _Asked(sent, asking, conversation, previous, uuid.uuid4().hex, int(time.time()))
+    asking = AnswerRequest(
+        chat, viewer, sent.exhibit, (*ignored_fields(sent.model_extra or {}), *chat.ignored), counted()
+    )
+    return _PendingResponse(sent, asking, conversation, previous, uuid.uuid4().hex, int(time.time()))
 
 
 def _followed(history: History, who: str, conversation: str, previous: str) -> tuple[str, list[Turn]]:
     """Id of the turn that a question follows, and what was said up to it."""
     if conversation:
-        newest, _ = history.said(history.conversation(conversation, who), Page(1, is_newest_first=True))
+        newest, _ = history.said(history.conversation(conversation, who), PageRequest(1, is_newest_first=True))
         previous = newest[0].id if newest else ""
     return previous, history.before(previous, who) if previous else []
 
@@ -281,7 +283,9 @@ def _tokens(usage: Usage) -> dict[str, Any] | None:
     }
 
 
-async def _told(asked: _Asked, told: _Events, history: History) -> AsyncGenerator[dict[str, Any] | str]:
+async def _told(
+    asked: _PendingResponse, told: _ResponseEvents, history: History
+) -> AsyncGenerator[dict[str, Any] | str]:
     is_open = False
     async with aclosing(asked.asking.pieces()) as pieces:
         async for piece in pieces:
@@ -298,7 +302,7 @@ async def _told(asked: _Asked, told: _Events, history: History) -> AsyncGenerato
                 yield event
 
 
-async def _finished(asked: _Asked, whole: Written, history: History) -> dict[str, Any]:
+async def _finished(asked: _PendingResponse, whole: MarkdownAnswer, history: History) -> dict[str, Any]:
     """The whole response, kept if it is to be."""
     body = asked.body(whole)
     if asked.is_kept:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from rag.answering.transcribe import Transcription
 from rag.knowledge_base import KnowledgeBase
-from rag.server.access import Called
+from rag.server.access import CurrentCaller
 from rag.server.gate import Gate
 from rag.server.problems import Problem
 from rag.server.streams import until_gone
@@ -30,7 +30,7 @@ Granularity = Literal["word", "segment"]
 @router.post("/transcriptions", summary="What is said in a recording", response_model=None)
 async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
     request: Request,
-    caller: Called,
+    caller: CurrentCaller,
     file: Annotated[UploadFile, File(description="A recording or film in any format that FFmpeg reads.")],
     model: Annotated[str, Form(description="Name of a knowledge base.", examples=["museum"])],
     language: Annotated[str | None, Form(description="ISO 639-1 code; detected where it is left out.")] = None,
