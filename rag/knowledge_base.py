@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.query.options import QueryOptions
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport, Locator, PageBox
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from rag.index.base import Dense
     from rag.media import Renderings, View
     from rag.personalization.store import Tastes
-    from rag.query.language import AskOptions, SearchOptions
+    from rag.query.options import Modalities, Turn
+    from rag.types import Modality, Where
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
 
@@ -163,28 +165,51 @@ class KnowledgeBase:
             results = tuple(remove(_paths(paths), self._stores))
         return IngestReport(results, time.monotonic() - started)
 
-    def search(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
-        """Find the segments that fit a question, best first; of films, moments with their start and end.
+    def search(
+        self,
+        query: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        top_k: int | None = None,
+        rerank: bool = False,
+        quotas: Mapping[Modality, int] | None = None,
+        user: str = "",
+    ) -> list[Hit]:
+        """Find the segments that match a query, best first; from video, moments with their start and end.
 
         Args:
-            query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or film, or a list of parts in the
-                language of `rag.query.language`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7),
+            query: words, a picture (`PIL.Image`), the `Path` of a picture, recording or video, or a list of parts in
+                the language of `rag.query.language`: ``[Text("like this, but in blue"), Image("a.jpg", 0.7),
                 Not(Text("logo"))]``.
-            **options: all by name, and none needed.
-                `modality`: where to look: text, image, audio, video, or several of them; `to` is another name of it.
-                `where`: metadata conditions in the language of `rag.query.filters`, e.g. ``{"page": {"lte": 10}}``.
-                `top_k`: number of hits; the setting `top_k` by default.
-                `rerank`: let the language model judge the best candidates; where it fails, their order stays and an
-                `ExhibitWarning` says why.
-                `quotas`: number of hits of some modalities, as far as candidates of them are found; no more of them.
-                `taste`: for whom pictures are put in order, one of `tastes`; without effect where nothing is known.
+            modality: where to look: text, image, audio, video, or several of them; everywhere by default.
+            where: conditions on metadata, in the language of `rag.query.filters`: ``{"page": {"lte": 10}}``.
+            top_k: number of hits, from 1 to 1000; by default the setting `top_k`.
+            rerank: let the language model judge the best candidates. If it fails, the order stays as it is and an
+                `ExhibitWarning` gives the reason.
+            quotas: number of hits of a modality, such as ``{"image": 3}``; fewer if the search finds fewer.
+            user: order pictures by the preference of this user, kept in `preferences`; no effect for an unknown user.
 
         Raises:
-            QueryError: the question is empty, the filter malformed, or `modality` and `to` are both given.
-            MediaError: a file of the question cannot be read.
-            IndexUnavailable: the store failed; that is never an empty list.
+            QueryError: the query is empty, the filter is malformed, or a modality is unknown.
+            MediaError: a file of the query cannot be read.
+            IndexUnavailable: the store failed; an outage never reads as an empty list.
         """
-        return self._engine.search(query, **options)
+        return self._engine.search(query, QueryOptions(modality, where, top_k, rerank, quotas, user))
+
+    async def asearch(
+        self,
+        query: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        top_k: int | None = None,
+        rerank: bool = False,
+        quotas: Mapping[Modality, int] | None = None,
+        user: str = "",
+    ) -> list[Hit]:
+        """Async twin of `search`; cancelling it stops the language model."""
+        return await self._engine.asearch(query, QueryOptions(modality, where, top_k, rerank, quotas, user))
 
     def load(self) -> None:
         """Load the language model now, in a thread if you like, so that the first question does not wait for it.
@@ -203,25 +228,68 @@ class KnowledgeBase:
         """By channel of a search, its best scores for questions and pictures that hardly any collection answers."""
         return self._engine.retriever.null_scores()
 
-    def ask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
-        """Answer a question from the collection, with each statement cited, or decline.
+    def ask(
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
+    ) -> Answer:
+        """Answer a question from the collection with a citation for each statement, or decline.
 
         Args:
             question: as in `search`.
-            **options: `modality`, `to` and `where` as in `search`; `turns`, what was asked and answered before, oldest
-                first: a question such as "and how heavy is it?" is understood from them, and put as one that stands
-                alone (`Answer.question`).
+            modality: where to look, as in `search`.
+            where: conditions on metadata, as in `search`.
+            turns: earlier questions and answers, oldest first. They complete a question such as "and how heavy is
+                it?"; the complete question is `Answer.question`.
 
         Raises:
             LLMError: the language model failed; other errors are those of `search`.
         """
-        *_, last = self.ask_stream(question, **options)
+        *_, last = self.ask_stream(question, modality=modality, where=where, turns=turns)
         assert last.answer is not None
         return last.answer
 
-    def ask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[AnswerChunk]:
-        """Answer as `ask` does, yielding the text while it is written; the last chunk carries the whole answer."""
-        yield from self._engine.stream(question, **options)
+    async def aask(
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
+    ) -> Answer:
+        """Async twin of `ask`; cancelling it stops the language model."""
+        answering = self.aask_stream(question, modality=modality, where=where, turns=turns)
+        *_, last = [chunk async for chunk in answering]
+        assert last.answer is not None
+        return last.answer
+
+    def ask_stream(
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
+    ) -> Iterator[AnswerChunk]:
+        """Answer as `ask` does and yield the text while it is written; the last chunk carries the whole answer."""
+        yield from self._engine.stream(question, QueryOptions(modality, where, turns=turns))
+
+    async def aask_stream(
+        self,
+        question: Asked,
+        *,
+        modality: Modalities = None,
+        where: Where | None = None,
+        turns: Sequence[Turn] = (),
+    ) -> AsyncGenerator[AnswerChunk]:
+        """Async twin of `ask_stream`; closing it stops the language model."""
+        answering = self._engine.astream(question, QueryOptions(modality, where, turns=turns))
+        async with contextlib.aclosing(answering) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def embed(self, texts: Sequence[str], *, space: Space = "text", is_query: bool = False) -> Vectors:
         """Vectors (n, dimensions) of texts, in their order, at unit length.
@@ -304,24 +372,6 @@ class KnowledgeBase:
     ) -> IngestReport:
         """Async twin of `ingest`."""
         return await asyncio.to_thread(self.ingest, paths, on_progress=on_progress)
-
-    async def asearch(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
-        """Async twin of `search`, with the same options."""
-        return await self._engine.asearch(query, **options)
-
-    async def aask(self, question: Asked, **options: Unpack[AskOptions]) -> Answer:
-        """Async twin of `ask`; cancelling it stops the language model."""
-        chunks = [chunk async for chunk in self.aask_stream(question, **options)]
-        answer = chunks[-1].answer
-        assert answer is not None
-        return answer
-
-    async def aask_stream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerChunk]:
-        """Async twin of `ask_stream`; closing it stops the language model."""
-        answering = self._engine.astream(question, **options)
-        async with contextlib.aclosing(answering) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
     async def aembed(self, texts: Sequence[str], *, space: Space = "text", is_query: bool = False) -> Vectors:
         """Async twin of `embed`."""

@@ -12,6 +12,7 @@ from rag import Hit, Image, Not, Text
 from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
 from rag.index.edge import EdgeIndex
+from rag.query.options import QueryOptions
 from rag.retrieval.retriever import Retriever
 from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 from tests.fakes.media import plain
@@ -39,7 +40,7 @@ def titles(hits: list[Hit]) -> list[str]:
 
 def test_a_model_that_sees_is_shown_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
     llm = ScriptedModel(sees_images=True, context_tokens=16_000)
-    engine(retriever, llm).search(LIKE_THIS, rerank=True)
+    engine(retriever, llm).search(LIKE_THIS, QueryOptions(rerank=True))
     assert len(llm.asked) == 3
     for messages in llm.asked:
         assert len(pictures_of(messages[-1])) == 1
@@ -56,7 +57,7 @@ def test_a_blind_model_is_told_what_is_seen_and_its_verdict_changes_the_order(re
     searched = titles(asked.search(LIKE_THIS))
     assert sorted(searched) == ["blue.jpg", "red.jpg", "yellow.jpg"]
     assert searched[0] != "yellow.jpg"
-    ranked = asked.search(LIKE_THIS, rerank=True)
+    ranked = asked.search(LIKE_THIS, QueryOptions(rerank=True))
     assert titles(ranked)[0] == "yellow.jpg"
     assert all(hit.relevance is not None for hit in ranked)
 
@@ -67,6 +68,6 @@ def test_a_picture_alone_is_judged_too(retriever: Retriever) -> None:
         (True, "Which exhibit shows or tells of the same as the picture of this question?"),
     ):
         llm = ScriptedModel(logit=lambda prompt: 5.0 if "Looks like: blue" in prompt else -5.0, sees_images=sees)
-        ranked = engine(retriever, llm).search(RED, rerank=True)
+        ranked = engine(retriever, llm).search(RED, QueryOptions(rerank=True))
         assert titles(ranked)[:2] == ["blue.jpg", "red.jpg"]
         assert f"Question: {question}" in text_of(llm.asked[0][-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import shutil
 import subprocess
 import sys
@@ -135,28 +136,18 @@ def test_parts_with_weights_and_negatives(demo_base, demo_folder):
 def test_one_question_of_every_medium_says_where_to_look(demo_base, demo_folder):
     path, clip = demo_folder / "photo-07.jpg", JFK
     asked = [Text("like this, but in blue"), rag.Image(path, weight=0.7), Audio(clip), Not(Text("logo"))]
-    hits = demo_base.search(asked, to={"image", "video"}, where={"not": {"page": {"gt": 1}}})
+    hits = demo_base.search(asked, modality={"image", "video"}, where={"not": {"page": {"gt": 1}}})
     assert names(hits)[0] == "photo-07.jpg"
     assert {hit.segment.modality for hit in hits} == {"image", "video"}
     assert all(hit.segment.meta.get("page", 1) == 1 for hit in hits)
     assert any("not wanted" in str(hit.why) for hit in hits)
 
 
-def test_to_is_another_name_of_modality(demo_base):
-    by_name = demo_base.search("a bee", modality="video")
-    assert names(demo_base.search("a bee", to="video")) == names(by_name)
-    assert names(asyncio.run(demo_base.asearch("a bee", to="video"))) == names(by_name)
-
-    async def streamed():
-        return [chunk async for chunk in demo_base.aask_stream("a bee", modality="video", to="video")]
-
-    both = {"modality": "video", "to": "video"}
-    for ask in (demo_base.search, demo_base.ask, lambda *a, **o: list(demo_base.ask_stream(*a, **o))):
-        with pytest.raises(QueryError, match="another name"):
-            ask("a bee", **both)
-    for asking in (demo_base.asearch("a bee", **both), demo_base.aask("a bee", **both), streamed()):
-        with pytest.raises(QueryError, match="another name"):
-            asyncio.run(asking)
+@pytest.mark.parametrize("name", ["search", "ask", "ask_stream", "ingest", "embed", "transcribe", "remove"])
+def test_a_method_and_its_twin_name_the_same_options(name):
+    method, twin = (inspect.signature(getattr(KnowledgeBase, prefix + name)).parameters for prefix in ("", "a"))
+    assert {key: str(one) for key, one in method.items()} == {key: str(one) for key, one in twin.items()}
+    assert not any(one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL) for one in method.values())
 
 
 def test_films_answer_with_moments_and_frames_where_asked(demo_base):

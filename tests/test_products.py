@@ -36,14 +36,14 @@ def names(hits):
 
 
 def test_words_find_what_a_picture_shows_within_a_price(shop):
-    assert names(shop.search("an orangutan", to="image", top_k=1)) == ["Poster no. 1"]
-    cheap = shop.search("an orangutan", to="image", where={"price": {"lte": 30}})
+    assert names(shop.search("an orangutan", modality="image", top_k=1)) == ["Poster no. 1"]
+    cheap = shop.search("an orangutan", modality="image", where={"price": {"lte": 30}})
     assert names(cheap)
     assert all(hit.segment.meta["price"] <= 30 for hit in cheap)
 
 
 def test_a_photo_finds_its_like_and_says_why(shop, demo_folder):
-    first, *_ = shop.search([Image(demo_folder / "photo-07.jpg"), Text("canvas")], to="image")
+    first, *_ = shop.search([Image(demo_folder / "photo-07.jpg"), Text("canvas")], modality="image")
     assert names([first]) == ["Poster no. 2"]
     why = str(first.why)
     assert "like image: place 1" in why
@@ -52,12 +52,12 @@ def test_a_photo_finds_its_like_and_says_why(shop, demo_folder):
 
 
 def test_what_is_discontinued_is_not_offered(shop):
-    assert "Poster no. 4" not in names(shop.search("a poster", to="image", top_k=50))
-    assert "Poster no. 3" in names(shop.search("a poster", to="image", top_k=50))
+    assert "Poster no. 4" not in names(shop.search("a poster", modality="image", top_k=50))
+    assert "Poster no. 3" in names(shop.search("a poster", modality="image", top_k=50))
 
 
 def test_among_equals_what_is_in_stock_comes_first(shop):
-    found = shop.search("poster paper", to="image")
+    found = shop.search("poster paper", modality="image")
     scores = {hit.segment.meta["name"]: hit.score for hit in found}
     assert scores["Poster no. 3"] > scores["Poster no. 1"]
 
@@ -69,7 +69,7 @@ def test_the_language_model_answers_from_the_catalogue(shop):
 
 
 def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
-    (liked,) = shop.search("an orangutan", to="image", top_k=1)
+    (liked,) = shop.search("an orangutan", modality="image", top_k=1)
     shown = {"kb": shop, "hit": liked}
     exec(example("kb.tastes"), shown)
     assert {hit.rules[-1].partition(" ")[0] for hit in shown["hits"]} == {"taste"}

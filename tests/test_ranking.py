@@ -11,6 +11,7 @@ from rag.config import Settings
 from rag.errors import SettingsError
 from rag.index.edge import EdgeIndex
 from rag.query.filters import conditions, holds
+from rag.query.options import QueryOptions
 from rag.retrieval.business_rules import admitted, ranked, rules
 from rag.retrieval.retriever import Retriever
 from rag.segments import to_payload
@@ -87,7 +88,9 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
 
 def test_a_search_follows_the_rules(retriever):
     def asked(words: str, *ranking, top_k: int = 9):
-        return QueryEngine(Settings(), retriever, lambda _: {}, rules=rules(ranking)).search(words, top_k=top_k)
+        return QueryEngine(Settings(), retriever, lambda _: {}, rules=rules(ranking)).search(
+            words, QueryOptions(top_k=top_k)
+        )
 
     assert {hit.segment.title for hit in asked("red")} == {"red.jpg", "blue.jpg", "yellow.jpg"}
     assert {hit.segment.title for hit in asked("red", HIDDEN)} == {"blue.jpg", "yellow.jpg"}

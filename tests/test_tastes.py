@@ -184,16 +184,16 @@ def test_boosts_are_bounded_and_grow_with_what_is_known() -> None:
 
 def test_a_knowledge_base_searches_for_somebody(demo_base: KnowledgeBase) -> None:
     def found(**options: str) -> list[str]:
-        return [Path(one.path).name for one in demo_base.search("a monkey", to="image", **options)]
+        return [Path(one.path).name for one in demo_base.search("a monkey", modality="image", **options)]
 
-    before, (orangutan, *_) = found(), demo_base.search("an orangutan", to="image", where={"kind": "picture"})
+    before, (orangutan, *_) = found(), demo_base.search("an orangutan", modality="image", where={"kind": "picture"})
     demo_base.tastes.consent("anna")
     try:
         demo_base.tastes.like("anna", [orangutan] * 10)
-        after = found(taste="anna")
+        after = found(user="anna")
         assert sorted(after) == sorted(before)
         assert after.index("photo-04.jpg") < before.index("photo-04.jpg")
-        assert found(taste="somebody else") == before
+        assert found(user="somebody else") == before
     finally:
         demo_base.tastes.erase("anna")
-    assert found(taste="anna") == before
+    assert found(user="anna") == before

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rag.answering.evidence_text import plain, stems
 from rag.llm.prompts import load
-from rag.query.language import Turn
+from rag.query.options import Turn
 
 if TYPE_CHECKING:
     from rag.llm import LanguageModel

@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapp
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 from rag.config import Settings
 from rag.errors import ExhibitWarning, QueryError
+from rag.query.options import QueryOptions
 from rag.retrieval import business_rules
-from rag.types import Answer, AnswerChunk, Filter, Hit, Hits, Modality, Step, Where
+from rag.types import Answer, AnswerChunk, Filter, Hit, Hits, Modality, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from rag.answering.open_question import Asked
     from rag.answering.reranker import Reranked
     from rag.llm import LanguageModel
-    from rag.query.language import AskOptions, Modalities, Query, Scope, SearchOptions, Turn
+    from rag.query.language import Query
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
 
 _MOST_HITS = 1000
+_DEFAULTS = QueryOptions()
 _QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and tastes change the order
 
 
@@ -112,24 +114,24 @@ class QueryEngine:
         """See `KnowledgeBase.load`."""
         self._llm.load()
 
-    def search(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
+    def search(self, query: Asked, options: QueryOptions = _DEFAULTS) -> list[Hit]:
         """See `KnowledgeBase.search`."""
-        return _told(self._judged(self._found(query, **options)))
+        return _told(self._judged(self._found(query, options)))
 
-    async def asearch(self, query: Asked, **options: Unpack[SearchOptions]) -> list[Hit]:
+    async def asearch(self, query: Asked, options: QueryOptions = _DEFAULTS) -> list[Hit]:
         """Async twin of `search`; cancelling it stops the language model."""
-        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, **options)))
+        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, options)))
 
-    def stream(self, question: Asked, **options: Unpack[AskOptions]) -> Iterator[AnswerChunk]:
+    def stream(self, question: Asked, options: QueryOptions = _DEFAULTS) -> Iterator[AnswerChunk]:
         """See `KnowledgeBase.ask_stream`."""
-        found = self._judged(self._found(question, rerank=True, **options))
+        found = self._judged(self._found(question, replace(options, rerank=True)))
         started = time.monotonic()
         for chunk in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
             yield replace(chunk, answer=_whole(chunk.answer, found, started)) if chunk.answer else chunk
 
-    async def astream(self, question: Asked, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerChunk]:
+    async def astream(self, question: Asked, options: QueryOptions = _DEFAULTS) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the language model."""
-        found = await self._ajudged(await asyncio.to_thread(self._found, question, rerank=True, **options))
+        found = await self._ajudged(await asyncio.to_thread(self._found, question, replace(options, rerank=True)))
         started = time.monotonic()
         answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
         async with contextlib.aclosing(answering) as chunks:
@@ -148,41 +150,28 @@ class QueryEngine:
         first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
         return [_at(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
 
-    def _found(
-        self,
-        asked: Asked,
-        *,
-        top_k: int | None = None,
-        rerank: bool = False,
-        quotas: Mapping[Modality, int] | None = None,
-        turns: Sequence[Turn] = (),
-        taste: str = "",
-        **scope: Unpack[Scope],
-    ) -> Found:
-        """Open a question and retrieve its hits, as many as will be judged where that is wanted.
-
-        The scope is `modality`, `to` and `where` of `KnowledgeBase.search`.
-        """
+    def _found(self, asked: Asked, options: QueryOptions) -> Found:
+        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
         from rag.answering.followup import standalone
         from rag.answering.open_question import opened
 
-        quotas, admitted = dict(quotas or {}), _filter(**scope)
+        quotas, admitted = dict(options.quotas or {}), options.filter
         Filter(modalities=frozenset(quotas))  # refuses what is no modality
-        most = self._settings.top_k if top_k is None else top_k
+        most = self._settings.top_k if options.top_k is None else options.top_k
         if not 1 <= most <= _MOST_HITS:
             raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
         started = time.monotonic()
         query = opened(asked, self._settings, audio=self.retriever.audio)
-        if turns and query.words:
-            query = query.reworded(standalone(query.words, turns, self._llm))
-        said = self._said(query) if rerank else ""
+        if options.turns and query.words:
+            query = query.reworded(standalone(query.words, options.turns, self._llm))
+        said = self._said(query) if options.rerank else ""
         asked_at = time.monotonic()
-        is_reordered = bool(quotas or self._rules or taste)
-        depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if rerank else 0)
+        is_reordered = bool(quotas or self._rules or options.user)
+        depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
         admitted = replace(admitted, where=business_rules.admitted(admitted.where, self._rules))
         hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
         hits = business_rules.ranked(hits, self._rules) if self._rules else hits
-        hits = self._preferred(hits, taste) if taste else hits
+        hits = self._preferred(hits, options.user) if options.user else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
 
@@ -296,11 +285,3 @@ def _told(found: Found) -> list[Hit]:
 def _at(hit: Hit, path: str) -> Hit:
     parts = tuple(replace(part, path=path, renderer=_shown) for part in hit.parts)
     return replace(hit, path=path, parts=parts, renderer=_shown)
-
-
-def _filter(modality: Modalities = None, to: Modalities = None, where: Where | None = None) -> Filter:
-    if modality is not None and to is not None:
-        raise QueryError("`to` is another name of `modality`; give one of them.")
-    looked = modality if to is None else to
-    modalities = [looked] if isinstance(looked, str) else looked or ()
-    return Filter(modalities=frozenset(modalities), where=where or {})

@@ -9,46 +9,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from rag.errors import QueryError
-from rag.types import Modality, Where
 
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
     from numpy.typing import NDArray
-
-# Where to look: one, several, or everywhere.
-Modalities = Modality | Collection[Modality] | None
-# What was asked, and what was answered.
-Turn = tuple[str, str]
-
-
-class Scope(TypedDict, total=False):
-    """Where a question looks; see `rag.knowledge_base.KnowledgeBase.search`."""
-
-    modality: Modalities
-    to: Modalities
-    where: Where | None
-
-
-class AskOptions(Scope, total=False):
-    """How a question is answered; see `rag.knowledge_base.KnowledgeBase.ask`."""
-
-    turns: Sequence[Turn]
-
-
-class SearchOptions(Scope, total=False):
-    """How a search is made; see `rag.knowledge_base.KnowledgeBase.search`."""
-
-    top_k: int | None
-    rerank: bool
-    quotas: Mapping[Modality, int] | None
-    taste: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from rag.query.language import Turn
+from rag.query.options import Turn
 from rag.server.sqlite_file import open_database
 
 MOST = 5000  # turns of a key, and conversations

@@ -58,11 +58,11 @@ async def search(
 ) -> schemas.Hits:
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
-    scope: dict[str, Any] = {"to": sent.to or None, "where": sent.where}
+    scope: dict[str, Any] = {"modality": sent.to or None, "where": sent.where}
     gates = [request.app.state.searching, *([request.app.state.gate] if sent.rerank else [])]
     how: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
-    taste = preference_routes.name(viewer.who, sent.taste) if sent.taste else ""
-    found = await until_gone(request, viewer.base.asearch(query, **scope, **how, taste=taste), *gates)
+    user = preference_routes.name(viewer.who, sent.taste) if sent.taste else ""
+    found = await until_gone(request, viewer.base.asearch(query, **scope, **how, user=user), *gates)
     return schemas.Hits(hits=[_hit(viewer, hit) for hit in found])
 
 
@@ -74,7 +74,7 @@ async def ask(
 ) -> Response:
     """Answer with each statement cited, or say that the collection does not answer it."""
     question = asked(sent.question, "question")
-    how: dict[str, Any] = {"to": sent.to or None, "where": sent.where, "turns": sent.turns}
+    how: dict[str, Any] = {"modality": sent.to or None, "where": sent.where, "turns": sent.turns}
     if sent.stream:
         return await events(request, request.app.state.gate, _pieces(viewer, question, how), _failed)
     answer = await until_gone(request, viewer.base.aask(question, **how), request.app.state.gate)

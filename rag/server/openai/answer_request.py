@@ -117,7 +117,7 @@ class AnswerRequest:
 
     @property
     def _how(self) -> dict[str, Any]:
-        return {"to": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
+        return {"modality": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
 
 
 def stored_body(turn: StoredTurn, links: SignedLinks) -> dict[str, Any]:

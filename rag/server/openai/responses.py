@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage, counted
-from rag.query.language import Turn
+from rag.query.options import Turn
 from rag.server.access import Caller, CurrentCaller
 from rag.server.gate import Gate
 from rag.server.history import History, PageRequest, StoredTurn
