@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rag.encoders.base import Vectors
     from rag.index.base import Dense
     from rag.media import Renderings, View
-    from rag.personalization.store import Tastes
+    from rag.personalization.store import PreferenceStore
     from rag.query.options import Modalities, Turn
     from rag.types import Modality, Where
 
@@ -76,9 +76,9 @@ class KnowledgeBase:
         from rag.catalog.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
-        from rag.retrieval.business_rules import rules
+        from rag.retrieval.business_rules import parse_rules
 
-        self.path, self.settings, self._rules = path, settings, rules(settings.ranking)
+        self.path, self.settings, self._rules = path, settings, parse_rules(settings.ranking)
         self._writer = 0  # the thread that writes
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
@@ -111,8 +111,8 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Let go of the knowledge base, so that another process may open it."""
-        if "tastes" in self.__dict__:
-            self.tastes.close()
+        if "preferences" in self.__dict__:
+            self.preferences.close()
         self._index.close()
         self._catalog.close()
 
@@ -339,12 +339,12 @@ class KnowledgeBase:
         )
 
     @cached_property
-    def tastes(self) -> Tastes:
-        """What users who agreed to it like the look of; `search` is given whose taste counts."""
-        from rag.personalization.store import Tastes, beside
+    def preferences(self) -> PreferenceStore:
+        """What users who agreed to it like the look of; pass `user` to `search`."""
+        from rag.personalization.store import PreferenceStore, preferences_url
 
-        url = self.settings.catalog_url or beside(self.path)
-        return Tastes(url, self._index, self._dual.card.revision)
+        url = self.settings.catalog_url or preferences_url(self.path)
+        return PreferenceStore(url, self._index, self._dual.card.revision)
 
     def count(self) -> int:
         """Number of its segments.
@@ -501,7 +501,7 @@ class KnowledgeBase:
             retriever,
             self._catalog.paths_of,
             rules=self._rules,
-            preferred=lambda hits, user: self.tastes.preferred(hits, user),
+            preferred=lambda hits, user: self.preferences.rank(hits, user),
         )
 
     @cached_property

@@ -13,7 +13,7 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.query.language import Query
-from rag.retrieval.calibration import Calibrations, unrelated_pictures, unrelated_sounds
+from rag.retrieval.calibration import CollectionCalibration, unrelated_pictures, unrelated_sounds
 from rag.retrieval.fusion import Calibration
 from rag.retrieval.retriever import Retriever
 from rag.types import Filter, Modality
@@ -153,23 +153,25 @@ def test_real_questions_are_believed(demo_base: KnowledgeBase) -> None:
 
 
 def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> None:
-    kept = Calibrations.from_json((demo_base.path / "calibration.json").read_text("utf-8"))
+    kept = CollectionCalibration.from_json((demo_base.path / "calibration.json").read_text("utf-8"))
     assert sum(kept.segments.values()) == demo_base._index.count(Filter())
     assert kept.segments["frame"] == demo_base._index.count(Filter(where={"kind": "frame"})) > 0
     assert kept.channels is not None
     assert {"text", "bm25", "image", "video", "like image", "like video", "like text", "like sound"} <= set(
         kept.channels
     )
-    assert kept == Calibrations.from_json(kept.to_json())
+    assert kept == CollectionCalibration.from_json(kept.to_json())
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"lanes": 3}', '{"lanes": {"text": {"mean": 1}}, "encoders": []}', OLD])
 def test_what_was_not_kept_whole_fits_nothing(text: str) -> None:
-    assert not Calibrations.from_json(text).fit((), {})
+    assert not CollectionCalibration.from_json(text).fit((), {})
 
 
 def test_calibrations_hold_until_what_there_is_of_a_kind_has_grown_by_half() -> None:
-    kept = Calibrations(("a", "b"), {"passage": 1000, "picture": 100, "frame": 0}, {"text": Calibration(0.3, 0.1)}, 0.6)
+    kept = CollectionCalibration(
+        ("a", "b"), {"passage": 1000, "picture": 100, "frame": 0}, {"text": Calibration(0.3, 0.1)}, 0.6
+    )
     assert kept.fit(("a", "b"), {"passage": 900, "picture": 149})
     assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 151})
     assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 60})

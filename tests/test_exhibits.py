@@ -10,7 +10,7 @@ from PIL import Image
 
 from rag.answering.citations import cite
 from rag.answering.evidence_text import Shown, described, excerpt, shares, tells, where, with_pictures
-from rag.retrieval.moments import moment
+from rag.retrieval.moments import make_moment
 from rag.types import CharSpan, FrameRegion, Hit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedModel, text_of
@@ -38,8 +38,8 @@ def test_what_can_be_read_of_a_hit() -> None:
     assert tells(picture("a.jpg", caption="A goldfinch."))
     seen = replace(picture("film.mp4").segment, kind="frame", modality="video", locator=FrameRegion(14.0))
     heard = replace(speech("A goldfinch.", 12, 20).segment, asset_id=seen.asset_id, modality="video")
-    assert not tells(moment([Hit(seen, 1.0)]))
-    assert tells(moment([Hit(seen, 1.0), Hit(heard, 0.5)]))
+    assert not tells(make_moment([Hit(seen, 1.0)]))
+    assert tells(make_moment([Hit(seen, 1.0), Hit(heard, 0.5)]))
 
 
 def test_excerpt_is_about_the_question() -> None:
@@ -72,13 +72,13 @@ def test_a_moment_tells_what_is_on_screen_and_when() -> None:
 
     said = speech("The third idea says flowers.", 33, 36)
     heard = replace(said, segment=replace(said.segment, modality="video"))
-    looked = moment([frame(37.5, "bee", "flower", "petal"), frame(32, "bee", text="IDEA"), heard])
+    looked = make_moment([frame(37.5, "bee", "flower", "petal"), frame(32, "bee", text="IDEA"), heard])
     expected = (
         "Video frames at 0:32, 0:37 of film.mp4. Looks like: bee, flower, petal. Text in it: IDEA "
         "Said: The third idea says flowers."
     )
     assert described(looked, "?", count, 64) == expected
-    assert described(moment([heard, frame(33, "bee")]), "?", count, 64).endswith(
+    assert described(make_moment([heard, frame(33, "bee")]), "?", count, 64).endswith(
         "0:33–0:38 of walk.mp3. Said: The third idea says flowers."
     )
 

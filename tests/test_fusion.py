@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from rag.retrieval.fusion import (
     Calibration,
     Ranking,
-    apportioned,
-    best_of,
+    apply_negatives,
+    apply_quotas,
     calibrate,
-    collapse,
-    composed,
-    demoted,
-    dwindling,
+    calibrate_best_of,
+    combine_vectors,
+    defer_repeats,
     fuse,
-    of_best,
-    opposed,
+    merge_best,
+    penalize_repeats,
+    score_negatives,
 )
 
 KEYS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
@@ -52,7 +52,9 @@ def in_own_channels(channel: str, key: str) -> bool:
 @given(CHANNELS)
 def test_every_candidate_is_ranked_once_with_a_score_between_0_and_1(channels: dict[str, Ranking]) -> None:
     fused = fuse(channels, sees=sighted)
-    assert sorted(key for key, _ in fused) == sorted({key for channel in channels.values() for key, _ in channel.found})
+    assert sorted(key for key, _ in fused) == sorted(
+        {key for channel in channels.values() for key, _ in channel.scores}
+    )
     assert all(0 <= score <= 1 for _, score in fused)
     assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
 
@@ -67,7 +69,7 @@ def test_the_order_of_the_channels_does_not_matter(channels: dict[str, Ranking],
 @given(CHANNELS)
 def test_names_do_not_matter(channels: dict[str, Ranking]) -> None:
     def renamed(ranking: Ranking) -> Ranking:
-        found = [(f"z{key}", score) for key, score in ranking.found]
+        found = [(f"z{key}", score) for key, score in ranking.scores]
         return Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
 
     again = fuse({name: renamed(ranking) for name, ranking in channels.items()}, sees=sighted)
@@ -78,18 +80,18 @@ def test_names_do_not_matter(channels: dict[str, Ranking]) -> None:
 def test_a_channel_that_sees_none_of_the_candidates_changes_nothing(
     channels: dict[str, Ranking], blind: Ranking
 ) -> None:
-    others = Ranking(blind.view, [(f"other {key}", score) for key, score in blind.found], blind.weight)
+    others = Ranking(blind.view, [(f"other {key}", score) for key, score in blind.scores], blind.weight)
     fused = fuse(channels | {"blind": others}, sees=lambda channel, key: channel != "blind")
     assert [pair for pair in fused if not pair[0].startswith("other")] == fuse(channels, sees=sighted)
 
 
 @given(CHANNELS, st.sampled_from(["text", "bm25", "image", "video"]), st.integers(0, 7))
 def test_a_better_place_in_a_channel_never_costs_score(channels: dict[str, Ranking], channel: str, place: int) -> None:
-    if channel not in channels or place + 1 >= len(channels[channel].found):
+    if channel not in channels or place + 1 >= len(channels[channel].scores):
         return
     before = dict(fuse(channels, sees=sighted))
     ranking = channels[channel]
-    found = list(ranking.found)
+    found = list(ranking.scores)
     (first, high), (second, low) = found[place], found[place + 1]
     found[place], found[place + 1] = (second, high), (first, low)
     swapped = Ranking(ranking.view, found, ranking.weight, ranking.calibration, ranking.trust)
@@ -121,7 +123,7 @@ def test_the_score_is_that_of_the_formula() -> None:
     }
     scores = dict(fuse(channels, sees=lambda channel, key: channel != "image"))
     assert scores["a"] == pytest.approx(0.9 * 0.5 / 1.5)
-    words = (0.9 * half.trust(0.42) * 0.6 + 0.5 * 0.9) / 1.5
+    words = (0.9 * half.confidence(0.42) * 0.6 + 0.5 * 0.9) / 1.5
     assert scores["b"] == pytest.approx(1 - (1 - words) * (1 - 0.8 * 0.4) ** 0.5)
 
 
@@ -158,8 +160,8 @@ def test_equal_ranks_are_told_apart_by_what_the_channel_gives_for_nothing() -> N
 def test_trust_grows_with_the_score(low: float, high: float, deviation: float) -> None:
     calibration = Calibration(0.1, deviation)
     low, high = sorted((low, high))
-    assert 0 <= calibration.trust(low) <= calibration.trust(high) <= 1
-    assert calibration.trust(0.1) == 0.5
+    assert 0 <= calibration.confidence(low) <= calibration.confidence(high) <= 1
+    assert calibration.confidence(0.1) == 0.5
 
 
 def test_calibration_is_robust_to_answerable_questions_and_to_tiny_collections() -> None:
@@ -178,11 +180,11 @@ def test_the_best_of_several_queries_has_a_null_of_its_own() -> None:
         cosines = likeness + (1 - likeness) * np.eye(4) + 1e-9 * np.eye(4)
         queries = np.linalg.cholesky(cosines).astype(np.float32)
         assert queries @ queries.T == pytest.approx(cosines, abs=1e-3)
-        best = of_best(one, list(queries))
+        best = calibrate_best_of(one, list(queries))
         assert (best.middle - one.middle) / one.deviation == pytest.approx(foretold, abs=0.04)
         scores = 0.2 + 0.1 * drawn.standard_normal((4000, 4)) @ queries.T  # of four queries to unrelated things
         assert best.middle == pytest.approx(float(scores.max(axis=1).mean()), abs=0.01)
-    assert of_best(one, [unit(1, 2)]) == one
+    assert calibrate_best_of(one, [unit(1, 2)]) == one
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 4))
@@ -190,7 +192,7 @@ def test_collapsing_loses_nothing_and_keeps_order_within_a_place(items: list[int
     def place(item: int) -> int:
         return item % 3
 
-    collapsed = collapse(items, place, most=most)
+    collapsed = defer_repeats(items, place, most=most)
     assert sorted(collapsed) == sorted(items)
     for group in range(3):
         assert [i for i in collapsed if place(i) == group] == [i for i in items if place(i) == group]
@@ -200,7 +202,7 @@ def test_collapsing_loses_nothing_and_keeps_order_within_a_place(items: list[int
 
 def test_ten_frames_of_a_scene_do_not_fill_the_list() -> None:
     hits = [*(f"scene-{n}" for n in range(10)), "page-0", "page-1"]
-    collapsed = collapse(hits, lambda hit: hit.split("-")[0], most=2)
+    collapsed = defer_repeats(hits, lambda hit: hit.split("-")[0], most=2)
     assert collapsed[:4] == ["scene-0", "scene-1", "page-0", "page-1"]
 
 
@@ -210,7 +212,7 @@ def test_a_long_scene_leaves_room_for_what_fits_a_quarter_as_well_and_for_nothin
     def order(*others: tuple[str, float]) -> list[str]:
         items = sorted([*scene, *others], key=lambda pair: -pair[1])
         film = {key: "film" for key, _ in scene}
-        found = dwindling(items, lambda item: film.get(item[0]), lambda item: item[1], most=3)
+        found = penalize_repeats(items, lambda item: film.get(item[0]), lambda item: item[1], most=3)
         assert [key for key, _ in found if key in film] == list(film)
         return [key for key, _ in found]
 
@@ -226,26 +228,26 @@ def unit(*numbers: float) -> np.ndarray:
 
 
 def test_several_vectors_are_one_between_them_nearer_to_the_heavier() -> None:
-    blend = composed([(unit(1, 0, 0), 1.0), (unit(0, 1, 0), 0.5)])
+    blend = combine_vectors([(unit(1, 0, 0), 1.0), (unit(0, 1, 0), 0.5)])
     assert blend is not None
     assert blend == pytest.approx(unit(2, 1, 0))
-    assert composed([(unit(1, 0, 0), 0.3)]) == pytest.approx(unit(1, 0, 0))
+    assert combine_vectors([(unit(1, 0, 0), 0.3)]) == pytest.approx(unit(1, 0, 0))
 
 
 def test_what_is_not_wanted_is_taken_away() -> None:
     both, logo = unit(1, 1, 0), unit(0, 1, 0)
-    less = composed([(both, 1.0)], [(logo, 1.0)])
+    less = combine_vectors([(both, 1.0)], [(logo, 1.0)])
     assert less is not None
     assert less @ logo < both @ logo
     assert less @ unit(1, 0, 0) > both @ unit(1, 0, 0)
     assert float(np.linalg.norm(less)) == pytest.approx(1)
-    assert composed([(logo, 1.0)], [(logo, 1.0), (logo, 1.0)]) is None  # nothing is left of it
+    assert combine_vectors([(logo, 1.0)], [(logo, 1.0), (logo, 1.0)]) is None  # nothing is left of it
 
 
 def test_what_fits_the_unwanted_better_falls_below_a_quarter() -> None:
     fused = [("a", 0.9), ("b", 0.8), ("c", 0.5)]
-    assert demoted(fused, {}) == fused
-    assert demoted(fused, {"a": 0.95, "c": 0.1}) == [
+    assert apply_negatives(fused, {}) == fused
+    assert apply_negatives(fused, {"a": 0.95, "c": 0.1}) == [
         ("b", 0.8),
         ("c", pytest.approx(0.45)),
         ("a", pytest.approx(0.045)),
@@ -254,22 +256,22 @@ def test_what_fits_the_unwanted_better_falls_below_a_quarter() -> None:
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_demotion_is_bounded(score: float, against: float) -> None:
-    ((_, found),) = demoted([("a", score)], {"a": against})
+    ((_, found),) = apply_negatives([("a", score)], {"a": against})
     assert 0 <= found <= score
     assert found <= 0.25 or against <= score
 
 
 def test_opposition_counts_scores_and_not_ranks() -> None:
     channel = Ranking("words", [("a", 0.8), *((f"x{n}", 0.8) for n in range(50)), ("z", 0.8)], trust=1.0)
-    against = opposed({"text": channel}, sees=sighted)
+    against = score_negatives({"text": channel}, sees=sighted)
     assert against["a"] == against["z"] == pytest.approx(0.8)
-    assert opposed({}, sees=sighted) == {}
+    assert score_negatives({}, sees=sighted) == {}
 
 
 def test_of_several_rankings_each_item_counts_once_with_its_best_score() -> None:
     rankings = [[("a", 0.9), ("b", 0.2)], [("b", 0.7), ("a", 0.1), ("c", 0.05)]]
-    assert best_of(rankings, str) == [("a", 0.9), ("b", 0.7), ("c", 0.05)]
-    assert best_of([], str) == []
+    assert merge_best(rankings, str) == [("a", 0.9), ("b", 0.7), ("c", 0.05)]
+    assert merge_best([], str) == []
 
 
 ITEMS = ["t1", "t2", "i1", "t3", "v1", "t4", "i2", "i3", "v2"]
@@ -288,4 +290,4 @@ ITEMS = ["t1", "t2", "i1", "t3", "v1", "t4", "i2", "i3", "v2"]
     ],
 )
 def test_quotas_reserve_and_limit_places(quotas: dict[str, int], most: int, expected: list[str]) -> None:
-    assert apportioned(ITEMS, lambda item: item[0], quotas, most) == expected
+    assert apply_quotas(ITEMS, lambda item: item[0], quotas, most) == expected

@@ -609,6 +609,6 @@ def test_the_url_names_the_collection() -> None:
 
 
 def test_bm25_weights_are_those_of_the_formula() -> None:
-    _, (weight,) = bm25.document("dog dogs")
+    _, (weight,) = bm25.encode_document("dog dogs")
     assert weight == pytest.approx(2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 2 / 50)))
-    assert bm25.query("dog Dogs DOG")[1] == [1.0]
+    assert bm25.encode_query("dog Dogs DOG")[1] == [1.0]

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.explanation import ChannelScore
-from rag.retrieval.moments import LONGEST_S, moment, moments, span_of
+from rag.retrieval.moments import LONGEST_S, group_moments, make_moment, time_span
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import FrameRegion, Hit, ImageRegion, Segment, TimeSpan, Word
 
@@ -26,11 +26,11 @@ def speech(start_s: float, end_s: float, score: float, text: str = "said") -> Hi
 
 
 def spans(hits: list[Hit]) -> list[tuple[float, float]]:
-    return [(span.start_s, span.end_s) for span in (span_of(hit.segment) for hit in hits)]
+    return [(span.start_s, span.end_s) for span in (time_span(hit.segment) for hit in hits)]
 
 
 def test_neighbouring_frames_are_one_moment() -> None:
-    found = moments([frame(37, 41, 0.9, "bee"), frame(32, 37, 0.8, "bee", "flower"), frame(10, 15, 0.7, "owl")])
+    found = group_moments([frame(37, 41, 0.9, "bee"), frame(32, 37, 0.8, "bee", "flower"), frame(10, 15, 0.7, "owl")])
     assert spans(found) == [(32, 41), (10, 15)]
     first = found[0]
     assert first.segment.kind == "moment"
@@ -41,16 +41,18 @@ def test_neighbouring_frames_are_one_moment() -> None:
 
 
 def test_a_weak_neighbour_does_not_lengthen_it_and_stays_a_hit() -> None:
-    assert spans(moments([frame(37, 41, 0.9), frame(32, 37, 0.2)])) == [(37, 41), (32, 37)]
+    assert spans(group_moments([frame(37, 41, 0.9), frame(32, 37, 0.2)])) == [(37, 41), (32, 37)]
 
 
 def test_a_long_speech_does_not_blur_a_frame_and_a_short_one_belongs_to_it() -> None:
-    assert spans(moments([frame(32, 37, 0.9), speech(3, 43, 0.85)])) == [(32, 37), (3, 43)]
-    assert spans(moments([frame(32, 37, 0.9), speech(33, 38, 0.2)])) == [(32, 38)]
+    assert spans(group_moments([frame(32, 37, 0.9), speech(3, 43, 0.85)])) == [(32, 37), (3, 43)]
+    assert spans(group_moments([frame(32, 37, 0.9), speech(33, 38, 0.2)])) == [(32, 38)]
 
 
 def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
-    (found,) = moments([speech(3, 43, 0.9, "how far away"), frame(10, 15, 0.1, "owl", text="LEAP"), frame(5, 10, 0.1)])
+    (found,) = group_moments(
+        [speech(3, 43, 0.9, "how far away"), frame(10, 15, 0.1, "owl", text="LEAP"), frame(5, 10, 0.1)]
+    )
     assert found.segment.locator == TimeSpan(3, 43)
     assert found.segment.text == "how far away\nLEAP"
     assert [word.text for word in found.segment.words] == ["how far away"]
@@ -61,13 +63,13 @@ def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
 
 def test_other_films_and_other_media_stay_apart() -> None:
     photo = Hit(Segment(FILM, 0, "image", "picture", ImageRegion()), 0.5)
-    found = moments([frame(0, 5, 0.9), photo, frame(0, 5, 0.4, asset=OTHER)])
+    found = group_moments([frame(0, 5, 0.9), photo, frame(0, 5, 0.4, asset=OTHER)])
     assert [hit.segment.asset_id for hit in found] == [FILM, FILM, OTHER]
     assert found[1] is photo
 
 
 def test_a_moment_is_written_down_and_read_back() -> None:
-    segment = moment([frame(37, 41, 0.9, "bee"), speech(30, 40, 0.8)]).segment
+    segment = make_moment([frame(37, 41, 0.9, "bee"), speech(30, 40, 0.8)]).segment
     assert from_payload(to_payload(segment)) == segment
     assert segment_id(segment)
 
@@ -80,12 +82,12 @@ SHOTS = st.tuples(st.integers(0, 200), st.integers(1, 45), st.floats(0.01, 1), s
 def test_nothing_is_lost_and_no_moment_is_too_long(shots: list[tuple[int, int, float, bool]]) -> None:
     ranked = sorted(shots, key=lambda shot: -shot[2])
     hits = [(frame if is_frame else speech)(at, at + length, score) for at, length, score, is_frame in ranked]
-    found = moments(hits)
+    found = group_moments(hits)
     assert sorted(id(part.segment) for hit in found for part in hit.parts) == sorted(id(hit.segment) for hit in hits)
     assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
     for hit in found:
-        span = span_of(hit.segment)
+        span = time_span(hit.segment)
         assert span.end_s - span.start_s <= LONGEST_S
         for part in hit.parts:
-            assert span.start_s <= span_of(part.segment).start_s
-            assert span_of(part.segment).end_s <= span.end_s
+            assert span.start_s <= time_span(part.segment).start_s
+            assert time_span(part.segment).end_s <= span.end_s

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from rag.cli.arguments import conditions, cuts, quotas
-from rag.query.filters import conditions as read
+from rag.query.filters import parse_filter as read
 from rag.types import Filter
 
 

@@ -14,7 +14,7 @@ from rag import KnowledgeBase
 from rag.answering.open_question import in_words, opened
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
-from rag.query.language import Audio, Image, Not, Part, Query, Text, Video, weights
+from rag.query.language import Audio, Image, Not, Query, QueryPart, Text, Video, relative_weights
 from tests.fakes.encoders import HashingEncoder, PitchEncoder
 from tests.fakes.media import JFK, plain, samples_of, slide, texture, tone, write_audio, write_video
 
@@ -61,9 +61,9 @@ def test_the_limits_of_ingest_hold_for_questions(picture: Path, tmp_path: Path) 
 def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
     query = opened([Text("in blue", 2.0), Image(picture, 0.5), "barn", Not(Text("logo"))], SETTINGS)
     assert [part.weight for part in query.parts] == [2.0, 0.5, 1.0]
-    assert weights(query.parts) == [1.0, 0.25, 0.5]
+    assert relative_weights(query.parts) == [1.0, 0.25, 0.5]
     assert query.words == "in blue barn"
-    assert query.without == (Part("logo"),)
+    assert query.without == (QueryPart("logo"),)
 
 
 @pytest.mark.parametrize("asked", [[], [Not(Text("logo"))], "  ", [Text(" ")]])
@@ -136,8 +136,8 @@ def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path)
     assert len(part.sounds) <= 8
 
 
-RED, GREEN = Part(pictures=(plain((220, 30, 30)),)), Part(pictures=(plain((30, 160, 30)),))
-HIGH, LOW = Part(sounds=(tone(1, 2000),)), Part(sounds=(tone(1, 200),))
+RED, GREEN = QueryPart(pictures=(plain((220, 30, 30)),)), QueryPart(pictures=(plain((30, 160, 30)),))
+HIGH, LOW = QueryPart(sounds=(tone(1, 2000),)), QueryPart(sounds=(tone(1, 200),))
 DULL = Settings(ocr="off")
 
 
@@ -148,8 +148,11 @@ DULL = Settings(ocr="off")
         (Query(parts=(RED,)), "Which exhibit shows or tells of: red?"),
         (Query(parts=(RED, HIGH), without=(GREEN,)), "Which exhibit shows or tells of: red, high, but not green?"),
         (Query(parts=(HIGH,)), "Which exhibit shows or tells of: high?"),
-        (Query(parts=(Part("in blue"), RED, HIGH)), "in blue (shown: red; heard: high)"),
-        (Query(parts=(Part("in blue"),), without=(Part("a logo"), GREEN, LOW)), "in blue, but not a logo, green, low"),
+        (Query(parts=(QueryPart("in blue"), RED, HIGH)), "in blue (shown: red; heard: high)"),
+        (
+            Query(parts=(QueryPart("in blue"),), without=(QueryPart("a logo"), GREEN, LOW)),
+            "in blue, but not a logo, green, low",
+        ),
     ],
 )
 def test_a_question_is_put_into_words_with_all_that_is_seen_and_heard(query: Query, told: str) -> None:
@@ -160,7 +163,7 @@ def test_of_what_a_model_sees_itself_nothing_is_said() -> None:
     dual, same = HashingEncoder(), "Which exhibit shows or tells of the same as the picture of this question"
     assert in_words(Query(parts=(RED,)), dual, None, DULL, sees=True) == f"{same}?"
     assert in_words(Query(parts=(RED,), without=(GREEN,)), dual, None, DULL, sees=True) == f"{same}, but not green?"
-    assert in_words(Query(parts=(Part("a barn"), RED)), dual, None, DULL, sees=True) == "a barn"
+    assert in_words(Query(parts=(QueryPart("a barn"), RED)), dual, None, DULL, sees=True) == "a barn"
 
 
 def test_the_text_in_a_picture_is_read_for_a_model_that_is_blind() -> None:

@@ -10,9 +10,9 @@ from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
 from rag.errors import SettingsError
 from rag.index.edge import EdgeIndex
-from rag.query.filters import conditions, holds
+from rag.query.filters import matches, parse_filter
 from rag.query.options import QueryOptions
-from rag.retrieval.business_rules import admitted, ranked, rules
+from rag.retrieval.business_rules import apply_rules, exclude_hidden, parse_rules
 from rag.retrieval.retriever import Retriever
 from rag.segments import to_payload
 from rag.types import Filter
@@ -31,7 +31,7 @@ def product(name: str, score: float, **meta):
 
 def test_what_is_in_stock_comes_earlier_and_says_so():
     hits = [product("a.jpg", 0.6, stock=0), product("b.jpg", 0.5, stock=4), product("c.jpg", 0.1, stock=9)]
-    found = ranked(hits, rules([IN_STOCK]))
+    found = apply_rules(hits, parse_rules([IN_STOCK]))
     assert [hit.segment.title for hit in found] == ["b.jpg", "a.jpg", "c.jpg"]
     assert found[0].score == pytest.approx(0.75)
     assert found[0].rules == ("in stock ×3",)
@@ -42,21 +42,21 @@ def test_what_is_in_stock_comes_earlier_and_says_so():
 
 def test_boosts_multiply_and_scores_stay_scores():
     strong = {"where": {"stock": {"gte": 1}}, "boost": 1000}
-    (hit,) = ranked([product("a.jpg", 0.999, stock=1)], rules([IN_STOCK, strong]))
+    (hit,) = apply_rules([product("a.jpg", 0.999, stock=1)], parse_rules([IN_STOCK, strong]))
     assert 0.999 < hit.score <= 1
-    (hit,) = ranked([product("a.jpg", 1.0, stock=1)], rules([{"where": {"stock": 1}, "boost": 0.5}]))
+    (hit,) = apply_rules([product("a.jpg", 1.0, stock=1)], parse_rules([{"where": {"stock": 1}, "boost": 0.5}]))
     assert hit.score == 1
 
 
 def test_a_moment_meets_a_rule_where_a_part_does():
     frame = product("film.mp4", 0.5, stock=2)
-    (moment,) = ranked([replace(passage("", 1), score=0.5, parts=(frame,))], rules([IN_STOCK]))
+    (moment,) = apply_rules([replace(passage("", 1), score=0.5, parts=(frame,))], parse_rules([IN_STOCK]))
     assert moment.rules == ("in stock ×3",)
 
 
 def test_what_is_hidden_is_not_asked_for():
-    assert admitted({"page": 1}, rules([HIDDEN])) == {"and": [{"page": 1}, {"not": {"discontinued": True}}]}
-    assert admitted({"page": 1}, rules([IN_STOCK])) == {"page": 1}
+    assert exclude_hidden({"page": 1}, parse_rules([HIDDEN])) == {"and": [{"page": 1}, {"not": {"discontinued": True}}]}
+    assert exclude_hidden({"page": 1}, parse_rules([IN_STOCK])) == {"page": 1}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_hidden_is_not_asked_for():
 )
 def test_a_malformed_rule_is_told(rule, said):
     with pytest.raises(SettingsError, match=said):
-        rules([rule])
+        parse_rules([rule])
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
 
 def test_a_search_follows_the_rules(retriever):
     def asked(words: str, *ranking, top_k: int = 9):
-        return QueryEngine(Settings(), retriever, lambda _: {}, rules=rules(ranking)).search(
+        return QueryEngine(Settings(), retriever, lambda _: {}, rules=parse_rules(ranking)).search(
             words, QueryOptions(top_k=top_k)
         )
 
@@ -102,4 +102,4 @@ def test_a_search_follows_the_rules(retriever):
 
 @pytest.mark.parametrize(("given", "expected"), FILTERS)
 def test_conditions_hold_for_what_the_stores_admit(given: Filter, expected: list[int]):
-    assert [n for n, one in enumerate(FILTERED) if holds(conditions(given), to_payload(one))] == expected
+    assert [n for n, one in enumerate(FILTERED) if matches(parse_filter(given), to_payload(one))] == expected

@@ -15,8 +15,8 @@ from rag.errors import QueryError
 from rag.explanation import ChannelScore
 from rag.index import ChannelQuery, IndexedSegment, SegmentIndex
 from rag.index.edge import EdgeIndex
-from rag.query.language import Part, Query
-from rag.retrieval.fusion import composed
+from rag.query.language import Query, QueryPart
+from rag.retrieval.fusion import combine_vectors
 from rag.retrieval.retriever import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
@@ -218,16 +218,16 @@ def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
             ("high.wav", "sound"),
             ("words", "text", "bm25"),
         }
-        hits = retriever.retrieve(Query(parts=(Part(sounds=(tone(1, 3000),)),)), top_k=9)
+        hits = retriever.retrieve(Query(parts=(QueryPart(sounds=(tone(1, 3000),)),)), top_k=9)
         assert [(hit.segment.title, *channels(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
-        both = Query(parts=(Part("low"), Part(sounds=(tone(1, 3000),))))
+        both = Query(parts=(QueryPart("low"), QueryPart(sounds=(tone(1, 3000),))))
         hits = retriever.retrieve(both, top_k=9, admitted=Filter(where={"kind": "sound"}))
         assert set(titles(hits)) == {"low.wav", "high.wav"}
 
 
 def test_a_sound_cannot_be_asked_where_none_is_heard(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER is off"):
-        retriever.retrieve(Query(parts=(Part(sounds=(tone(1),)),)), top_k=1)
+        retriever.retrieve(Query(parts=(QueryPart(sounds=(tone(1),)),)), top_k=1)
 
 
 def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever) -> None:
@@ -252,7 +252,7 @@ def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> Non
             indexed(photo("half.jpg"), "red"),
         ]
     )
-    parts = (Part(words="blue"), Part(pictures=(plain("red"),), weight=0.3))
+    parts = (QueryPart(words="blue"), QueryPart(pictures=(plain("red"),), weight=0.3))
     found = retriever.retrieve(Query(parts=parts), top_k=4)
     assert titles(found)[0] in ("blue barn.jpg", "blue.jpg")
     assert {channel.name for channel in found[0].channels} >= {"image", "like image", "blend image"}
@@ -263,14 +263,14 @@ def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> Non
 
 def test_several_parts_of_one_medium_have_channels_of_their_own(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("both", "red barn")), indexed(passage("one", "red house"))])
-    hits = retriever.retrieve(Query(parts=(Part(words="red"), Part(words="barn"))), top_k=2)
+    hits = retriever.retrieve(Query(parts=(QueryPart(words="red"), QueryPart(words="barn"))), top_k=2)
     assert titles(hits) == ["both", "one"]
     assert set(channels(hits[0])) == {"text", "bm25", "text #2", "bm25 #2"}
 
 
 def test_a_film_is_asked_by_each_of_its_frames(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("red", "green", "yellow", "black")])
-    hits = retriever.retrieve(Query(parts=(Part(pictures=(plain("red"), plain("yellow"))),)), top_k=4)
+    hits = retriever.retrieve(Query(parts=(QueryPart(pictures=(plain("red"), plain("yellow"))),)), top_k=4)
     assert set(titles(hits)[:2]) == {"red.jpg", "yellow.jpg"}
     assert hits[0].channels[0].score == pytest.approx(1.0, abs=1e-5)
 
@@ -289,8 +289,10 @@ def test_a_photo_is_as_near_to_a_story_as_to_the_nearest_of_its_sentences(
     assert looks(story) == pytest.approx(looks("It was red."), abs=1e-6)
 
 
-@pytest.mark.parametrize("unwanted", [Part(words="barn"), Part(pictures=(plain("green"),))])
-def test_what_is_not_wanted_comes_last_and_says_so(index: SegmentIndex, retriever: Retriever, unwanted: Part) -> None:
+@pytest.mark.parametrize("unwanted", [QueryPart(words="barn"), QueryPart(pictures=(plain("green"),))])
+def test_what_is_not_wanted_comes_last_and_says_so(
+    index: SegmentIndex, retriever: Retriever, unwanted: QueryPart
+) -> None:
     index.upsert(
         [
             indexed(photo("barn.jpg", "a red barn"), "green"),
@@ -310,13 +312,13 @@ def test_a_not_in_words_lowers_passages(index: SegmentIndex, retriever: Retrieve
     index.upsert([indexed(passage("a", "the jaguar is a car with a red engine"))])
     index.upsert([indexed(passage("b", "the jaguar is a cat of the forest"))])
     for unwanted, first in (("car engine", "b"), ("cat of the forest", "a")):
-        hits = retriever.retrieve(Query("the jaguar is a", without=(Part(words=unwanted),)), top_k=2)
+        hits = retriever.retrieve(Query("the jaguar is a", without=(QueryPart(words=unwanted),)), top_k=2)
         assert titles(hits)[0] == first
 
 
 def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match="Nothing is said in the recording"):
-        retriever.retrieve(Query(parts=(Part(sounds=(Path("rain.ogg"),)),)), top_k=1)
+        retriever.retrieve(Query(parts=(QueryPart(sounds=(Path("rain.ogg"),)),)), top_k=1)
 
 
 def test_the_words_that_matched_are_told(index: SegmentIndex, retriever: Retriever) -> None:
@@ -401,10 +403,10 @@ def test_sentences_do_not_outweigh_a_picture_in_the_blend(index: SegmentIndex, r
     story = "It was green. It was yellow. It was black. It was white."
 
     def blended(words: str) -> float:
-        hits = retriever.retrieve(Query(parts=(Part(words=words), Part(pictures=(plain("red"),)))), top_k=2)
+        hits = retriever.retrieve(Query(parts=(QueryPart(words=words), QueryPart(pictures=(plain("red"),)))), top_k=2)
         return next(channel.score for hit in hits for channel in hit.channels if channel.name == "blend image")
 
-    (vector,) = [composed([(DUAL.embed_query(story), 1.0), (DUAL.embed_images([plain("red")])[0], 1.0)])]
+    (vector,) = [combine_vectors([(DUAL.embed_query(story), 1.0), (DUAL.embed_images([plain("red")])[0], 1.0)])]
     assert vector is not None
     assert blended(story) == pytest.approx(float(vector @ DUAL.embed_images([plain("red")])[0]), abs=1e-5)
 
@@ -477,7 +479,7 @@ def test_an_empty_question_is_refused() -> None:
         with pytest.raises(QueryError, match="empty"):
             Query(words)
     with pytest.raises(QueryError, match="what is wanted"):
-        Query(without=(Part(words="logo"),))
+        Query(without=(QueryPart(words="logo"),))
 
 
 class Waiting(Retriever):

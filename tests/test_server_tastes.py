@@ -80,4 +80,4 @@ def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
     app = create_app([folder], ServerOptions(_state(folder)))
     with running(app, folder.parent) as server, server.http() as http:
         assert http.get(ANNA, headers=bearer(other)).status_code == 200
-        assert app.state.access.bases["museum"].tastes.users() == [f"key:{other[0].id}:anna"]
+        assert app.state.access.bases["museum"].preferences.users() == [f"key:{other[0].id}:anna"]

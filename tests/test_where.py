@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import QueryError
-from rag.query.filters import Clause, Group, Near, conditions, names, seconds
+from rag.query.filters import Clause, Group, Near, field_names, parse_filter, timestamp_s
 from rag.types import Filter
 
 DAY_S = 86400.0
@@ -15,7 +15,7 @@ MAY = 1714521600.0  # 2024-05-01T00:00 UTC
 
 
 def read(where: dict[str, object]) -> tuple[Clause | Group, ...]:
-    return conditions(Filter(where=where)).members
+    return parse_filter(Filter(where=where)).members
 
 
 def test_values_lists_and_ranges() -> None:
@@ -32,7 +32,7 @@ def test_what_stands_side_by_side_must_all_hold() -> None:
     page, title = Clause("page", ranges=({"gte": 1.0, "lte": 1.0},)), Clause("title", texts=("a",))
     either = Group("or", (Group("and", (page,)), Group("and", (Group("not", (Group("and", (title,)),)),))))
     expected = (either, Clause("modality", texts=("image",)), Clause("asset_id", texts=("x",)))
-    assert conditions(admitted) == Group("and", expected)
+    assert parse_filter(admitted) == Group("and", expected)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_near_a_place() -> None:
 def test_what_is_no_time_is_told(time: str) -> None:
     with pytest.raises(QueryError, match="neither a number nor a time"):
         read({"taken": {"gte": time}})
-    assert seconds(time) is None or time == "0000"
+    assert timestamp_s(time) is None or time == "0000"
 
 
 KEYS = st.sampled_from(["and", "or", "not", "near", "page", "any", "gte", ""])
@@ -75,13 +75,13 @@ def test_anything_is_a_filter_or_a_query_error(where: object) -> None:
         read(where)  # type: ignore[arg-type]
     except QueryError:
         return
-    assert all(name for name in names(where))  # type: ignore[arg-type]
+    assert all(name for name in field_names(where))  # type: ignore[arg-type]
 
 
 def test_names_at_any_depth() -> None:
-    assert names({"or": [{"kind": "frame"}, {"not": {"and": [{"page": 1}]}}], "title": "a"}) == {
+    assert field_names({"or": [{"kind": "frame"}, {"not": {"and": [{"page": 1}]}}], "title": "a"}) == {
         "kind",
         "page",
         "title",
     }
-    assert names({"kind": {"any": ["frame"]}}) == {"kind"}
+    assert field_names({"kind": {"any": ["frame"]}}) == {"kind"}

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rag.explanation import ChannelScore, Why
-from rag.index.bm25 import matched
+from rag.index.bm25 import matching_words
 from rag.types import Hit, ImageRegion, Segment
 
 FOUND = Why(
@@ -52,9 +52,9 @@ def test_a_hit_says_why() -> None:
 
 def test_matched_words_are_those_of_the_text_by_their_stems() -> None:
     text = "The Dogs were running; a DOG ran to the café of the Running Hound."
-    assert matched("Where do dogs run, and to which cafe?", text) == ("dogs", "running", "dog", "café")
-    assert matched("what is the", text) == ()
-    assert matched("zebra", "") == ()
+    assert matching_words("Where do dogs run, and to which cafe?", text) == ("dogs", "running", "dog", "café")
+    assert matching_words("what is the", text) == ()
+    assert matching_words("zebra", "") == ()
 
 
 def test_a_hit_that_scores_no_more_than_nonsense_says_so() -> None:

@@ -13,7 +13,7 @@ from ingest.document.markup import parse_xml
 from ingest.formats.plain import decode
 from rag.errors import DamagedMedia
 from rag.media.opening import exif
-from rag.query.filters import seconds
+from rag.query.filters import timestamp_s
 from rag.types import Scalar
 
 _CAPTION_CHARS = 1000
@@ -62,7 +62,7 @@ def taken(time: str) -> dict[str, Scalar]:
 
     A clock that was never set is left out: EXIF's zeros, and the first days of QuickTime's and of Unix's count.
     """
-    at_s = seconds(time)
+    at_s = timestamp_s(time)
     if at_s is None or time.startswith(_UNSET):
         return {}
     return {"taken": time, "taken_s": at_s}

@@ -103,7 +103,7 @@ def _described_moment(hit: Hit, head: str, question: str, count: Count, most_tok
     frames = [part.segment for part in hit.parts if part.segment.kind == "frame"]
     by_looks = bool(hit.parts) and hit.parts[0].segment.kind == "frame"
     # What happens to be on screen while something is said would only distract.
-    frames = sorted(frames, key=lambda frame: moments.span_of(frame).start_s)[:_MOST_FRAMES] if by_looks else []
+    frames = sorted(frames, key=lambda frame: moments.time_span(frame).start_s)[:_MOST_FRAMES] if by_looks else []
     if frames:
         times = ", ".join(place(frame).removeprefix("frame at ") for frame in frames)
         head = f"Video frames at {times} of {_name(hit)}"

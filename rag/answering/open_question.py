@@ -18,7 +18,7 @@ import PIL.Image
 from rag.config import Settings
 from rag.errors import MediaError, QueryError, UnsupportedMedia
 from rag.media.opening import rgb
-from rag.query.language import Audio, Image, Not, Part, Query, Text, Video
+from rag.query.language import Audio, Image, Not, Query, QueryPart, Text, Video
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,24 +96,24 @@ def in_words(
     return f"{_SAME}{but}?" if sees and query.pictures else ""
 
 
-def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder | None) -> Part:
+def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder | None) -> QueryPart:
     match _typed(part, reader):
         case Text(words, weight):
-            return Part(words=words, weight=weight)
+            return QueryPart(words=words, weight=weight)
         case Image(source, weight):
-            return Part(pictures=(_picture(source, reader),), weight=weight)
+            return QueryPart(pictures=(_picture(source, reader),), weight=weight)
         case Audio(source, weight):
             with at(source, "recording") as path:
                 words, sounds = _heard(path, reader, audio)
             if not words and not sounds:
                 raise QueryError(f"Nothing is heard in {path.name} that could be a question.")
-            return Part(words, sounds=sounds, weight=weight)
+            return QueryPart(words, sounds=sounds, weight=weight)
         case Video(source, weight):
             words, sounds = "", ()
             with at(source, "film") as path:
                 with contextlib.suppress(UnsupportedMedia):  # a silent film
                     words, sounds = _heard(path, reader, audio)
-                return Part(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
+                return QueryPart(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
 
 
 def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
@@ -193,7 +193,7 @@ def _no_speech(tags: Iterable[str]) -> list[str]:
     return [tag for tag in tags if not tag.startswith(_SPEECH)]
 
 
-def _seen(parts: Sequence[Part], dual: DualEncoder, settings: Settings) -> list[str]:
+def _seen(parts: Sequence[QueryPart], dual: DualEncoder, settings: Settings) -> list[str]:
     """What is seen in the pictures of parts of a question, by name, and read in the first of each."""
     pictures = [picture for part in parts for picture in part.pictures]
     found = dual.embed_and_tag(pictures).tags if pictures else []

@@ -65,9 +65,9 @@ class Found:
     @property
     def chosen(self) -> list[Hit]:
         """The hits that are wanted."""
-        from rag.retrieval.fusion import apportioned
+        from rag.retrieval.fusion import apply_quotas
 
-        return apportioned(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
+        return apply_quotas(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
 
     @property
     def shown(self) -> Shown:
@@ -168,9 +168,9 @@ class QueryEngine:
         asked_at = time.monotonic()
         is_reordered = bool(quotas or self._rules or options.user)
         depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
-        admitted = replace(admitted, where=business_rules.admitted(admitted.where, self._rules))
+        admitted = replace(admitted, where=business_rules.exclude_hidden(admitted.where, self._rules))
         hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
-        hits = business_rules.ranked(hits, self._rules) if self._rules else hits
+        hits = business_rules.apply_rules(hits, self._rules) if self._rules else hits
         hits = self._preferred(hits, options.user) if options.user else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
         return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))

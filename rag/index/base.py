@@ -63,7 +63,7 @@ class ChannelQuery:
     filter: Filter = field(default_factory=Filter)
 
 
-Found = list[tuple[Segment, float]]
+ScoredSegments = list[tuple[Segment, float]]
 
 
 class SegmentIndex(Protocol):
@@ -79,7 +79,7 @@ class SegmentIndex(Protocol):
             ModelError: a vector is not finite, not of unit length or of the wrong length. Nothing is written then.
         """
 
-    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
         """Find segments and scores for each query, best first: cosine in [-1, 1], or BM25 above 0.
 
         The segments come without their spoken words; `read` gives them.
@@ -120,7 +120,7 @@ class SegmentIndex(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class StoredPoint:
     """A segment as both stores take it."""
 
     id: str
@@ -128,7 +128,7 @@ class Point:
     payload: dict[str, Any]
 
 
-def points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) -> list[Point]:
+def to_points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) -> list[StoredPoint]:
     """The points to write for some segments.
 
     Raises:
@@ -137,7 +137,7 @@ def points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) ->
     return [_point(item, cards) for item in batch]
 
 
-def checked(vector: Vectors, card: ModelCard) -> Vectors:
+def check_vector(vector: Vectors, card: ModelCard) -> Vectors:
     """The vector as it is. Qdrant would take NaN and any length without a word.
 
     Raises:
@@ -151,19 +151,19 @@ def checked(vector: Vectors, card: ModelCard) -> Vectors:
     return vector
 
 
-def asked(query: ChannelQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
+def query_vector(query: ChannelQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
     """The vector to search with.
 
     Raises:
         ModelError: a dense one is not finite, not of unit length or of the wrong length.
     """
     if isinstance(query.query, str):
-        return bm25.query(query.query)
+        return bm25.encode_query(query.query)
     assert query.vector != "bm25", "words are what BM25 searches with"
-    return checked(query.query, cards[query.vector])
+    return check_vector(query.query, cards[query.vector])
 
 
-def segment(payload: Mapping[str, Any] | None) -> Segment:
+def to_segment(payload: Mapping[str, Any] | None) -> Segment:
     """The segment of a stored payload.
 
     Raises:
@@ -178,18 +178,18 @@ def segment(payload: Mapping[str, Any] | None) -> Segment:
         ) from error
 
 
-def dense(held: Any, name: Dense) -> Vectors | None:
+def dense_vector(held: Any, name: Dense) -> Vectors | None:
     """The vector of this name among those that a store gave for a segment."""
     found = held.get(name) if isinstance(held, Mapping) else None
     return None if found is None else np.asarray(found, np.float32)
 
 
-def to_stored(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:
+def collection_metadata(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:
     """What a collection remembers of its encoders, as JSON values."""
     return {"format": FORMAT, "encoders": {name: json.loads(cards[name].to_json()) for name in sorted(cards)}}
 
 
-def compare(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: str) -> None:
+def check_cards(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], place: str) -> None:
     """Check that a collection was built with these encoders.
 
     Raises:
@@ -229,16 +229,16 @@ def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     )
 
 
-def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> Point:
+def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> StoredPoint:
     given: dict[Dense, Vectors | None] = {"joint": item.joint, "text": item.text, "sound": item.sound}
     vectors: dict[str, Vectors | Sparse] = {
-        name: checked(vector, cards[name]) for name, vector in given.items() if vector is not None
+        name: check_vector(vector, cards[name]) for name, vector in given.items() if vector is not None
     }
-    words = bm25.document(item.segment.searchable_text)
+    words = bm25.encode_document(item.segment.searchable_text)
     if words[0]:
         vectors["bm25"] = words
     payload = {key: _storable(key, value) for key, value in to_payload(item.segment).items()}
-    return Point(segment_id(item.segment), vectors, payload)
+    return StoredPoint(segment_id(item.segment), vectors, payload)
 
 
 def _storable(key: str, value: Any) -> Any:

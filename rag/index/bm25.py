@@ -17,28 +17,28 @@ _MEAN_WORDS = 50
 _WORD = re.compile(r"\w+")
 
 
-def document(text: str) -> Sparse:
+def encode_document(text: str) -> Sparse:
     """Indices and weights of what can be found."""
     vector = _model().embed_document(_plain(text))
     return vector.indices, vector.values
 
 
-def query(text: str) -> Sparse:
+def encode_query(text: str) -> Sparse:
     """Indices and weights, all 1, of what someone asks for; both empty where only stop words are left."""
     vector = _model().embed_query(_plain(text))
     return vector.indices, vector.values
 
 
-def matched(question: str, text: str) -> tuple[str, ...]:
+def matching_words(question: str, text: str) -> tuple[str, ...]:
     """The words of a text that are a question's, by their stems: lower case, each once, in the order of the text."""
-    asked = frozenset(query(question)[0])
+    asked = frozenset(encode_query(question)[0])
     words = dict.fromkeys(_WORD.findall(text.lower()))
     return tuple(word for word in words if asked.intersection(_stems(word))) if asked else ()
 
 
 @lru_cache(maxsize=50_000)
 def _stems(word: str) -> tuple[int, ...]:
-    return tuple(query(word)[0])
+    return tuple(encode_query(word)[0])
 
 
 def _plain(text: str) -> str:

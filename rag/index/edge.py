@@ -26,19 +26,19 @@ from rag.index.base import (
     LEFT_OUT,
     ChannelQuery,
     Dense,
-    Found,
     IndexedSegment,
-    Point,
-    asked,
-    compare,
-    dense,
-    points,
-    segment,
-    to_stored,
+    ScoredSegments,
+    StoredPoint,
+    check_cards,
+    collection_metadata,
+    dense_vector,
+    query_vector,
+    to_points,
+    to_segment,
 )
 from rag.index.bm25 import Sparse
 from rag.index.lock import FolderLock
-from rag.query.filters import Clause, Group, conditions
+from rag.query.filters import Clause, Group, parse_filter
 from rag.types import Filter, Segment
 
 _PAGE = 1000
@@ -84,11 +84,11 @@ class EdgeIndex:
         import qdrant_edge as edge
 
         if batch:
-            operation = edge.UpdateOperation.upsert_points([_to_point(p) for p in points(batch, self._cards)])
+            operation = edge.UpdateOperation.upsert_points([_to_point(p) for p in to_points(batch, self._cards)])
             with self._mapped():
                 self._shard.update(operation)
 
-    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
         """Find segments; see `SegmentIndex.search`. All queries share one pass over the store."""
         import qdrant_edge as edge
 
@@ -97,20 +97,20 @@ class EdgeIndex:
             return []
         with self._mapped():
             answers = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return [[(segment(hit.payload), float(hit.score)) for hit in answer] for answer in answers]
+        return [[(to_segment(hit.payload), float(hit.score)) for hit in answer] for answer in answers]
 
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
         """Whole segments by id; see `SegmentIndex.read`."""
         with self._mapped():
             records = self._shard.retrieve(list(segment_ids), with_payload=True, with_vector=False)
-        found = {str(record.id): segment(record.payload) for record in records}
+        found = {str(record.id): to_segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
 
     def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
         """Vectors by segment; see `SegmentIndex.vectors`."""
         with self._mapped():
             records = self._shard.retrieve(list(segment_ids), with_payload=False, with_vector=True)
-        held = ((str(record.id), dense(record.vector, name)) for record in records)
+        held = ((str(record.id), dense_vector(record.vector, name)) for record in records)
         return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
@@ -124,7 +124,7 @@ class EdgeIndex:
             request = edge.ScrollRequest(offset=offset, limit=_PAGE, filter=admitted, with_payload=True)
             with self._mapped():
                 records, offset = self._shard.scroll(request)
-            found += [segment(record.payload) for record in records]
+            found += [to_segment(record.payload) for record in records]
             if offset is None:
                 return sorted(found, key=lambda one: one.ordinal)
 
@@ -161,7 +161,7 @@ class EdgeIndex:
             stored = json.loads((collection / "encoders.json").read_text())
         except (OSError, ValueError) as error:
             raise IndexUnavailable(_damaged(self._path, error)) from error
-        compare(stored, self._cards, f"The collection in {self._path}")
+        check_cards(stored, self._cards, f"The collection in {self._path}")
         with self._mapped():
             return edge.EdgeShard.load(str(collection / "shard"))
 
@@ -173,7 +173,7 @@ class EdgeIndex:
         shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed here
         try:
             new.mkdir()
-            (new / "encoders.json").write_text(json.dumps(to_stored(self._cards), indent=1))
+            (new / "encoders.json").write_text(json.dumps(collection_metadata(self._cards), indent=1))
             with self._mapped():
                 shard = edge.EdgeShard.create(str(new / "shard"), _config(self._cards))
                 for key in KEYWORDS:
@@ -189,7 +189,7 @@ class EdgeIndex:
 
         return edge.QueryRequest(
             limit=query.limit,
-            query=edge.Query.Nearest(_to_vector(asked(query, self._cards)), using=query.vector),
+            query=edge.Query.Nearest(_to_vector(query_vector(query, self._cards)), using=query.vector),
             filter=_filter(query.filter),
             with_payload=edge.PayloadSelector.Exclude([LEFT_OUT]),
             params=edge.SearchParams(exact=True),
@@ -225,7 +225,7 @@ def _config(cards: Mapping[Dense, ModelCard]) -> Any:
     )
 
 
-def _to_point(point: Point) -> Any:
+def _to_point(point: StoredPoint) -> Any:
     import qdrant_edge as edge
 
     return edge.Point(point.id, {name: _to_vector(v) for name, v in point.vectors.items()}, point.payload)
@@ -238,7 +238,7 @@ def _to_vector(vector: Vectors | Sparse) -> Any:
 
 
 def _filter(admitted: Filter) -> Any:
-    return _group(conditions(admitted))
+    return _group(parse_filter(admitted))
 
 
 def _group(group: Group) -> Any:

@@ -19,18 +19,18 @@ from rag.index.base import (
     LEFT_OUT,
     ChannelQuery,
     Dense,
-    Found,
     IndexedSegment,
-    Point,
-    asked,
-    compare,
-    dense,
-    points,
-    segment,
-    to_stored,
+    ScoredSegments,
+    StoredPoint,
+    check_cards,
+    collection_metadata,
+    dense_vector,
+    query_vector,
+    to_points,
+    to_segment,
 )
 from rag.index.bm25 import Sparse
-from rag.query.filters import Clause, Group, conditions
+from rag.query.filters import Clause, Group, parse_filter
 from rag.types import Filter, Segment
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ServerIndex:
             if not client.collection_exists(collection):
                 self._make(owner)
             stored = client.get_collection(collection).config.metadata or {}
-        compare(stored, cards, f"Collection `{collection}`")
+        check_cards(stored, cards, f"Collection `{collection}`")
         if stored.get("catalog") != owner:
             raise IndexUnavailable(
                 f"Collection `{collection}` belongs to another knowledge base. Name another one in the URL, as in "
@@ -105,25 +105,25 @@ class ServerIndex:
 
     def upsert(self, batch: Sequence[IndexedSegment]) -> None:
         """Write segments; see `SegmentIndex.upsert`."""
-        ready = [_to_point(point) for point in points(batch, self._cards)]
+        ready = [_to_point(point) for point in to_points(batch, self._cards)]
         for start in range(0, len(ready), _POINTS_PER_REQUEST):
             with self._mapped():
                 self._client.upsert(self._collection, ready[start : start + _POINTS_PER_REQUEST], wait=True)
 
-    def search(self, queries: Sequence[ChannelQuery]) -> list[Found]:
+    def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
         """Find segments; see `SegmentIndex.search`. All queries go in one request."""
         requests = [self._request(query) for query in queries]
         if not requests:
             return []
         with self._mapped():
             answers = self._client.query_batch_points(self._collection, requests)
-        return [[(segment(hit.payload), hit.score) for hit in answer.points] for answer in answers]
+        return [[(to_segment(hit.payload), hit.score) for hit in answer.points] for answer in answers]
 
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
         """Whole segments by id; see `SegmentIndex.read`."""
         with self._mapped():
             records = self._client.retrieve(self._collection, list(segment_ids), with_payload=True)
-        found = {str(record.id): segment(record.payload) for record in records}
+        found = {str(record.id): to_segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
 
     def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
@@ -132,7 +132,7 @@ class ServerIndex:
             records = self._client.retrieve(
                 self._collection, list(segment_ids), with_payload=False, with_vectors=[name]
             )
-        held = ((str(record.id), dense(record.vector, name)) for record in records)
+        held = ((str(record.id), dense_vector(record.vector, name)) for record in records)
         return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
@@ -145,7 +145,7 @@ class ServerIndex:
                 records, offset = self._client.scroll(
                     self._collection, scroll_filter=admitted, limit=_PAGE, offset=offset, with_payload=True
                 )
-            found += [segment(record.payload) for record in records]
+            found += [to_segment(record.payload) for record in records]
             if offset is None:
                 return sorted(found, key=lambda one: one.ordinal)
 
@@ -177,7 +177,7 @@ class ServerIndex:
                 for name, card in self._cards.items()
             },
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            metadata={**to_stored(self._cards), "catalog": owner},
+            metadata={**collection_metadata(self._cards), "catalog": owner},
         )
         for key in KEYWORDS:
             self._client.create_payload_index(self._collection, key, models.PayloadSchemaType.KEYWORD)
@@ -186,7 +186,7 @@ class ServerIndex:
         from qdrant_client import models
 
         return models.QueryRequest(
-            query=_to_vector(asked(query, self._cards)),
+            query=_to_vector(query_vector(query, self._cards)),
             using=query.vector,
             filter=_filter(query.filter),
             limit=query.limit,
@@ -208,7 +208,7 @@ class ServerIndex:
             ) from error
 
 
-def _to_point(point: Point) -> models.PointStruct:
+def _to_point(point: StoredPoint) -> models.PointStruct:
     from qdrant_client import models
 
     vectors: Any = {name: _to_vector(vector) for name, vector in point.vectors.items()}
@@ -225,7 +225,7 @@ def _to_vector(vector: Vectors | Sparse) -> list[float] | models.SparseVector:
 
 
 def _filter(admitted: Filter) -> models.Filter:
-    return _group(conditions(admitted))
+    return _group(parse_filter(admitted))
 
 
 def _group(group: Group) -> models.Filter:

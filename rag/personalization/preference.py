@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rag.encoders.base import Vectors
-from rag.retrieval.business_rules import boosted
+from rag.retrieval.business_rules import boost_hit
 from rag.segments import segment_id
 from rag.types import Hit
 
@@ -28,7 +28,7 @@ _ALIKE = 1e-6  # differences of unit vectors below this are rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taste:
+class Preference:
     """What is kept of somebody who agreed to it; which pictures they chose is not.
 
     Attributes:
@@ -43,7 +43,7 @@ class Taste:
     likes: int
     mean: Vectors = field(repr=False)
 
-    def liking(self, chosen: Vectors) -> Taste:
+    def with_likes(self, chosen: Vectors) -> Preference:
         """The taste with more pictures chosen: their vectors (n, dimensions) of unit length."""
         mean, likes = self.mean if self.likes else np.zeros(chosen.shape[1], np.float32), self.likes
         for vector in chosen:
@@ -63,7 +63,7 @@ class Taste:
         return [round(float(_MOST ** (sure * share)), 2) for share in apart @ (towards / far) / widest]
 
 
-def preferred(hits: Sequence[Hit], taste: Taste, vectors: Mapping[str, Vectors]) -> list[Hit]:
+def rank_by_preference(hits: Sequence[Hit], taste: Preference, vectors: Mapping[str, Vectors]) -> list[Hit]:
     """Hits in the order of their scores with a taste, which each picture names among its rules.
 
     Args:
@@ -76,5 +76,5 @@ def preferred(hits: Sequence[Hit], taste: Taste, vectors: Mapping[str, Vectors])
         return list(hits)
     found = taste.boosts(np.stack([vectors[key] for key in seen.values()]))
     boosts = dict(zip(seen, found, strict=True))
-    changed = [boosted(hit, [("taste", boosts[n])]) if n in boosts else hit for n, hit in enumerate(hits)]
+    changed = [boost_hit(hit, [("taste", boosts[n])]) if n in boosts else hit for n, hit in enumerate(hits)]
     return sorted(changed, key=lambda hit: -hit.score)

@@ -13,7 +13,7 @@ import numpy as np
 from rag.catalog import database
 from rag.errors import QueryError
 from rag.index import SegmentIndex
-from rag.personalization.preference import Taste, preferred
+from rag.personalization.preference import Preference, rank_by_preference
 from rag.segments import segment_id
 from rag.types import PIXELS, Hit
 
@@ -21,7 +21,7 @@ _MOST_CHARS = 200  # of a user's name
 _MOST_CHOSEN = 1000  # at once
 
 
-class Tastes:
+class PreferenceStore:
     """Tastes by user; threads may share it.
 
     A user is whatever the app calls them; an opaque id is best. A taste is kept from `consent` until `erase`.
@@ -57,7 +57,7 @@ class Tastes:
         """Let go of the database."""
         self._engine.dispose()
 
-    def consent(self, user: str) -> Taste:
+    def consent(self, user: str) -> Preference:
         """Keep a user's taste from now on, as they agreed to; what is kept already stays.
 
         Raises:
@@ -72,7 +72,7 @@ class Tastes:
                 connection.execute(self._tastes.insert().values(user=user, **none))
         return self._taste(row or none, user)
 
-    def of(self, user: str) -> Taste | None:
+    def get(self, user: str) -> Preference | None:
         """What is kept of a user; None where they have not consented, or it was erased."""
         with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
@@ -83,7 +83,7 @@ class Tastes:
         with database.map_errors(), self._engine.begin() as connection:
             return sorted(connection.scalars(self._tastes.select()))
 
-    def like(self, user: str, chosen: Sequence[Hit | str]) -> Taste:
+    def like(self, user: str, chosen: Sequence[Hit | str]) -> Preference:
         """Learn from what a user chose.
 
         Args:
@@ -104,7 +104,7 @@ class Tastes:
                 raise QueryError(f"`{user[:80]}` has not agreed that a taste is kept; `consent` says that they have.")
             taste = self._taste(row, user)
             if vectors:
-                taste = taste.liking(np.stack([vectors[key] for key in pictures if key in vectors]))
+                taste = taste.with_likes(np.stack([vectors[key] for key in pictures if key in vectors]))
                 learned = {"likes": taste.likes, "mean": taste.mean.tobytes(), "revision": self._revision}
                 connection.execute(self._tastes.update().where(self._tastes.c.user == user).values(**learned))
         return taste
@@ -117,25 +117,25 @@ class Tastes:
             database.scrub(self._engine)
         return bool(erased)
 
-    def preferred(self, hits: Sequence[Hit], user: str) -> list[Hit]:
+    def rank(self, hits: Sequence[Hit], user: str) -> list[Hit]:
         """Hits in the order in which a user may like them; as they are where nothing of the user is known."""
-        taste = self.of(user)
+        taste = self.get(user)
         if taste is None or not taste.likes:
             return list(hits)
         keys = [segment_id(hit.seen) for hit in hits if hit.seen]
-        return preferred(hits, taste, self._index.vectors(keys, "joint"))
+        return rank_by_preference(hits, taste, self._index.vectors(keys, "joint"))
 
     def _row(self, connection: Any, user: str) -> Any:
         query = self._tastes.select().where(self._tastes.c.user == user).with_for_update()
         return connection.execute(query).mappings().first()
 
-    def _taste(self, row: Any, user: str) -> Taste:
+    def _taste(self, row: Any, user: str) -> Preference:
         is_known = row["revision"] == self._revision
         mean = np.frombuffer(row["mean"] if is_known else b"", np.float32)
-        return Taste(user, row["since"], row["likes"] if is_known else 0, mean)
+        return Preference(user, row["since"], row["likes"] if is_known else 0, mean)
 
 
-def beside(folder: Path) -> str:
+def preferences_url(folder: Path) -> str:
     """The URL of a file in a folder that its owner alone may read."""
     file = folder / "tastes.db"
     file.touch(mode=0o600)

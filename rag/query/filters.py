@@ -62,7 +62,7 @@ class Group:
     members: tuple[Clause | Group, ...]
 
 
-def conditions(admitted: Filter) -> Group:
+def parse_filter(admitted: Filter) -> Group:
     """A filter as conditions, all of which must hold.
 
     Raises:
@@ -74,27 +74,27 @@ def conditions(admitted: Filter) -> Group:
     return Group("and", (*given, *modalities, *assets))
 
 
-def holds(group: Group, payload: Mapping[str, Any]) -> bool:
+def matches(group: Group, payload: Mapping[str, Any]) -> bool:
     """Whether a segment's payload meets conditions, as the stores have it."""
-    met = (holds(one, payload) if isinstance(one, Group) else _meets(one, payload) for one in group.members)
+    met = (matches(one, payload) if isinstance(one, Group) else _meets(one, payload) for one in group.members)
     if group.how == "or":
         return any(met)
     return not any(met) if group.how == "not" else all(met)
 
 
-def names(where: Where) -> frozenset[str]:
+def field_names(where: Where) -> frozenset[str]:
     """The fields that a filter looks at, at any depth; of a malformed one as far as it can be read."""
     found: set[str] = set()
     for key, condition in where.items():
         nested = condition if isinstance(condition, (list, tuple)) else [condition]
         if key in ("and", "or", "not"):
-            found.update(*(names(inner) for inner in nested if isinstance(inner, Mapping)))
+            found.update(*(field_names(inner) for inner in nested if isinstance(inner, Mapping)))
         else:
             found.add(key)
     return frozenset(found)
 
 
-def seconds(time: str) -> float | None:
+def timestamp_s(time: str) -> float | None:
     """Seconds since 1970 of an ISO 8601 time; UTC where it names no zone; None where it is no time."""
     try:
         moment = datetime.fromisoformat(time.strip())
@@ -188,11 +188,11 @@ def _range(key: str, bounds: Mapping[str, Any]) -> Clause:
 def _instant(key: str, bound: str, time: str) -> tuple[str, float]:
     """A bound in seconds. A year, month or day is a stretch of time: up to 2024 means up to its end."""
     first, last = _stretch(time)
-    start_s = seconds(first)
+    start_s = timestamp_s(first)
     if start_s is None:
         raise QueryError(f"`{time}` as a bound of `{key}` is neither a number nor a time such as 2024-05-01T12:30:00.")
     if last and bound in ("lte", "gt"):
-        return {"lte": "lt", "gt": "gte"}[bound], seconds(last) or start_s
+        return {"lte": "lt", "gt": "gte"}[bound], timestamp_s(last) or start_s
     return bound, start_s
 
 
@@ -203,7 +203,7 @@ def _stretch(time: str) -> tuple[str, str]:
         year, month = int(period[1]), int(period[2] or 1)
         after = (year + 1, 1) if period[2] is None or month == 12 else (year, month + 1)
         return f"{year:04}-{month:02}-01", f"{after[0]:04}-{after[1]:02}-01"
-    if len(time.strip()) == len("2024-05-01") and (start_s := seconds(time)) is not None:
+    if len(time.strip()) == len("2024-05-01") and (start_s := timestamp_s(time)) is not None:
         day = datetime.fromtimestamp(start_s, UTC)
         return time, (day + timedelta(days=1)).isoformat()
     return time, ""

@@ -74,7 +74,7 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QueryPart:
     """One part of a question, opened.
 
     Attributes:
@@ -109,11 +109,11 @@ class Query:
 
     words: str = ""
     picture: PIL.Image.Image | None = None
-    parts: tuple[Part, ...] = ()
-    without: tuple[Part, ...] = ()
+    parts: tuple[QueryPart, ...] = ()
+    without: tuple[QueryPart, ...] = ()
 
     def __post_init__(self) -> None:
-        plain = (Part(self.words), Part(pictures=(self.picture,) if self.picture is not None else ()))
+        plain = (QueryPart(self.words), QueryPart(pictures=(self.picture,) if self.picture is not None else ()))
         parts = tuple(part for part in self.parts or plain if not part.is_empty)
         if not parts:
             raise QueryError(
@@ -138,13 +138,13 @@ class Query:
         return Query(parts=tuple(rest), without=self.without)
 
 
-def weights(parts: Sequence[Part]) -> list[float]:
+def relative_weights(parts: Sequence[QueryPart]) -> list[float]:
     """The parts' weights as shares of the heaviest."""
     heaviest = max((part.weight for part in parts), default=1.0)
     return [part.weight / heaviest for part in parts]
 
 
-def _joined(parts: Sequence[Part]) -> str:
+def _joined(parts: Sequence[QueryPart]) -> str:
     return " ".join(part.words.strip() for part in parts if part.words.strip())
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rag.errors import QueryError, SettingsError
-from rag.query.filters import Group, conditions, holds
+from rag.query.filters import Group, matches, parse_filter
 from rag.segments import to_payload
 from rag.types import Filter, Hit, Where
 
@@ -45,10 +45,10 @@ class Rule:
     @property
     def conditions(self) -> Group:
         """The filter, read."""
-        return conditions(Filter(where=self.where))
+        return parse_filter(Filter(where=self.where))
 
 
-def rules(given: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+def parse_rules(given: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
     """Rules from the setting `ranking`.
 
     Raises:
@@ -60,23 +60,25 @@ def rules(given: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
     return found
 
 
-def admitted(where: Where, ranking: Sequence[Rule]) -> Where:
+def exclude_hidden(where: Where, ranking: Sequence[Rule]) -> Where:
     """A filter, less what rules hide."""
     hidden = [{"not": rule.where} for rule in ranking if rule.hides]
     return {"and": [where, *hidden]} if hidden else where
 
 
-def ranked(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
+def apply_rules(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
     """Hits in the order of their scores after the rules, each with the names of those that it meets.
 
     A moment of a film meets a rule where one of its parts does.
     """
     boosts = [(rule, rule.conditions) for rule in ranking if not rule.hides]
-    changed = [boosted(hit, [(rule.name, rule.boost) for rule, group in boosts if _meets(hit, group)]) for hit in hits]
+    changed = [
+        boost_hit(hit, [(rule.name, rule.boost) for rule, group in boosts if _meets(hit, group)]) for hit in hits
+    ]
     return sorted(changed, key=lambda hit: -hit.score)
 
 
-def boosted(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
+def boost_hit(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
     """A hit with its odds multiplied, which it names among its rules."""
     boost = math.prod(factor for _, factor in boosts)
     score = boost * hit.score / (1 - hit.score + boost * hit.score)
@@ -84,7 +86,7 @@ def boosted(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
 
 
 def _meets(hit: Hit, group: Group) -> bool:
-    return any(holds(group, to_payload(one.segment)) for one in hit.parts or (hit,))
+    return any(matches(group, to_payload(one.segment)) for one in hit.parts or (hit,))
 
 
 def _rule(given: Mapping[str, Any]) -> Rule:

@@ -46,7 +46,7 @@ UNRELATED_QUESTIONS = (
 
 
 @dataclass(frozen=True)
-class Calibrations:
+class CollectionCalibration:
     """The calibrations of a collection's channels.
 
     Attributes:
@@ -79,7 +79,7 @@ class Calibrations:
         return json.dumps(values, indent=1, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Calibrations:
+    def from_json(cls, text: str) -> CollectionCalibration:
         """What `to_json` wrote; empty calibrations, which fit nothing, for anything else."""
         try:
             kept = json.loads(text)
@@ -89,7 +89,7 @@ class Calibrations:
             return cls()
 
 
-def nonsense() -> tuple[str, ...]:
+def nonsense_questions() -> tuple[str, ...]:
     """Random words, and the same questions with the letters of each word shuffled."""
     rng = random.Random(0)
     words = [[len(word) for word in question.split()] for question in UNRELATED_QUESTIONS]

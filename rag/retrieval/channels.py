@@ -17,7 +17,7 @@ blend …     blend          the weighted sum of the question's parts, likewise 
 ==========  =============  ==================================================  ==========
 
 Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
-its frames. The best score counts, calibrated as the best of so many (`rag.retrieval.fusion.of_best`).
+its frames. The best score counts, calibrated as the best of so many (`rag.retrieval.fusion.calibrate_best_of`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Literal
 
 from rag.encoders.base import Vectors
 from rag.index.base import ChannelQuery, Dense
-from rag.retrieval.fusion import composed
+from rag.retrieval.fusion import combine_vectors
 from rag.types import Filter, Kind, Segment
 
 _FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
@@ -71,7 +71,7 @@ CHANNELS: Mapping[str, Channel] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChannelRequest:
     """A channel as one part of a question asks it.
 
     Attributes:
@@ -94,14 +94,14 @@ class Asked:
         return CHANNELS[self.name]
 
 
-Plan = dict[str, Asked]
+SearchPlan = dict[str, ChannelRequest]
 # What each channel is asked with.
-Encoded = Mapping[str, Sequence[Vectors | str]]
+EncodedPart = Mapping[str, Sequence[Vectors | str]]
 
 
-def add(
-    plan: Plan,
-    encoded: Encoded,
+def add_requests(
+    plan: SearchPlan,
+    encoded: EncodedPart,
     depth: int,
     admitted: Filter,
     *,
@@ -118,29 +118,29 @@ def add(
         queries = tuple(ChannelQuery(CHANNELS[channel].vector, what, deep, only) for what in asked)
         if queries:
             key = f"{name} #{taken + 1}" if taken else name
-            plan[key] = Asked(channel, queries, part, weight, is_unwanted)
+            plan[key] = ChannelRequest(channel, queries, part, weight, is_unwanted)
 
 
-def _joint(encoded: Encoded) -> Vectors | None:
+def _joint(encoded: EncodedPart) -> Vectors | None:
     """A part as one vector in the joint space: the middle of its words, as a whole, and its pictures."""
     asked = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
     vectors = [(v, 1.0) for v in asked if not isinstance(v, str)]
-    return composed(vectors) if vectors else None
+    return combine_vectors(vectors) if vectors else None
 
 
-def together(parts: Sequence[Encoded], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
+def joint_vectors(parts: Sequence[EncodedPart], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
     """The parts that have a vector in the joint space, with their weights."""
     return [(v, share) for part, share in zip(parts, shares, strict=True) if (v := _joint(part)) is not None]
 
 
-def moved(encoded: Encoded, away: Sequence[tuple[Vectors, float]]) -> Encoded:
+def subtract_unwanted(encoded: EncodedPart, away: Sequence[tuple[Vectors, float]]) -> EncodedPart:
     """What is asked, in the joint space less what is not wanted."""
     if not away:
         return encoded
     less: dict[str, Sequence[Vectors | str]] = {}
     for channel, asked in encoded.items():
         if CHANNELS[channel].vector == "joint":
-            vectors = [composed([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
+            vectors = [combine_vectors([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
             less[channel] = [v for v in vectors if v is not None]
         else:
             less[channel] = asked

@@ -58,7 +58,7 @@ class Calibration:
     middle: float
     deviation: float
 
-    def trust(self, score: float) -> float:
+    def confidence(self, score: float) -> float:
         """How far a score can be believed, in [0, 1]: half at the middle, 0.88 four deviations above it."""
         steps = (score - self.middle) / (2 * self.deviation)
         return 1 / (1 + math.exp(-min(max(steps, -30.0), 30.0)))
@@ -70,7 +70,7 @@ class Ranking:
 
     Attributes:
         view: what it looks at; channels of the same view are averaged.
-        found: ids and scores, best first, each id at most once.
+        scores: ids and scores, best first, each id at most once.
         weight: its share of its view.
         calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
         trust: the most that this channel is believed; below 1, so that what two views agree on comes before what one is
@@ -79,7 +79,7 @@ class Ranking:
     """
 
     view: str
-    found: Sequence[tuple[str, float]]
+    scores: Sequence[tuple[str, float]]
     weight: float = 1.0
     calibration: Calibration | None = None
     trust: float = 0.9
@@ -87,12 +87,12 @@ class Ranking:
 
     def confidence(self, score: float) -> float:
         """How far one of its scores can be believed, in [0, 1]."""
-        return self.calibration.trust(score) if self.calibration else min(max(score, 0.0), 1.0)
+        return self.calibration.confidence(score) if self.calibration else min(max(score, 0.0), 1.0)
 
     def share(self, score: float) -> float:
         """How near one of its scores comes to its best, in [0, 1]."""
         nothing = self.calibration.middle - _NOTHING_BELOW * self.calibration.deviation if self.calibration else 0.0
-        best = self.found[0][1] - nothing
+        best = self.scores[0][1] - nothing
         return min(max((score - nothing) / best, 0.0), 1.0) if best > 0 else 1.0
 
 
@@ -102,7 +102,7 @@ def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibrati
     return Calibration(middle, max((upper - lower) / _QUARTILES_PER_DEVIATION, least_deviation))
 
 
-def of_best(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
+def calibrate_best_of(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
     """Calibration of a channel that is asked by several queries, of whose scores the best counts.
 
     The best of n normal scores with correlation r lies sqrt(1 - r) E[max of n] deviations above the middle of one. The
@@ -139,7 +139,7 @@ def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
 
-def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
+def score_negatives(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
     """How far each id fits what is not wanted, in [0, 1]: `fuse` without comparing with the channel's best.
 
     Args:
@@ -150,7 +150,7 @@ def opposed(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]
     return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
 
 
-def demoted(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) -> list[tuple[str, float]]:
+def apply_negatives(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) -> list[tuple[str, float]]:
     """The chance that an id is wanted and not unwanted: score * (1 - against), best first.
 
     What fits the unwanted better than the wanted falls below 1/4: s (1 - a) < s (1 - s) where a > s.
@@ -159,7 +159,9 @@ def demoted(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) ->
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
 
-def composed(wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Vector, float]] = ()) -> Vector | None:
+def combine_vectors(
+    wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Vector, float]] = ()
+) -> Vector | None:
     """Several vectors as one to search with: the weighted sum of what is wanted, less half of what is not.
 
     Args:
@@ -179,7 +181,7 @@ def composed(wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Ve
     return direction
 
 
-def best_of(
+def merge_best(
     rankings: Sequence[Sequence[tuple[Item, float]]], key: Callable[[Item], Hashable]
 ) -> list[tuple[Item, float]]:
     """Merge several rankings of one channel, as of a video's frames; each item keeps its best score."""
@@ -191,7 +193,7 @@ def best_of(
     return sorted(best.values(), key=lambda pair: -pair[1])
 
 
-def apportioned(
+def apply_quotas(
     items: Sequence[Item], group: Callable[[Item], Group], quotas: Mapping[Group, int], most: int
 ) -> list[Item]:
     """The best `most` items in which each group with a quota has that many, as far as there are, and no more.
@@ -213,7 +215,7 @@ def apportioned(
     return [items[n] for n in sorted([*given, *free])[:most]]
 
 
-def collapse(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: int) -> list[Item]:
+def defer_repeats(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: int) -> list[Item]:
     """Move what exceeds `most` items of one place behind the others, keeping order: no ten frames of one scene."""
     kept: list[Item] = []
     later: list[Item] = []
@@ -225,7 +227,7 @@ def collapse(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: 
     return kept + later
 
 
-def dwindling(
+def penalize_repeats(
     items: Iterable[Item], group: Callable[[Item], Hashable | None], score: Callable[[Item], float], *, most: int
 ) -> list[Item]:
     """Order by what items are worth beside others of their group: after `most` of them, each a fifth less.
@@ -253,7 +255,7 @@ def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict
     """For each id, what each channel that found it says, in [0, 1]; also compared with what else it found."""
     votes: dict[str, dict[str, float]] = {}
     for channel, ranking in rankings.items():
-        for key, score in ranking.found:
+        for key, score in ranking.scores:
             share = ranking.share(score) if compared else 1.0
             votes.setdefault(key, {})[channel] = ranking.trust * ranking.confidence(score) * share
     return votes

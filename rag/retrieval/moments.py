@@ -22,32 +22,32 @@ _NEARLY = 0.8  # share of the first hit's score in a channel from which a neighb
 _WITHIN = 0.5  # share of a hit's length that makes it part of a moment
 
 
-def moments(hits: Sequence[Hit]) -> list[Hit]:
+def group_moments(hits: Sequence[Hit]) -> list[Hit]:
     """The hits, those of films as moments, each in the place of its best hit; nothing is lost."""
     films: dict[str, list[int]] = {}
     for n, hit in enumerate(hits):
-        if is_of_film(hit):
+        if is_video_part(hit):
             films.setdefault(hit.segment.asset_id, []).append(n)
     first: dict[int, Hit] = {}
     taken = {n for found in films.values() for n in found}
     for found in films.values():
         while found:
             members = _members([hits[n] for n in found])
-            first[found[0]] = moment([hits[found[m]] for m in members])
+            first[found[0]] = make_moment([hits[found[m]] for m in members])
             found = [n for m, n in enumerate(found) if m not in members]
     return [first.get(n, hit) for n, hit in enumerate(hits) if n in first or n not in taken]
 
 
-def is_of_film(hit: Hit) -> bool:
+def is_video_part(hit: Hit) -> bool:
     """Whether a hit is a frame or speech of a film, and no moment yet."""
     return hit.segment.modality == "video" and hit.segment.kind in KINDS
 
 
-def moment(parts: Sequence[Hit]) -> Hit:
+def make_moment(parts: Sequence[Hit]) -> Hit:
     """One hit of frames and speech, the best first: words in the order of time, tags in that of the hits."""
     best = parts[0].segment
-    span = _joined([span_of(part.segment) for part in parts])
-    timely = sorted(parts, key=lambda part: (span_of(part.segment).start_s, part.segment.ordinal))
+    span = _joined([time_span(part.segment) for part in parts])
+    timely = sorted(parts, key=lambda part: (time_span(part.segment).start_s, part.segment.ordinal))
     meta: dict[str, Scalar] = {**best.meta, "start_s": span.start_s, "end_s": span.end_s}
     segment = Segment(
         asset_id=best.asset_id,
@@ -65,7 +65,7 @@ def moment(parts: Sequence[Hit]) -> Hit:
     return replace(parts[0], segment=segment, channels=_best_channels(parts), parts=tuple(parts))
 
 
-def span_of(segment: Segment) -> TimeSpan:
+def time_span(segment: Segment) -> TimeSpan:
     """The seconds of a frame's shot, or of speech."""
     if isinstance(segment.locator, TimeSpan):
         return segment.locator
@@ -78,7 +78,7 @@ def span_of(segment: Segment) -> TimeSpan:
 
 def _members(hits: Sequence[Hit]) -> list[int]:
     """Which of the hits of one film, best first, make a moment with the first."""
-    spans = [span_of(hit.segment) for hit in hits]
+    spans = [time_span(hit.segment) for hit in hits]
     seed, span, members = hits[0], spans[0], [0]
     growing = True
     while growing:

@@ -3,7 +3,7 @@
 
 Each part of a question asks its own channels, as views of their own, believed by the part's weight; what several parts
 agree on comes first. What is not wanted asks the same channels, and lowers what they find
-(`rag.retrieval.fusion.demoted`). Frames and speech of films become moments (`rag.retrieval.moments`).
+(`rag.retrieval.fusion.apply_negatives`). Frames and speech of films become moments (`rag.retrieval.moments`).
 """
 
 from __future__ import annotations
@@ -20,25 +20,39 @@ from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.explanation import ChannelScore
 from rag.index import bm25
-from rag.index.base import Found, SegmentIndex
-from rag.query.filters import names
-from rag.query.language import Part, Query, weights
-from rag.retrieval.calibration import UNRELATED_QUESTIONS, Calibrations, nonsense, unrelated_pictures, unrelated_sounds
-from rag.retrieval.channels import CHANNELS, Asked, Encoded, Plan, add, moved, together
+from rag.index.base import ScoredSegments, SegmentIndex
+from rag.query.filters import field_names
+from rag.query.language import Query, QueryPart, relative_weights
+from rag.retrieval.calibration import (
+    UNRELATED_QUESTIONS,
+    CollectionCalibration,
+    nonsense_questions,
+    unrelated_pictures,
+    unrelated_sounds,
+)
+from rag.retrieval.channels import (
+    CHANNELS,
+    ChannelRequest,
+    EncodedPart,
+    SearchPlan,
+    add_requests,
+    joint_vectors,
+    subtract_unwanted,
+)
 from rag.retrieval.fusion import (
     Calibration,
     Ranking,
-    best_of,
+    apply_negatives,
     calibrate,
-    collapse,
-    composed,
-    demoted,
-    dwindling,
+    calibrate_best_of,
+    combine_vectors,
+    defer_repeats,
     fuse,
-    of_best,
-    opposed,
+    merge_best,
+    penalize_repeats,
+    score_negatives,
 )
-from rag.retrieval.moments import moment, moments
+from rag.retrieval.moments import group_moments, make_moment
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
 
@@ -77,7 +91,7 @@ class Retriever:
     ) -> None:
         self._index, self._text, self.dual, self.audio, self._kept = index, text, dual, audio, kept
         self._without = frozenset(without)
-        self._calibrated = Calibrations()
+        self._calibrated = CollectionCalibration()
         self._counted: int | None = None
         self._measuring = threading.Lock()
 
@@ -96,34 +110,36 @@ class Retriever:
             raise QueryError("Nothing is said in the recording, and EXHIBIT_AUDIO_ENCODER is off; ask in words.")
         calibrations = self._current()
         hits = self._ranked(plan, self._found(plan), calibrations.channels or {})
-        if "kind" not in names(admitted.where):
-            hits = moments(hits)
-        hits = dwindling(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
-        order = collapse(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
+        if "kind" not in field_names(admitted.where):
+            hits = group_moments(hits)
+        hits = penalize_repeats(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
+        order = defer_repeats(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
         whole = self._whole(order[:top_k], query.words)
         return [replace(hit, noise_floor=calibrations.noise_floor) for hit in whole]
 
-    def _plan(self, query: Query, depth: int, admitted: Filter) -> Plan:
+    def _plan(self, query: Query, depth: int, admitted: Filter) -> SearchPlan:
         """The question as channels by name; each part is encoded once.
 
         In the joint space everything is asked less what is not wanted, and several parts also as one vector.
         """
-        plan: Plan = {}
+        plan: SearchPlan = {}
         wanted, unwanted = ([self._encoded(part) for part in parts] for parts in (query.parts, query.without))
-        away = together(unwanted, [min(part.weight, 1.0) for part in query.without])
-        for n, (asked, weight) in enumerate(zip(wanted, weights(query.parts), strict=True)):
-            add(plan, moved(asked, away), depth, admitted, part=n, weight=weight)
-        joined = together(wanted, weights(query.parts))
-        if len(joined) > 1 and (blend := composed(joined, away)) is not None:
+        away = joint_vectors(unwanted, [min(part.weight, 1.0) for part in query.without])
+        for n, (asked, weight) in enumerate(zip(wanted, relative_weights(query.parts), strict=True)):
+            add_requests(plan, subtract_unwanted(asked, away), depth, admitted, part=n, weight=weight)
+        joined = joint_vectors(wanted, relative_weights(query.parts))
+        if len(joined) > 1 and (blend := combine_vectors(joined, away)) is not None:
             # Vectors of words alone lie where those of words lie, and are calibrated like them.
             name = "blend" if query.pictures else ""
             asked = {f"{name} {medium}".strip(): [blend] for medium in ("image", "video")}
-            add(plan, asked, depth, admitted, part=len(wanted))
+            add_requests(plan, asked, depth, admitted, part=len(wanted))
         for n, (asked, part) in enumerate(zip(unwanted, query.without, strict=True)):
-            add(plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True)
+            add_requests(
+                plan, asked, _UNWANTED * depth, admitted, part=n, weight=min(part.weight, 1.0), is_unwanted=True
+            )
         return plan
 
-    def _encoded(self, part: Part) -> Encoded:
+    def _encoded(self, part: QueryPart) -> EncodedPart:
         """What each channel is asked with for one part of a question."""
         asked: dict[str, Sequence[Vectors | str]] = {}
         if part.words.strip():
@@ -149,12 +165,14 @@ class Retriever:
         whole = self.dual.embed_query(words) if lifted is None else lifted[0]
         return [whole, *(map(self.dual.embed_query, told) if len(told) > 1 else ())]
 
-    def _found(self, plan: Plan) -> dict[str, Found]:
+    def _found(self, plan: SearchPlan) -> dict[str, ScoredSegments]:
         """What each channel found, all in one request."""
         answers = iter(self._index.search([query for asked in plan.values() for query in asked.queries]))
-        return {name: best_of([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
+        return {name: merge_best([next(answers) for _ in asked.queries], segment_id) for name, asked in plan.items()}
 
-    def _ranked(self, plan: Plan, found: Mapping[str, Found], calibrations: Mapping[str, Calibration]) -> list[Hit]:
+    def _ranked(
+        self, plan: SearchPlan, found: Mapping[str, ScoredSegments], calibrations: Mapping[str, Calibration]
+    ) -> list[Hit]:
         """All that was found, best first, without spoken words."""
         segments = {segment_id(segment): segment for ranking in found.values() for segment, _ in ranking}
         rankings = {name: _ranking(asked, found[name], calibrations) for name, asked in plan.items()}
@@ -164,10 +182,10 @@ class Retriever:
 
         unwanted = {name: ranking for name, ranking in rankings.items() if plan[name].is_unwanted}
         wanted = {name: ranking for name, ranking in rankings.items() if name not in unwanted}
-        against, places = opposed(unwanted, sees=sees), _places(plan, wanted)
+        against, places = score_negatives(unwanted, sees=sees), _places(plan, wanted)
         return [
             Hit(segments[key], score, channels=places[key], against=against.get(key, 0.0))
-            for key, score in demoted(fuse(wanted, sees=sees), against)
+            for key, score in apply_negatives(fuse(wanted, sees=sees), against)
         ]
 
     def _whole(self, hits: Sequence[Hit], words: str) -> Iterator[Hit]:
@@ -178,10 +196,10 @@ class Retriever:
             held = [(part, segment_id(part.segment)) for part in hit.parts or (hit,)]
             parts = [replace(part, segment=whole[key]) for part, key in held if key in whole]
             if parts:
-                found = moment(parts) if hit.parts else parts[0]
-                yield replace(found, matched=bm25.matched(words, found.segment.searchable_text))
+                found = make_moment(parts) if hit.parts else parts[0]
+                yield replace(found, matched=bm25.matching_words(words, found.segment.searchable_text))
 
-    def calibrate(self) -> Calibrations:
+    def calibrate(self) -> CollectionCalibration:
         """What channels and search give to queries that the collection does not answer.
 
         It is read from where it is kept, and measured where that does not fit the collection any more.
@@ -189,24 +207,24 @@ class Retriever:
         with self._measuring:
             return self._fitting()
 
-    def _fitting(self) -> Calibrations:
+    def _fitting(self) -> CollectionCalibration:
         counts = {kind: self._index.count(Filter(where={"kind": kind})) for kind in get_args(Kind)}
         cards = [encoder.card for encoder in (self._text, self.dual, self.audio) if encoder]
         encoders = tuple(card.revision for card in cards)
         if not self._calibrated.fit(encoders, counts) and self._kept and self._kept.exists():
-            self._calibrated = Calibrations.from_json(self._kept.read_text("utf-8"))
+            self._calibrated = CollectionCalibration.from_json(self._kept.read_text("utf-8"))
         if not self._calibrated.fit(encoders, counts):
             null_scores = self.null_scores().items()
             channels = {
                 name: calibrate(scores, _LEAST_DEVIATION[CHANNELS[name].vector]) for name, scores in null_scores
             }
-            self._calibrated = Calibrations(encoders, counts, channels, self._measure_noise_floor(channels))
+            self._calibrated = CollectionCalibration(encoders, counts, channels, self._measure_noise_floor(channels))
             if self._kept:
                 self._kept.write_text(self._calibrated.to_json(), "utf-8")
         self._counted = sum(counts.values())
         return self._calibrated
 
-    def _current(self) -> Calibrations:
+    def _current(self) -> CollectionCalibration:
         """The calibrations, compared with the collection where its size has changed: that is one count a question.
 
         While another thread measures them anew, which takes seconds, the old ones are believed.
@@ -223,7 +241,9 @@ class Retriever:
         sounds = unrelated_sounds(self.audio.sample_rate) if self.audio else ()
         for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
             seen, heard = () if picture is None else (picture,), () if sound is None else (sound,)
-            asking = Query(parts=(Part(words), Part(pictures=seen), Part(sounds=heard)))  # asks every channel
+            asking = Query(
+                parts=(QueryPart(words), QueryPart(pictures=seen), QueryPart(sounds=heard))
+            )  # asks every channel
             for name, found in self._found(self._plan(asking, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
@@ -231,27 +251,27 @@ class Retriever:
     def _measure_noise_floor(self, channels: Mapping[str, Calibration]) -> float:
         """The best score that nonsense gets."""
         best = 0.0
-        for words in nonsense():
+        for words in nonsense_questions():
             plan = self._plan(Query(words), _NONSENSE_DEPTH, Filter())
             hits = self._ranked(plan, self._found(plan), channels)
             best = max(best, hits[0].score if hits else 0.0)
         return best
 
 
-def _ranking(asked: Asked, found: Found, calibrations: Mapping[str, Calibration]) -> Ranking:
+def _ranking(asked: ChannelRequest, found: ScoredSegments, calibrations: Mapping[str, Calibration]) -> Ranking:
     channel, scores = asked.channel, [(segment_id(segment), score) for segment, score in found]
     vectors = [query.query for query in asked.queries if not isinstance(query.query, str)]
     one = calibrations.get(asked.name)
-    calibration = of_best(one, vectors) if one and vectors else one
+    calibration = calibrate_best_of(one, vectors) if one and vectors else one
     plain = Ranking(channel.view, scores, channel.weight, calibration, part=asked.part)
     return replace(plain, trust=plain.trust * asked.weight)
 
 
-def _places(plan: Plan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[ChannelScore, ...]]:
+def _places(plan: SearchPlan, rankings: Mapping[str, Ranking]) -> dict[str, tuple[ChannelScore, ...]]:
     """The channels that found each segment."""
     places: dict[str, tuple[ChannelScore, ...]] = {}
     for name, ranking in rankings.items():
-        for rank, (key, score) in enumerate(ranking.found, 1):
+        for rank, (key, score) in enumerate(ranking.scores, 1):
             channel = ChannelScore(name, rank, score, ranking.confidence(score), plan[name].weight)
             places[key] = (*places.get(key, ()), channel)
     return places

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 
 from rag.knowledge_base import KnowledgeBase
-from rag.personalization.preference import Taste
+from rag.personalization.preference import Preference
 from rag.server.access import ReadableBase
 from rag.server.native import schemas
 from rag.server.problems import Problem
@@ -26,13 +26,13 @@ Chosen = Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
 @router.put("", summary="Keep a user's taste from now on")
 async def keep_taste(viewer: ReadableBase, user: User, sent: Agreed) -> schemas.Taste:
     """Say that a user has agreed to it; before that nothing is kept of anybody."""
-    return _told(await asyncio.to_thread(viewer.base.tastes.consent, name(viewer.who, user)), user)
+    return _told(await asyncio.to_thread(viewer.base.preferences.consent, name(viewer.who, user)), user)
 
 
 @router.get("", summary="What is kept of a user")
 async def get_taste(viewer: ReadableBase, user: User) -> schemas.Taste:
     """When they agreed, and how much they have liked since; which pictures that were is not kept."""
-    found = await asyncio.to_thread(viewer.base.tastes.of, name(viewer.who, user))
+    found = await asyncio.to_thread(viewer.base.preferences.get, name(viewer.who, user))
     if found is None:
         raise _unknown(user)
     return _told(found, user)
@@ -45,7 +45,7 @@ async def learn_taste(
     """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
     await get_taste(viewer, user)
     learned = await asyncio.to_thread(
-        viewer.base.tastes.like, name(viewer.who, user), [str(one) for one in sent.segments]
+        viewer.base.preferences.like, name(viewer.who, user), [str(one) for one in sent.segments]
     )
     return _told(learned, user)
 
@@ -53,7 +53,7 @@ async def learn_taste(
 @router.delete("", status_code=204, summary="Erase a user's taste and consent")
 async def erase_taste(viewer: ReadableBase, user: User) -> Response:
     """Nothing of it is left."""
-    if not await asyncio.to_thread(viewer.base.tastes.erase, name(viewer.who, user)):
+    if not await asyncio.to_thread(viewer.base.preferences.erase, name(viewer.who, user)):
         raise _unknown(user)
     return Response(status_code=204)
 
@@ -65,12 +65,12 @@ def name(who: str, user: str) -> str:
 
 def keep_only(base: KnowledgeBase, whose: Collection[str]) -> None:
     """Erase what was kept with any other key."""
-    for user in base.tastes.users():
+    for user in base.preferences.users():
         if user.startswith(_PREFIX) and user.removeprefix(_PREFIX).partition(":")[0] not in whose:
-            base.tastes.erase(user)
+            base.preferences.erase(user)
 
 
-def _told(taste: Taste, user: str) -> schemas.Taste:
+def _told(taste: Preference, user: str) -> schemas.Taste:
     return schemas.Taste(user=user, since=taste.since, likes=taste.likes)
 
 

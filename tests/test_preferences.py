@@ -16,8 +16,8 @@ from rag.encoders.base import normalize
 from rag.errors import QueryError
 from rag.index import SegmentIndex
 from rag.index.edge import EdgeIndex
-from rag.personalization.preference import Taste, preferred
-from rag.personalization.store import Tastes, beside
+from rag.personalization.preference import Preference, rank_by_preference
+from rag.personalization.store import PreferenceStore, preferences_url
 from rag.segments import segment_id
 from rag.types import Hit
 from tests.test_retrieve import DUAL, TEXT, frame, indexed, passage, photo
@@ -34,10 +34,10 @@ def index(tmp_path: Path) -> Iterator[SegmentIndex]:
 
 
 @pytest.fixture
-def tastes(index: SegmentIndex, tmp_path: Path) -> Iterator[Tastes]:
-    tastes = Tastes(beside(tmp_path), index, DUAL.card.revision)
-    yield tastes
-    tastes.close()
+def preferences(index: SegmentIndex, tmp_path: Path) -> Iterator[PreferenceStore]:
+    preferences = PreferenceStore(preferences_url(tmp_path), index, DUAL.card.revision)
+    yield preferences
+    preferences.close()
 
 
 def hit(colour: str, score: float = 0.5) -> Hit:
@@ -48,114 +48,118 @@ def titles(hits: list[Hit]) -> list[str]:
     return [one.segment.title for one in hits]
 
 
-def test_nothing_is_kept_of_who_has_not_agreed(tastes: Tastes) -> None:
+def test_nothing_is_kept_of_who_has_not_agreed(preferences: PreferenceStore) -> None:
     with pytest.raises(QueryError, match="has not agreed"):
-        tastes.like("anna", [hit("red")])
-    assert tastes.of("anna") is None
-    assert tastes.users() == []
+        preferences.like("anna", [hit("red")])
+    assert preferences.get("anna") is None
+    assert preferences.users() == []
     hits = [hit("red"), hit("blue")]
-    assert tastes.preferred(hits, "anna") == hits
+    assert preferences.rank(hits, "anna") == hits
 
 
-def test_what_was_chosen_comes_earlier_and_says_so(tastes: Tastes) -> None:
-    tastes.consent("anna")
-    assert tastes.preferred([hit("red"), hit("blue")], "anna") == [hit("red"), hit("blue")]
-    taste = tastes.like("anna", [hit("blue"), hit("blue"), hit("blue")])
+def test_what_was_chosen_comes_earlier_and_says_so(preferences: PreferenceStore) -> None:
+    preferences.consent("anna")
+    assert preferences.rank([hit("red"), hit("blue")], "anna") == [hit("red"), hit("blue")]
+    taste = preferences.like("anna", [hit("blue"), hit("blue"), hit("blue")])
     assert taste.likes == 3
-    found = tastes.preferred([hit(colour) for colour in COLOURS], "anna")
+    found = preferences.rank([hit(colour) for colour in COLOURS], "anna")
     assert titles(found)[0] == "blue.jpg"
     assert found[0].score > 0.5 > found[-1].score
     assert found[0].rules[0].startswith("taste ×1.")
     assert "rule: taste ×" in str(found[0].why)
-    assert tastes.preferred([hit("red"), hit("blue")], "bob") == [hit("red"), hit("blue")]
+    assert preferences.rank([hit("red"), hit("blue")], "bob") == [hit("red"), hit("blue")]
 
 
-def test_a_taste_does_not_bring_up_what_fits_badly(tastes: Tastes) -> None:
-    tastes.consent("anna")
-    tastes.like("anna", [hit("blue")] * 50)
-    found = tastes.preferred([hit("red", 0.8), hit("green", 0.7), hit("blue", 0.1)], "anna")
+def test_a_taste_does_not_bring_up_what_fits_badly(preferences: PreferenceStore) -> None:
+    preferences.consent("anna")
+    preferences.like("anna", [hit("blue")] * 50)
+    found = preferences.rank([hit("red", 0.8), hit("green", 0.7), hit("blue", 0.1)], "anna")
     assert titles(found)[-1] == "blue.jpg"
     assert found[-1].score == pytest.approx(0.1 * 2.8 / (0.9 + 0.1 * 2.8), abs=0.02)
 
 
-def test_words_and_lone_pictures_keep_their_scores(tastes: Tastes) -> None:
-    tastes.consent("anna")
-    tastes.like("anna", [hit("blue")])
+def test_words_and_lone_pictures_keep_their_scores(preferences: PreferenceStore) -> None:
+    preferences.consent("anna")
+    preferences.like("anna", [hit("blue")])
     words = Hit(passage("words.txt", "words about red things"), 0.4)
-    assert tastes.preferred([words], "anna") == [words]
-    found = tastes.preferred([words, hit("red", 0.3)], "anna")
+    assert preferences.rank([words], "anna") == [words]
+    found = preferences.rank([words, hit("red", 0.3)], "anna")
     assert [one.score for one in found] == [0.4, pytest.approx(0.3)]
 
 
-def test_of_words_nothing_is_learned_and_of_a_moment_its_frame(tastes: Tastes, index: SegmentIndex) -> None:
-    tastes.consent("anna")
+def test_of_words_nothing_is_learned_and_of_a_moment_its_frame(
+    preferences: PreferenceStore, index: SegmentIndex
+) -> None:
+    preferences.consent("anna")
     words = passage("words.txt", "words about red things")
-    assert tastes.like("anna", [Hit(words, 0.5), segment_id(words)]).likes == 0
+    assert preferences.like("anna", [Hit(words, 0.5), segment_id(words)]).likes == 0
     index.upsert([indexed(frame("film.mp4", 3.0), "green")])
     part = Hit(frame("film.mp4", 3.0), 0.5)
     moment = replace(part, segment=replace(part.segment, kind="moment"), parts=(part,))
-    assert tastes.like("anna", [moment]).likes == 1
-    assert titles(tastes.preferred([hit("red"), hit("green")], "anna")) == ["green.jpg", "red.jpg"]
+    assert preferences.like("anna", [moment]).likes == 1
+    assert titles(preferences.rank([hit("red"), hit("green")], "anna")) == ["green.jpg", "red.jpg"]
 
 
-def test_ids_serve_as_well_as_hits_and_unknown_ones_are_left_out(tastes: Tastes) -> None:
-    tastes.consent("anna")
-    by_hit = tastes.like("anna", [hit("blue")])
-    tastes.consent("bob")
-    by_id = tastes.like("bob", [segment_id(photo("blue.jpg")), segment_id(photo("gone.jpg"))])
+def test_ids_serve_as_well_as_hits_and_unknown_ones_are_left_out(preferences: PreferenceStore) -> None:
+    preferences.consent("anna")
+    by_hit = preferences.like("anna", [hit("blue")])
+    preferences.consent("bob")
+    by_id = preferences.like("bob", [segment_id(photo("blue.jpg")), segment_id(photo("gone.jpg"))])
     assert by_id.likes == 1
     assert np.array_equal(by_hit.mean, by_id.mean)
     with pytest.raises(QueryError, match="no id of a segment"):
-        tastes.like("anna", ["../etc"])
+        preferences.like("anna", ["../etc"])
     with pytest.raises(QueryError, match="At most 1000"):
-        tastes.like("anna", [hit("red")] * 1001)
+        preferences.like("anna", [hit("red")] * 1001)
 
 
-def test_consent_is_given_once(tastes: Tastes) -> None:
-    first = tastes.consent("anna")
-    tastes.like("anna", [hit("red")])
-    again = tastes.consent("anna")
+def test_consent_is_given_once(preferences: PreferenceStore) -> None:
+    first = preferences.consent("anna")
+    preferences.like("anna", [hit("red")])
+    again = preferences.consent("anna")
     assert (again.since, again.likes) == (first.since, 1)
 
 
 @pytest.mark.parametrize("user", ["", "  ", "x" * 201, "a\0b", "half a letter \ud83d"])
-def test_what_cannot_be_a_name_is_refused(tastes: Tastes, user: str) -> None:
+def test_what_cannot_be_a_name_is_refused(preferences: PreferenceStore, user: str) -> None:
     with pytest.raises(QueryError, match="A user is called"):
-        tastes.consent(user)
+        preferences.consent(user)
 
 
-def test_what_is_erased_is_gone_from_the_disk(tastes: Tastes, tmp_path: Path) -> None:
+def test_what_is_erased_is_gone_from_the_disk(preferences: PreferenceStore, tmp_path: Path) -> None:
     def on_disk() -> bytes:
         return b"".join(file.read_bytes() for file in tmp_path.glob("tastes.db*"))
 
-    tastes.consent("anna-4711")
-    tastes.consent("bob-0815")
-    mean = tastes.like("anna-4711", [hit("red"), hit("blue")]).mean.tobytes()
+    preferences.consent("anna-4711")
+    preferences.consent("bob-0815")
+    mean = preferences.like("anna-4711", [hit("red"), hit("blue")]).mean.tobytes()
     assert b"anna-4711" in on_disk()
     assert mean in on_disk()
-    assert tastes.erase("anna-4711")
-    assert not tastes.erase("anna-4711")
-    assert tastes.users() == ["bob-0815"]
+    assert preferences.erase("anna-4711")
+    assert not preferences.erase("anna-4711")
+    assert preferences.users() == ["bob-0815"]
     assert b"anna-4711" not in on_disk()
     assert mean not in on_disk()
     assert b"bob-0815" in on_disk()
 
 
-def test_the_file_is_its_owners_and_outlives_the_process(tastes: Tastes, index: SegmentIndex, tmp_path: Path) -> None:
-    tastes.consent("anna")
-    tastes.like("anna", [hit("blue")])
+def test_the_file_is_its_owners_and_outlives_the_process(
+    preferences: PreferenceStore, index: SegmentIndex, tmp_path: Path
+) -> None:
+    preferences.consent("anna")
+    preferences.like("anna", [hit("blue")])
     assert stat.S_IMODE(os.stat(tmp_path / "tastes.db").st_mode) == 0o600
-    other = Tastes(beside(tmp_path), index, DUAL.card.revision)
+    other = PreferenceStore(preferences_url(tmp_path), index, DUAL.card.revision)
     assert titles(other.preferred([hit("red"), hit("blue")], "anna")) == ["blue.jpg", "red.jpg"]
     other.close()
 
 
 def test_vectors_of_another_encoder_have_no_effect_and_make_way(
-    tastes: Tastes, index: SegmentIndex, tmp_path: Path
+    preferences: PreferenceStore, index: SegmentIndex, tmp_path: Path
 ) -> None:
-    tastes.consent("anna")
-    tastes.like("anna", [hit("blue")])
-    other = Tastes(beside(tmp_path), index, "another revision")
+    preferences.consent("anna")
+    preferences.like("anna", [hit("blue")])
+    other = PreferenceStore(preferences_url(tmp_path), index, "another revision")
     hits = [hit("red"), hit("blue")]
     assert other.preferred(hits, "anna") == hits
     assert other.like("anna", [hit("red")]).likes == 1
@@ -164,22 +168,24 @@ def test_vectors_of_another_encoder_have_no_effect_and_make_way(
 
 def test_a_taste_is_the_mean_and_what_is_new_counts_more_in_the_end() -> None:
     first, second = normalize(np.eye(2, 3))
-    taste = Taste("anna", 0.0, 0, np.zeros(0, np.float32))
-    assert np.allclose(taste.liking(np.stack([first, second])).mean, (first + second) / 2)
-    long_ago = taste.liking(np.repeat(first[None], 500, 0))
-    now = long_ago.liking(np.repeat(second[None], 100, 0))
+    taste = Preference("anna", 0.0, 0, np.zeros(0, np.float32))
+    assert np.allclose(taste.with_likes(np.stack([first, second])).mean, (first + second) / 2)
+    long_ago = taste.with_likes(np.repeat(first[None], 500, 0))
+    now = long_ago.with_likes(np.repeat(second[None], 100, 0))
     assert now.likes == 600
     assert now.mean @ second > now.mean @ first
 
 
 def test_boosts_are_bounded_and_grow_with_what_is_known() -> None:
     vectors = normalize(np.random.default_rng(0).standard_normal((20, 8)))
-    few, many = (Taste("anna", 0.0, 0, np.zeros(0, np.float32)).liking(np.repeat(vectors[:1], n, 0)) for n in (1, 1000))
+    few, many = (
+        Preference("anna", 0.0, 0, np.zeros(0, np.float32)).with_likes(np.repeat(vectors[:1], n, 0)) for n in (1, 1000)
+    )
     assert max(few.boosts(vectors)) < max(many.boosts(vectors)) <= 3
     assert min(few.boosts(vectors)) > min(many.boosts(vectors)) >= round(1 / 3, 2)
     assert np.argmax(many.boosts(vectors)) == 0
     assert many.boosts(np.repeat(vectors[:1], 5, 0)) == [1.0] * 5
-    assert preferred([], many, {}) == []
+    assert rank_by_preference([], many, {}) == []
 
 
 def test_a_knowledge_base_searches_for_somebody(demo_base: KnowledgeBase) -> None:
@@ -187,13 +193,13 @@ def test_a_knowledge_base_searches_for_somebody(demo_base: KnowledgeBase) -> Non
         return [Path(one.path).name for one in demo_base.search("a monkey", modality="image", **options)]
 
     before, (orangutan, *_) = found(), demo_base.search("an orangutan", modality="image", where={"kind": "picture"})
-    demo_base.tastes.consent("anna")
+    demo_base.preferences.consent("anna")
     try:
-        demo_base.tastes.like("anna", [orangutan] * 10)
+        demo_base.preferences.like("anna", [orangutan] * 10)
         after = found(user="anna")
         assert sorted(after) == sorted(before)
         assert after.index("photo-04.jpg") < before.index("photo-04.jpg")
         assert found(user="somebody else") == before
     finally:
-        demo_base.tastes.erase("anna")
+        demo_base.preferences.erase("anna")
     assert found(user="anna") == before
