@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rag.catalog import database
-from rag.errors import IndexUnavailable, KnowledgeBaseBusy
+from rag.catalog.migrations import upgrade
+from rag.catalog.schema import STEPS, define_tables
+from rag.errors import KnowledgeBaseBusy
 from rag.types import FileResult, Medium, Scalar, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_SCHEMA = 1
 _LOCK = 0x6578686962  # any number that other programs on the same database are unlikely to lock
 _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster
 
@@ -76,46 +77,20 @@ class Catalog:
     """
 
     def __init__(self, url: str) -> None:
-        import sqlalchemy as sa
-
+        self._tables = define_tables()
+        self._assets, self._files = self._tables.assets, self._tables.files
         with database.map_errors():
             self._engine = database.open_engine(url)
-            metadata = sa.MetaData()
-            self._assets = sa.Table(
-                "assets",
-                metadata,
-                sa.Column("id", sa.String(36), primary_key=True),
-                sa.Column("sha256", sa.String(64), nullable=False),
-                sa.Column("size", sa.BigInteger, nullable=False),
-                sa.Column("media_type", sa.String, nullable=False),
-                sa.Column("medium", sa.String, nullable=False),
-                sa.Column("state", sa.String, nullable=False),
-                sa.Column("segments", sa.Integer, nullable=False, default=0),
-                sa.Column("recipe", sa.String, nullable=False),
-                sa.Column("captions", sa.JSON, nullable=False),
-            )
-            self._files = sa.Table(
-                "files",
-                metadata,
-                sa.Column("path", sa.String, primary_key=True),
-                sa.Column("asset_id", sa.String(36), index=True),
-                sa.Column("size", sa.BigInteger),
-                sa.Column("mtime_ns", sa.BigInteger),
-                sa.Column("reason", sa.String, nullable=False, default=""),
-            )
-            self._schema = sa.Table("exhibit_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
-            self._identity = sa.Table("exhibit_identity", metadata, sa.Column("id", sa.String(36), primary_key=True))
-            metadata.create_all(self._engine)
-            self._check_schema()
+            upgrade(self._engine, self._tables.metadata, STEPS, name="exhibit")
 
     @property
     def identity(self) -> str:
         """A UUID made with the catalog; a collection on a server belongs to one catalog."""
         with self._transaction() as connection:
-            known: str | None = connection.scalar(self._identity.select())
+            known: str | None = connection.scalar(self._tables.identity.select())
             if known is None:
                 known = str(uuid.uuid4())
-                connection.execute(self._identity.insert().values(id=known))
+                connection.execute(self._tables.identity.insert().values(id=known))
             return known
 
     @contextmanager
@@ -314,17 +289,6 @@ class Catalog:
                 "empty": connection.scalar(done.where(assets.c.segments == 0)) or 0,
                 "failed": connection.scalar(failed) or 0,
             }
-
-    def _check_schema(self) -> None:
-        with self._transaction() as connection:
-            version = connection.scalar(self._schema.select())
-            if version is None:
-                connection.execute(self._schema.insert().values(version=_SCHEMA))
-            elif version != _SCHEMA:
-                raise IndexUnavailable(
-                    f"The catalog has schema {version}, this version of Exhibit reads schema {_SCHEMA}; "
-                    "use the version that wrote it, or ingest into a new folder."
-                )
 
     def _hold(self, connection: Connection, source: Source) -> list[str]:
         row = {"asset_id": source.asset_id, "size": source.size, "mtime_ns": source.mtime_ns, "reason": ""}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rag.catalog import database
+from rag.catalog.migrations import upgrade
 from rag.errors import QueryError
 from rag.index import SegmentIndex
 from rag.personalization.preference import Preference, rank_by_preference
@@ -51,7 +52,7 @@ class PreferenceStore:
                 sa.Column("mean", sa.LargeBinary, nullable=False),
                 sa.Column("revision", sa.String, nullable=False),
             )
-            metadata.create_all(self._engine)
+            upgrade(self._engine, metadata, name="tastes")
 
     def close(self) -> None:
         """Let go of the database."""

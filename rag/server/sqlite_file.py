@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.catalog import database
+from rag.catalog.migrations import upgrade
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
@@ -16,14 +17,8 @@ if TYPE_CHECKING:
 
 def open_database(file: Path, metadata: MetaData) -> Engine:
     """The database in a file with these tables, made where they are missing; dispose of it at the end."""
-    import sqlalchemy as sa
-
     file.touch(mode=0o600)  # before anything is in it
     file.chmod(0o600)
     engine = database.open_engine(f"sqlite:///{file}")
-    with engine.begin() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            for index in table.indexes:
-                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+    upgrade(engine, metadata, name=file.stem)
     return engine

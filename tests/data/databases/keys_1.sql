@@ -1,0 +1,10 @@
+CREATE TABLE keys (
+    id VARCHAR(16) NOT NULL,
+    sha256 VARCHAR(64) NOT NULL,
+    name VARCHAR NOT NULL,
+    bases JSON NOT NULL,
+    may_write BOOLEAN NOT NULL,
+    made BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+INSERT INTO "keys" VALUES('9b41365e7800','eda0487e5b7d12161294aeda4e4e2bc294137d87203767fcba2e64d79c5ce59e','one','["base"]',1,1796074987);
