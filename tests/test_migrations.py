@@ -26,7 +26,7 @@ from rag.catalog.schema import STEPS, define_tables
 from rag.errors import IndexUnavailable
 from rag.personalization import store as preferences
 from rag.server.history import History
-from rag.server.jobs import Jobs
+from rag.server.job_store import JobStore
 from rag.server.keys import Keys
 from rag.types import Source
 
@@ -140,7 +140,7 @@ class TestOtherStores:
 
     def test_jobs(self, tmp_path: Path) -> None:
         fill(f"sqlite:///{tmp_path / 'jobs.db'}", "jobs_1")
-        with closing(Jobs(tmp_path / "jobs.db")) as jobs:
+        with closing(JobStore(tmp_path / "jobs.db")) as jobs:
             assert jobs.claim("base") == "7a86591123df2aca24a89002"
         assert version_of(tmp_path / "jobs.db") == 1
 
@@ -152,7 +152,7 @@ class TestOtherStores:
 
     def test_preferences(self, tmp_path: Path) -> None:
         fill(f"sqlite:///{tmp_path / 'tastes.db'}", "tastes_1")
-        with closing(preferences.Tastes(preferences.beside(tmp_path), None, "r")) as store:  # type: ignore[arg-type]
+        with closing(preferences.PreferenceStore(preferences.beside(tmp_path), None, "r")) as store:  # type: ignore[arg-type]
             assert store.users() == ["ann"]
         assert version_of(tmp_path / "tastes.db") == 1
 
@@ -250,12 +250,12 @@ class TestSteps:
     def test_processes_that_open_a_database_at_once_take_turns(self, url: str) -> None:
         def open_all(version: int) -> None:
             engines = [open_engine(url) for _ in range(6)]
-            failures: list[BaseException] = []
+            failures: list[Exception] = []
 
             def work(engine: Engine) -> None:
                 try:
                     Notes.upgrade(engine, version)
-                except BaseException as error:
+                except IndexUnavailable as error:
                     failures.append(error)
 
             threads = [threading.Thread(target=work, args=(engine,)) for engine in engines]
