@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
@@ -93,21 +93,21 @@ class KnowledgeBase:
             opened.pop_all()
 
     @classmethod
-    def open(cls, path: str | Path = ".exhibit", **settings: Any) -> Self:
-        """Open a knowledge base, or make a new one where there is none.
+    def open(cls, path: str | Path = ".exhibit", settings: Settings | None = None) -> Self:
+        """Open a knowledge base; make a new one if there is none.
 
         Args:
             path: its folder.
-            **settings: changes to `Settings`, over the environment.
+            settings: such as ``Settings(encoder="siglip", top_k=5)``; by default those of the environment.
 
         Raises:
-            SettingsError: a setting is unknown or cannot work.
+            SettingsError: a setting of the environment is unknown or invalid.
             ModelError: an encoder's files are missing.
-            KnowledgeBaseBusy: another process holds it.
+            KnowledgeBaseBusy: another process has it open.
             EncoderMismatch: it was built with other encoders.
             IndexUnavailable: it is damaged, or its server cannot be reached.
         """
-        return cls(Path(path).absolute(), Settings.load(**settings))
+        return cls(Path(path).absolute(), settings or Settings())
 
     def close(self) -> None:
         """Let go of the knowledge base, so that another process may open it."""

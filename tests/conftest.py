@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from rag.config import Settings
 from rag.demo import HERE, questions
 from rag.llm import LanguageModel, create_language_model
 
+# The sets that some tests measure lie beside the repository, unless the environment names another folder.
+os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
+
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
 
@@ -22,7 +26,7 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session")
 def home() -> Path:
     """Where the models are joined, once for all tests."""
-    return Settings.load().home
+    return Settings().home
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def ocr() -> Ocr:
 
 @pytest.fixture(scope="session")
 def bundled() -> LanguageModel:
-    return create_language_model(Settings.load())
+    return create_language_model(Settings())
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ingest.audio_video.decode import SAMPLE_RATE, resampled
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.encoders import AudioEncoder, ModelCard, load_audio_encoder
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError
 from tests.fakes import checkpoints
@@ -142,7 +143,7 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
     for path in (JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")):
         shutil.copy(path, media)
         (heard[path.name],) = clap.embed_audio([resampled(samples_of(path), SAMPLE_RATE, 48_000)])
-    with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(clap_folder)) as base:
+    with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(clap_folder))) as base:
         assert base.ingest(media).counts == {"indexed": 2}
         found = {Path(hit.path).name: hit.channels for hit in base.search("the red lamp", where={"kind": "sound"})}
         for name, (channel,) in found.items():
@@ -155,18 +156,18 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
         assert second.channels[0].score == pytest.approx(float(heard["dog.ogg"] @ heard["rain.ogg"]), abs=1e-3)
         assert base.status().encoders["sound"] == str(clap_folder)
     copied = shutil.copytree(clap_folder, tmp_path / "copy")
-    with KnowledgeBase.open(tmp_path / "base", audio_encoder=str(copied)) as base:  # the same bytes elsewhere
+    with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(copied))) as base:  # the same bytes elsewhere
         assert base.search("the red lamp")
     with pytest.raises(EncoderMismatch, match=rf"`lite` \(521-d.*EXHIBIT_AUDIO_ENCODER={clap_folder}"):
         KnowledgeBase.open(tmp_path / "base")
     config = json.loads((copied / "preprocessor_config.json").read_text())
     checkpoints.write_json(copied / "preprocessor_config.json", config | {"frequency_max": 12_000})
     with pytest.raises(EncoderMismatch, match="ingest into a new knowledge base"):
-        KnowledgeBase.open(tmp_path / "base", audio_encoder=str(copied))
+        KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(copied)))
 
 
 def test_a_knowledge_base_that_heard_nothing_says_so(folder: Path, clap: AudioEncoder, tmp_path: Path) -> None:
-    with KnowledgeBase.open(tmp_path / "base", audio_encoder="off"):
+    with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder="off")):
         pass
     with pytest.raises(EncoderMismatch, match="EXHIBIT_AUDIO_ENCODER=off, or ingest into a new knowledge base"):
-        KnowledgeBase.open(tmp_path / "base", audio_encoder=str(folder / "clap"))
+        KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(folder / "clap")))

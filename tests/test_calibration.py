@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.query.language import Query
 from rag.retrieval.calibration import CollectionCalibration, unrelated_pictures, unrelated_sounds
 from rag.retrieval.fusion import Calibration
@@ -102,7 +103,7 @@ def other_base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBa
     shutil.copy(Path(__file__).parents[1] / "README.md", folder / "media")
     for n, picture in enumerate(unrelated_pictures()):
         picture.save(folder / "media" / f"{n}.png")
-    with KnowledgeBase.open(folder / "base", ocr="off", audio_encoder="off") as base:
+    with KnowledgeBase.open(folder / "base", Settings(ocr="off", audio_encoder="off")) as base:
         assert not base.ingest(folder / "media").failed
         yield base
 

@@ -17,7 +17,7 @@ from tests.fakes.files import photo, png, write
 
 @pytest.fixture(scope="module")
 def workers():
-    with closing(Workers(Settings.load(threads=1, file_timeout_s=20))) as workers:
+    with closing(Workers(Settings(threads=1, file_timeout_s=20))) as workers:
         yield workers
 
 

@@ -1,4 +1,4 @@
-"""The catalog, on SQLite always, and on PostgreSQL where EXHIBIT_TEST_POSTGRES_URL names an empty database."""
+"""The catalog, on SQLite always, and on PostgreSQL where TEST_POSTGRES_URL names an empty database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rag.errors import IndexUnavailable, KnowledgeBaseBusy
 from rag.types import Source
 
 RECIPE = "recipe-1"
-_POSTGRES = os.environ.get("EXHIBIT_TEST_POSTGRES_URL")
+_POSTGRES = os.environ.get("TEST_POSTGRES_URL")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -27,7 +27,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.db'}"
     if _POSTGRES is None:
-        pytest.skip("EXHIBIT_TEST_POSTGRES_URL is not set")
+        pytest.skip("TEST_POSTGRES_URL is not set")
     return _POSTGRES
 
 

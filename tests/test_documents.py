@@ -31,7 +31,7 @@ CNXML = f"""<document xmlns="http://cnx.rice.edu/cnxml"><title>Clocks</title>
 
 @pytest.fixture(scope="module")
 def settings():
-    return Settings.load(ocr="off")
+    return Settings(ocr="off")
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_broken_picture_takes_the_figure_not_the_document(read):
 
 
 def test_text_in_figures_is_read(tmp_path, ocr):
-    settings = Settings.load(ocr="auto")
+    settings = Settings(ocr="auto")
     source = identify(write(tmp_path, "a.docx", docx(drawing("pic1"), {"pic1": png(sign("OPENING HOURS"))})), settings)
     (figure,) = segments(source, settings, ocr)
     assert figure.segment.text == "OPENING HOURS"

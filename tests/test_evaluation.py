@@ -342,7 +342,7 @@ def test_a_missing_set_or_file_is_named(settings) -> None:
 
 
 def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
-    settings = Settings.load()
+    settings = Settings()
     shown = {"photo-04.jpg": "an orangutan", "photo-06.jpg": "a guenon monkey", "photo-07.jpg": "a tabby cat"}
     photos = [Thing(path.name, "image", path=path) for path in sorted(demo_folder.glob("photo-*.jpg"))]
     words = [Thing(text, "text", text, family=name) for name, text in shown.items()]
@@ -355,7 +355,7 @@ def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
 
 
 def test_real_speech_is_heard() -> None:
-    encoders = load_encoders(Settings.load(transcriber="tiny.en"), frozenset({"text"}))
+    encoders = load_encoders(Settings(transcriber="tiny.en"), frozenset({"text"}))
     spoken = Thing("jfk", "speech", path=JFK)
     other = Thing("other", "text", "a recipe for lemon cake")
     items = Embedder(encoders, None, lambda *_: None)
@@ -366,7 +366,7 @@ def test_real_speech_is_heard() -> None:
 
 @pytest.mark.skipif(not (SHARED / "anthropology").is_dir(), reason="EXHIBIT_DATA's folder is not there")
 def test_figures_that_were_trained_on_are_told_apart() -> None:
-    chosen = load("anthropology", Settings.load(data=SHARED))
+    chosen = load("anthropology", Settings(data=SHARED))
     trained = datasets.trained_on(SHARED)
     figures = [item for item in chosen.directions[1].items if item.slice == "trained on"]
     assert {item.id for item in figures} == trained & {item.id for item in chosen.directions[1].items}
@@ -378,7 +378,7 @@ def test_figures_that_were_trained_on_are_told_apart() -> None:
 @pytest.mark.skipif(not (SHARED / "flickr_dev").is_dir(), reason="EXHIBIT_DATA's folder is not there")
 @pytest.mark.parametrize("name", [known.name for known in datasets.SETS])
 def test_every_set_of_the_real_data_can_be_read(name: str) -> None:
-    for direction in load(name, Settings.load(data=SHARED)).directions:
+    for direction in load(name, Settings(data=SHARED)).directions:
         items = {item.family if direction.by_family else item.id for item in direction.items}
         assert len(direction.queries) >= 10
         for query in direction.queries:

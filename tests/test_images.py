@@ -22,7 +22,7 @@ SKY, GRASS, SUN = (120, 170, 230), (60, 130, 50), (250, 220, 90)
 
 @pytest.fixture(scope="module")
 def settings():
-    return Settings.load(ocr="off")
+    return Settings(ocr="off")
 
 
 @pytest.fixture
@@ -245,14 +245,14 @@ def test_damaged_exif_takes_no_picture(read, kind):
 
 
 def test_words_in_a_picture(read):
-    settings = Settings.load(ocr="auto")
+    settings = Settings(ocr="auto")
     (found,) = read(png(sign("OPENING HOURS", "9 to 5")), changed=settings)
     assert found.segment.text == "OPENING HOURS\n9 to 5"
 
 
 def test_a_scanned_page_also_gives_passages_with_their_boxes(read):
     rows = [f"Row {n}: the clock has one hand and strikes at noon" for n in range(14)]
-    found = read(png(sign(*rows, size=28)), changed=Settings.load(ocr="auto"))
+    found = read(png(sign(*rows, size=28)), changed=Settings(ocr="auto"))
     picture, *passages = found
     assert len(picture.segment.text.split()) == 60
     assert passages
@@ -267,8 +267,8 @@ def test_a_decompression_bomb_is_refused_by_its_header(read, settings):
     with pytest.raises(MediaTooLarge, match="scale it down"):
         read(huge_png(60_000, 60_000))
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PIXELS"):
-        read(png(photo(200, 200)), changed=Settings.load(ocr="off", max_pixels=39_999))
-    (found,) = read(png(photo(200, 200)), changed=Settings.load(ocr="off", max_pixels=40_000))
+        read(png(photo(200, 200)), changed=Settings(ocr="off", max_pixels=39_999))
+    (found,) = read(png(photo(200, 200)), changed=Settings(ocr="off", max_pixels=40_000))
     assert found.picture.size == (200, 200)
 
 
@@ -288,4 +288,4 @@ def test_measure(tmp_path, settings):
     assert images.measure(scan, settings).pages == 2
     for limits in ({"max_pages": 1}, {"max_pixels": 64 * 64 - 1}):
         with pytest.raises(MediaTooLarge):
-            images.measure(scan, Settings.load(**limits))
+            images.measure(scan, Settings(**limits))

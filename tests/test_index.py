@@ -1,7 +1,7 @@
 """The contract of a segment index on both stores, and what is particular to each.
 
 `EdgeIndex` is the embedded store. `ServerIndex` runs on qdrant-client's local mode always, and on a real server where
-EXHIBIT_TEST_QDRANT_URL names one.
+TEST_QDRANT_URL names one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CARDS = {
 DEAF = {name: CARDS[name] for name in ("joint", "text")}
 A, B = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 ROOT = Path(__file__).parent.parent
-_SERVER = os.environ.get("EXHIBIT_TEST_QDRANT_URL")
+_SERVER = os.environ.get("TEST_QDRANT_URL")
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
 
 
@@ -577,7 +577,7 @@ class TestLocalMode(Contract):
         index.close()
 
 
-@pytest.mark.skipif(_SERVER is None, reason="EXHIBIT_TEST_QDRANT_URL is not set")
+@pytest.mark.skipif(_SERVER is None, reason="TEST_QDRANT_URL is not set")
 @pytest.mark.enable_socket
 class TestServer(ThreadedContract):
     @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from rag import KnowledgeBase
 from rag.catalog.catalog import Catalog
+from rag.config import Settings
 from rag.segments import segment_id
 from rag.types import Filter
 
@@ -38,7 +39,7 @@ def write_collection(folder: Path) -> None:
 
 def contents(path: Path) -> dict[str, list[str]]:
     """Ids of all segments by file."""
-    with KnowledgeBase.open(path, ocr="off") as base:
+    with KnowledgeBase.open(path, Settings(ocr="off")) as base:
         held = base._catalog.paths_of(base._catalog.asset_ids())
         ids = {name: sorted(map(segment_id, base._index.segments_of(asset))) for asset, (name,) in held.items()}
         assert sum(map(len, ids.values())) == base._index.count(Filter())
@@ -46,7 +47,7 @@ def contents(path: Path) -> dict[str, list[str]]:
 
 
 def ingest(media: Path, path: Path) -> None:
-    with KnowledgeBase.open(path, ocr="off") as base:
+    with KnowledgeBase.open(path, Settings(ocr="off")) as base:
         base.ingest(media)
 
 

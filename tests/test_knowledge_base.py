@@ -18,6 +18,7 @@ from PIL import Image
 import rag
 from rag import Audio, Hit, KnowledgeBase, Not, Text, Video
 from rag.answering.query_engine import picture as picture_of
+from rag.config import Settings
 from rag.demo import questions
 from rag.errors import (
     ExhibitError,
@@ -218,9 +219,9 @@ def test_a_second_process_is_told_who_holds_it(demo_base):
 
 def test_unknown_settings_are_refused(tmp_path):
     with pytest.raises(SettingsError, match="colour"):
-        KnowledgeBase.open(tmp_path, colour="blue")
+        KnowledgeBase.open(tmp_path, Settings(colour="blue"))
     with pytest.raises(SettingsError, match="top_k"):
-        KnowledgeBase.open(tmp_path, top_k=0)
+        KnowledgeBase.open(tmp_path, Settings(top_k=0))
 
 
 def write_media(folder: Path) -> Path:
@@ -235,7 +236,7 @@ def write_media(folder: Path) -> Path:
 def calibration(tmp_path_factory):
     """Of the small collection, measured once: that takes longer than taking it in."""
     folder = tmp_path_factory.mktemp("small")
-    with KnowledgeBase.open(folder / "base", ocr="off") as base:
+    with KnowledgeBase.open(folder / "base", Settings(ocr="off")) as base:
         base.ingest(write_media(folder / "media"))
     return folder / "base" / "calibration.json"
 
@@ -243,7 +244,7 @@ def calibration(tmp_path_factory):
 @pytest.fixture
 def small(tmp_path, calibration):
     folder = write_media(tmp_path / "media")
-    with KnowledgeBase.open(tmp_path / "base", ocr="off") as base:
+    with KnowledgeBase.open(tmp_path / "base", Settings(ocr="off")) as base:
         shutil.copy(calibration, base.path)
         yield base, folder
 
@@ -321,7 +322,7 @@ def test_as_many_are_judged_as_may_be_exhibits(small):
     base, folder = small
     base.ingest(folder)
     base.close()
-    with KnowledgeBase.open(base.path, rerank_top_n=1, evidence_n=3) as other:
+    with KnowledgeBase.open(base.path, Settings(rerank_top_n=1, evidence_n=3)) as other:
         hits = other.search("whale oil", rerank=True)
     assert len(hits) == 3
     assert all(hit.relevance is not None for hit in hits)
@@ -331,7 +332,7 @@ def test_a_reranker_that_fails_is_told(small):
     base, folder = small
     base.ingest(folder)
     base.close()
-    with KnowledgeBase.open(base.path, llm="nonsense") as other:
+    with KnowledgeBase.open(base.path, Settings(llm="nonsense")) as other:
         nodes = other.as_retriever().retrieve("whale oil")
         for rerank in (
             lambda: other.search("whale oil", rerank=True),
@@ -408,7 +409,7 @@ def test_a_collection_of_another_encoder_is_refused(small):
 
 def test_a_failed_opening_lets_go(tmp_path):
     with pytest.raises(IndexUnavailable):
-        KnowledgeBase.open(tmp_path / "kb", catalog_url=f"sqlite:///{tmp_path}")
+        KnowledgeBase.open(tmp_path / "kb", Settings(catalog_url=f"sqlite:///{tmp_path}"))
     KnowledgeBase.open(tmp_path / "kb").close()
 
 

@@ -143,7 +143,7 @@ class TestBundled(LanguageModelContract):
         assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
 
     def test_waits_no_longer_than_told(self) -> None:
-        hasty = LiteLLMClient(BUNDLED, home=Settings.load().home, timeout_s=0.001)
+        hasty = LiteLLMClient(BUNDLED, home=Settings().home, timeout_s=0.001)
         with pytest.raises(LLMUnavailable, match="EXHIBIT_LLM_TIMEOUT_S"):
             hasty.complete(ask("Write a long story."), max_tokens=1000)
 

@@ -22,7 +22,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def settings():
-    return Settings.load()
+    return Settings()
 
 
 def media_type(folder, settings, name, data):
@@ -161,7 +161,7 @@ def test_refusals_say_why(tmp_path, settings, name, data, error, words):
 
 def test_too_large(tmp_path):
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_FILE_MB"):
-        identify(write(tmp_path, "a.txt", PROSE), Settings.load(max_file_mb=0.0001))
+        identify(write(tmp_path, "a.txt", PROSE), Settings(max_file_mb=0.0001))
 
 
 def test_what_is_no_file(tmp_path, settings):

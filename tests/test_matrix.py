@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.types import MODALITIES
 from tests.measure.matrix import ROWS, SOURCES, Cell, collection, measure
 
@@ -12,7 +13,7 @@ from tests.measure.matrix import ROWS, SOURCES, Cell, collection, measure
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell]:
     folder = tmp_path_factory.mktemp("matrix")
-    with KnowledgeBase.open(folder / "base", transcriber="tiny.en") as base:
+    with KnowledgeBase.open(folder / "base", Settings(transcriber="tiny.en")) as base:
         assert not base.ingest(collection(folder)).failed
         return measure(base, folder / "questions")
 

@@ -17,7 +17,7 @@ WORDS = PROSE.split()
 
 @pytest.fixture(scope="module")
 def settings():
-    return Settings.load(ocr="off")
+    return Settings(ocr="off")
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_drawing_is_found_by_its_caption_with_its_labels(read):
 
 def test_a_scan_is_read_with_boxes(read):
     words = sign("The tower clock has one hand.", "It strikes every quarter.", size=40, width=1000)
-    (found,) = read(Page().picture(words, 56, 792 - 60 - 90, 500, 90), changed=Settings.load(ocr="auto"))
+    (found,) = read(Page().picture(words, 56, 792 - 60 - 90, 500, 90), changed=Settings(ocr="auto"))
     assert found.segment.text == "The tower clock has one hand. It strikes every quarter."
     assert found.segment.meta == {"ocr": True, "page": 1}
     left, top, _, height = sides(found)
@@ -204,7 +204,7 @@ def test_a_scan_without_ocr_is_a_picture_and_a_blank_page_is_nothing(read):
 
 
 def test_few_words_need_no_ocr(read):
-    (found,) = read(Page().text(200, 400, "Part Two", size=30), changed=Settings.load(ocr="auto"))
+    (found,) = read(Page().text(200, 400, "Part Two", size=30), changed=Settings(ocr="auto"))
     assert found.segment.text == "Part Two"
     assert "ocr" not in found.segment.meta
 
@@ -218,7 +218,7 @@ def test_measure_counts_and_estimates(tmp_path, settings):
 
 def test_too_many_pages(tmp_path, ocr):
     path = write(tmp_path, "a.pdf", pdf(*[Page().text(72, 700, "x")] * 4))
-    settings = Settings.load(max_pages=3)
+    settings = Settings(max_pages=3)
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PAGES"):
         list(documents.segments(identify(path, settings), settings, ocr))
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PAGES"):

@@ -38,7 +38,7 @@ class RefusingEncoder(HashingTextEncoder):
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Stores]:
-    settings, text = Settings.load(threads=1, ocr="off", audio_encoder="off"), RefusingEncoder()
+    settings, text = Settings(threads=1, ocr="off", audio_encoder="off"), RefusingEncoder()
     index = open_index(tmp_path / "index", settings, {"text": text.card, "joint": text.card})
     catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
     yield Stores(settings, catalog, index, text, HashingEncoder(), Renderings(tmp_path / "renderings"))
@@ -145,7 +145,7 @@ def test_a_plan_knows_the_limits(folder: Path, stores: Stores) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(folder: Path) -> None:
-    settings = Settings.load(ocr="off")
+    settings = Settings(ocr="off")
     source = identify(write(folder, "a.txt", PROSE * 20), settings)
     reading = Readers(settings).extract(source)
     next(reading)

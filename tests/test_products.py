@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag import Image, KnowledgeBase, Text
+from rag.config import Settings
 from tests.fakes.readme import example
 
 CATALOGUE = """image,name,price,stock,discontinued,material
@@ -26,7 +27,7 @@ def shop(demo_folder, tmp_path_factory):
     (folder / "catalogue.csv").write_text(CATALOGUE)
     for line in CATALOGUE.splitlines()[1:]:
         shutil.copy(demo_folder / line.partition(",")[0], folder)
-    with KnowledgeBase.open(folder.with_name("shop.exhibit"), ranking=RULES) as shop:
+    with KnowledgeBase.open(folder.with_name("shop.exhibit"), Settings(ranking=RULES)) as shop:
         assert shop.ingest(folder).counts == {"indexed": 5}
         yield shop
 

@@ -103,7 +103,7 @@ def test_recordings_and_films_are_heard_and_seen(tmp_path: Path) -> None:
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
     """A knowledge base of a speech and two sounds without words."""
     folder = tmp_path_factory.mktemp("sounds")
-    with KnowledgeBase.open(folder / "base", transcriber="tiny.en") as base:
+    with KnowledgeBase.open(folder / "base", Settings(transcriber="tiny.en")) as base:
         assert not base.ingest([JFK, DOG, RAIN]).failed
         yield base
 

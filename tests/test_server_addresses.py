@@ -11,6 +11,7 @@ import httpcore
 import pytest
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge, QueryError
 from rag.server.app import ServerOptions, create_app
 from rag.server.fetcher import Fetcher, FetchLimits, is_public
@@ -385,7 +386,7 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
     network = Network(**{PUBLIC: [OK]})
     names = {"sea.example": [[PUBLIC]], "inside.example": [["10.0.0.5"]]}
     jobs = JobStore(tmp_path / "jobs.db")
-    with KnowledgeBase.open(tmp_path / "museum", ocr="off") as base:
+    with KnowledgeBase.open(tmp_path / "museum", Settings(ocr="off")) as base:
         runner = JobRunner(jobs, {"museum": base}, fetcher(network, names))
         runner.start()
         urls = ["http://sea.example/sea.md", "http://inside.example/secret"]
@@ -405,12 +406,12 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
 
 
 def test_addresses_are_taken_in_only_where_that_is_allowed(tmp_path):
-    settings = {"ocr": "off", "llm": "openai/none", "rerank_top_n": 0}
+    settings = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
     sent = {"urls": ["http://127.0.0.1/a", "http://127.0.0.1/a"]}
     path = "/api/bases/museum/urls"
     for allowed in (False, True):
         options = ServerOptions(tmp_path / "state", is_open=True, allow_urls=allowed)
-        with running(create_app([tmp_path / "museum"], options, **settings), tmp_path) as server:
+        with running(create_app([tmp_path / "museum"], options, settings=settings), tmp_path) as server:
             http = server.http()
             answer = http.post(path, json=sent)
             if not allowed:

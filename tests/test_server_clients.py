@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.server.app import ServerOptions, create_app
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
@@ -86,7 +87,7 @@ def server(demo_folder, tmp_path_factory):
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
         options = ServerOptions(folder / "state", is_open=True, questions_per_minute=0)
-        app = create_app([folder / "museum"], options, llm="openai/gpt-3.5-turbo", rerank_top_n=0)
+        app = create_app([folder / "museum"], options, settings=Settings(llm="openai/gpt-3.5-turbo", rerank_top_n=0))
         with running(app, folder) as server:
             yield server
 

@@ -34,7 +34,7 @@ def server(tmp_path_factory):
     """An empty knowledge base, whose language model nobody needs."""
     folder = tmp_path_factory.mktemp("served")
     options = ServerOptions(folder / "state", is_open=True, waiting=0, questions_per_minute=0)
-    app = create_app([folder / "museum"], options, llm="openai/none")
+    app = create_app([folder / "museum"], options, settings=Settings(llm="openai/none"))
     with running(app, folder) as server:
         yield server
 
@@ -219,7 +219,7 @@ class TestTranscriptions:
 
     def test_a_model_of_one_language_refuses_the_others(self):
         with pytest.raises(QueryError, match=r"tiny\.en knows English alone"):
-            transcribed(b"", Settings.load(transcriber="tiny.en"), "de")
+            transcribed(b"", Settings(transcriber="tiny.en"), "de")
 
     def test_the_languages_are_those_of_whisper(self):
         from faster_whisper.tokenizer import _LANGUAGE_CODES
@@ -229,7 +229,7 @@ class TestTranscriptions:
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the reader in /proc")
     async def test_the_reader_ends_with_the_one_who_asked(self):
         before = children()
-        working = asyncio.create_task(atranscribed(DATA / "jfk.ogg", Settings.load()))
+        working = asyncio.create_task(atranscribed(DATA / "jfk.ogg", Settings()))
         while not (readers := children() - before):
             await asyncio.sleep(0.01)
         os.kill(min(readers), signal.SIGSTOP)  # it would never end

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.server.app import ServerOptions, create_app
 from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
@@ -22,13 +23,13 @@ from tests.fakes.uvicorn_server import URL, running
 from tests.test_kill import FORKED
 
 MUSEUM = "/api/bases/museum"
-SETTINGS = {"ocr": "off", "llm": "openai/none", "rerank_top_n": 0}
+SETTINGS = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
 LIMITS = Limits(1000, 5000)
 BOUNDARY = "multipart/form-data; boundary=edge"
 
 
 def app(folder, **options):
-    return create_app([folder / "museum"], ServerOptions(folder / "state", is_open=True, **options), **SETTINGS)
+    return create_app([folder / "museum"], ServerOptions(folder / "state", is_open=True, **options), settings=SETTINGS)
 
 
 def pictures(folder, number):
@@ -369,7 +370,7 @@ def test_two_servers_of_one_state_run_each_job_once(tmp_path):
 
     with ExitStack() as held:
         stores = [held.enter_context(closing(JobStore(tmp_path / "jobs.db"))) for _ in range(2)]
-        bases = [held.enter_context(KnowledgeBase.open(tmp_path / name, **SETTINGS)) for name in ("museum", "second")]
+        bases = [held.enter_context(KnowledgeBase.open(tmp_path / name, SETTINGS)) for name in ("museum", "second")]
         runners = [JobRunner(jobs, {"museum": base}, fetch) for jobs, base in zip(stores, bases, strict=True)]
         for runner in runners:
             runner.start()
@@ -384,7 +385,7 @@ def test_two_servers_of_one_state_run_each_job_once(tmp_path):
 
 def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
     jobs = JobStore(tmp_path / "jobs.db")
-    base = KnowledgeBase.open(tmp_path / "museum", **SETTINGS)
+    base = KnowledgeBase.open(tmp_path / "museum", SETTINGS)
     (tmp_path / "a.txt").write_text("A note.")
     runner = JobRunner(jobs, {"museum": base}, fetch=lambda url, folder, alive: folder / "never")
     job = jobs.add("museum", [JobFile(0, "a.txt", str(tmp_path / "a.txt"))])

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.errors import SettingsError
 from rag.server.app import ServerOptions, create_app
 from rag.server.gate import Busy, Gate
@@ -157,7 +158,7 @@ def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
     _, reader = kept.make("reader", ["museum"])
     _, stranger = kept.make("stranger", ["zoo"], may_write=True)
     kept.close()
-    app = create_app([tmp_path / "museum"], options, llm="openai/none")
+    app = create_app([tmp_path / "museum"], options, settings=Settings(llm="openai/none"))
     with running(app, tmp_path) as server:
         chat = server.http(reader).post("/v1/conversations", json={}).json()["id"]
         ids = {"base": "museum", "name": "museum", "conversation_id": chat}
@@ -180,7 +181,7 @@ def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
 
 def test_from_the_first_key_on_one_is_needed(tmp_path):
     options = ServerOptions(tmp_path / "state", is_open=True)
-    with running(create_app([tmp_path / "museum"], options, llm="openai/none"), tmp_path) as server:
+    with running(create_app([tmp_path / "museum"], options, settings=Settings(llm="openai/none")), tmp_path) as server:
         assert server.http().get("/api/bases").status_code == 200
         kept = Keys(options.state / "keys.db")
         key, secret = kept.make("website")

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import Request
 
+from rag.config import Settings
 from rag.server import log
 from rag.server.app import ServerOptions, create_app
 from tests.fakes.uvicorn_server import running
@@ -42,7 +43,9 @@ def lines():
 
 @pytest.fixture
 def server(tmp_path):
-    app = create_app([tmp_path / "museum"], ServerOptions(tmp_path / "state", is_open=True), llm="openai/none")
+    app = create_app(
+        [tmp_path / "museum"], ServerOptions(tmp_path / "state", is_open=True), settings=Settings(llm="openai/none")
+    )
 
     @app.post("/api/broken")
     @app.post("/v1/broken")

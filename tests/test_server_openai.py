@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
 from rag.server.signed_links import SignedLinks
@@ -106,7 +107,7 @@ def server(kept, model, tmp_path_factory):
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
         options = ServerOptions(folder / "state", is_open=True, questions_per_minute=0)
-        app = create_app([museum], options, llm="openai/scripted", rerank_top_n=0)
+        app = create_app([museum], options, settings=Settings(llm="openai/scripted", rerank_top_n=0))
         with running(app, folder) as server:
             yield server
 
@@ -412,7 +413,7 @@ class TestWhatIsKept:
         keys = Keys(tmp_path / "keys.db")
         (key, ours), (_, others) = keys.make("ours"), keys.make("others")
         museum = shutil.copytree(kept, tmp_path / "museum")
-        app = create_app([museum], ServerOptions(tmp_path), llm="openai/scripted", rerank_top_n=0)
+        app = create_app([museum], ServerOptions(tmp_path), settings=Settings(llm="openai/scripted", rerank_top_n=0))
         with running(app, tmp_path) as server:
             mine, theirs = server.openai(ours), server.openai(others)
             talk = mine.conversations.create()
@@ -439,7 +440,7 @@ class TestWhatIsKept:
             assert server.http().get("/v1/conversations").status_code == 401
         keys.revoke(key.id)
         keys.close()
-        with running(create_app([museum], ServerOptions(tmp_path), llm="openai/scripted"), tmp_path):
+        with running(create_app([museum], ServerOptions(tmp_path), settings=Settings(llm="openai/scripted")), tmp_path):
             history = sqlite3.connect(tmp_path / "history.db")
             assert history.execute("select count(*) from turns").fetchone() == (0,)
             history.close()

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 import httpx
 import pytest
 
+from rag.config import Settings
 from rag.errors import ExhibitError
 from rag.server.app import ServerOptions, create_app
 from rag.server.keys import Keys
@@ -81,7 +82,7 @@ def test_without_its_store_a_server_lives_and_is_not_ready(tmp_path):
     with ExitStack() as held:
         with qdrant.running() as store:
             options = ServerOptions(tmp_path / "state", is_open=True)
-            app = create_app([tmp_path / "museum"], options, qdrant_url=store, llm="openai/none")
+            app = create_app([tmp_path / "museum"], options, settings=Settings(qdrant_url=store, llm="openai/none"))
             http = held.enter_context(running(app, tmp_path)).http()
             assert http.get("/readyz").status_code == 200
         answer = http.get("/readyz")

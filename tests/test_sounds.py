@@ -14,6 +14,7 @@ from ingest.audio_video.decode import SAMPLE_RATE, Sound, resampled
 from ingest.audio_video.sounds import MOST_WINDOWS, Heard
 from ingest.pipeline import merged
 from rag import KnowledgeBase
+from rag.config import Settings
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalize
 from rag.encoders.mel import patches
@@ -222,7 +223,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(media: Path) -> Iterator[KnowledgeBase]:
-    with KnowledgeBase.open(media.parent / "base", ocr="off") as opened:
+    with KnowledgeBase.open(media.parent / "base", Settings(ocr="off")) as opened:
         report = opened.ingest(media)
         assert report.counts == {"indexed": 5}, report
         yield opened

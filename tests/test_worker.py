@@ -26,7 +26,7 @@ from tests.fakes.speech import ScriptedTranscriber
 
 @pytest.fixture
 def worker():
-    with closing(Worker(Settings.load())) as worker:
+    with closing(Worker(Settings())) as worker:
         yield worker
 
 
@@ -81,7 +81,7 @@ def test_the_death_of_an_idle_reader_is_no_fault_of_the_next_file(worker, note):
 
 def test_a_silent_reader_is_stopped(note):
     with (
-        closing(Worker(Settings.load(file_timeout_s=0.01))) as worker,
+        closing(Worker(Settings(file_timeout_s=0.01))) as worker,
         pytest.raises(DamagedMedia, match="fell silent"),
     ):
         list(worker.run("identify", note))
@@ -113,14 +113,14 @@ class ScriptedProcess:
 
 @pytest.mark.parametrize("sign", [("item", 1), ("beat", 0.0)])
 def test_a_reader_that_never_ends_is_stopped_however_lively(sign):
-    worker = Worker(Settings.load(file_timeout_s=0.05))
+    worker = Worker(Settings(file_timeout_s=0.05))
     worker._process = ScriptedProcess(0.01, sign)
     with pytest.raises(DamagedMedia, match="stopped after 0 s, long for its size"):
         list(worker.run("extract"))
 
 
 def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_count():
-    worker = Worker(Settings.load(file_timeout_s=0.05))
+    worker = Worker(Settings(file_timeout_s=0.05))
     worker._process = ScriptedProcess(0.03, *[("beat", 0.03)] * 20, ("item", "heard"), ("end", 1.5))
     assert list(worker.run("extract")) == ["heard"]
 
@@ -159,7 +159,7 @@ def test_native_code_that_never_returns_does_not_outlive_its_parent():
 
 def test_memory_is_bounded(tmp_path):
     (tmp_path / "big.json").write_text(f"[{'[],' * 8_000_000}[]]")  # 24 MB; as Python's lists 500 MB
-    with closing(Worker(Settings.load(reader_memory_gb=0.3))) as worker:
+    with closing(Worker(Settings(reader_memory_gb=0.3))) as worker:
         (source,) = worker.run("identify", tmp_path / "big.json")
         with pytest.raises(MediaTooLarge, match=r"0\.3 GB of memory"):
             list(worker.run("extract", source))
@@ -167,7 +167,7 @@ def test_memory_is_bounded(tmp_path):
 
 
 def test_readers_share_the_memory_of_the_machine():
-    readers = Workers(Settings.load(threads=4, reader_memory_gb=1e6))._workers
+    readers = Workers(Settings(threads=4, reader_memory_gb=1e6))._workers
     each = {reader._settings.reader_memory_gb for reader in readers}
     assert sum(each) * len(readers) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
@@ -176,7 +176,7 @@ def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, 
     (tmp_path / "ingest").mkdir()
     (tmp_path / "ingest" / "__init__.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    with closing(Worker(Settings.load())) as worker:
+    with closing(Worker(Settings())) as worker:
         (source,) = worker.run("identify", note)
     assert source.path == note
 
@@ -193,7 +193,7 @@ def sources(worker, tmp_path):
 
 
 def test_readers_side_by_side_tell_of_each_argument(sources):
-    with closing(Workers(Settings.load(threads=3))) as workers:
+    with closing(Workers(Settings(threads=3))) as workers:
         events = list(workers.each("extract", sources))
         assert len({pid(worker) for worker in workers._workers}) == 3
     for source in sources[:5]:
@@ -208,7 +208,7 @@ def test_readers_side_by_side_tell_of_each_argument(sources):
 
 def test_whoever_stops_listening_stops_the_readers(sources):
     before = set(threading.enumerate())
-    with closing(Workers(Settings.load(threads=2))) as workers:
+    with closing(Workers(Settings(threads=2))) as workers:
         events = workers.each("extract", sources * 100)
         next(events)
         events.close()
@@ -216,7 +216,7 @@ def test_whoever_stops_listening_stops_the_readers(sources):
 
 
 def test_whoever_listens_may_stop_before_anything_comes(sources):
-    with closing(Workers(Settings.load(threads=2), beat_s=0.001)) as workers:
+    with closing(Workers(Settings(threads=2), beat_s=0.001)) as workers:
         events = workers.each("extract", sources)  # readers take longer to start
         assert next(events) == (None, "beat", None)
         events.close()

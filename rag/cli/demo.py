@@ -25,7 +25,7 @@ def run(to: Path, *, as_json: bool = False) -> None:
     from rag.config import Settings
     from rag.llm.bundled import NAME
 
-    settings = Settings.load()
+    settings = Settings()
     for name in ("whisper-base", NAME):
         output.make_ready(name, settings.home)
     started = time.monotonic()

@@ -190,7 +190,7 @@ def models(
     from rag.config import Settings
     from rag.models import list_states
 
-    home = Settings.load().home
+    home = Settings().home
     for name in fetch or []:
         output.make_ready(name, home)
     _show(as_json, list_states(home), output.models)
@@ -293,9 +293,12 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
 def _list_sets(as_json: bool) -> None:
     from rag.cli import output
     from rag.config import Settings
-    from rag.evaluation import command
+    from rag.evaluation import command, datasets
 
-    _show(as_json, command.listed(Settings.load()), output.sets)
+    settings = Settings()
+    _show(as_json, command.listed(settings), output.sets)
+    if settings.data is None:
+        print(f"exhibit: {datasets.NO_DATA}", file=sys.stderr)
 
 
 def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:

@@ -209,7 +209,8 @@ def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | N
     if found and (shown := _shown(base, found, name)).path:
         return shown
     asset = name if name in question.assets else next(iter(question.assets))
-    for path in (Path(asset), base.settings.data / asset):
+    data = base.settings.data
+    for path in (Path(asset), *([data / asset] if data else ())):
         if path.suffix.lower() in _PICTURES and path.is_file():
             return Thing(name, "image", name, path.absolute())
     return Thing(name, "text", name)

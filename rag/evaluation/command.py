@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rag.config import Settings
 from rag.errors import QueryError, SettingsError
@@ -47,7 +47,11 @@ class Request:
 def listed(settings: Settings) -> list[dict[str, str]]:
     """The sets: name, what each is, and whether its files are there."""
     rows = [
-        {"name": one.name, "about": one.about, "state": "ready" if (settings.data / one.folder).is_dir() else "missing"}
+        {
+            "name": one.name,
+            "about": one.about,
+            "state": "ready" if settings.data and (settings.data / one.folder).is_dir() else "missing",
+        }
         for one in datasets.SETS
     ]
     asked = {"name": QUESTIONS, "about": "67 questions to all media of the data; give their --kb", "state": "ready"}
@@ -90,13 +94,13 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
     return made
 
 
-def changed_settings(text: str) -> dict[str, str]:
+def changed_settings(text: str) -> dict[str, Any]:
     """``EXHIBIT_ENCODER=x,text_encoder=y`` as changes to the settings; a name alone is an image-text encoder.
 
     Raises:
         SettingsError: a part has no value, or names no setting.
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     for part in text.split(","):
         key, sign, value = part.strip().partition("=")
         name = key.strip().lower().removeprefix("exhibit_") if sign else "encoder"
@@ -106,20 +110,20 @@ def changed_settings(text: str) -> dict[str, str]:
     return changes
 
 
-def _of_encoders(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
+def _of_encoders(request: Request, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.embed import load_encoders
     from rag.evaluation.run import evaluate
 
-    settings = Settings.load()
+    settings = Settings()
     chosen = datasets.load(request.name, settings, limit=request.limit)
     spaces = frozenset(direction.space for direction in chosen.directions)
     runs = {"": load_encoders(settings, spaces)}
     if changes is not None:
-        runs = {"A": runs[""], "B": load_encoders(Settings.load(**changes), spaces)}
+        runs = {"A": runs[""], "B": load_encoders(Settings(**changes), spaces)}
     return evaluate(chosen, runs, request.options, cache=settings.home / "evaluation", on_progress=on_progress)
 
 
-def _of_base(request: Request, changes: Mapping[str, str] | None, on_progress: OnProgress) -> Evaluation:
+def _of_base(request: Request, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.collection import RERANKED, trials
     from rag.evaluation.run import assembled
 
@@ -161,8 +165,8 @@ def _questions(name: str) -> list[Question]:
     if name in _PREFIXES:
         return list(shipped(_PREFIXES[name]))
     if name in {one.name for one in datasets.SETS}:
-        settings = Settings.load()
-        return datasets.as_questions(datasets.load(name, settings), settings.data)
+        settings = Settings()
+        return datasets.as_questions(datasets.load(name, settings), datasets.data_folder(settings))
     return read_questions(Path(name))
 
 
@@ -174,10 +178,10 @@ def _notes(questions: Sequence[Question]) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(kb: Path, changes: Mapping[str, str]) -> Iterator[KnowledgeBase]:
+def _opened(kb: Path, changes: Mapping[str, Any]) -> Iterator[KnowledgeBase]:
     from rag.knowledge_base import KnowledgeBase
 
     if not kb.is_dir():
         raise QueryError(f"There is no knowledge base at {kb}; make one with `exhibit ingest FOLDER --kb {kb}`.")
-    with KnowledgeBase.open(kb, **changes) as base:
+    with KnowledgeBase.open(kb, Settings(**changes)) as base:
         yield base

@@ -17,7 +17,7 @@ from typing import Any
 
 from rag.config import Settings
 from rag.encoders.training.splits import held_out
-from rag.errors import QueryError
+from rag.errors import QueryError, SettingsError
 from rag.evaluation.questions import Question, shipped
 from rag.evaluation.things import Direction, EvaluationSet, Thing
 from rag.types import Modality
@@ -25,6 +25,7 @@ from rag.types import Modality
 FIGURES = "anthropology/media/"
 FIGURES_NOTE = f"The encoder `lite` was trained on 241 of the 328 figures in `{FIGURES}`."
 _MODALITIES: Mapping[str, Modality] = {"image": "image", "sound": "audio", "speech": "audio"}  # of whole files
+NO_DATA = "EXHIBIT_DATA is not set; set it to the folder that holds the evaluation sets."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,22 @@ def load(name: str, settings: Settings, *, limit: int | None = None) -> Evaluati
     if known is None:
         names = ", ".join(one.name for one in SETS)
         raise QueryError(f"There is no set `{name}`; choose from {names}, or name a JSON Lines file of questions.")
-    folder = settings.data.absolute() / known.folder
+    folder = data_folder(settings) / known.folder
     if not folder.is_dir():
         raise QueryError(f"The set `{name}` is read from {folder}, which is not there; set EXHIBIT_DATA to its parent.")
     directions = [_limited(direction, limit) for direction in known.read(folder, settings)]
     return EvaluationSet(name, known.about, directions, known.notes)
+
+
+def data_folder(settings: Settings) -> Path:
+    """Return the absolute path of the folder that holds the sets.
+
+    Raises:
+        SettingsError: the settings name no folder.
+    """
+    if settings.data is None:
+        raise SettingsError(NO_DATA)
+    return settings.data.absolute()
 
 
 def as_questions(chosen: EvaluationSet, data: Path) -> list[Question]:

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from filelock import FileLock
 
+from rag.config import Settings
 from rag.errors import ExhibitError, IndexUnavailable
 from rag.llm import litellm_api
 from rag.server import evidence_views, native, openapi, problems, web_page
@@ -69,7 +70,11 @@ class ServerOptions:
 
 
 def create_app(
-    folders: Sequence[Path], options: ServerOptions, *, when_ready: Callable[[], None] = lambda: None, **settings: Any
+    folders: Sequence[Path],
+    options: ServerOptions,
+    *,
+    when_ready: Callable[[], None] = lambda: None,
+    settings: Settings | None = None,
 ) -> FastAPI:
     """The app that serves knowledge bases; they are opened when it starts and closed when it ends.
 
@@ -77,12 +82,12 @@ def create_app(
         folders: of the knowledge bases.
         options: how they are served.
         when_ready: called when it has started.
-        **settings: changes to `Settings`, over the environment.
+        settings: of the knowledge bases; by default those of the environment.
 
     Raises:
         QueryError: two of them would have the same name.
     """
-    bases = ServedBases(name_folders(folders), **settings)
+    bases = ServedBases(name_folders(folders), settings)
     app = FastAPI(
         title="Exhibit",
         version=version("exhibit-rag"),

@@ -57,7 +57,7 @@ def serve(folders: Sequence[Path], address: Address, options: ServerOptions, *, 
         QueryError: two knowledge bases would have the same name.
         KnowledgeBaseBusy: another process holds an embedded one.
     """
-    if workers > 1 and not Settings.load().qdrant_url:
+    if workers > 1 and not Settings().qdrant_url:
         raise SettingsError(
             f"{workers} processes cannot serve an embedded knowledge base, which one holds at a time. Name a Qdrant "
             "server, which they can share, in EXHIBIT_QDRANT_URL; or leave out --workers."

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from rag.config import Settings
 from rag.errors import QueryError
 from rag.knowledge_base import KnowledgeBase
 
@@ -35,7 +36,7 @@ def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
 class ServedBases(Mapping[str, KnowledgeBase]):
     """Open knowledge bases by name; a context manager that opens them all or none, if they are not, and closes them."""
 
-    def __init__(self, folders: Mapping[str, Path], **settings: Any) -> None:
+    def __init__(self, folders: Mapping[str, Path], settings: Settings | None = None) -> None:
         self._folders, self._settings = dict(folders), settings
         self._opened: dict[str, KnowledgeBase] = {}
         self._held = ExitStack()
@@ -46,7 +47,7 @@ class ServedBases(Mapping[str, KnowledgeBase]):
             return
         with ExitStack() as opening:
             self._opened = {
-                name: opening.enter_context(KnowledgeBase.open(folder, **self._settings))
+                name: opening.enter_context(KnowledgeBase.open(folder, self._settings))
                 for name, folder in self._folders.items()
             }
             self._held = opening.pop_all()

@@ -116,9 +116,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with anthropology/ and openstax_pairs/")
     parser.add_argument("--kb", type=Path, required=True, help="folder for the knowledge base; kept, and used again")
     given = parser.parse_args()
-    settings = Settings.load(data=given.data)
+    settings = Settings(data=given.data)
     alts = photos(given.kb / "photos", settings)
-    with KnowledgeBase.open(given.kb, ocr="off") as base:
+    with KnowledgeBase.open(given.kb, Settings(ocr="off")) as base:
         base.ingest([given.data / "anthropology", given.kb / "photos"])
         wordless = Retriever(base._index, base._text, base._dual, base._audio, without={"bm25"})
         found = [

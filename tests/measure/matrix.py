@@ -23,6 +23,7 @@ from PIL import ImageEnhance, ImageOps
 
 from rag import Audio, Image, KnowledgeBase, Not, Text, Video, media
 from rag.answering.open_question import opened
+from rag.config import Settings
 from rag.demo import HERE
 from rag.types import MODALITIES, FrameRegion, Modality
 from tests.fakes.media import JFK, SAMPLE_RATE, samples_of, texture, write_audio, write_video
@@ -278,7 +279,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, KnowledgeBase.open(Path(name) / "base", transcriber="tiny.en") as base:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        KnowledgeBase.open(Path(name) / "base", Settings(transcriber="tiny.en")) as base,
+    ):
         base.ingest(collection(Path(name)))
         cells = measure(base, Path(name) / "questions")
     drawn = Table("question", *(f"to {target}" for target in MODALITIES), title="Right file first (by guessing)")

@@ -1,6 +1,6 @@
 """Measures the main job: ingest the media of `EXHIBIT_DATA`, find the right asset, answer, cite, decline.
 
-Run it as ``python -m tests.measure.run --data ../shared/data --out report.json``. The knowledge base is kept, so that a
+Run it as ``python -m tests.measure.run --data FOLDER --out report.json``. The knowledge base is kept, so that a
 second run only asks; the report is written after every question, and ``--resume`` goes on from it. Whatever a run
 reports about seconds holds for the machine it prints, and for that machine doing nothing else.
 """
@@ -95,8 +95,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("EXHIBIT_DATA", "../shared/data")
-    parser.add_argument("--data", type=_absolute, default=_absolute(data), help="folder of the media")
+    data = os.environ.get("EXHIBIT_DATA")  # a default in text is converted like an argument
+    parser.add_argument("--data", type=_absolute, default=data, required=not data, help="folder of the media")
     parser.add_argument(
         "--kb", type=_absolute, default=_absolute("build/measure/kb"), help="folder of the knowledge base"
     )

@@ -61,7 +61,7 @@ def main() -> None:
     """Print the scores for the folds that choices were made on, and for the others."""
     parser = argparse.ArgumentParser(description="Measure the retrieval of sounds.")
     parser.add_argument("--data", type=Path, required=True)
-    folder, settings = parser.parse_args().data / "esc10", Settings.load()
+    folder, settings = parser.parse_args().data / "esc10", Settings()
     text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
     encoder = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, text)
     if encoder is None:

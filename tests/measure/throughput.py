@@ -157,7 +157,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure by turns, and print the table."""
-    settings = Settings.load()
+    settings = Settings()
     threads = str(settings.threads)
     if os.environ.get(_NUMPY_THREADS) != threads:
         os.execve(sys.executable, [sys.executable, "-m", __spec__.name], {**os.environ, _NUMPY_THREADS: threads})

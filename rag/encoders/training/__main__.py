@@ -64,7 +64,7 @@ def published() -> dict[str, Tensor]:
 
 def minilm(centring: float) -> MiniLM:
     """MiniLM with the mean vector taken out to this share."""
-    return MiniLM(ensure("minilm", Settings.load().home), Settings.load().threads, centring=centring)
+    return MiniLM(ensure("minilm", Settings().home), Settings().threads, centring=centring)
 
 
 def _prepare(pairs: Path, folder: Path) -> None:
