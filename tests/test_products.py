@@ -72,7 +72,7 @@ def test_the_language_model_answers_from_the_catalogue(shop):
 def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
     (liked,) = shop.search("an orangutan", modality="image", top_k=1)
     shown = {"kb": shop, "hit": liked}
-    exec(example("kb.preferences"), shown)
+    exec(example("u-4711"), shown)
     assert {hit.rules[-1].partition(" ")[0] for hit in shown["hits"]} == {"taste"}
     assert shop.preferences.users() == []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.readme import README, example
+from tests.fakes.readme import EXAMPLES, README, example, examples
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
@@ -47,6 +47,11 @@ def test_the_readme_example_runs(demo_kept, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "photo-04.jpg" in printed
     assert "[E1]" in printed
+
+
+def test_a_test_runs_each_example():
+    assert len(examples()) == len(EXAMPLES)
+    assert all(sum(words in block for block in examples()) == 1 for words in EXAMPLES)
 
 
 def test_the_readme_has_the_commands_that_ci_runs():

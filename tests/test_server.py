@@ -52,7 +52,7 @@ def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
 
 
 def test_the_example_of_the_readme_runs(server, capsys):
-    _, _, rest = example("import OpenAI").partition("client = OpenAI(")
+    _, _, rest = example("client.chat.completions").partition("client = OpenAI(")
     exec(rest.partition("\n")[2], {"client": server.openai()})
     printed = capsys.readouterr().out
     assert "photo-04.jpg shows an orangutan [1]." in printed
