@@ -67,7 +67,7 @@ def fill(url: str, name: str) -> None:
     with engine.begin() as connection:
         for statement in (DATABASES / f"{name}.sql").read_text("utf-8").split(";\n"):
             if statement.strip():
-                connection.exec_driver_sql(statement)
+                connection.execute(sa.text(statement))
     engine.dispose()
 
 
@@ -152,7 +152,7 @@ class TestOtherStores:
 
     def test_preferences(self, tmp_path: Path) -> None:
         fill(f"sqlite:///{tmp_path / 'tastes.db'}", "tastes_1")
-        with closing(preferences.PreferenceStore(preferences.beside(tmp_path), None, "r")) as store:  # type: ignore[arg-type]
+        with closing(preferences.PreferenceStore(preferences.preferences_url(tmp_path), None, "r")) as store:  # type: ignore[arg-type]
             assert store.users() == ["ann"]
         assert version_of(tmp_path / "tastes.db") == 1
 
