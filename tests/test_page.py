@@ -15,7 +15,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from rag.server import web_page
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
+from rag.server.state import ServerOptions
 from tests.fakes.native_api import Site
 from tests.fakes.uvicorn_server import served
 

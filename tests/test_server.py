@@ -8,7 +8,8 @@ import openai
 import pytest
 from PIL import Image
 
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
+from rag.server.state import ServerOptions
 from tests.fakes.readme import example
 from tests.fakes.uvicorn_server import running
 

@@ -13,10 +13,11 @@ import pytest
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge, QueryError
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.fetcher import Fetcher, FetchLimits, is_public
 from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
+from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
 
 PUBLIC, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"

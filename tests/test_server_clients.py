@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 
 from rag import KnowledgeBase
 from rag.config import Settings
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
+from rag.server.state import ServerOptions
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running

@@ -19,8 +19,9 @@ from rag.answering import transcribe
 from rag.answering.transcribe import Transcription, atranscribed, transcribed
 from rag.config import Settings
 from rag.errors import QueryError
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.openai.transcriptions import cues
+from rag.server.state import ServerOptions
 from rag.types import Segment, TimeSpan, Word
 from tests.fakes.uvicorn_server import running
 
@@ -41,7 +42,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(server):
-    return server.app.state.access.bases["museum"]
+    return server.app.state.exhibit.access.bases["museum"]
 
 
 def plain(text: str) -> str:

@@ -11,12 +11,13 @@ from PIL import Image
 
 from rag import KnowledgeBase
 from rag.config import Settings
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
 from rag.server.native.base_routes import _failed_id
 from rag.server.native.ingestion_routes import MOST_WAITING
 from rag.server.problems import Problem
+from rag.server.state import ServerOptions
 from rag.server.uploads import MOST_FILES, Limits, Upload, free, keep, safe_name, sweep
 from rag.types import FileResult
 from tests.fakes.uvicorn_server import URL, running
@@ -205,7 +206,7 @@ def test_a_job_goes_on_after_the_server_was_stopped(tmp_path):
 def test_when_too_many_jobs_wait_no_more_are_taken(tmp_path):
     with running(app(tmp_path, allow_urls=True), tmp_path) as server:
         http = server.http()
-        jobs = server.app.state.runner.jobs
+        jobs = server.app.state.exhibit.runner.jobs
         first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
         until(http, first, has_begun)
         for _ in range(MOST_WAITING):

@@ -14,11 +14,12 @@ import pytest
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.errors import SettingsError
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.gate import Busy, Gate
 from rag.server.keys import Keys
 from rag.server.launch import Address, serve
 from rag.server.signed_links import Expired, Forged, LinkTarget, SignedLinks
+from rag.server.state import ServerOptions
 from rag.types import Box, PageBox, TimeSpan
 from tests.fakes.uvicorn_server import running
 

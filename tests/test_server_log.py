@@ -13,7 +13,8 @@ from fastapi import Request
 
 from rag.config import Settings
 from rag.server import log
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
+from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
 
 ASKED = "Where is the treasure?"

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.keys import Keys
+from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
 
 MUSEUM = "/api/bases/museum"

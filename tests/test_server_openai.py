@@ -15,9 +15,10 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.config import Settings
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.keys import Keys
 from rag.server.signed_links import SignedLinks
+from rag.server.state import ServerOptions
 from tests.fakes.server import Handler
 from tests.fakes.server import running as serving
 from tests.fakes.uvicorn_server import running
@@ -282,13 +283,13 @@ class TestWhatIsKept:
             server.openai().responses.retrieve(made.id)
 
     def test_links_of_what_was_kept_last_as_long_as_new_ones(self, server):
-        access = server.app.state.access
-        secret = (server.app.state.options.state / "secret").read_text("ascii")
-        server.app.state.access = replace(access, links=SignedLinks(secret, lasts_s=-9))
+        access = server.app.state.exhibit.access
+        secret = (server.app.state.exhibit.options.state / "secret").read_text("ascii")
+        server.app.state.exhibit.access = replace(access, links=SignedLinks(secret, lasts_s=-9))
         try:
             made = server.openai().responses.create(model="museum", input=WHO)
         finally:
-            server.app.state.access = access
+            server.app.state.exhibit.access = access
         (old,) = made.output[0].content[0].annotations
         assert server.http().get(old.url).status_code == 410
         (new,) = server.openai().responses.retrieve(made.id).output[0].content[0].annotations

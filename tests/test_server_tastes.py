@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.keys import Keys
+from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
 
 ANNA = "/api/bases/museum/tastes/anna"
@@ -80,4 +81,4 @@ def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
     app = create_app([folder], ServerOptions(_state(folder)))
     with running(app, folder.parent) as server, server.http() as http:
         assert http.get(ANNA, headers=bearer(other)).status_code == 200
-        assert app.state.access.bases["museum"].preferences.users() == [f"key:{other[0].id}:anna"]
+        assert app.state.exhibit.access.bases["museum"].preferences.users() == [f"key:{other[0].id}:anna"]

@@ -15,9 +15,10 @@ import pytest
 
 from rag.config import Settings
 from rag.errors import ExhibitError
-from rag.server.app import ServerOptions, create_app
+from rag.server.app import create_app
 from rag.server.keys import Keys
 from rag.server.processes import ServerProcesses
+from rag.server.state import ServerOptions
 from tests.fakes import qdrant
 from tests.fakes.uvicorn_server import running
 

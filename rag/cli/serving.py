@@ -62,8 +62,8 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
     folders = kb or [_HERE]
     _check_existing(folders)
     with _installed("server"):
-        from rag.server.app import ServerOptions
         from rag.server.launch import Address, serve
+        from rag.server.state import ServerOptions
     folder = state or folders[0] / "server"
     options = ServerOptions(
         folder,

@@ -4,7 +4,7 @@ A request passes `guard` (size limits, requests from other web pages, failures) 
 `access`, waits for its turn at a `gate`, asks a knowledge base, and returns an answer whose evidence is linked::
 
     launch.py          checks the options and starts the server     processes.py   several processes for one server
-    app.py             puts the parts together
+    app.py             puts the parts together                      state.py       what the routes share
     guard.py           limits around every route                    rate_limit.py  requests a minute, and figures
     access.py          who calls, and what they may use             keys.py        API keys
     served_bases.py    the knowledge bases by name

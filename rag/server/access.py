@@ -14,6 +14,7 @@ from rag.server.keys import Key, Keys
 from rag.server.problems import Problem
 from rag.server.served_bases import ServedBases
 from rag.server.signed_links import Forged, SignedLinks
+from rag.server.state import server_state
 
 _Name = Annotated[str, Path(alias="base", description="Name of a knowledge base.", examples=["museum"])]
 _bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys add`; none is needed on loopback.")
@@ -102,7 +103,7 @@ def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | Non
     Raises:
         Problem: 401, the key is missing or unknown.
     """
-    access: Access = request.app.state.access
+    access = server_state(request.app).access
     origin = str(request.base_url).rstrip("/")
     key = access.keys.check(shown.credentials) if shown else None
     if key is None and access.needs_key():

@@ -1,4 +1,4 @@
-"""The server as an ASGI app: its parts put together, and what tells operators whether it runs."""
+"""The server as an ASGI app, with the routes that tell operators whether it works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,42 +30,14 @@ from rag.server.openai import chat, conversations, embeddings, responses, transc
 from rag.server.rate_limit import RateLimit, RequestFigures
 from rag.server.served_bases import ServedBases, name_folders
 from rag.server.signed_links import SignedLinks
+from rag.server.state import Gates, ServerOptions, ServerState, server_state
 
 _log = logging.getLogger("exhibit.server")
-_RENDERED_AT_ONCE = 2
-_RENDERED_LATER = 200  # a page of results asks for all its pictures at once
-_SEARCHED_AT_ONCE = 4
+_RENDERINGS_AT_ONCE = 2
+_WAITING_RENDERINGS = 200  # a page of results requests all its pictures at once
+_SEARCHES_AT_ONCE = 4
 _READY_S = 10.0
 _SUMMARY = "Folders of documents, images, audio and video as a model that answers with cited, visible evidence."
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """How a server serves.
-
-    Attributes:
-        state: folder for its keys, its secret, and what was asked and answered.
-        is_open: whether everybody may use it without a key as long as there is none; only for loopback.
-        public_url: what links begin with, where a proxy stands before it.
-        running: questions that are answered at once.
-        waiting: questions that may wait for their turn; one more is refused.
-        max_request_mb: largest request, but for uploads.
-        max_upload_mb: largest upload, of all its files together.
-        allow_urls: whether addresses on the internet may be taken in.
-        questions_per_minute: of one key, or one address where there are no keys; 0 for as many as come.
-        requests_per_minute: likewise, of all other requests.
-    """
-
-    state: Path
-    is_open: bool = False
-    public_url: str = ""
-    running: int = 1
-    waiting: int = 8
-    max_request_mb: float = 32.0
-    max_upload_mb: float = 4096.0
-    allow_urls: bool = False
-    questions_per_minute: int = 120
-    requests_per_minute: int = 1200
 
 
 def create_app(
@@ -76,32 +47,31 @@ def create_app(
     when_ready: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
 ) -> FastAPI:
-    """The app that serves knowledge bases; they are opened when it starts and closed when it ends.
+    """Return the app that serves knowledge bases. They open when it starts and close when it ends.
 
     Args:
-        folders: of the knowledge bases.
+        folders: folders of the knowledge bases.
         options: how they are served.
-        when_ready: called when it has started.
-        settings: of the knowledge bases; by default those of the environment.
+        when_ready: called once the app has started.
+        settings: settings of the knowledge bases; by default those of the environment.
 
     Raises:
-        QueryError: two of them would have the same name.
+        QueryError: two knowledge bases would have the same name.
     """
-    bases = ServedBases(name_folders(folders), settings)
+    state = ServerState(options, ServedBases(name_folders(folders), settings), RequestFigures())
     app = FastAPI(
         title="Exhibit",
         version=version("exhibit-rag"),
         summary=_SUMMARY,
-        lifespan=lambda app: _serving(app, bases, options, when_ready),
-        # FastAPI's own pages about the API are made of scripts from elsewhere; `/openapi.json` is read by any tool.
+        lifespan=lambda app: _run(state, when_ready),
+        # FastAPI's own documentation pages load scripts from other sites. Any tool can read `/openapi.json`.
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
     )
+    app.state.exhibit = state
     problems.install(app)
     openapi.install(app)
-    app.state.bases, app.state.options, app.state.figures = bases, options, RequestFigures()
-    app.state.is_ending = lambda: False
     for part in (chat, responses, conversations, embeddings, transcriptions, evidence_views, native):
         app.include_router(part.router, dependencies=[Depends(require_valid_unicode)])
     app.include_router(operation)
@@ -114,33 +84,35 @@ def create_app(
 
 
 @asynccontextmanager
-async def _serving(
-    app: FastAPI, bases: ServedBases, options: ServerOptions, when_ready: Callable[[], None]
-) -> AsyncIterator[None]:
-    """Everything that is held while the server runs."""
+async def _run(state: ServerState, when_ready: Callable[[], None]) -> AsyncIterator[None]:
+    """Hold everything that is open while the server runs."""
+    options, bases = state.options, state.bases
     options.state.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        keys = held.enter_context(closing(Keys(options.state / "keys.db")))
-        jobs = held.enter_context(closing(JobStore(options.state / "jobs.db")))
-        app.state.history = held.enter_context(closing(History(options.state / "history.db")))
-        known = {"", *(key.id for key in keys.all())}
-        app.state.history.keep_only(known)
-        held.enter_context(bases)
+    with ExitStack() as resources:
+        keys = resources.enter_context(closing(Keys(options.state / "keys.db")))
+        jobs = resources.enter_context(closing(JobStore(options.state / "jobs.db")))
+        state.history = resources.enter_context(closing(History(options.state / "history.db")))
+        key_ids = {"", *(key.id for key in keys.all())}
+        state.history.keep_only(key_ids)
+        resources.enter_context(bases)
         for base in bases.values():
-            native.preference_routes.keep_only(base, known)
-        links = SignedLinks(secret(options.state))
-        app.state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
-        app.state.gate = Gate(options.running, options.waiting)
-        app.state.searching = Gate(_SEARCHED_AT_ONCE, options.waiting)
-        app.state.embedding, app.state.transcribing = Gate(1, options.waiting), Gate(1, options.waiting)
-        app.state.rendering = Gate(_RENDERED_AT_ONCE, _RENDERED_LATER)
-        app.state.fetcher = Fetcher(FetchLimits(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
-        app.state.runner = JobRunner(jobs, bases, app.state.fetcher)
-        loading = asyncio.create_task(asyncio.to_thread(_load, bases))
-        await asyncio.to_thread(app.state.runner.start)
+            native.preference_routes.keep_only(base, key_ids)
+        links = SignedLinks(read_secret(options.state))
+        state.access = Access(bases, keys, options.is_open, links, options.public_url.rstrip("/"))
+        state.gates = Gates(
+            answer=Gate(options.running, options.waiting),
+            search=Gate(_SEARCHES_AT_ONCE, options.waiting),
+            embed=Gate(1, options.waiting),
+            transcribe=Gate(1, options.waiting),
+            render=Gate(_RENDERINGS_AT_ONCE, _WAITING_RENDERINGS),
+        )
+        state.fetcher = Fetcher(FetchLimits(min(int(base.settings.max_file_mb * 1e6) for base in bases.values())))
+        state.runner = JobRunner(jobs, bases, state.fetcher)
+        loading = asyncio.create_task(asyncio.to_thread(_load_models, bases))
+        await asyncio.to_thread(state.runner.start)
         when_ready()
         yield
-        await asyncio.to_thread(app.state.runner.stop)
+        await asyncio.to_thread(state.runner.stop)
         await loading
         await litellm_api.close()
 
@@ -148,37 +120,39 @@ async def _serving(
 operation = APIRouter(tags=["operation"])
 
 
-@operation.get("/healthz", summary="Whether the server runs")
+@operation.get("/healthz", summary="Check that the server runs")
 async def healthz() -> dict[str, str]:
-    """Answers as long as the process does."""
+    """Answers while the process runs."""
     return {"status": "ok"}
 
 
-@operation.get("/readyz", summary="Whether the knowledge bases can be asked")
+@operation.get("/readyz", summary="Check that the knowledge bases are available")
 async def readyz(request: Request) -> dict[str, Any]:
-    """Counts the segments of each knowledge base, which fails where a store cannot be reached."""
-    access: Access = request.app.state.access
-    counting = (asyncio.to_thread(base.count) for base in access.bases.values())
+    """Counts the segments of each knowledge base, which fails if a store is unreachable."""
+    counts = (asyncio.to_thread(base.count) for base in server_state(request.app).access.bases.values())
     try:
         async with asyncio.timeout(_READY_S):
-            await asyncio.gather(*counting)
+            await asyncio.gather(*counts)
     except (IndexUnavailable, TimeoutError) as error:
-        _log.warning("a store cannot be reached", exc_info=error)
-        raise problems.Problem(503, "A store cannot be reached; the server's log says which.") from error
+        _log.warning("a store is unreachable", exc_info=error)
+        raise problems.Problem(503, "A store is unreachable. See the server's log.") from error
     return {"status": "ready"}
 
 
-def _load(bases: ServedBases) -> None:
+def _load_models(bases: ServedBases) -> None:
     """Load the language models, so that the first question does not wait for them."""
     for base in bases.values():
         try:
             base.load()
         except ExhibitError as error:
-            _log.warning("no question can be answered yet: %s", error)
+            _log.warning("questions cannot be answered yet: %s", error)
 
 
-def secret(state: Path) -> str:
-    """What links are signed with, made once and readable by the owner alone; processes may share the folder."""
+def read_secret(state: Path) -> str:
+    """Return the secret that signs links.
+
+    It is created once and readable only by its owner. Several processes may share the folder.
+    """
     file = state / "secret"
     with FileLock(state / "secret.lock"):
         if not file.exists() or not file.stat().st_size:

@@ -20,6 +20,7 @@ from rag.server import delivery
 from rag.server.openai.markdown import EvidenceLink
 from rag.server.problems import Problem
 from rag.server.signed_links import LinkTarget, SignedLinks, ViewName
+from rag.server.state import server_state
 from rag.server.streams import until_gone
 from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
 
@@ -119,14 +120,15 @@ async def show_evidence(
 
     Links are made by search and answers, signed, and end after a day.
     """
-    access = request.app.state.access
+    state = server_state(request.app)
+    access = state.access
     opened = access.links.opened(token)
     base = await asyncio.to_thread(access.shown, opened.place.base, opened.who)
     headers = _HEADERS | {"Cache-Control": f"private, max-age={max(opened.until - int(time.time()), 0)}, immutable"}
     if view == "text":
         return delivery.text(request, await asyncio.to_thread(_words, base, opened.place), headers)
     made = asyncio.to_thread(_rendered, base, opened.place, view)
-    file = await until_gone(request, made, request.app.state.rendering)
+    file = await until_gone(request, made, state.gates.render)
     return delivery.file(request, file, headers)
 
 

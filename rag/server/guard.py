@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.server import log
 from rag.server.problems import Problem, response
+from rag.server.state import server_state
 
 _UPLOAD = re.compile(r"/api/bases/[^/]+/files")
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -118,7 +119,7 @@ class RequestLog:
             seconds = round(time.monotonic() - started, 3)
             line = {"method": scope["method"], "route": route, "status": status, "seconds": seconds}
             log.requests.info("answered", extra={"fields": line})
-            scope["app"].state.figures.add(scope["method"], scope["path"], status, seconds)
+            server_state(scope["app"]).figures.add(scope["method"], scope["path"], status, seconds)
 
 
 async def require_valid_unicode(request: Request) -> None:

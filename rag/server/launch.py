@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from rag.config import Settings
 from rag.errors import SettingsError
 from rag.server import log
-from rag.server.app import ServerOptions, create_app, secret
+from rag.server.app import create_app, read_secret
 from rag.server.keys import Keys
 from rag.server.processes import ServerProcesses, when_parent_exits
 from rag.server.served_bases import ServedBases, name_folders
+from rag.server.state import ServerOptions, server_state
 
 if TYPE_CHECKING:
     import uvicorn
@@ -67,7 +68,7 @@ def serve(folders: Sequence[Path], address: Address, options: ServerOptions, *, 
         if workers == 1:
             _serve(folders, options, listener)
             return
-        secret(options.state)
+        read_secret(options.state)
         with ServedBases(name_folders(folders)):  # what is wrong with them is told once
             _announce(folders, listener, options)
         ServerProcesses(_serve_beside, (folders, options, listener), workers).run()
@@ -84,7 +85,7 @@ def _serve_beside(folders: Sequence[Path], options: ServerOptions, listener: soc
 def _serve(folders: Sequence[Path], options: ServerOptions, listener: socket.socket) -> None:
     log.configure()
     app = create_app(folders, options)
-    app.state.bases.open()
+    server_state(app).bases.open()
     _announce(folders, listener, options)
     _server(app).run([listener])
 
@@ -101,7 +102,7 @@ def _server(app: FastAPI) -> uvicorn.Server:
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = uvicorn.Server(config)
-    app.state.is_ending = lambda: server.should_exit  # streams of events that would go on end with it
+    server_state(app).is_ending = lambda: server.should_exit  # streams of events that would go on end with it
     return server
 
 

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rag.server.problems import Problem, response
+from rag.server.state import server_state
 
 _ASKING = re.compile(r"/v1/.+|/api/bases/[^/]+/(ask|search)")
 _FREE = ("/healthz", "/readyz")
@@ -96,7 +97,7 @@ class RequestFigures:
 def _who(scope: Scope) -> str:
     """The id of the key, if it is a known one, or the address; of IPv6 the network, which one customer has whole."""
     kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-    key = scope["app"].state.access.keys.check(secret.strip()) if kind.lower() == "bearer" else None
+    key = server_state(scope["app"]).access.keys.check(secret.strip()) if kind.lower() == "bearer" else None
     if key is not None:
         return f"key {key.id}"
     address = scope["client"][0] if scope.get("client") else ""

@@ -25,7 +25,7 @@ from rag import media
 from rag.segments import from_fragment
 from rag.server import access, problems, web_page
 from rag.server.history import History, StoredTurn
-from rag.server.openai import conversations
+from rag.server.openai import answer_request, conversations
 from rag.server.signed_links import SignedLinks
 from rag.types import TimeSpan
 
@@ -138,8 +138,8 @@ class Site:
         """The page, and all that it calls."""
         app, router = FastAPI(), APIRouter()
         problems.install(app)
-        app.state.history = self.history
         known = access.Access(cast(Any, {}), cast(Any, None), True, SignedLinks("secret"))
+        app.dependency_overrides[answer_request.get_history] = lambda: self.history
         app.dependency_overrides[access.caller] = lambda: access.Caller(known, None, "")
         app.include_router(conversations.router)
         routes: list[tuple[str, str, Callable[..., Any]]] = [

@@ -17,11 +17,11 @@ from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
 from rag.server.access import Caller, CurrentCaller, ReadableBase, WritableBase
 from rag.server.evidence_views import EvidenceLinker
-from rag.server.job_runner import JobRunner
 from rag.server.native import schemas
 from rag.server.problems import Problem
 from rag.server.redaction import reason_of
 from rag.server.signed_links import LinkTarget
+from rag.server.state import server_state
 from rag.types import PIXELS, FileResult, ImageRegion, Locator, Medium, PageBox
 
 router = APIRouter(prefix="/api/bases", tags=["knowledge bases"])
@@ -97,7 +97,7 @@ async def delete_asset(request: Request, viewer: WritableBase, asset_id: AssetId
 
     While a job runs, it is done between two of its files.
     """
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
 
     def done() -> None:
         failed = [file for file in viewer.base.status().failed if _failed_id(file) == asset_id]

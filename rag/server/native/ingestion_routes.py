@@ -9,10 +9,10 @@ from fastapi import APIRouter, Body, Request
 
 from rag.server import uploads
 from rag.server.access import WritableBase
-from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, new_id
 from rag.server.native import schemas
 from rag.server.problems import Problem
+from rag.server.state import server_state
 from rag.server.uploads import MOST_FILES, Upload, UploadLimits
 
 router = APIRouter(prefix="/api/bases/{base}", tags=["taking in"])
@@ -52,7 +52,7 @@ async def upload_files(request: Request, viewer: WritableBase) -> schemas.Accept
     name gets a number.
     """
     _check_room(request, viewer.name)
-    base, options, job_id = viewer.base, request.app.state.options, new_id()
+    base, options, job_id = viewer.base, server_state(request.app).options, new_id()
     limits = UploadLimits(int(base.settings.max_file_mb * 1e6), int(options.max_upload_mb * 1e6))
     upload = Upload(base.path, job_id, limits)
     length = request.headers.get("content-length", "")
@@ -60,7 +60,7 @@ async def upload_files(request: Request, viewer: WritableBase) -> schemas.Accept
         request.headers.get("content-type", ""), int(length) if length.isdecimal() else 0, request.stream()
     )
     items = [JobFile(number, path.name, str(path)) for number, path in enumerate(received)]
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
 
     def queue() -> None:
         # The job is stored before the folder gets its final name. If the server is killed between the two, the process
@@ -81,7 +81,7 @@ async def take_in_urls(
 
     Off unless the server was started with `--allow-urls`. Addresses of private networks are refused.
     """
-    if not request.app.state.options.allow_urls:
+    if not server_state(request.app).options.allow_urls:
         raise Problem(
             403,
             "This server fetches nothing; `exhibit serve --allow-urls` switches it on.",
@@ -90,15 +90,15 @@ async def take_in_urls(
     _check_room(request, viewer.name)
     addresses = list(dict.fromkeys(sent.urls))
     for address in addresses:
-        request.app.state.fetcher.check(address)
+        server_state(request.app).fetcher.check(address)
     items = [JobFile(number, address, url=address) for number, address in enumerate(addresses)]
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     job_id = await asyncio.to_thread(runner.jobs.add, viewer.name, items)
     runner.queue(viewer.name)
     return schemas.Accepted(job=job_id)
 
 
 def _check_room(request: Request, base: str) -> None:
-    if len(request.app.state.runner.jobs.unfinished(base)) >= MOST_WAITING:
+    if len(server_state(request.app).runner.jobs.unfinished(base)) >= MOST_WAITING:
         said = f"{MOST_WAITING} jobs wait already; try again in a minute."
         raise Problem(429, said, code="overloaded", headers={"Retry-After": "60"})

@@ -16,6 +16,7 @@ from rag.server.job_runner import JobRunner
 from rag.server.job_store import IngestJob
 from rag.server.native import schemas
 from rag.server.problems import Problem
+from rag.server.state import server_state
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 
@@ -37,7 +38,7 @@ async def list_jobs(
     request: Request, viewer: ReadableBase, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
 ) -> schemas.Jobs:
     """Newest first; those that are over are kept for a while."""
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     found = await asyncio.to_thread(runner.jobs.of, viewer.name, limit)
     return schemas.Jobs(jobs=[_shown(runner, job) for job in found])
 
@@ -45,7 +46,7 @@ async def list_jobs(
 @router.get("/jobs/{id}", summary="One job")
 async def get_job(request: Request, caller: CurrentCaller, job_id: JobId) -> schemas.Job:
     """How far it is, and what became of each file."""
-    return _shown(request.app.state.runner, await _found(request, caller, job_id))
+    return _shown(server_state(request.app).runner, await _found(request, caller, job_id))
 
 
 @router.get("/jobs/{id}/events", summary="A job as it goes on", response_class=Response, responses=_EVENTS)
@@ -59,7 +60,7 @@ async def follow_job(
 
     Whoever comes again with the `id` of the last event is told what has changed since.
     """
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     found = await _found(request, caller, job_id)
     if found.is_over and seen == _event_id(_shown(runner, found)):
         return Response(status_code=204)  # at which browsers stop coming again
@@ -72,14 +73,14 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: JobId) -> 
     found = await _found(request, caller, job_id)
     if not caller.may_write(found.base):
         raise Problem(403, "This key may only read.", code="read_only")
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     if not found.is_over:
         await asyncio.to_thread(runner.cancel, found)
     return Response(status_code=204)
 
 
 async def _found(request: Request, caller: Caller, job_id: str) -> IngestJob:
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     found = await asyncio.to_thread(runner.jobs.get, job_id)
     if found is None or found.base not in caller.names:
         raise Problem(404, f"There is no job `{job_id}` here.", code="job_not_found", param="id")
@@ -88,9 +89,9 @@ async def _found(request: Request, caller: Caller, job_id: str) -> IngestJob:
 
 async def _events(request: Request, job_id: str, seen: str) -> AsyncIterator[str]:
     """The job as events; ends with the job, with the server, or when the client has gone."""
-    runner: JobRunner = request.app.state.runner
+    runner = server_state(request.app).runner
     said_at = time.monotonic()
-    while not request.app.state.is_ending():
+    while not server_state(request.app).is_ending():
         found = await asyncio.to_thread(runner.jobs.get, job_id)
         if found is None:
             return

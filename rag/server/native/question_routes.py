@@ -16,6 +16,7 @@ from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import preference_routes, schemas
 from rag.server.native.query_parts import asked
 from rag.server.problems import Problem, problem_details
+from rag.server.state import server_state
 from rag.server.streams import events, until_gone
 from rag.types import Answer, Hit
 
@@ -59,7 +60,8 @@ async def search(
     """The places that fit words, pictures and recordings best, in any medium."""
     query = asked(sent.query, "query")
     scope: dict[str, Any] = {"modality": sent.to or None, "where": sent.where}
-    gates = [request.app.state.searching, *([request.app.state.gate] if sent.rerank else [])]
+    state_gates = server_state(request.app).gates
+    gates = [state_gates.search, *([state_gates.answer] if sent.rerank else [])]
     how: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
     user = preference_routes.name(viewer.who, sent.taste) if sent.taste else ""
     found = await until_gone(request, viewer.base.asearch(query, **scope, **how, user=user), *gates)
@@ -76,8 +78,8 @@ async def ask(
     question = asked(sent.question, "question")
     how: dict[str, Any] = {"modality": sent.to or None, "where": sent.where, "turns": sent.turns}
     if sent.stream:
-        return await events(request, request.app.state.gate, _pieces(viewer, question, how), _failed)
-    answer = await until_gone(request, viewer.base.aask(question, **how), request.app.state.gate)
+        return await events(request, server_state(request.app).gates.answer, _pieces(viewer, question, how), _failed)
+    answer = await until_gone(request, viewer.base.aask(question, **how), server_state(request.app).gates.answer)
     return JSONResponse(await asyncio.to_thread(_answer, viewer, answer))
 
 

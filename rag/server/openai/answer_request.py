@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,7 @@ from rag.server.openai import messages
 from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer, MarkdownStream, render_answer
 from rag.server.problems import Problem
 from rag.server.signed_links import SignedLinks
+from rag.server.state import server_state
 from rag.types import Modality
 
 # What clients may attach to what is kept, as OpenAI bounds it.
@@ -30,7 +31,7 @@ Metadata = Annotated[
 
 async def get_history(request: Request) -> History:
     """What the server keeps of questions and answers."""
-    return cast(History, request.app.state.history)
+    return server_state(request.app).history
 
 
 CurrentHistory = Annotated[History, Depends(get_history)]

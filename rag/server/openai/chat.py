@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag.llm.usage import Usage, counted
 from rag.server.access import CurrentCaller
 from rag.server.evidence_views import EvidenceLinker
-from rag.server.gate import Gate
 from rag.server.history import History, PageRequest
 from rag.server.openai import embeddings, messages
 from rag.server.openai.answer_request import (
@@ -40,6 +39,7 @@ from rag.server.openai.answer_request import (
 )
 from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer
 from rag.server.openai.pagination import list_page, oldest_first
+from rag.server.state import server_state
 from rag.server.streams import events, until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -138,7 +138,7 @@ async def completions(
     chat: Annotated[ChatRequest, Body(examples=[_EXAMPLE])],
 ) -> Response:
     """Answer the last message, with each statement cited, or say that the collection does not answer it."""
-    gate: Gate = request.app.state.gate
+    gate = server_state(request.app).gates.answer
     asking = _asking(chat, caller.viewer(chat.model))
     completion = _PendingCompletion(chat, asking, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
     if chat.stream:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field
 from rag.encoders.base import Vectors
 from rag.knowledge_base import KnowledgeBase, Space
 from rag.server.access import Caller, CurrentCaller
-from rag.server.gate import Gate
 from rag.server.problems import Problem
+from rag.server.state import server_state
 from rag.server.streams import until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -57,7 +57,7 @@ async def embed(
     """
     base, space = _encoder(caller, sent.model)
     texts = _texts(sent.input)
-    gate: Gate = request.app.state.embedding
+    gate = server_state(request.app).gates.embed
     vectors = await until_gone(request, _embedded(base, space, texts, sent), gate)
     return await asyncio.to_thread(_answer, vectors, sent)  # a million numbers take their time
 

@@ -23,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag.llm.usage import Usage, counted
 from rag.query.options import Turn
 from rag.server.access import Caller, CurrentCaller
-from rag.server.gate import Gate
 from rag.server.history import History, PageRequest, StoredTurn
 from rag.server.openai import messages
 from rag.server.openai.answer_request import (
@@ -39,6 +38,7 @@ from rag.server.openai.answer_request import (
 from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer
 from rag.server.openai.pagination import list_page
 from rag.server.problems import Problem
+from rag.server.state import server_state
 from rag.server.streams import events, until_gone
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -180,7 +180,7 @@ async def respond(
 
     Earlier messages of the input, the response that it follows and its conversation are what it is understood from.
     """
-    gate: Gate = request.app.state.gate
+    gate = server_state(request.app).gates.answer
     asked = await _asked(history, caller, sent)
     if sent.stream:
         told = _ResponseEvents(asked)

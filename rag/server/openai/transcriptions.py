@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from rag.answering.transcribe import Transcription
 from rag.knowledge_base import KnowledgeBase
 from rag.server.access import CurrentCaller
-from rag.server.gate import Gate
 from rag.server.problems import Problem
+from rag.server.state import server_state
 from rag.server.streams import until_gone
 from rag.types import Word
 
@@ -45,7 +45,7 @@ async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
     if granularities and response_format != "verbose_json":
         field = "timestamp_granularities"
         raise Problem(400, f"`{field}` needs `response_format=verbose_json`.", param=field)
-    gate: Gate = request.app.state.transcribing
+    gate = server_state(request.app).gates.transcribe
     found = await until_gone(request, _heard(base, file, language), gate)
     match response_format:
         case "text":
