@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.document.chunking import Block, count_words, lay_out, passages, sentences
+from ingest.document.chunking import Block, count_words, lay_out, passages
 from ingest.document.layout import gutter, reading_order, union
+from rag.text import wrapped_sentences
 from rag.types import Box
 from tests.fakes.files import PROSE
 
@@ -75,7 +76,7 @@ def test_rows_stand_on_lines_and_figures_take_no_room():
 
 def test_sentences_do_not_end_at_abbreviations():
     text = "Dr. Weber of St. Gallen, cf. Fig. 3, wound it. It ran. “Did it?” she asked. 時計。塔。"
-    assert [text[a:b] for a, b in sentences(text, 0, len(text))] == [
+    assert [text[a:b] for a, b in wrapped_sentences(text, 0, len(text))] == [
         "Dr. Weber of St. Gallen, cf. Fig. 3, wound it.",
         "It ran.",
         "“Did it?” she asked.",

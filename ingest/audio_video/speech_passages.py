@@ -6,10 +6,10 @@ the recogniser was.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ingest.audio_video.transcribers import Transcript
+from rag.text import ends_sentence
 from rag.types import Modality, Segment, Source, TimeSpan, Word
 
 SHORTEST_S = 15.0
@@ -17,9 +17,6 @@ LONGEST_S = 40.0
 _SHORTEST_SPAN_S = 0.1
 # A silence this long ends a passage however short it is: what follows is another matter.
 _BREAK_S = 8.0
-# Closing quotes and brackets may follow the mark.
-_SENTENCE_END = re.compile(r"[.!?…。！？؟।]+[\"'”’»)\]]*$")
-_ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "vs.", "e.g.", "i.e.", "etc.", "no."})
 # Written without spaces between words; the set in which Whisper's own tokenizer splits by character.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
@@ -97,13 +94,9 @@ def _first_cut(words: Sequence[Word]) -> int:
             return end
         if last.end_s - start_s >= SHORTEST_S:
             leaves_enough = left_s - following.start_s >= SHORTEST_S
-            possible.append((_ends_sentence(last.text), leaves_enough, pause_s, -end))
+            possible.append((ends_sentence(last.text), leaves_enough, pause_s, -end))
     else:
         end = len(words)
     if words[end - 1].end_s - start_s <= LONGEST_S:
         return end
     return -max(possible)[-1] if possible else max(end - 1, 1)
-
-
-def _ends_sentence(word: str) -> bool:
-    return bool(_SENTENCE_END.search(word)) and word.lower() not in _ABBREVIATIONS

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from rag.text import wrapped_sentences
+
 Kind = Literal["heading", "paragraph", "row", "figure"]
 
 _LEAST_WORDS, _GOOD_WORDS, _MOST_WORDS = 120, 200, 240
@@ -22,12 +24,7 @@ _CUT_IN_PARAGRAPH, _HEADING_INSIDE, _ENDS_IN_HEADING = 0.3, 0.5, 100.0
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
 # A word for counting: one ideograph, or up to 12 other characters, so that a URL or a base64 line counts as many.
 _WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,12}}")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|(?<=[。！？])")
 _LINE = re.compile(r"[^\n]+")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Fig|Figs|Eq|No|Nos|Vol|pp|p|vs|etc|al|e\.g|i\.e|cf|approx|Inc|Ltd|Co)|"
-    r"\b[A-Z]\.[A-Z])\.$"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +129,6 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Ranges of the sentences in ``text[start:end]``, without the space between them."""
-    begin = start
-    for match in _SENTENCE_END.finditer(text, start, end):
-        cut = match.start() + len(match.group().rstrip())
-        if cut > begin and not _ABBREVIATION.search(text, max(begin, cut - 8), cut):
-            yield begin, cut
-            begin = match.end()
-    if begin < end:
-        yield begin, end
-
-
 def _enter(trail: dict[int, str], text: str, unit: _Unit) -> None:
     level = unit.block.level
     for deeper in [other for other in trail if other >= level]:
@@ -153,7 +138,7 @@ def _enter(trail: dict[int, str], text: str, unit: _Unit) -> None:
 
 def _units(text: str, part: Part) -> Iterator[_Unit]:
     whole = part.block.kind == "heading" or count_words(text[part.start : part.end]) < _LEAST_WORDS // 4
-    ranges = [(part.start, part.end)] if whole else list(sentences(text, part.start, part.end))
+    ranges = [(part.start, part.end)] if whole else list(wrapped_sentences(text, part.start, part.end))
     pieces = [piece for start, end in ranges for piece in _bounded(text, start, end)]
     for number, (start, end, words) in enumerate(pieces):
         yield _Unit(start, end, words, part.block, number == len(pieces) - 1)

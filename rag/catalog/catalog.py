@@ -20,6 +20,7 @@ from rag.catalog import database
 from rag.catalog.migrations import upgrade
 from rag.catalog.schema import STEPS, define_tables
 from rag.errors import KnowledgeBaseBusy
+from rag.text import escape_surrogates
 from rag.types import FileResult, Medium, Scalar, Source
 
 if TYPE_CHECKING:
@@ -351,4 +352,4 @@ def _read(written: str) -> Path:
 
 def _plain(reason: str) -> str:
     """The reason without what a database refuses: NUL, and lone surrogates from file names."""
-    return reason.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+    return escape_surrogates(reason.replace("\0", ""))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from rag.errors import EncoderMismatch, ModelError, QueryError
+from rag.text import replace_surrogates
 from rag.types import Scalar
 
 Vectors = NDArray[np.float32]
@@ -189,4 +190,4 @@ def clean(text: str, most: int) -> str:
 
     The bound is on the tokenizer's work. Lone surrogates, as in names of files that are not UTF-8, are no text to it.
     """
-    return text.strip()[:most].encode("utf-8", "replace").decode()
+    return replace_surrogates(text.strip()[:most])

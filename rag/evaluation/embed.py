@@ -19,6 +19,7 @@ from rag.encoders.base import AudioEncoder, ModelCard, Vectors
 from rag.errors import SettingsError
 from rag.evaluation.perturb import Variant
 from rag.evaluation.things import Space, Thing, picture, samples
+from rag.text import replace_surrogates
 
 Role = Literal["query", "item"]
 # What is done, how much of it, of how much.
@@ -137,7 +138,7 @@ class Embedder:
         """What is said in a recording; each is kept, because hearing it takes seconds."""
         name = variant.name if variant else ""
         made_by = (_RECIPE, self.encoders.ear, name, *_identity(thing))
-        key = hashlib.sha256("\0".join(made_by).encode("utf-8", "replace"))
+        key = hashlib.sha256(replace_surrogates("\0".join(made_by)).encode())
         kept = self._cache / f"heard-{key.hexdigest()[:32]}.json" if self._cache else None
         if kept is not None and kept.exists():
             return str(json.loads(kept.read_text("utf-8"))["words"])
@@ -155,7 +156,7 @@ class Embedder:
         made_by = (_RECIPE, self.encoders.of(space).card.to_json(), ear, role, variant.name if variant else "")
         digest = hashlib.sha256("\0".join(made_by).encode())
         for thing in things:
-            digest.update("\0".join(_identity(thing)).encode("utf-8", "replace"))
+            digest.update(replace_surrogates("\0".join(_identity(thing))).encode())
         return self._cache / f"{digest.hexdigest()[:32]}.npy"
 
 

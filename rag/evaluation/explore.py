@@ -22,6 +22,7 @@ from rag.errors import MediaError, QueryError
 from rag.media import data_uri
 from rag.presentation.tables import table
 from rag.segments import place, segment_id
+from rag.text import replace_surrogates
 from rag.types import PIXELS, Hit, Modality
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ def _tip(number: int, point: Point) -> str:
     width = _THUMBNAIL_PX * 2.4 - 8
     lines = [_name(point.hit), *(words[n : n + 40] for n in range(0, min(len(words), _WORDS_CHARS), 40))]
     text = "".join(
-        f'<text x="{left + 6}" y="{below + 14 * n}" fill="#222">{html.escape(_clean(line))}</text>'
+        f'<text x="{left + 6}" y="{below + 14 * n}" fill="#222">{html.escape(replace_surrogates(line))}</text>'
         for n, line in enumerate(lines)
     )
     box = f'width="{width}" height="{below - top + 14 * len(lines) - 4}" rx="4" fill="#fff" stroke="#888"'
@@ -294,11 +295,7 @@ def _key(number: int, name: Modality) -> str:
 def _name(hit: Hit) -> str:
     spot = place(hit.segment)
     name = Path(hit.path).name or hit.segment.title
-    return _clean(f"{name}, {spot}" if spot else name)[:60]
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return replace_surrogates(f"{name}, {spot}" if spot else name)[:60]
 
 
 def _said(covered: Covered) -> str:

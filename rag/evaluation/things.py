@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.evaluation.perturb import Medium
+from rag.text import replace_surrogates
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,7 +49,7 @@ class Thing:
     @property
     def seed(self) -> int:
         """For what is done to it at random, the same on every machine."""
-        return zlib.crc32(self.id.encode("utf-8", "replace"))
+        return zlib.crc32(replace_surrogates(self.id).encode())
 
 
 @dataclass(frozen=True)

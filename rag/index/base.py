@@ -22,6 +22,7 @@ from rag.errors import EncoderMismatch, IndexUnavailable, ModelError, QueryError
 from rag.index import bm25
 from rag.index.bm25 import Sparse
 from rag.segments import from_payload, segment_id, to_payload
+from rag.text import escape_surrogates
 from rag.types import Filter, Segment
 
 Dense = Literal["joint", "text", "sound"]
@@ -245,5 +246,5 @@ def _storable(key: str, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ModelError(f"Segment field `{key}` is {value}; only finite numbers can be stored.")
     if isinstance(value, str):  # names of files that are not UTF-8 carry lone surrogates
-        return value.encode("utf-8", "backslashreplace").decode()
+        return escape_surrogates(value)
     return value

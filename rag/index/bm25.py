@@ -12,6 +12,8 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
+from rag.text import replace_surrogates
+
 Sparse = tuple[list[int], list[float]]
 _MEAN_WORDS = 50
 _WORD = re.compile(r"\w+")
@@ -19,13 +21,13 @@ _WORD = re.compile(r"\w+")
 
 def encode_document(text: str) -> Sparse:
     """Indices and weights of what can be found."""
-    vector = _model().embed_document(_plain(text))
+    vector = _model().embed_document(replace_surrogates(text))
     return vector.indices, vector.values
 
 
 def encode_query(text: str) -> Sparse:
     """Indices and weights, all 1, of what someone asks for; both empty where only stop words are left."""
-    vector = _model().embed_query(_plain(text))
+    vector = _model().embed_query(replace_surrogates(text))
     return vector.indices, vector.values
 
 
@@ -39,10 +41,6 @@ def matching_words(question: str, text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=50_000)
 def _stems(word: str) -> tuple[int, ...]:
     return tuple(encode_query(word)[0])
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 @cache

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rag.errors import IndexUnavailable, KnowledgeBaseBusy
+from rag.text import replace_surrogates
 
 _COMMAND_CHARACTERS = 120
 
@@ -56,7 +57,7 @@ class FolderLock:
 
 def _myself() -> dict[str, str | int]:
     since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    command = shlex.join(sys.argv).encode("utf-8", "replace").decode()[:_COMMAND_CHARACTERS]
+    command = replace_surrogates(shlex.join(sys.argv))[:_COMMAND_CHARACTERS]
     return {"pid": os.getpid(), "command": command, "host": socket.gethostname(), "since": since}
 
 

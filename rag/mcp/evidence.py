@@ -22,6 +22,7 @@ from rag.answering.evidence_text import NOUNS
 from rag.errors import QueryError, UnsupportedMedia
 from rag.knowledge_base import KnowledgeBase
 from rag.segments import from_fragment, place
+from rag.text import replace_surrogates
 from rag.types import CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, Segment, TimeSpan
 
 View = Literal["marked", "crop", "words"]
@@ -179,4 +180,4 @@ def _described(spot: _Spot, note: str = "") -> TextContent:
     words = "\n".join(text for segment in spot.here if (text := _words(segment, spot.locator)))
     cut = " … (cut)" if len(words) > _WORDS_CHARS else ""
     lines += [f"Words in it:\n{words[:_WORDS_CHARS]}{cut}"] if words else ["There are no words in it."]
-    return TextContent(text="\n".join(line for line in lines if line).encode("utf-8", "replace").decode())
+    return TextContent(text=replace_surrogates("\n".join(line for line in lines if line)))

@@ -24,6 +24,7 @@ from rag.mcp.below import admitted
 from rag.mcp.evidence import View, evidence
 from rag.mcp.ondemand import OnDemand
 from rag.mcp.values import Answered, Found, Listed, TakenIn, answered, found, listed, taken_in
+from rag.text import replace_surrogates
 from rag.types import Modality
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ def _teller(context: Context[Any, Any]) -> Callable[[Progress], None]:
         now = min(progress.done + step / (step + 60), progress.total)
         if now > told:
             told = now
-            name = Path(progress.path).name.encode("utf-8", "replace").decode()[:100]
+            name = replace_surrogates(Path(progress.path).name)[:100]
             anyio.from_thread.run(context.report_progress, now, progress.total, name)
 
     return tell

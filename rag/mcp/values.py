@@ -12,6 +12,7 @@ from rag.answering.evidence_text import NOUNS, excerpt, plain
 from rag.catalog.catalog import CatalogEntry as HeldAsset
 from rag.segments import place, to_fragment
 from rag.server.openai.markdown import sanitize
+from rag.text import replace_surrogates
 from rag.types import Answer, Hit, IngestReport, Scalar
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400
@@ -175,4 +176,4 @@ def _field(value: Scalar) -> Scalar:
 
 def _readable(text: str) -> str:
     """A name as JSON can carry it: names of files may hold bytes that are no text."""
-    return text.encode("utf-8", "replace").decode()[:_NAME_CHARS]
+    return replace_surrogates(text)[:_NAME_CHARS]

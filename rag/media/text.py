@@ -6,7 +6,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from rag.answering.citations import sentences
+from rag.text import sentences
 from rag.types import CharSpan
 
 _CONTEXT_CHARS = 400

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.segments import place, segment_id, to_fragment
+from rag.text import escape_surrogates
 from rag.types import Hit
 
 # Keys of JSON that keep an older name than the attribute has now, by the name of the class.
@@ -35,7 +36,7 @@ def jsonable(value: Any) -> Any:
 
 def name_of(path: str | Path) -> str:
     """A file's name, with what of it is no text written out."""
-    return Path(path).name.encode("utf-8", "backslashreplace").decode()
+    return escape_surrogates(Path(path).name)
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:

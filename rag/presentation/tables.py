@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from rag.text import replace_surrogates
+
 _MOST_ROWS = 200
 _MOST_CHARS = 300
 _LEFT = 'style="text-align:left"'  # of every cell: Jupyter's own style puts them to the right
@@ -28,4 +30,4 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> 
 
 def _cell(text: str) -> str:
     shown = text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} …"
-    return html.escape(shown.encode("utf-8", "replace").decode())
+    return html.escape(replace_surrogates(shown))

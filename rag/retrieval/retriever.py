@@ -15,7 +15,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
-from rag.answering.citations import sentences
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
 from rag.explanation import ChannelScore
@@ -54,6 +53,7 @@ from rag.retrieval.fusion import (
 )
 from rag.retrieval.moments import group_moments, make_moment
 from rag.segments import segment_id
+from rag.text import sentences
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Kind, PageBox, Segment, TimeSpan
 
 _DEPTH = 50  # candidates of each channel

@@ -33,6 +33,7 @@ from rag.server.gate import Busy
 from rag.server.history import EntryNotFound
 from rag.server.redaction import without_paths
 from rag.server.signed_links import Expired, LinkError
+from rag.text import escape_surrogates
 
 _log = logging.getLogger("exhibit.server")
 
@@ -76,7 +77,7 @@ class Problem(HTTPException):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         # A file's name may hold bytes that are no text, and nothing can be sent with those.
-        super().__init__(status, detail.encode("utf-8", "backslashreplace").decode(), dict(headers or {}))
+        super().__init__(status, escape_surrogates(detail), dict(headers or {}))
         self.code, self.param = code, param
 
 

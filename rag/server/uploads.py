@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.server.problems import Problem
+from rag.text import replace_surrogates
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartParser
@@ -37,7 +38,7 @@ _CUT_OFF_S = 3600.0
 def safe_name(name: str) -> str:
     """A file's name as it can stand in a folder, as like to the given one as possible."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
-    plain = _UNFIT.sub("_", last.encode("utf-8", "replace").decode()).strip(" .")
+    plain = _UNFIT.sub("_", replace_surrogates(last)).strip(" .")
     stem, dot, suffix = plain.rpartition(".")
     if not dot or len(suffix.encode()) > 20:
         stem, dot, suffix = plain, "", ""

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rag import KnowledgeBase
-from rag.answering.citations import sentences
 from rag.config import Settings
 from rag.evaluation.datasets import load
 from rag.evaluation.things import picture
 from rag.query.language import Query
 from rag.retrieval.retriever import Retriever
 from rag.segments import segment_id
+from rag.text import sentences
 from rag.types import Hit
 
 _ASKED = 400  # of each sort, at most

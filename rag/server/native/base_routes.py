@@ -22,6 +22,7 @@ from rag.server.problems import Problem
 from rag.server.redaction import reason_of
 from rag.server.signed_links import LinkTarget
 from rag.server.state import server_state
+from rag.text import escape_surrogates
 from rag.types import PIXELS, FileResult, ImageRegion, Locator, Medium, PageBox
 
 router = APIRouter(prefix="/api/bases", tags=["knowledge bases"])
@@ -139,7 +140,7 @@ def _is_id(text: str) -> bool:
 
 
 def _failed_id(file: FileResult) -> str:
-    return str(uuid.uuid5(_FAILED, file.path.encode("utf-8", "backslashreplace").decode()))
+    return str(uuid.uuid5(_FAILED, escape_surrogates(file.path)))
 
 
 def _asset(viewer: EvidenceLinker, listed: CatalogEntry) -> schemas.Asset:
