@@ -10,12 +10,23 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rag.errors import QueryError
-from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, Segment, TimeSpan, Word
+from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Kind, Locator, PageBox, Segment, TimeSpan, Word
 
 _AROUND_FRAME_S = 8.0
+# What people call each kind of segment.
+KIND_NAMES: dict[Kind, str] = {
+    "passage": "Passage",
+    "speech": "Speech",
+    "sound": "Sound",
+    "picture": "Picture",
+    "figure": "Figure",
+    "frame": "Video frame",
+    "moment": "Video",
+}
 # Names of a payload's own fields, which metadata may not have.
 RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
@@ -126,7 +137,18 @@ def place(segment: Segment) -> str:
             return f"frame at {_clock(at_s)}"
 
 
-def played(segment: Segment) -> TimeSpan | None:
+def describe_place(hit: Hit) -> str:
+    """Describe a hit's place for people: ``page 3 of x.pdf``, ``0:12–0:31 of y.mp3``, ``photo.jpg``."""
+    spot = place(hit.segment)
+    return f"{spot} of {file_name(hit)}" if spot else file_name(hit)
+
+
+def file_name(hit: Hit) -> str:
+    """Return the name of a hit's file, or its title where the file is not known."""
+    return Path(hit.path).name or hit.segment.title or "an unnamed file"
+
+
+def playable_span(segment: Segment) -> TimeSpan | None:
     """The seconds that play it: its own, or those from a frame to the end of its shot; None where nothing plays."""
     match segment.locator:
         case TimeSpan() as span:

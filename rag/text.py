@@ -1,4 +1,4 @@
-"""Helpers for text that several layers share: sentences, excerpts, word stems, and characters that are not valid Unicode.
+"""Helpers for text that several layers share: sentences, excerpts, word stems, and what UTF-8 cannot encode.
 
 Pure functions over strings.
 """
@@ -133,7 +133,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def escape_surrogates(text: str) -> str:
-    """Return a text that encodes as UTF-8, with lone surrogates written out: ``\\udcff``; distinct texts stay distinct."""
+    """Return a text that encodes as UTF-8, with lone surrogates spelled out as ``\\udcff``, so names stay apart."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

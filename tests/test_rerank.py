@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rag.answering.evidence_text import Shown
+from rag.answering.evidence_text import PromptPictures
 from rag.answering.reranker import Reranked, arerank, rerank
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
 from rag.llm import LanguageModel
@@ -139,19 +139,25 @@ def test_pictures_go_to_models_that_see() -> None:
 
     hits = [picture("a.jpg", "goldfinch"), picture("gone.jpg", "teapot"), passage("Birds.")]
     seeing, blind = ScriptedModel(sees_images=True), ScriptedModel()
-    rerank("Which picture shows a bird?", hits, seeing, top_n=3, shown=Shown(pixels))
-    rerank("Which picture shows a bird?", hits, blind, top_n=3, shown=Shown(pixels))
+    rerank("Which picture shows a bird?", hits, seeing, top_n=3, pictures=PromptPictures(pixels))
+    rerank("Which picture shows a bird?", hits, blind, top_n=3, pictures=PromptPictures(pixels))
     assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
     assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.asked] == [True, False, False]
     listing = ScriptedModel(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
-    rerank("Which picture shows a bird?", hits, listing, top_n=3, shown=Shown(pixels))
+    rerank("Which picture shows a bird?", hits, listing, top_n=3, pictures=PromptPictures(pixels))
     assert len(pictures_of(listing.asked[0][-1])) == 1
 
 
 def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
     asked_with = [Image.new("RGB", (8, 8))]
     for llm, expected in ((ScriptedModel(sees_images=True), 1), (ScriptedModel(), 0)):
-        rerank("Which is the same?", [picture("a.jpg", "goldfinch")], llm, top_n=1, shown=Shown(asked_with=asked_with))
+        rerank(
+            "Which is the same?",
+            [picture("a.jpg", "goldfinch")],
+            llm,
+            top_n=1,
+            pictures=PromptPictures(asked_with=asked_with),
+        )
         assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
 
 

@@ -15,10 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.answering.attribution import holder
-from rag.answering.citations import Attribute, Cited, MarkerStream, cite, number, without_uncited
-from rag.answering.evidence_text import Picture, Shown, described, plain, room, shares, where, with_pictures
+from rag.answering.citations import Cited, cite, number_hits, without_uncited
+from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, free_tokens, split_budget
+from rag.answering.markers import Attribute, MarkerStream, plain_line
 from rag.errors import QueryError
 from rag.llm.prompts import load
+from rag.segments import describe_place
 from rag.types import Answer, AnswerChunk, Evidence, Hit, Step
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class GroundedAnswerer:
         evidence_n: int = 4,
         min_relevance: float = 0.0,
         min_support: float = 0.0,
-        picture: Picture | None = None,
+        picture: LoadPicture | None = None,
     ) -> None:
         self._llm = llm
         self._evidence_n = evidence_n
@@ -133,7 +135,7 @@ class GroundedAnswerer:
     def _talk(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Talk:
         if not question.strip():
             return self._declined(question, hits, ["Nothing in the question could be put into words."])
-        evidence = number(self._worth_showing(hits))
+        evidence = number_hits(self._worth_showing(hits))
         if not evidence:
             return self._declined(question, hits)
         messages = self._messages(question, evidence, asked_with)
@@ -144,7 +146,7 @@ class GroundedAnswerer:
         if not cited.citations:
             return self._declined(question, hits, warnings, steps)
         started = time.monotonic()
-        asked = load("support").messages({"question": plain(question)})
+        asked = load("support").messages({"question": plain_line(question)})
         support = yield _Judge([*messages, _said(cited.text), *asked])
         if support is not None:
             steps.append(Step("check", time.monotonic() - started, f"support {support:+.1f}"))
@@ -190,21 +192,21 @@ class GroundedAnswerer:
         if llm.count_tokens(question) > llm.context_tokens // _QUESTION_SHARE:
             raise QueryError("The question is too long for the language model; ask for one thing at a time.")
         prompt = load("answer")
-        values = {"question": plain(question), "may_decline": not llm.gives_logprobs}
-        left = room(prompt.messages(values | {"exhibits": []}), llm, _REPLY_TOKENS)
+        values = {"question": plain_line(question), "may_decline": not llm.gives_logprobs}
+        left = free_tokens(prompt.messages(values | {"exhibits": []}), llm, _REPLY_TOKENS)
         most = llm.context_tokens // _EXHIBIT_SHARE
         hits = [exhibit.hit for exhibit in evidence]
-        needs = [llm.count_tokens(described(hit, question, llm.count_tokens, most)) for hit in hits]
-        given = shares(needs, max(left, 0))
-        shown = [described(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
+        needs = [llm.count_tokens(describe(hit, question, llm.count_tokens, most)) for hit in hits]
+        given = split_budget(needs, max(left, 0))
+        shown = [describe(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
         messages = prompt.messages(values | {"exhibits": shown})
-        return with_pictures(messages, hits, llm, Shown(self._picture, asked_with), reply_tokens=_REPLY_TOKENS)
+        return add_pictures(messages, hits, llm, PromptPictures(self._picture, asked_with), reply_tokens=_REPLY_TOKENS)
 
     def _declined(
         self, question: str, hits: Sequence[Hit], warnings: Sequence[str] = (), steps: Sequence[Step] = ()
     ) -> Answer:
-        misses = number(hits[: self._evidence_n])
-        names = dict.fromkeys(where(exhibit.hit) for exhibit in misses[:_NEAREST_NAMED])
+        misses = number_hits(hits[: self._evidence_n])
+        names = dict.fromkeys(describe_place(exhibit.hit) for exhibit in misses[:_NEAREST_NAMED])
         nearest = f" The nearest that it holds: {'; '.join(names)}." if names else ""
         text = f"The collection does not answer this.{nearest}"
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rag.answering.evidence_text import stems, told, where
+from rag.segments import describe_place
+from rag.text import new_stems, stems
 from rag.types import Hit
 
 # Share of a statement's words that another exhibit must hold beyond those that the cited one holds.
@@ -20,7 +21,7 @@ def holder(statement: str, cited: int, question: str, hits: Sequence[Hit]) -> in
     """Which exhibit, from 1, a statement should cite: the cited one, unless another clearly holds more of its words."""
     held = [stems(_words(hit)) for hit in hits]
     common = Counter(stem for words in held for stem in words)
-    said = told(statement, question)
+    said = new_stems(statement, question)
     weights = {stem: 1 / max(common[stem], 1) for stem in said}
     shares = [sum(weights[stem] for stem in said & words) for words in held]
     best = max(range(len(hits)), key=shares.__getitem__)
@@ -30,4 +31,4 @@ def holder(statement: str, cited: int, question: str, hits: Sequence[Hit]) -> in
 
 def _words(hit: Hit) -> str:
     segment = hit.segment
-    return " ".join([segment.searchable_text, *segment.tags, segment.title, where(hit)])
+    return " ".join([segment.searchable_text, *segment.tags, segment.title, describe_place(hit)])

@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rag.answering.evidence_text import plain, stems
+from rag.answering.markers import plain_line
 from rag.llm.prompts import load
 from rag.query.options import Turn
+from rag.text import stems
 
 if TYPE_CHECKING:
     from rag.llm import LanguageModel
@@ -47,4 +48,4 @@ def _is_sound(written: str, known: set[str]) -> bool:
 
 
 def _short(text: str) -> str:
-    return plain(_MARKER.sub("", text))[:_MOST_CHARS]
+    return plain_line(_MARKER.sub("", text))[:_MOST_CHARS]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rag.answering.answerer import GroundedAnswerer
-    from rag.answering.evidence_text import Shown
+    from rag.answering.evidence_text import PromptPictures
     from rag.answering.open_question import Asked
     from rag.answering.reranker import Reranked
     from rag.llm import LanguageModel
@@ -70,11 +70,11 @@ class Found:
         return apply_quotas(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
 
     @property
-    def shown(self) -> Shown:
+    def pictures(self) -> PromptPictures:
         """What a language model that sees is given of it."""
-        from rag.answering.evidence_text import Shown
+        from rag.answering.evidence_text import PromptPictures
 
-        return Shown(picture, self.query.pictures)
+        return PromptPictures(picture, self.query.pictures)
 
     def reranked(self, ranked: Reranked, started: float) -> Found:
         """The same in another order."""
@@ -188,7 +188,7 @@ class QueryEngine:
 
         started = time.monotonic()
         return found.reranked(
-            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, pictures=found.pictures), started
         )
 
     async def _ajudged(self, found: Found) -> Found:
@@ -197,7 +197,7 @@ class QueryEngine:
 
         started = time.monotonic()
         return found.reranked(
-            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, shown=found.shown), started
+            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, pictures=found.pictures), started
         )
 
     @property

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rag.answering.evidence_text import Shown, described, plain, room, tells, with_pictures
+from rag.answering.evidence_text import PromptPictures, add_pictures, describe, free_tokens, has_text
+from rag.answering.markers import plain_line
 from rag.errors import LLMError
 from rag.llm.prompts import load
 from rag.types import Hit
@@ -36,7 +37,7 @@ _SHOWN_TOKENS = 64
 _LIST_REPLY_TOKENS = 400
 # Of a list: one candidate with its number, and its number written in the reply, at most twice.
 _LISTED_TOKENS, _NUMBERS_TOKENS = _SHOWN_TOKENS + 16, 10
-_NOTHING_SHOWN = Shown()
+_NO_PICTURES = PromptPictures()
 # Requests to a server at a time.
 _AT_ONCE = 8
 _PRIOR = 0.5  # of the log-odds of the search's score
@@ -55,7 +56,7 @@ class Reranked:
 
 
 def rerank(
-    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, shown: Shown = _NOTHING_SHOWN
+    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, pictures: PromptPictures = _NO_PICTURES
 ) -> Reranked:
     """Judges the first `top_n` hits, and puts them in the order of their relevance, which is set on them.
 
@@ -68,24 +69,24 @@ def rerank(
         hits: candidates, best first.
         llm: the language model.
         top_n: how many to judge, in one list as many as the context holds; the others keep their order behind them.
-        shown: what a model that sees is given beside words.
+        pictures: for a model that sees.
     """
     judged = hits[:top_n] if question.strip() else ()
     if not judged:
         return Reranked(tuple(hits))
     try:
         if llm.gives_logprobs:
-            logits = [llm.judge(_pointwise(question, hit, llm, shown)) for hit in judged]
+            logits = [llm.judge(_pointwise(question, hit, llm, pictures)) for hit in judged]
             if (ranked := _by_logits(hits, logits, llm)) is not None:
                 return ranked
-        prompt, judges = _listwise(question, judged, llm, shown)
+        prompt, judges = _listwise(question, judged, llm, pictures)
         return _by_list(hits, llm.complete(prompt, **_list_reply(judges)).text, judges, llm)
     except LLMError as error:
         return _failed(hits, error)
 
 
 async def arerank(
-    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, shown: Shown = _NOTHING_SHOWN
+    question: str, hits: Sequence[Hit], llm: LanguageModel, *, top_n: int, pictures: PromptPictures = _NO_PICTURES
 ) -> Reranked:
     """`rerank` without blocking; a server is asked about several hits at once."""
     judged = hits[:top_n] if question.strip() else ()
@@ -95,14 +96,14 @@ async def arerank(
 
     async def judge(hit: Hit) -> float | None:
         async with slots:
-            return await llm.ajudge(await asyncio.to_thread(_pointwise, question, hit, llm, shown))
+            return await llm.ajudge(await asyncio.to_thread(_pointwise, question, hit, llm, pictures))
 
     try:
         if await asyncio.to_thread(lambda: llm.gives_logprobs):  # litellm is imported for that
             ranked = _by_logits(hits, await asyncio.gather(*map(judge, judged)), llm)
             if ranked is not None:
                 return ranked
-        prompt, judges = await asyncio.to_thread(_listwise, question, judged, llm, shown)
+        prompt, judges = await asyncio.to_thread(_listwise, question, judged, llm, pictures)
         return _by_list(hits, (await llm.acomplete(prompt, **_list_reply(judges))).text, judges, llm)
     except LLMError as error:
         return _failed(hits, error)
@@ -116,21 +117,23 @@ _SCHEMA = {
 }
 
 
-def _pointwise(question: str, hit: Hit, llm: LanguageModel, shown: Shown) -> list[dict[str, Any]]:
-    exhibit = described(hit, question, llm.count_tokens, _SHOWN_TOKENS)
-    values = {"question": plain(question), "exhibit": exhibit}
-    return with_pictures(load("rerank").messages(values), [hit], llm, shown, reply_tokens=1)
+def _pointwise(question: str, hit: Hit, llm: LanguageModel, pictures: PromptPictures) -> list[dict[str, Any]]:
+    exhibit = describe(hit, question, llm.count_tokens, _SHOWN_TOKENS)
+    values = {"question": plain_line(question), "exhibit": exhibit}
+    return add_pictures(load("rerank").messages(values), [hit], llm, pictures, reply_tokens=1)
 
 
-def _listwise(question: str, hits: Sequence[Hit], llm: LanguageModel, shown: Shown) -> tuple[list[dict[str, Any]], int]:
+def _listwise(
+    question: str, hits: Sequence[Hit], llm: LanguageModel, pictures: PromptPictures
+) -> tuple[list[dict[str, Any]], int]:
     """The prompt, and how many of the hits are in it."""
-    prompt, values = load("rerank_list"), {"question": plain(question)}
-    left = room(prompt.messages(values | {"exhibits": []}), llm, _LIST_REPLY_TOKENS)
+    prompt, values = load("rerank_list"), {"question": plain_line(question)}
+    left = free_tokens(prompt.messages(values | {"exhibits": []}), llm, _LIST_REPLY_TOKENS)
     listed = hits[: max(left // _LISTED_TOKENS, 1)]
-    exhibits = [described(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in listed]
+    exhibits = [describe(hit, question, llm.count_tokens, _SHOWN_TOKENS) for hit in listed]
     messages = prompt.messages(values | {"exhibits": exhibits})
     reply_tokens = _list_reply(len(listed))["max_tokens"]
-    return with_pictures(messages, listed, llm, shown, reply_tokens=reply_tokens), len(listed)
+    return add_pictures(messages, listed, llm, pictures, reply_tokens=reply_tokens), len(listed)
 
 
 def _list_reply(listed: int) -> dict[str, Any]:
@@ -149,7 +152,7 @@ def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: Languag
 
 def _placed(order: Sequence[int], hits: Sequence[Hit], llm: LanguageModel) -> list[int]:
     """An order of the first hits in which those that the model can neither read nor see stay where they were."""
-    unread = {n for n in order if not tells(hits[n]) and not (llm.sees_images and hits[n].seen)}
+    unread = {n for n in order if not has_text(hits[n]) and not (llm.sees_images and hits[n].seen)}
     read = iter([n for n in order if n not in unread])
     return [n if n in unread else next(read) for n in range(len(order))]
 

@@ -14,10 +14,10 @@ from rich.markup import escape as markup_escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from rag.answering.evidence_text import excerpt, told
 from rag.errors import MediaError
 from rag.presentation import json_values
 from rag.segments import place
+from rag.text import excerpt, new_stems
 from rag.types import Answer
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def exhibits(answer: Answer) -> None:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for exhibit in answer.evidence if answer.declined else answer.cited:
         statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == exhibit.number)
-        about = answer.question if answer.declined else " ".join(told(" ".join(statements), answer.question))
+        about = answer.question if answer.declined else " ".join(new_stems(" ".join(statements), answer.question))
         out.print(
             f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True
         )

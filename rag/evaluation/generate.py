@@ -18,10 +18,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.answering.evidence_text import Picture, Shown, described, stems, tells, with_pictures
+from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, has_text
 from rag.evaluation.questions import Question, read_questions
 from rag.llm.prompts import load
 from rag.segments import to_fragment
+from rag.text import stems
 from rag.types import MODALITIES, Hit
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Writer:
 
     llm: LanguageModel
     search: Search
-    picture: Picture | None = None
+    picture: LoadPicture | None = None
 
     @property
     def sees(self) -> bool:
@@ -77,7 +78,7 @@ class Writer:
         if written is None:
             return None
         question, answer, by_looks = written
-        told, shown = stems(answer), stems(described(hit, "", self.llm.count_tokens, _SHOWN_TOKENS))
+        told, shown = stems(answer), stems(describe(hit, "", self.llm.count_tokens, _SHOWN_TOKENS))
         if not told or len(answer.split()) > _MOST_ANSWER_WORDS:
             return None
         if not by_looks and len(told & shown) < _LEAST_SHARED * len(told):
@@ -113,7 +114,7 @@ class Writer:
         """
         messages = self._messages(prompt, hit, {}, _REPLY_TOKENS)
         by_looks = not isinstance(messages[-1]["content"], str)
-        if not by_looks and not tells(hit):
+        if not by_looks and not has_text(hit):
             return None
         reply = self.llm.complete(messages, max_tokens=_REPLY_TOKENS, schema=_REPLY).text
         try:
@@ -133,9 +134,9 @@ class Writer:
         return self.llm.complete(messages, max_tokens=_YES_TOKENS).text.strip().lower().startswith("yes")
 
     def _messages(self, prompt: str, hit: Hit, values: Mapping[str, str], reply_tokens: int) -> list[dict[str, Any]]:
-        exhibit = described(hit, values.get("question", ""), self.llm.count_tokens, _SHOWN_TOKENS)
+        exhibit = describe(hit, values.get("question", ""), self.llm.count_tokens, _SHOWN_TOKENS)
         written = load(prompt).messages({**values, "exhibit": exhibit})
-        return with_pictures(written, [hit], self.llm, Shown(self.picture), reply_tokens=reply_tokens)
+        return add_pictures(written, [hit], self.llm, PromptPictures(self.picture), reply_tokens=reply_tokens)
 
 
 def generate(hits: Iterable[Hit], writer: Writer, out: Path, wanted: int, *, seed: int = 0) -> Iterator[Question]:

@@ -18,10 +18,9 @@ from mcp.types import AudioContent, ContentBlock, ImageContent, TextContent
 from PIL import Image
 
 from rag import media
-from rag.answering.evidence_text import NOUNS
 from rag.errors import QueryError, UnsupportedMedia
 from rag.knowledge_base import KnowledgeBase
-from rag.segments import from_fragment, place
+from rag.segments import KIND_NAMES, from_fragment, place
 from rag.text import replace_surrogates
 from rag.types import CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, Segment, TimeSpan
 
@@ -169,7 +168,7 @@ def _words(segment: Segment, locator: Locator) -> str:
 def _described(spot: _Spot, note: str = "") -> TextContent:
     """The place in words: what it is, where it is, what is read, said and seen there."""
     asked = Segment(spot.asset_id, 0, "text", "passage", spot.locator)
-    kinds = ", ".join(dict.fromkeys(NOUNS[segment.kind] for segment in spot.here))
+    kinds = ", ".join(dict.fromkeys(KIND_NAMES[segment.kind] for segment in spot.here))
     lines = [f"{kinds or 'Place'}: {' of '.join(part for part in (place(asked), spot.path.name) if part)}", note]
     lines += [f"Heading: {title}" for title in dict.fromkeys(s.title.partition(" › ")[2] for s in spot.here) if title]
     lines += [f"Caption: {segment.caption}" for segment in spot.here if segment.caption]

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rag.answering.evidence_text import NOUNS, excerpt, plain
+from rag.answering.markers import plain_line
 from rag.catalog.catalog import CatalogEntry as HeldAsset
-from rag.segments import place, to_fragment
+from rag.segments import KIND_NAMES, place, to_fragment
 from rag.server.openai.markdown import sanitize
-from rag.text import replace_surrogates
+from rag.text import excerpt, replace_surrogates
 from rag.types import Answer, Hit, IngestReport, Scalar
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400
@@ -160,9 +160,9 @@ def _place(hit: Hit, about: str) -> dict[str, Any]:
         "title": _readable(" › ".join(part for part in (Path(hit.path).name or segment.title, heading) if part)),
         "place": place(segment),
         "locator": f"#{to_fragment(segment.locator)}",
-        "kind": NOUNS[segment.kind],
-        "text": plain(excerpt(segment.text, about, len, _TEXT_CHARS)),
-        "caption": plain(excerpt(segment.caption, about, len, _TEXT_CHARS)),
+        "kind": KIND_NAMES[segment.kind],
+        "text": plain_line(excerpt(segment.text, about, len, _TEXT_CHARS)),
+        "caption": plain_line(excerpt(segment.caption, about, len, _TEXT_CHARS)),
         "looks_or_sounds_like": list(segment.tags[:_MOST_TAGS]),
         "fields": {name: _field(value) for name, value in [*segment.meta.items()][:_MOST_FIELDS]},
         "score": round(hit.score, 3),

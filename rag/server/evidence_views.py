@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 
-from rag.answering.evidence_text import where
 from rag.errors import MediaError, QueryError
 from rag.knowledge_base import KnowledgeBase
 from rag.media import View
-from rag.segments import played
+from rag.segments import describe_place, playable_span
 from rag.server import delivery
 from rag.server.openai.markdown import EvidenceLink
 from rag.server.problems import Problem
@@ -85,7 +84,7 @@ class EvidenceLinker:
                 except (MediaError, QueryError):  # a slide has no picture, a file may have gone
                     del urls[view]
         best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
-        return EvidenceLink(best, where(hit), urls.get("crop", "") if hit.seen else "", urls)
+        return EvidenceLink(best, describe_place(hit), urls.get("crop", "") if hit.seen else "", urls)
 
 
 def views(hit: Hit) -> dict[ViewName, Locator]:
@@ -95,7 +94,7 @@ def views(hit: Hit) -> dict[ViewName, Locator]:
     if seen or isinstance(segment.locator, PageBox):
         place = seen.locator if seen else segment.locator
         found |= {"marked": place, "crop": place, "thumbnail": place}
-    if span := played(segment):
+    if span := playable_span(segment):
         found["clip"] = span
         if segment.modality == "audio":
             found["waveform"] = span

@@ -10,9 +10,8 @@ from markupsafe import Markup
 from PIL.Image import Image
 
 from rag import media
-from rag.answering.evidence_text import NOUNS
 from rag.errors import MediaError, UnsupportedMedia
-from rag.segments import place, played
+from rag.segments import KIND_NAMES, place, playable_span
 from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpan, Word
 
 THUMBNAIL_PX = 320
@@ -142,7 +141,7 @@ class Album:
             if seen is not segment:
                 shown = replace(shown, picture=self._drawn(media.highlighted(path, seen.locator)))
             return self._played(shown, segment, path, locator)
-        if isinstance(locator, FrameRegion) and (span := played(segment)):
+        if isinstance(locator, FrameRegion) and (span := playable_span(segment)):
             framed = replace(shown, picture=self._drawn(media.highlighted(path, locator)))
             return self._played(framed, segment, path, span)
         marked = self._drawn(media.highlighted(path, locator))
@@ -207,7 +206,7 @@ def _spoken(words: Sequence[Word], statement: str) -> tuple[Spoken, ...]:
 
 def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
     segment, hit = evidence.segment, evidence.hit
-    name = NOUNS[segment.kind]
+    name = KIND_NAMES[segment.kind]
     where = place(segment)
     asset = segment.title or Path(hit.path).name or "Untitled"
     still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""
