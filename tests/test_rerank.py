@@ -156,7 +156,7 @@ def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
             [picture("a.jpg", "goldfinch")],
             llm,
             top_n=1,
-            pictures=PromptPictures(asked_with=asked_with),
+            pictures=PromptPictures(of_question=asked_with),
         )
         assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
 
