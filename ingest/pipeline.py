@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import SAMPLE_RATE, resampled
-from ingest.reading.worker import Workers
-from ingest.scan import Look, Scan
+from ingest.audio_video.decode import SAMPLE_RATE, resample
+from ingest.reading.messages import BeatEvent, EndEvent, ErrorEvent, ItemEvent
+from ingest.reading.worker import WorkerPool
+from ingest.scan import Scan, ScannedFile
 from rag.config import Settings
 from rag.encoders.base import normalize
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
@@ -88,6 +89,12 @@ class _Job:
         self.source = replace(self.source, captions=tuple(captions), fields={**copy.fields, **self.source.fields})
         self.copies.append(copy)
 
+    def split_off_copies(self) -> _Job:
+        """Return a job that reads the first copy instead of this file."""
+        first, *rest = self.copies
+        self.copies = []
+        return _Job(replace(first, captions=self.source.captions, fields=self.source.fields), rest)
+
 
 def ingest(
     paths: Sequence[Path], stores: Stores, *, on_progress: Callable[[Progress], None] | None = None
@@ -101,36 +108,36 @@ def ingest(
         IndexUnavailable: the store failed; what is finished stays, and the next run goes on.
         ModelError: an encoder behind an API cannot be reached; likewise.
     """
-    workers = Workers(stores.settings)
+    workers = WorkerPool(stores.settings)
     try:
         scan = Scan(paths, stores.catalog, recipe(stores), workers)
         jobs: dict[str, _Job] = {}
-        for look in scan.looks():
-            yield from map(scan.noted, _settled(look, jobs, stores))
-        yield from map(scan.noted, _index(jobs, stores, workers, on_progress or (lambda progress: None)))
-        gone = list(scan.gone())
-        _drop(stores.catalog.forget(gone), stores)
-        yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in gone)
+        for scanned in scan.scan_files():
+            yield from map(scan.add_missing_pictures, _register(scanned, jobs, stores))
+        yield from map(scan.add_missing_pictures, _index(jobs, stores, workers, on_progress or (lambda progress: None)))
+        removed_files = list(scan.removed_files())
+        _delete_assets(stores.catalog.forget(removed_files), stores)
+        yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in removed_files)
     finally:
         workers.close()
 
 
-def _settled(look: Look, jobs: dict[str, _Job], stores: Stores) -> Iterator[FileResult]:
+def _register(scanned: ScannedFile, jobs: dict[str, _Job], stores: Stores) -> Iterator[FileResult]:
     """The result of a file that needs no reading; any other becomes a job, each content once."""
-    path = str(look.path)
-    if look.source is not None and look.state == "new":
-        jobs[look.source.asset_id] = _Job(look.source)
-    elif look.source is not None and look.state == "copy":
-        jobs[look.source.asset_id].add_copy(look.source)
-    elif look.asset is not None:
-        if look.source is not None:
-            _drop(stores.catalog.attach(look.source), stores)
-        state = _state(look.asset.segments, "unchanged")
-        yield FileResult(path, state, look.asset.segments, asset_id=look.asset.id)
+    path = str(scanned.path)
+    if scanned.source is not None and scanned.state == "new":
+        jobs[scanned.source.asset_id] = _Job(scanned.source)
+    elif scanned.source is not None and scanned.state == "copy":
+        jobs[scanned.source.asset_id].add_copy(scanned.source)
+    elif scanned.asset is not None:
+        if scanned.source is not None:
+            _delete_assets(stores.catalog.attach(scanned.source), stores)
+        state = _state(scanned.asset.segments, "unchanged")
+        yield FileResult(path, state, scanned.asset.segments, asset_id=scanned.asset.id)
     else:
-        if look.state == "failed":
-            _drop(stores.catalog.fail(look.path, look.reason), stores)
-        yield FileResult(path, "failed", reason=look.reason)
+        if scanned.state == "failed":
+            _delete_assets(stores.catalog.fail(scanned.path, scanned.reason), stores)
+        yield FileResult(path, "failed", reason=scanned.reason)
 
 
 def recipe(stores: Stores) -> str:
@@ -143,28 +150,28 @@ def recipe(stores: Stores) -> str:
 
 
 def _index(
-    jobs: dict[str, _Job], stores: Stores, workers: Workers, on_progress: Callable[[Progress], None]
+    jobs: dict[str, _Job], stores: Stores, workers: WorkerPool, on_progress: Callable[[Progress], None]
 ) -> Iterator[FileResult]:
     writer, total, again = _Writer(stores), len(jobs), dict[str, _Job]()
     sources = sorted((job.source for job in jobs.values()), key=_longest_first)
-    at = Progress(0, total, str(sources[0].path) if sources else "")
-    for source, what, value in workers.each("extract", sources):
-        if what != "beat":
-            job = jobs[source.asset_id] if what == "item" else jobs.pop(source.asset_id)
-            if what == "item":
-                writer.add(job, value)
-            elif what == "end":
-                job.read_s = value
-                writer.finish(job)
-            else:
-                writer.forget(job)
-                if type(value) is MediaError and job.copies:  # gone or being written to; its content is no worse
-                    first, *rest = job.copies
-                    again[source.asset_id] = _Job(replace(first, captions=source.captions, fields=source.fields), rest)
-                    job.copies = []
-                yield from _failed(job, str(value), stores)
-            at = Progress(total - len(jobs), total, str(source.path), len(job.segments))
-        on_progress(at)
+    progress = Progress(0, total, str(sources[0].path) if sources else "")
+    for event in workers.each("extract", sources):
+        if not isinstance(event, BeatEvent):
+            source: Source = event.argument
+            job = jobs[source.asset_id] if isinstance(event, ItemEvent) else jobs.pop(source.asset_id)
+            match event:
+                case ItemEvent(_, extracted):
+                    writer.add(job, extracted)
+                case EndEvent(_, seconds):
+                    job.read_s = seconds
+                    writer.finish(job)
+                case ErrorEvent(_, error):
+                    writer.forget(job)
+                    if type(error) is MediaError and job.copies:  # the file is gone or changing; a copy may be sound
+                        again[source.asset_id] = job.split_off_copies()
+                    yield from _record_failure(job, str(error), stores)
+            progress = Progress(total - len(jobs), total, str(source.path), len(job.segments))
+        on_progress(progress)
         if writer.due:
             yield from writer.write()
     yield from writer.write()
@@ -172,9 +179,9 @@ def _index(
         yield from _index(again, stores, workers, on_progress)
 
 
-def _failed(job: _Job, reason: str, stores: Stores) -> Iterator[FileResult]:
+def _record_failure(job: _Job, reason: str, stores: Stores) -> Iterator[FileResult]:
     for source in (job.source, *job.copies):
-        _drop(stores.catalog.fail(source.path, reason, source), stores)
+        _delete_assets(stores.catalog.fail(source.path, reason, source), stores)
         yield FileResult(str(source.path), "failed", reason=reason)
 
 
@@ -221,36 +228,36 @@ class _Writer:
         refused = [job for job in self._finished if job.reason]
         self._finished, self._written = [], time.monotonic()
         for job in written:
-            job.segments = merged(job.segments)
+            job.segments = merge_sounds(job.segments)
             orphans = catalog.begin(job.source, key)
             for copy in job.copies:
                 orphans += catalog.attach(copy)
             index.delete_assets([job.source.asset_id])
             index.upsert(job.segments)
-            _drop(orphans, self._stores)
+            _delete_assets(orphans, self._stores)
         if written:
             index.flush()
         for job in written:
             catalog.finish(job.source.asset_id, len(job.segments))
-            yield from _finished(job)
+            yield from _results_of(job)
         for job in refused:
-            yield from _failed(job, job.reason, self._stores)
+            yield from _record_failure(job, job.reason, self._stores)
 
     def _embed(self) -> None:
         """Embed the batch; where that fails file by file, so that none fails for another."""
         batch, self._batch = self._batch, []
         try:
-            self._keep(batch)
+            self._add_vectors(batch)
         except ModelError as error:
             _raise_outage(error)
             for job in dict.fromkeys(job for job, _ in batch):
                 try:
-                    self._keep([pair for pair in batch if pair[0] is job])
+                    self._add_vectors([pair for pair in batch if pair[0] is job])
                 except ModelError as refusal:
                     _raise_outage(refusal)
                     job.reason, job.segments = str(refusal), []
 
-    def _keep(self, batch: list[tuple[_Job, Extracted]]) -> None:
+    def _add_vectors(self, batch: list[tuple[_Job, Extracted]]) -> None:
         for (job, _), indexed in zip(batch, embed([extracted for _, extracted in batch], self._stores), strict=True):
             job.segments.append(indexed)
 
@@ -261,7 +268,7 @@ def _raise_outage(error: ModelError) -> None:
         raise error
 
 
-def _finished(job: _Job) -> Iterator[FileResult]:
+def _results_of(job: _Job) -> Iterator[FileResult]:
     path, count, asset_id = str(job.source.path), len(job.segments), job.source.asset_id
     reason = "" if count else "nothing in it to read, see or hear"
     yield FileResult(path, _state(count, "indexed"), count, reason, job.read_s, asset_id)
@@ -280,8 +287,10 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
     text: list[NDArray[np.float32] | None] = [None] * len(batch)
     seen = [n for n, extracted in enumerate(batch) if extracted.picture is not None]
     if seen:
-        look = stores.dual.embed_and_tag([picture for extracted in batch if (picture := extracted.picture) is not None])
-        for n, vector, tags in zip(seen, look.vectors, look.tags, strict=True):
+        tagged = stores.dual.embed_and_tag(
+            [picture for extracted in batch if (picture := extracted.picture) is not None]
+        )
+        for n, vector, tags in zip(seen, tagged.vectors, tagged.tags, strict=True):
             joint[n], segments[n] = vector, segments[n].tagged(tags)
     worded = [n for n, segment in enumerate(segments) if segment.searchable_text.strip()]
     if worded:
@@ -293,35 +302,35 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
         ):
             text[n] = vector
             joint[n] = other if joint[n] is None else joint[n]
-    return _with_sounds([IndexedSegment(*each) for each in zip(segments, joint, text, strict=True)], batch, stores)
+    return _embed_sounds([IndexedSegment(*each) for each in zip(segments, joint, text, strict=True)], batch, stores)
 
 
-def _with_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
+def _embed_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
     heard = [(n, extracted.sound) for n, extracted in enumerate(batch) if extracted.sound is not None]
     if stores.audio is None or not heard:
         return indexed
-    look = stores.audio.embed_and_tag([resampled(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
-    for (n, _), vector, tags in zip(heard, look.vectors, look.tags, strict=True):
+    tagged = stores.audio.embed_and_tag([resample(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
+    for (n, _), vector, tags in zip(heard, tagged.vectors, tagged.tags, strict=True):
         indexed[n] = replace(indexed[n], segment=indexed[n].segment.tagged(tags), sound=vector)
     return indexed
 
 
-def merged(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
+def merge_sounds(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
     """The segments of one asset with neighbouring sounds joined, up to a minute, where their likeliest tag agrees."""
     kept: list[IndexedSegment] = []
     for item in segments:
-        if kept and (joined := _joined(kept[-1], item)):
+        if kept and (joined := _join_sounds(kept[-1], item)):
             kept[-1] = joined
         else:
-            kept.append(_numbered(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
+            kept.append(_renumber(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
     return kept
 
 
-def _numbered(item: IndexedSegment, ordinal: int) -> IndexedSegment:
+def _renumber(item: IndexedSegment, ordinal: int) -> IndexedSegment:
     return replace(item, segment=replace(item.segment, ordinal=ordinal))
 
 
-def _joined(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
+def _join_sounds(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
     """Both as one; None where they are not one sound that goes on."""
     before, after = one.segment, other.segment
     if one.sound is None or other.sound is None or before.tags[:1] != after.tags[:1] or not before.tags:
@@ -349,16 +358,16 @@ def remove(paths: Sequence[Path], stores: Stores) -> Iterator[FileResult]:
         if not files:
             raise QueryError(f"{path} is not in this knowledge base; `exhibit status --json` lists what is.")
         known |= dict.fromkeys(files)
-    _drop(stores.catalog.forget(known), stores)
+    _delete_assets(stores.catalog.forget(known), stores)
     yield from (FileResult(str(file), "removed") for file in known)
 
 
 def roll_back(stores: Stores) -> None:
     """Take out what a killed run left half written or half removed; its files are read again by the next run."""
-    _drop(stores.catalog.interrupted(), stores)
+    _delete_assets(stores.catalog.interrupted(), stores)
 
 
-def _drop(orphans: Sequence[str], stores: Stores) -> None:
+def _delete_assets(orphans: Sequence[str], stores: Stores) -> None:
     """Delete assets that no file stands for any more: segments and renderings first, then their rows."""
     if orphans:
         stores.index.delete_assets(list(orphans))

@@ -10,8 +10,8 @@ from typing import Literal
 
 from ingest.formats.identify import Measure
 from ingest.pipeline import Stores, recipe
-from ingest.reading.worker import Workers
-from ingest.scan import Look, Scan
+from ingest.reading.worker import WorkerPool
+from ingest.scan import Scan, ScannedFile
 from rag.errors import ExhibitError
 from rag.types import Source
 
@@ -59,24 +59,24 @@ class Plan:
 
 def plan(paths: Sequence[Path], stores: Stores) -> Plan:
     """Look at files and folders, and say what `ingest` would do with each."""
-    workers = Workers(stores.settings)
+    workers = WorkerPool(stores.settings)
     try:
         scan = Scan(paths, stores.catalog, recipe(stores), workers)
-        files = [_planned(look, stores, workers) for look in scan.looks()]
-        return Plan((*files, *(PlannedFile(str(path), "remove") for path in scan.gone())))
+        files = [_planned(scanned, stores, workers) for scanned in scan.scan_files()]
+        return Plan((*files, *(PlannedFile(str(path), "remove") for path in scan.removed_files())))
     finally:
         workers.close()
 
 
-def _planned(look: Look, stores: Stores, workers: Workers) -> PlannedFile:
-    if look.source is None or look.state != "new":
-        failed = look.state in ("failed", "unreadable")
-        return PlannedFile(str(look.path), "fail" if failed else "unchanged", reason=look.reason)
+def _planned(scanned: ScannedFile, stores: Stores, workers: WorkerPool) -> PlannedFile:
+    if scanned.source is None or scanned.state != "new":
+        failed = scanned.state in ("failed", "unreadable")
+        return PlannedFile(str(scanned.path), "fail" if failed else "unchanged", reason=scanned.reason)
     try:
-        (measure,) = workers.run("measure", look.source)
+        (measure,) = workers.run("measure", scanned.source)
     except ExhibitError as error:
-        return PlannedFile(str(look.path), "fail", reason=str(error))
-    return _estimate(look.source, measure, stores.settings.frame_every_s)
+        return PlannedFile(str(scanned.path), "fail", reason=str(error))
+    return _estimate(scanned.source, measure, stores.settings.frame_every_s)
 
 
 def _estimate(source: Source, measure: Measure, frame_every_s: float) -> PlannedFile:
@@ -84,7 +84,7 @@ def _estimate(source: Source, measure: Measure, frame_every_s: float) -> Planned
     frames = math.ceil(measure.video_s / frame_every_s)
     passages = max(math.ceil(measure.characters / _PASSAGE_CHARACTERS), measure.pages)
     speech = math.ceil(sound_s / _SPEECH_PASSAGE_S)
-    looks = measure.pictures + frames  # each through the image encoder and through OCR
+    scan_files = measure.pictures + frames  # each through the image encoder and through OCR
     seconds = (
         passages * _PASSAGE_S
         + measure.pages * _PAGE_S
@@ -96,7 +96,7 @@ def _estimate(source: Source, measure: Measure, frame_every_s: float) -> Planned
         path=str(source.path),
         action="index",
         media_type=source.media_type,
-        segments=passages + speech + looks,
-        model_calls=passages + speech + 2 * looks + math.ceil(sound_s / _WHISPER_WINDOW_S),
+        segments=passages + speech + scan_files,
+        model_calls=passages + speech + 2 * scan_files + math.ceil(sound_s / _WHISPER_WINDOW_S),
         seconds=round(seconds, 1),
     )

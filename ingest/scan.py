@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ingest.captions import Said, gather
-from ingest.formats.identify import Unreadable, walk
+from ingest.captions import PictureNotes, gather_notes
+from ingest.formats.identify import UnreadablePath, walk
 from rag.errors import ExhibitError
 from rag.types import FileResult, Source
 
 if TYPE_CHECKING:
-    from ingest.reading.worker import Workers
+    from ingest.reading.worker import WorkerPool
     from rag.catalog.catalog import AssetRecord, Catalog
 
-_MOST_LACKING = 3  # pictures that are named
+_MAX_NAMED = 3  # pictures that are named
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ScannedFile:
     """What a look at a file found.
 
     Attributes:
@@ -50,37 +50,37 @@ class Scan:
         workers: readers that look at content.
     """
 
-    def __init__(self, paths: Sequence[Path], catalog: Catalog, recipe: str, workers: Workers) -> None:
+    def __init__(self, paths: Sequence[Path], catalog: Catalog, recipe: str, workers: WorkerPool) -> None:
         self._catalog, self._recipe, self._workers = catalog, recipe, workers
         self._roots = [Path(os.path.abspath(path)) for path in paths]
         entries = list(walk(paths))
         self._files = [entry for entry in entries if isinstance(entry, Path)]
-        self._unreadable = [entry for entry in entries if isinstance(entry, Unreadable)]
-        self._said, self._lacking = gather(self._files, workers)
+        self._unreadable = [entry for entry in entries if isinstance(entry, UnreadablePath)]
+        self._notes, self._missing = gather_notes(self._files, workers)
 
-    def noted(self, result: FileResult) -> FileResult:
+    def add_missing_pictures(self, result: FileResult) -> FileResult:
         """A result, and of a catalogue which of its pictures are not there: their rows are in no picture's metadata."""
-        lacking = self._lacking.get(Path(result.path), ())
-        if not lacking or result.reason:
+        missing = self._missing.get(Path(result.path), ())
+        if not missing or result.reason:
             return result
-        some = ", ".join([*lacking[:_MOST_LACKING], *(["…"] if len(lacking) > _MOST_LACKING else [])])
-        return replace(result, reason=f"its rows name pictures that are not among the files ({len(lacking)}): {some}")
+        some = ", ".join([*missing[:_MAX_NAMED], *(["…"] if len(missing) > _MAX_NAMED else [])])
+        return replace(result, reason=f"its rows name pictures that are not among the files ({len(missing)}): {some}")
 
-    def looks(self) -> Iterator[Look]:
+    def scan_files(self) -> Iterator[ScannedFile]:
         """Yield what each file is; one that was indexed before is opened only if its size or time has changed."""
         for entry in self._unreadable:
-            yield Look(entry.path, "unreadable", reason=entry.reason)
+            yield ScannedFile(entry.path, "unreadable", reason=entry.reason)
         first: dict[str, Path] = {}
         for path in self._files:
-            look = self._look(path)
-            if look.source is not None and look.state == "new":
-                asset_id = look.source.asset_id
+            scanned = self._scan_file(path)
+            if scanned.source is not None and scanned.state == "new":
+                asset_id = scanned.source.asset_id
                 if asset_id in first:
-                    look = replace(look, state="copy", reason=f"same content as {first[asset_id]}")
+                    scanned = replace(scanned, state="copy", reason=f"same content as {first[asset_id]}")
                 first.setdefault(asset_id, path)
-            yield look
+            yield scanned
 
-    def gone(self) -> Iterator[Path]:
+    def removed_files(self) -> Iterator[Path]:
         """Yield the indexed files that have gone from the given folders, each once though one may lie in several.
 
         Below an unreadable folder nothing is known to have gone. A hidden file that was given by name once is there
@@ -95,18 +95,18 @@ class Scan:
             if not os.path.isfile(file):
                 yield file
 
-    def _look(self, path: Path) -> Look:
-        said = self._said.get(path, Said())
+    def _scan_file(self, path: Path) -> ScannedFile:
+        said = self._notes.get(path, PictureNotes())
         asset = self._catalog.find_unchanged(path, self._recipe, *said)
         if asset is not None:
-            return Look(path, "unchanged", asset=asset)
+            return ScannedFile(path, "unchanged", asset=asset)
         try:
             (source,) = self._workers.run("identify", path)
         except ExhibitError as error:
-            return Look(path, "failed", reason=str(error))
+            return ScannedFile(path, "failed", reason=str(error))
         source, is_catalogued = self._with_what_is_said(source)
         asset = self._catalog.find_finished(source, self._recipe, is_catalogued=is_catalogued)
-        return Look(path, "new" if asset is None else "known", source, asset)
+        return ScannedFile(path, "new" if asset is None else "known", source, asset)
 
     def _with_what_is_said(self, source: Source) -> tuple[Source, bool]:
         """With what is said of all copies of the file, so that it does not matter which copy is read.
@@ -114,7 +114,7 @@ class Scan:
         And whether a catalogue knows of any of them. Where rows of theirs differ, the first path's counts.
         """
         copies = [Path(path) for path in self._catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
-        found = [self._said[path] for path in sorted({source.path, *copies}) if path in self._said]
+        found = [self._notes[path] for path in sorted({source.path, *copies}) if path in self._notes]
         captions = dict.fromkeys(caption for said in found for caption in said.captions)
         rows = [said.fields for said in found if said.fields is not None]
         fields = {name: value for row in reversed(rows) for name, value in row.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import SAMPLE_RATE, resampled
+from ingest.audio_video.decode import SAMPLE_RATE, resample
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.encoders import AudioEncoder, ModelCard, load_audio_encoder
@@ -142,7 +142,7 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
     heard = {}
     for path in (JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")):
         shutil.copy(path, media)
-        (heard[path.name],) = clap.embed_audio([resampled(samples_of(path), SAMPLE_RATE, 48_000)])
+        (heard[path.name],) = clap.embed_audio([resample(samples_of(path), SAMPLE_RATE, 48_000)])
     with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(clap_folder))) as base:
         assert base.ingest(media).counts == {"indexed": 2}
         found = {Path(hit.path).name: hit.channels for hit in base.search("the red lamp", where={"kind": "sound"})}

@@ -7,17 +7,18 @@ from contextlib import closing
 
 import pytest
 
-from ingest.captions import gather, mentions
+from ingest.captions import gather_notes
 from ingest.formats.identify import walk
-from ingest.picture.product_table import rows
-from ingest.reading.worker import Workers
+from ingest.picture.mentions import read_mentions
+from ingest.picture.product_table import read_rows
+from ingest.reading.worker import WorkerPool
 from rag.config import Settings
 from tests.fakes.files import photo, png, write
 
 
 @pytest.fixture(scope="module")
 def workers():
-    with closing(Workers(Settings(threads=1, file_timeout_s=20))) as workers:
+    with closing(WorkerPool(Settings(threads=1, file_timeout_s=20))) as workers:
         yield workers
 
 
@@ -32,7 +33,7 @@ def folder(tmp_path):
 @pytest.fixture
 def captions(workers):
     def captions(folder):
-        found = gather(list(walk([folder])), workers).said
+        found = gather_notes(list(walk([folder])), workers).notes
         return {path.relative_to(folder).as_posix(): list(said.captions) for path, said in found.items()}
 
     return captions
@@ -99,8 +100,8 @@ def test_only_given_files_are_led_to(folder, workers):
         "a.md",
         "![x](../clock.jpg) ![y](/etc/a.png) ![z](https://example.org/clock.jpg) ![w](//h/b.png)",
     )
-    assert gather(list(walk([folder / "inner"])), workers).said == {}
-    assert gather([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers).said == {}
+    assert gather_notes(list(walk([folder / "inner"])), workers).notes == {}
+    assert gather_notes([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers).notes == {}
 
 
 def test_bounded_and_unbroken_by_bad_documents(folder, captions):
@@ -133,7 +134,7 @@ def test_what_is_no_file_gives_none_and_is_not_waited_for(folder, captions):
 )
 def test_a_hostile_document_takes_seconds(tmp_path, name, words):
     started = time.monotonic()
-    found = mentions(write(tmp_path, name, words))
+    found = read_mentions(write(tmp_path, name, words))
     assert time.monotonic() - started < 5
     assert len(found) <= 10_000
     assert all(len(caption) <= 1000 for _, caption in found)
@@ -149,7 +150,7 @@ other.jpg;Not here;1;yes;;;
 
 def test_a_catalogue_says_words_and_fields(folder, workers):
     write(folder, "catalogue.csv", CATALOGUE)
-    found = gather(list(walk([folder])), workers).said
+    found = gather_notes(list(walk([folder])), workers).notes
     clock, bell = found[folder / "clock.jpg"], found[folder / "media/bell.png"]
     assert clock.captions == (
         "Wall clock. price_eur: 49.90. in_stock: yes. colour: white. A plain clock for the kitchen. Timeless",
@@ -171,7 +172,7 @@ def test_a_catalogue_says_words_and_fields(folder, workers):
 )
 def test_a_table_without_pictures_says_nothing(folder, workers, table):
     write(folder, "a.csv", table)
-    assert gather(list(walk([folder])), workers).said == {}
+    assert gather_notes(list(walk([folder])), workers).notes == {}
 
 
 @pytest.mark.parametrize(
@@ -192,21 +193,21 @@ def test_a_table_without_pictures_says_nothing(folder, workers, table):
 )
 def test_numbers_are_read_as_people_write_them(written, read):
     table = "image\tvalue\n" + "".join(f"{n}.jpg\t{cell}\n" for n, cell in enumerate(written))
-    assert [fields["value"] for _, _, fields in rows(table)] == read
+    assert [fields["value"] for _, _, fields in read_rows(table)] == read
 
 
 def test_a_price_is_said_with_its_name():
-    assert [caption for _, caption, _ in rows("image;preis\na.jpg;2,50 €\n")] == ["preis: 2,50 €"]
+    assert [caption for _, caption, _ in read_rows("image;preis\na.jpg;2,50 €\n")] == ["preis: 2,50 €"]
 
 
 def test_columns_are_named_in_plain_letters():
-    ((_, _, fields),) = rows("image,Größe,Préço (€),2nd\na.jpg,L,3,x\n")
+    ((_, _, fields),) = read_rows("image,Größe,Préço (€),2nd\na.jpg,L,3,x\n")
     assert fields == {"grosse": "L", "preco": 3, "_2nd": "x"}
 
 
 def test_rows_without_a_picture_are_passed_over_and_a_row_may_have_several():
     table = 'sku,images\n1,a.jpg|b.jpg\n2,\n3,\n4,\n5,img\\c.jpg\n6,"d, e.jpg"\n'
-    assert [(source, fields["sku"]) for source, _, fields in rows(table)] == [
+    assert [(source, fields["sku"]) for source, _, fields in read_rows(table)] == [
         ("a.jpg", 1),
         ("b.jpg", 1),
         ("img/c.jpg", 5),
@@ -217,11 +218,11 @@ def test_rows_without_a_picture_are_passed_over_and_a_row_may_have_several():
 def test_pictures_are_found_by_names_that_are_no_addresses_and_in_tables_with_tabs(folder, workers):
     write(folder, "no#1 100%.png", png(photo(8, 8)))
     write(folder, "a.tsv", "image\tname\nno#1 100%.png\tBell\nclock.jpg\tClock\n")
-    found = gather(list(walk([folder])), workers).said
+    found = gather_notes(list(walk([folder])), workers).notes
     assert found[folder / "no#1 100%.png"].fields == {"name": "Bell"}
 
 
 def test_pictures_that_a_catalogue_names_and_that_are_not_there_are_told(folder, workers):
     path = write(folder, "catalogue.csv", CATALOGUE)
     write(folder, "a.md", "![A rope](rope.png)")
-    assert gather(list(walk([folder])), workers).lacking == {path: ("other.jpg",)}
+    assert gather_notes(list(walk([folder])), workers).missing == {path: ("other.jpg",)}

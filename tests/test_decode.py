@@ -11,25 +11,32 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.audio_video.decode import Limits, Sound, description, pictures, sound, stated_s
+from ingest.audio_video.decode import (
+    AudioPiece,
+    DecodeLimits,
+    decode_frames,
+    decode_sound,
+    describe_container,
+    stated_duration_s,
+)
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from rag.media.opening import opened_av, picture_stream
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
-LIMITS = Limits(seconds=3600, pixels=10_000_000)
+LIMITS = DecodeLimits(seconds=3600, pixels=10_000_000)
 
 
-def heard(path: Path, limits: Limits = LIMITS) -> list[Sound]:
+def heard(path: Path, limits: DecodeLimits = LIMITS) -> list[AudioPiece]:
     with opened_av(path) as container:
-        return list(sound(container, limits))
+        return list(decode_sound(container, limits))
 
 
-def seen(path: Path, limits: Limits = LIMITS) -> list[float]:
+def seen(path: Path, limits: DecodeLimits = LIMITS) -> list[float]:
     with opened_av(path) as container:
-        return [picture.at_s for picture in pictures(container, limits)]
+        return [picture.at_s for picture in decode_frames(container, limits)]
 
 
-def onset_s(pieces: list[Sound], level: float = 0.05) -> float:
+def onset_s(pieces: list[AudioPiece], level: float = 0.05) -> float:
     for piece in pieces:
         loud = np.flatnonzero(np.abs(piece.samples) > level)
         if len(loud):
@@ -112,9 +119,9 @@ class TestSound:
         tags = {"title": "Night birds", "artist": "A. Listener", "encoder": "secret"}
         path = write_audio(tmp_path / "tagged.mp3", tone(1), codec="libmp3lame", tags=tags)
         with opened_av(path) as container:
-            assert description(container) == "Night birds · A. Listener"
+            assert describe_container(container) == "Night birds · A. Listener"
         with opened_av(JFK) as container:
-            assert "John F. Kennedy" in description(container)
+            assert "John F. Kennedy" in describe_container(container)
 
 
 class TestPictures:
@@ -129,14 +136,14 @@ class TestPictures:
     def test_too_many_pixels_are_refused_before_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "wide.mp4", [texture(1)] * 3)
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PIXELS"):
-            seen(path, Limits(3600, 50_000))
+            seen(path, DecodeLimits(3600, 50_000))
 
 
 class TestBounds:
     def test_too_long_by_its_header(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "long.wav", tone(5))
         with pytest.raises(MediaTooLarge, match="5 s long"):
-            heard(path, Limits(4, 1_000_000))
+            heard(path, DecodeLimits(4, 1_000_000))
 
     def test_a_header_that_lies_does_not_help(self, tmp_path: Path) -> None:
         # Without the length in its header, a FLAC file says nothing about how long it is.
@@ -146,16 +153,16 @@ class TestBounds:
         data[18 + 4 : 18 + 8] = bytes(4)
         path.write_bytes(data)
         with opened_av(path) as container:
-            assert stated_s(container) < 20
+            assert stated_duration_s(container) < 20
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
-            heard(path, Limits(20, 1_000_000))
+            heard(path, DecodeLimits(20, 1_000_000))
 
     def test_pictures_are_bounded_while_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "raw.m1v", [texture(1)] * 100, codec="mpeg1video", fps=25)
         with opened_av(path) as container:
-            assert stated_s(container) < 2
+            assert stated_duration_s(container) < 2
         with pytest.raises(MediaTooLarge):
-            seen(path, Limits(2, 1_000_000))
+            seen(path, DecodeLimits(2, 1_000_000))
 
 
 class TestDamage:
@@ -213,7 +220,7 @@ class TestDamage:
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             with opened_av(path) as container:
-                next(pictures(container, LIMITS))
+                next(decode_frames(container, LIMITS))
         assert len(os.listdir("/proc/self/fd")) == before
 
 

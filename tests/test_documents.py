@@ -11,7 +11,7 @@ import pptx
 import pytest
 from pptx.util import Inches
 
-from ingest.document.documents import _read, measure, segments
+from ingest.document.documents import _read_document, measure, segments
 from ingest.formats.identify import identify
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia
@@ -41,7 +41,7 @@ def read(tmp_path, settings, ocr):
     def read(name, data):
         source = identify(write(tmp_path, name, data), settings)
         found = [extracted.segment for extracted in segments(source, settings, ocr)]
-        text = _read(source).text
+        text = _read_document(source).text
         for number, segment in enumerate(found):
             assert (segment.asset_id, segment.ordinal) == (source.asset_id, number)
             if segment.kind == "passage" and isinstance(segment.locator, CharSpan):
@@ -60,7 +60,7 @@ def everything(found):
 def test_plain_text_stays_as_it_is(read, tmp_path, settings):
     words = f"\n\n  {PROSE}\n   \n\n{PROSE * 3}\n"
     found = read("a.txt", words)
-    assert _read(identify(tmp_path / "a.txt", settings)).text == words
+    assert _read_document(identify(tmp_path / "a.txt", settings)).text == words
     assert "".join(everything(found).split()) == "".join(words.split())
     assert found[0].title == "a.txt"
 
@@ -206,7 +206,7 @@ def test_docx_headings_tables_and_figures(read, tmp_path, settings, ocr):
     first, second = (segment for segment in found if segment.kind == "figure")
     assert first.caption == "A landscape\nFigure 1: The hill of the tower"
     assert (first.modality, first.meta["part"], first.meta["width_px"]) == ("image", "word/media/pic1.png", 320)
-    text = _read(identify(tmp_path / "a.docx", settings)).text
+    text = _read_document(identify(tmp_path / "a.docx", settings)).text
     assert text[first.locator.start : first.locator.end] == "Figure 1: The hill of the tower"
     assert second.caption.startswith("The tower clock")
     source = identify(tmp_path / "a.docx", settings)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.formats.identify import Unreadable, identify, walk
-from ingest.formats.plain import decode
+from ingest.formats.identify import UnreadablePath, identify, walk
+from ingest.formats.plain import decode_text
 from ingest.formats.sniff import DOCX
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
@@ -244,7 +244,7 @@ def test_walk_reports_folders_that_cannot_be_read(tmp_path):
     *unreadable, last = walk([tmp_path])
     assert last == tmp_path / "z.txt"
     assert len(unreadable) == 1
-    assert isinstance(unreadable[0], Unreadable)
+    assert isinstance(unreadable[0], UnreadablePath)
     assert not isinstance(unreadable[0], Path)
 
 
@@ -252,12 +252,12 @@ def test_walk_reports_folders_that_cannot_be_read(tmp_path):
     st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\ufeff")), st.sampled_from(["utf-8", "utf-8-sig"])
 )
 def test_decode_gives_back_utf8(text, encoding):
-    assert decode(text.encode(encoding)) == text
+    assert decode_text(text.encode(encoding)) == text
 
 
 @given(st.binary(max_size=300))
 def test_decode_never_fails(data):
-    assert "\x00" not in decode(data)
+    assert "\x00" not in decode_text(data)
 
 
 @pytest.mark.parametrize(
@@ -284,9 +284,9 @@ def test_decode_never_fails(data):
 def test_other_encodings_are_text(tmp_path, settings, encoding, text):
     path = write(tmp_path, "a.txt", text.encode(encoding))
     assert identify(path, settings).media_type == "text/plain"
-    assert decode(path.read_bytes()) == text
+    assert decode_text(path.read_bytes()) == text
 
 
 def test_declared_encoding_counts():
     text = '<?xml version="1.0" encoding="iso-8859-2"?><a>Łódź</a>'
-    assert decode(text.encode("iso-8859-2")) == text
+    assert decode_text(text.encode("iso-8859-2")) == text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.audio_video.speech_passages import LONGEST_S, SHORTEST_S, passages, speech_segments, spell
+from ingest.audio_video.speech_passages import LONGEST_S, SHORTEST_S, join_words, speech_segments, split_speech
 from ingest.audio_video.transcribers import Transcript
 from rag.types import Source, TimeSpan, Word
 
@@ -36,40 +36,40 @@ def lengths(found: list[tuple[str, tuple[Word, ...]]]) -> list[float]:
 
 class TestCuts:
     def test_a_sentence_is_one_passage(self) -> None:
-        assert len(list(passages([transcript(talk(1))]))) == 1
+        assert len(list(split_speech([transcript(talk(1))]))) == 1
 
     def test_long_speech_is_cut_at_sentence_ends(self) -> None:
-        found = list(passages([transcript(talk(60))]))
+        found = list(split_speech([transcript(talk(60))]))
         assert all(words[-1].text == "stop." for _, words in found)
         assert all(SHORTEST_S <= length <= LONGEST_S for length in lengths(found))
 
     def test_without_marks_it_is_cut_at_the_longest_pause(self) -> None:
         words = [Word("word", i * 0.5, i * 0.5 + 0.45) for i in range(60)]
         words += [Word("word", 31.0 + i * 0.5, 31.45 + i * 0.5) for i in range(60)]
-        first, *_ = passages([transcript(words)])
+        first, *_ = split_speech([transcript(words)])
         assert first[1][-1].end_s == pytest.approx(29.95)
 
     def test_the_rest_is_not_too_short(self) -> None:
-        found = list(passages([transcript(talk(8))]))  # 42 s: 37 + 5 would leave a crumb
+        found = list(split_speech([transcript(talk(8))]))  # 42 s: 37 + 5 would leave a crumb
         assert min(lengths(found)) >= SHORTEST_S
 
     def test_abbreviations_end_nothing(self) -> None:
         words = [Word("Dr." if i == 50 else "word", i * 0.5, i * 0.5 + 0.45) for i in range(100)]
         words[60] = Word("end.", 30.0, 30.45)
-        first, *_ = passages([transcript(words)])
+        first, *_ = split_speech([transcript(words)])
         assert first[1][-1].text == "end."
 
     def test_a_long_silence_ends_a_passage(self) -> None:
-        found = list(passages([transcript(talk(1) + talk(1, start_s=30.0))]))
+        found = list(split_speech([transcript(talk(1) + talk(1, start_s=30.0))]))
         assert len(found) == 2
 
     def test_another_language_is_another_passage(self) -> None:
-        found = list(passages([transcript(talk(1)), transcript(talk(1, start_s=6.0), "de")]))
+        found = list(split_speech([transcript(talk(1)), transcript(talk(1, start_s=6.0), "de")]))
         assert [language for language, _ in found] == ["en", "de"]
 
     def test_nothing_said(self) -> None:
-        assert list(passages([])) == []
-        assert list(passages([transcript([])])) == []
+        assert list(split_speech([])) == []
+        assert list(split_speech([transcript([])])) == []
 
     def test_passages_come_while_the_speech_goes_on(self) -> None:
         taken = 0
@@ -80,7 +80,7 @@ class TestCuts:
                 taken += 1
                 yield transcript(talk(5, start_s=30.0 * i))
 
-        next(passages(speech()))  # type: ignore[arg-type]
+        next(split_speech(speech()))  # type: ignore[arg-type]
         assert taken <= 4
 
     @given(st.lists(st.tuples(st.floats(0, 12), st.floats(0, 50), st.sampled_from(["a", "b.", "c?"])), max_size=200))
@@ -89,7 +89,7 @@ class TestCuts:
         for pause_s, length_s, text in spoken:
             words.append(Word(text, now_s + pause_s, now_s + pause_s + length_s))
             now_s = words[-1].end_s
-        found = list(passages([transcript(words)]))
+        found = list(split_speech([transcript(words)]))
         assert [word for _, part in found for word in part] == words
         assert all(
             len(part) == 1 or length <= LONGEST_S for (_, part), length in zip(found, lengths(found), strict=True)
@@ -118,5 +118,5 @@ class TestSegments:
 
     def test_some_scripts_have_no_spaces(self) -> None:
         words = [Word("你好", 0, 1), Word("世界", 1, 2)]
-        assert spell(words, "zh") == "你好世界"
-        assert spell(words, "en") == "你好 世界"
+        assert join_words(words, "zh") == "你好世界"
+        assert join_words(words, "en") == "你好 世界"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.document.chunking import Block, count_words, lay_out, passages
+from ingest.document.chunking import TextBlock, count_words, join_blocks, split_passages
 from ingest.document.layout import gutter, reading_order, union
 from rag.text import wrapped_sentences
 from rag.types import Box
@@ -11,7 +11,7 @@ from tests.fakes.files import PROSE
 
 WORDS = st.text("abcdefghij äß漢字.!?\n", min_size=1, max_size=400)
 BLOCKS = st.builds(
-    Block,
+    TextBlock,
     text=WORDS,
     kind=st.sampled_from(["paragraph", "paragraph", "row", "heading"]),
     level=st.integers(1, 3),
@@ -21,8 +21,8 @@ BLOCKS = st.builds(
 
 @given(st.lists(BLOCKS, max_size=12))
 def test_passages_are_slices_that_hold_every_word(blocks):
-    prose = lay_out(blocks)
-    cut = list(passages(prose))
+    prose = join_blocks(blocks)
+    cut = list(split_passages(prose))
     assert all(0 <= p.start < p.end <= len(prose.text) for p in cut)
     assert [(p.start, p.end) for p in cut] == sorted((p.start, p.end) for p in cut)
     assert " ".join(" ".join(prose.text[p.start : p.end] for p in cut).split()) == " ".join(prose.text.split())
@@ -30,27 +30,27 @@ def test_passages_are_slices_that_hold_every_word(blocks):
 
 @given(st.lists(BLOCKS, max_size=12))
 def test_the_same_text_is_always_cut_the_same(blocks):
-    assert list(passages(lay_out(blocks))) == list(passages(lay_out(blocks)))
+    assert list(split_passages(join_blocks(blocks))) == list(split_passages(join_blocks(blocks)))
 
 
 def test_sizes():
-    prose = lay_out([Block(PROSE) for _ in range(40)])
-    sizes = [count_words(prose.text[p.start : p.end]) for p in passages(prose)]
+    prose = join_blocks([TextBlock(PROSE) for _ in range(40)])
+    sizes = [count_words(prose.text[p.start : p.end]) for p in split_passages(prose)]
     assert all(120 <= size <= 200 for size in sizes)
 
 
 def test_a_long_sentence_and_a_long_word_are_cut():
     for text in ("word " * 2000, "漢" * 2000, "x" * 50_000, "line of a log\n" * 500):
-        prose = lay_out([Block(text)])
-        assert max(count_words(prose.text[p.start : p.end]) for p in passages(prose)) <= 240
+        prose = join_blocks([TextBlock(text)])
+        assert max(count_words(prose.text[p.start : p.end]) for p in split_passages(prose)) <= 240
 
 
 def test_headings_stay_with_what_they_head():
-    blocks = [Block("Book", "heading", 1)]
+    blocks = [TextBlock("Book", "heading", 1)]
     for number in range(6):
-        blocks += [Block(f"Part {number}", "heading", 2), Block(PROSE * 2)]
-    prose = lay_out(blocks)
-    cut = list(passages(prose))
+        blocks += [TextBlock(f"Part {number}", "heading", 2), TextBlock(PROSE * 2)]
+    prose = join_blocks(blocks)
+    cut = list(split_passages(prose))
     for passage in cut:
         last_line = prose.text[passage.start : passage.end].split("\n\n")[-1]
         assert not last_line.startswith("Part")
@@ -58,18 +58,25 @@ def test_headings_stay_with_what_they_head():
 
 
 def test_short_sections_share_a_passage():
-    blocks = [b for n in range(6) for b in (Block(f"Term {n}", "heading", 2), Block("It means something short."))]
-    (passage,) = passages(lay_out(blocks))
+    blocks = [
+        b for n in range(6) for b in (TextBlock(f"Term {n}", "heading", 2), TextBlock("It means something short."))
+    ]
+    (passage,) = split_passages(join_blocks(blocks))
     assert passage.heading == "Term 0"
 
 
 def test_pages_are_kept_apart():
-    prose = lay_out([Block("One.", page=1), Block("Two.", page=2), Block("Three.", page=2)])
-    assert [(prose.text[p.start : p.end], p.page) for p in passages(prose)] == [("One.", 1), ("Two.\n\nThree.", 2)]
+    prose = join_blocks([TextBlock("One.", page=1), TextBlock("Two.", page=2), TextBlock("Three.", page=2)])
+    assert [(prose.text[p.start : p.end], p.page) for p in split_passages(prose)] == [
+        ("One.", 1),
+        ("Two.\n\nThree.", 2),
+    ]
 
 
 def test_rows_stand_on_lines_and_figures_take_no_room():
-    prose = lay_out([Block("a: 1", "row"), Block("alt", "figure", part="p"), Block("a: 2", "row"), Block("End.")])
+    prose = join_blocks(
+        [TextBlock("a: 1", "row"), TextBlock("alt", "figure", part="p"), TextBlock("a: 2", "row"), TextBlock("End.")]
+    )
     assert prose.text == "a: 1\n\na: 2\n\nEnd."
     assert [part.block.kind for part in prose.parts] == ["row", "figure", "row", "paragraph"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import SAMPLE_RATE, Sound, resampled
-from ingest.audio_video.sounds import MOST_WINDOWS, Heard
-from ingest.pipeline import merged
+from ingest.audio_video.decode import SAMPLE_RATE, AudioPiece, resample
+from ingest.audio_video.sounds import MAX_WINDOWS, SoundMonitor
+from ingest.pipeline import merge_sounds
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
@@ -110,26 +110,26 @@ class TestPatches:
         np.testing.assert_allclose(patches(silence(1)), np.log(0.001), atol=1e-4)
 
 
-def heard(samples: NDArray[np.float32], **options: bool) -> Heard:
+def heard(samples: NDArray[np.float32], **options: bool) -> SoundMonitor:
     """A recording that has been passed through in pieces of 10 s which do not lie on the grid."""
     cuts = range(7 * SAMPLE_RATE, len(samples), 10 * SAMPLE_RATE)
     starts = [0, *cuts]
     pieces = [
-        Sound(start / SAMPLE_RATE, part) for start, part in zip(starts, np.split(samples, list(cuts)), strict=True)
+        AudioPiece(start / SAMPLE_RATE, part) for start, part in zip(starts, np.split(samples, list(cuts)), strict=True)
     ]
-    listener = Heard(pieces, **options)
+    listener = SoundMonitor(pieces, **options)
     assert sum(len(piece.samples) for piece in listener) == len(samples)
     return listener
 
 
-def spans(listener: Heard, *spoken: tuple[float, float]) -> list[tuple[float, float]]:
-    return [(round(s.start_s, 2), round(s.end_s, 2)) for s in listener.stretches(spoken)]
+def spans(listener: SoundMonitor, *spoken: tuple[float, float]) -> list[tuple[float, float]]:
+    return [(round(s.start_s, 2), round(s.end_s, 2)) for s in listener.unspoken_stretches(spoken)]
 
 
 class TestStretches:
     def test_a_short_recording_without_words_is_one_stretch(self) -> None:
         assert spans(heard(tone(0.3))) == [(0.0, 0.3)]
-        (stretch,) = heard(tone(6.5)).stretches([])
+        (stretch,) = heard(tone(6.5)).unspoken_stretches([])
         assert len(stretch.samples) == 6.5 * SAMPLE_RATE
 
     def test_a_longer_one_is_cut_and_its_short_end_is_not_lost(self) -> None:
@@ -151,14 +151,14 @@ class TestStretches:
 
     def test_of_a_long_recording_a_bounded_part_stands_for_all(self) -> None:
         length_s = 1500
-        stretches = heard(np.tile(tone(10), length_s // 10)).stretches([])
-        assert len(stretches) <= MOST_WINDOWS
-        assert max(len(stretch.samples) for stretch in stretches) <= 10 * SAMPLE_RATE
-        edges = [stretch.start_s for stretch in stretches]
-        assert edges == pytest.approx([stretch.end_s - 40 for stretch in stretches[:-1]] + [1480], abs=1)
+        unspoken_stretches = heard(np.tile(tone(10), length_s // 10)).unspoken_stretches([])
+        assert len(unspoken_stretches) <= MAX_WINDOWS
+        assert max(len(stretch.samples) for stretch in unspoken_stretches) <= 10 * SAMPLE_RATE
+        edges = [stretch.start_s for stretch in unspoken_stretches]
+        assert edges == pytest.approx([stretch.end_s - 40 for stretch in unspoken_stretches[:-1]] + [1480], abs=1)
 
     def test_nothing_is_kept_where_nobody_listens(self) -> None:
-        listener = heard(tone(5), keeps=False)
+        listener = heard(tone(5), keeps_windows=False)
         assert (spans(listener), listener.end_s, listener.is_silent) == ([], 5.0, False)
 
 
@@ -177,7 +177,7 @@ class TestMerged:
             a_sound(2, 20, "dog"),
             a_sound(3, 40, "dog"),
         ]
-        first, second, third = merged(items)
+        first, second, third = merge_sounds(items)
         assert (first.segment.locator, first.segment.tags) == (TimeSpan(0, 20), ("rain",))
         assert first.segment.meta["end_s"] == 20
         np.testing.assert_allclose(first.sound, [0.7071, 0.7071], atol=1e-4)
@@ -185,22 +185,22 @@ class TestMerged:
         assert [item.segment.ordinal for item in (first, second, third)] == [0, 1, 2]
 
     def test_what_has_no_tag_stays_apart_and_a_minute_is_enough(self) -> None:
-        assert len(merged([a_sound(0, 0), a_sound(1, 10)])) == 2
-        assert [item.segment.locator for item in merged([a_sound(n, 10 * n, "rain") for n in range(8)])] == [
+        assert len(merge_sounds([a_sound(0, 0), a_sound(1, 10)])) == 2
+        assert [item.segment.locator for item in merge_sounds([a_sound(n, 10 * n, "rain") for n in range(8)])] == [
             TimeSpan(0, 60),
             TimeSpan(60, 80),
         ]
 
     def test_all_else_is_left_as_it_is(self) -> None:
         words = [IndexedSegment(Segment("a", n, "audio", "speech", TimeSpan(n, n + 1), text="x")) for n in (0, 4)]
-        assert merged(words) == words
+        assert merge_sounds(words) == words
 
 
 def test_another_rate_keeps_pitch_and_length() -> None:
-    found = resampled(tone(1, 440), SAMPLE_RATE, 48_000)
+    found = resample(tone(1, 440), SAMPLE_RATE, 48_000)
     assert len(found) == pytest.approx(48_000, abs=200)
     assert int(np.argmax(np.abs(np.fft.rfft(found)))) * 48_000 / len(found) == pytest.approx(440, abs=3)
-    assert resampled(found, 48_000, 48_000) is found
+    assert resample(found, 48_000, 48_000) is found
 
 
 def test_sounds_can_be_left_unheard(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ingest.audio_video import video
 from ingest.audio_video.decode import SAMPLE_RATE
-from ingest.audio_video.shots import changed, look
+from ingest.audio_video.shots import changed_share, sample_frame
 from ingest.audio_video.transcribers import Transcriber, load_transcriber
 from ingest.formats.identify import Measure, identify
 from ingest.picture.ocr import Ocr
@@ -62,7 +62,7 @@ def shown_at(path: Path, at_s: float) -> Image.Image:
 
 
 def cells(image: Image.Image) -> NDArray[np.uint8]:
-    return look(0, np.asarray(image.resize((256, 144), Image.Resampling.BOX)), None).cells
+    return sample_frame(0, np.asarray(image.resize((256, 144), Image.Resampling.BOX)), None).cells
 
 
 class TestClock:
@@ -96,7 +96,7 @@ class TestClock:
             assert isinstance(extracted.segment.locator, FrameRegion)
             assert extracted.picture is not None
             shown = shown_at(path, extracted.segment.locator.at_s)
-            assert changed(cells(extracted.picture), cells(shown)) == 0.0
+            assert changed_share(cells(extracted.picture), cells(shown)) == 0.0
 
     def test_a_variable_rate(self, tmp_path: Path) -> None:
         times = [0.0, 0.2, 0.3, 2.0, 2.1, 2.8, 6.0, 6.3, 6.9]

@@ -12,12 +12,21 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from ingest.audio_video.decode import Sound
-from ingest.audio_video.shots import look, select
-from ingest.audio_video.sounds import Heard
-from ingest.audio_video.voice_activity import transcripts
+from ingest.audio_video.decode import AudioPiece
+from ingest.audio_video.shots import sample_frame, select_shots
+from ingest.audio_video.sounds import SoundMonitor
+from ingest.audio_video.voice_activity import transcribe_speech
 from ingest.reading import heartbeat
-from ingest.reading.worker import Worker, Workers
+from ingest.reading.messages import (
+    BeatEvent,
+    BeatMessage,
+    EndEvent,
+    EndMessage,
+    ErrorEvent,
+    ItemEvent,
+    ItemMessage,
+)
+from ingest.reading.worker import Worker, WorkerPool
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from tests.fakes.media import JFK, samples_of
@@ -82,7 +91,7 @@ def test_the_death_of_an_idle_reader_is_no_fault_of_the_next_file(worker, note):
 def test_a_silent_reader_is_stopped(note):
     with (
         closing(Worker(Settings(file_timeout_s=0.01))) as worker,
-        pytest.raises(DamagedMedia, match="fell silent"),
+        pytest.raises(DamagedMedia, match=r"0\.01 s"),
     ):
         list(worker.run("identify", note))
 
@@ -111,38 +120,38 @@ class ScriptedProcess:
         pass
 
 
-@pytest.mark.parametrize("sign", [("item", 1), ("beat", 0.0)])
+@pytest.mark.parametrize("sign", [ItemMessage(1), BeatMessage(0.0)])
 def test_a_reader_that_never_ends_is_stopped_however_lively(sign):
     worker = Worker(Settings(file_timeout_s=0.05))
     worker._process = ScriptedProcess(0.01, sign)
-    with pytest.raises(DamagedMedia, match="stopped after 0 s, long for its size"):
+    with pytest.raises(DamagedMedia, match="EXHIBIT_FILE_TIMEOUT_S"):
         list(worker.run("extract"))
 
 
 def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_count():
     worker = Worker(Settings(file_timeout_s=0.05))
-    worker._process = ScriptedProcess(0.03, *[("beat", 0.03)] * 20, ("item", "heard"), ("end", 1.5))
+    worker._process = ScriptedProcess(0.03, *[BeatMessage(0.03)] * 20, ItemMessage("heard"), EndMessage(1.5))
     assert list(worker.run("extract")) == ["heard"]
 
 
 def test_long_work_on_sound_and_pictures_gives_signs_of_life(monkeypatch):
     told = []
     monkeypatch.setattr(heartbeat, "_EVERY_S", 0.0)
-    monkeypatch.setattr(heartbeat, "_tell", told.append)
-    sound = [Sound(0.0, samples_of(JFK))]
-    list(Heard(sound))
+    monkeypatch.setattr(heartbeat, "_report", told.append)
+    sound = [AudioPiece(0.0, samples_of(JFK))]
+    list(SoundMonitor(sound))
     assert told == [0.0]
-    list(transcripts(sound, ScriptedTranscriber("words")))
+    list(transcribe_speech(sound, ScriptedTranscriber("words")))
     assert told == [0.0] * 2
     black = np.zeros((144, 256, 3), np.uint8)
-    list(select([look(n / 8, black, None) for n in range(4)], 5.0))
+    list(select_shots([sample_frame(n / 8, black, None) for n in range(4)], 5.0))
     assert told == [0.0] * 6
 
 
 def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
     told = []
     monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
-    monkeypatch.setattr(heartbeat, "_tell", told.append)
+    monkeypatch.setattr(heartbeat, "_report", told.append)
     with heartbeat.waiting():
         time.sleep(0.1)
     assert set(told) == {0.01}
@@ -150,7 +159,7 @@ def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
 
 def test_native_code_that_never_returns_does_not_outlive_its_parent():
     code = (
-        "import re, sys; from ingest.reading.worker import Replies, serve\n"
+        "import re, sys; from ingest.reading.child import Replies, serve\n"
         "serve(Replies(sys.stdout.buffer, 0.2), lambda: re.match('(a+)+$', 'a' * 60 + 'b'), ())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
@@ -167,7 +176,7 @@ def test_memory_is_bounded(tmp_path):
 
 
 def test_readers_share_the_memory_of_the_machine():
-    readers = Workers(Settings(threads=4, reader_memory_gb=1e6))._workers
+    readers = WorkerPool(Settings(threads=4, reader_memory_gb=1e6))._workers
     each = {reader._settings.reader_memory_gb for reader in readers}
     assert sum(each) * len(readers) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
@@ -193,22 +202,22 @@ def sources(worker, tmp_path):
 
 
 def test_readers_side_by_side_tell_of_each_argument(sources):
-    with closing(Workers(Settings(threads=3))) as workers:
-        events = list(workers.each("extract", sources))
+    with closing(WorkerPool(Settings(threads=3))) as workers:
+        events = [event for event in workers.each("extract", sources) if not isinstance(event, BeatEvent)]
         assert len({pid(worker) for worker in workers._workers}) == 3
     for source in sources[:5]:
-        (item, end) = [(what, value) for about, what, value in events if about == source]
-        assert (item[0], item[1].segment.text) == ("item", f"Note {source.path.stem}")
-        assert end[0] == "end"
-    ((what, value),) = [(what, value) for about, what, value in events if about == sources[5]]
-    assert what == "error"
-    assert isinstance(value, MediaError)
-    assert "gone" in str(value)
+        (item, end) = [event for event in events if event.argument == source]
+        assert isinstance(item, ItemEvent)
+        assert item.value.segment.text == f"Note {source.path.stem}"
+        assert isinstance(end, EndEvent)
+    (event,) = [event for event in events if event.argument == sources[5]]
+    assert isinstance(event, ErrorEvent)
+    assert type(event.error) is MediaError
 
 
 def test_whoever_stops_listening_stops_the_readers(sources):
     before = set(threading.enumerate())
-    with closing(Workers(Settings(threads=2))) as workers:
+    with closing(WorkerPool(Settings(threads=2))) as workers:
         events = workers.each("extract", sources * 100)
         next(events)
         events.close()
@@ -216,9 +225,9 @@ def test_whoever_stops_listening_stops_the_readers(sources):
 
 
 def test_whoever_listens_may_stop_before_anything_comes(sources):
-    with closing(Workers(Settings(threads=2), beat_s=0.001)) as workers:
+    with closing(WorkerPool(Settings(threads=2), beat_s=0.001)) as workers:
         events = workers.each("extract", sources)  # readers take longer to start
-        assert next(events) == (None, "beat", None)
+        assert next(events) == BeatEvent()
         events.close()
 
 

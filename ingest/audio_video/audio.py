@@ -8,11 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import check_length, description, limits_of, sound, sound_stream, stated_s
-from ingest.audio_video.sounds import Heard, sound_segment, sound_segments
+from ingest.audio_video.decode import (
+    check_length,
+    decode_sound,
+    describe_container,
+    limits_of,
+    sound_stream,
+    stated_duration_s,
+)
+from ingest.audio_video.sounds import SoundMonitor, sound_segment, sound_segments
 from ingest.audio_video.speech_passages import speech_segments
 from ingest.audio_video.transcribers import Transcriber
-from ingest.audio_video.voice_activity import transcripts
+from ingest.audio_video.voice_activity import transcribe_speech
 from ingest.formats.identify import Measure
 from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
@@ -28,7 +35,7 @@ def measure(source: Source, settings: Settings) -> Measure:
     """
     with opened_av(source.path) as container:
         check_length(container, limits_of(settings))
-        return Measure(audio_s=stated_s(container))
+        return Measure(audio_s=stated_duration_s(container))
 
 
 def segments(source: Source, settings: Settings, transcriber: Transcriber) -> Iterator[Extracted]:
@@ -42,10 +49,12 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
     with opened_av(source.path) as container:
         if sound_stream(container) is None:
             raise UnsupportedMedia("It has no sound that could be heard.")
-        caption = "\n".join(part for part in (description(container), *source.captions) if part)
-        heard = Heard(sound(container, limits_of(settings)), keeps=settings.audio_encoder != "off")
+        caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
+        heard = SoundMonitor(
+            decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
+        )
         empty = True
-        for found in audible(heard, transcriber, source, "audio", first=0, caption=caption):
+        for found in speech_and_sounds(heard, transcriber, source, "audio", first=0, caption=caption):
             empty = False
             yield found
         if heard.end_s == 0:
@@ -55,7 +64,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
             yield Extracted(sound_segment(source, whole, "audio", 0, caption=caption, silent=heard.is_silent))
 
 
-def windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
+def sound_windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
     """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see
     `ingest.audio_video.sounds`.
 
@@ -63,18 +72,20 @@ def windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]
         MediaError: the file cannot be decoded to its end, or is over a limit.
     """
     with opened_av(source.path) as container:
-        heard = Heard(sound(container, limits_of(settings)))
+        heard = SoundMonitor(decode_sound(container, limits_of(settings)))
         deque(heard, maxlen=0)
-    yield from (stretch.samples for stretch in heard.stretches([]))
+    yield from (stretch.samples for stretch in heard.unspoken_stretches([]))
 
 
-def audible(
-    heard: Heard, transcriber: Transcriber, source: Source, modality: Modality, *, first: int, caption: str
+def speech_and_sounds(
+    heard: SoundMonitor, transcriber: Transcriber, source: Source, modality: Modality, *, first: int, caption: str
 ) -> Iterator[Extracted]:
     """Yield the passages of speech, then what else is heard, numbered from `first`; number 0 has the caption."""
     words: list[tuple[float, float]] = []
     count = first
-    for segment in speech_segments(transcripts(heard, transcriber), source, modality, first=first, caption=caption):
+    for segment in speech_segments(
+        transcribe_speech(heard, transcriber), source, modality, first=first, caption=caption
+    ):
         words += [(word.start_s, word.end_s) for word in segment.words]
         count += 1
         yield Extracted(segment)

@@ -39,7 +39,7 @@ _RESET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioPiece:
     """Gapless sound: mono float32 samples in [-1, 1] at 16 kHz, and when the first of them is heard."""
 
     start_s: float
@@ -52,7 +52,7 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class TimedFrame:
     """A decoded frame and when it is shown."""
 
     at_s: float
@@ -60,7 +60,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DecodeLimits:
     """How much may be decoded: seconds of the recording, pixels of a frame; and the threads to decode with."""
 
     seconds: float
@@ -68,9 +68,9 @@ class Limits:
     threads: int = 1
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> DecodeLimits:
     """What the settings allow."""
-    return Limits(settings.max_media_s, settings.max_pixels, settings.threads)
+    return DecodeLimits(settings.max_media_s, settings.max_pixels, settings.threads)
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
@@ -78,12 +78,12 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return container.streams.best("audio")
 
 
-def stated_s(container: InputContainer) -> float:
+def stated_duration_s(container: InputContainer) -> float:
     """Length of the whole as its headers state or suggest it, in seconds; 0 where they do not."""
     return max(container.duration or 0, 0) / 1e6
 
 
-def description(container: InputContainer) -> str:
+def describe_container(container: InputContainer) -> str:
     """What the container's own tags say it is: title, artist, album, comment; empty without tags."""
     found: dict[str, None] = {}
     for track in (container, sound_stream(container)):  # Ogg keeps them in the stream
@@ -93,17 +93,17 @@ def description(container: InputContainer) -> str:
     return " · ".join(found)
 
 
-def check_length(container: InputContainer, limits: Limits) -> None:
+def check_length(container: InputContainer, limits: DecodeLimits) -> None:
     """Refuse, before decoding, what is too long by its own header.
 
     Raises:
         MediaTooLarge: longer than `limits.seconds`.
     """
-    if stated_s(container) > limits.seconds:
-        raise _too_long(stated_s(container), limits)
+    if stated_duration_s(container) > limits.seconds:
+        raise _too_long(stated_duration_s(container), limits)
 
 
-def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
+def decode_sound(container: InputContainer, limits: DecodeLimits) -> Iterator[AudioPiece]:
     """Decode the sound track to gapless pieces of at most 10 s, in order; nothing where there is no track.
 
     Raises:
@@ -114,10 +114,10 @@ def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
     if stream is None:
         return
     check_length(container, limits)
-    mono = _Mono()
-    for frame in _decoded(container, stream):
+    mono = _MonoResampler()
+    for frame in _decode_packets(container, stream):
         at_s = time_s(frame, container)
-        if at_s is not None and _is_apart(at_s, mono.now_s):
+        if at_s is not None and _is_discontinuous(at_s, mono.now_s):
             yield from mono.finish()
             mono.now_s = at_s
         mono.add(frame)
@@ -128,7 +128,7 @@ def sound(container: InputContainer, limits: Limits) -> Iterator[Sound]:
     yield from mono.finish()
 
 
-def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
     """Mono samples (n,) at another rate."""
     if rate == wanted:
         return samples
@@ -141,7 +141,9 @@ def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[n
     return np.concatenate([np.zeros(0, np.float32), *(part.to_ndarray()[0] for part in frames)])
 
 
-def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool = False) -> Iterator[Picture]:
+def decode_frames(
+    container: InputContainer, limits: DecodeLimits, *, keyframes_only: bool = False
+) -> Iterator[TimedFrame]:
     """Decode the moving pictures, in the order in which they are shown.
 
     Raises:
@@ -160,17 +162,17 @@ def pictures(container: InputContainer, limits: Limits, *, keyframes_only: bool 
         context.skip_frame = "NONKEY"
     step_s = float(1 / (stream.average_rate or 25))
     next_s = 0.0
-    for frame in _decoded(container, stream):
+    for frame in _decode_packets(container, stream):
         at_s = time_s(frame, container)
         at_s = next_s if at_s is None else at_s
         next_s = at_s + step_s
         if at_s > limits.seconds:
             raise _too_long(at_s, limits)
         check_pixels((frame.width, frame.height), limits.pixels)
-        yield Picture(at_s, frame)
+        yield TimedFrame(at_s, frame)
 
 
-class _Mono:
+class _MonoResampler:
     """Brings frames of any rate and layout to gapless 16 kHz mono, and counts where on the clock they end."""
 
     def __init__(self) -> None:
@@ -192,14 +194,14 @@ class _Mono:
         frame.pts = None
         self._keep(self._resampler.resample(frame))
 
-    def take(self) -> Sound:
+    def take(self) -> AudioPiece:
         """All that waits, as one piece."""
         samples = np.concatenate(self._waiting).astype(np.float32) / 32768.0
-        piece = Sound(self.now_s - self.waiting_s, samples)
+        piece = AudioPiece(self.now_s - self.waiting_s, samples)
         self._waiting, self.waiting_s = [], 0.0
         return piece
 
-    def finish(self) -> Iterator[Sound]:
+    def finish(self) -> Iterator[AudioPiece]:
         """End the gapless stretch."""
         self._flush()
         if self._waiting:
@@ -219,11 +221,11 @@ class _Mono:
             self.total_s += seconds
 
 
-def _is_apart(at_s: float, now_s: float) -> bool:
+def _is_discontinuous(at_s: float, now_s: float) -> bool:
     return at_s - now_s > _JITTER_S or -_RESET_S < at_s - now_s < -_JITTER_S
 
 
-def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
+def _decode_packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
     """Frames of one stream; packets of the others are looked at for how far the file reaches."""
     import av
 
@@ -231,7 +233,7 @@ def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> It
         raise UnsupportedMedia("Its codec is not read here; convert it to MP4 (H.264, AAC), WebM or WAV.")
     packets = broken = 0
     reached_s = 0.0
-    for packet in _packets(container):
+    for packet in _demux(container):
         reached_s = max(reached_s, _end_s(packet))
         # An empty packet with a time repeats the frame before (Theora); one without a time ends the stream.
         if packet.stream is not stream or (packet.size == 0 and packet.pts is not None):
@@ -244,10 +246,10 @@ def _decoded(container: InputContainer, stream: AudioStream | VideoStream) -> It
             continue
         broken += sum(frame.is_corrupt for frame in frames)
         yield from (frame for frame in frames if not frame.is_corrupt)
-    _check_whole(container, reached_s, packets, broken)
+    _check_complete(container, reached_s, packets, broken)
 
 
-def _packets(container: InputContainer) -> Iterator[Packet]:
+def _demux(container: InputContainer) -> Iterator[Packet]:
     packets = container.demux()
     while True:
         try:
@@ -266,10 +268,10 @@ def _end_s(packet: Packet) -> float:
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-def _check_whole(container: InputContainer, reached_s: float, packets: int, broken: int) -> None:
+def _check_complete(container: InputContainer, reached_s: float, packets: int, broken: int) -> None:
     if broken > max(3, packets / 50):
         raise DamagedMedia(f"{broken} of its {packets} packets are broken; copy it again from where it came from.")
-    length_s = stated_s(container)
+    length_s = stated_duration_s(container)
     reached_s -= (container.start_time or 0) / 1e6
     if container.format.name in _STATED_LENGTH and length_s - reached_s > max(1.0, length_s / 20):
         raise DamagedMedia(
@@ -278,7 +280,7 @@ def _check_whole(container: InputContainer, reached_s: float, packets: int, brok
         )
 
 
-def _too_long(seconds: float, limits: Limits) -> MediaTooLarge:
+def _too_long(seconds: float, limits: DecodeLimits) -> MediaTooLarge:
     return MediaTooLarge(
         f"It is {seconds:,.0f} s long or longer, more than the limit of {limits.seconds:,.0f} s; "
         "split it, or raise EXHIBIT_MAX_MEDIA_S."

@@ -23,17 +23,17 @@ from ingest.reading.heartbeat import beat
 
 GRID = (36, 64)
 _BLOCK = 4
-LOOKS_PER_S = 8
-LOOK_PX = (GRID[1] * _BLOCK, GRID[0] * _BLOCK)
+SAMPLES_PER_S = 8
+SAMPLE_PX = (GRID[1] * _BLOCK, GRID[0] * _BLOCK)
 
 T = TypeVar("T")
 
 # Measured on film, animation, a talking head and slides: cuts lie above 0.31, fast motion mostly below 0.3.
 _CUT = 0.3
 # Of the cells: a change of one word on a slide is 0.3 %, noise of the codec none.
-_LEAST_CHANGE = 0.003
+_MIN_CHANGE = 0.003
 _STANDS_OUT = 4.0
-_LEAST_LOOKS, _MOTION_LOOKS = 4, 16
+_MIN_MOTION_SAMPLES, _MOTION_SAMPLES = 4, 16
 # So far a picture has drifted from the one looked at last when another shot has begun without a cut; while it still
 # moves on by the second number, the dissolve or pan is not over.
 _DRIFT, _MOVES_ON = 0.45, 0.1
@@ -45,11 +45,11 @@ _SETTLE_S, _LONGEST_SETTLE_S = 0.4, 2.0
 _BLANK = 0.015
 # After so many frames the steady rate and the least distance between frames double, again and again.
 _FRAMES = 500
-_LEAST_GAP_S = 1.0
+_MIN_GAP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look(Generic[T]):
+class FrameSample(Generic[T]):
     """A frame as the selection sees it.
 
     Attributes:
@@ -76,12 +76,12 @@ class Look(Generic[T]):
 class Shot(Generic[T]):
     """A kept frame and the stretch ``[start_s, end_s)`` that it stands for."""
 
-    look: Look[T]
+    sample: FrameSample[T]
     start_s: float
     end_s: float
 
 
-def look(at_s: float, rgb: NDArray[np.uint8], frame: T) -> Look[T]:
+def sample_frame(at_s: float, rgb: NDArray[np.uint8], frame: T) -> FrameSample[T]:
     """See a frame that was scaled to `LOOK_PX`: shape (144, 256, 3), uint8."""
     rows, columns = GRID
     # In two steps and as a product, which is four times as fast as means over axes.
@@ -89,10 +89,10 @@ def look(at_s: float, rgb: NDArray[np.uint8], frame: T) -> Look[T]:
     cells = (bands.reshape(rows, columns, _BLOCK, 3).sum(axis=2) // _BLOCK**2).astype(np.uint8)
     grey = rgb @ np.full(3, 1 / 765, np.float32)
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    return Look(at_s, cells, float(edges.var()), float(grey.std()), frame)
+    return FrameSample(at_s, cells, float(edges.var()), float(grey.std()), frame)
 
 
-def changed(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+def changed_share(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Share of the cells whose colour differs by more than a tenth, in [0, 1]."""
     apart = np.abs(a.astype(np.int16) - b).mean(axis=2)
     return float((apart > 25.5).mean())
@@ -104,7 +104,7 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     return apart + float(np.abs(_histogram(a) - _histogram(b)).sum()) / 4
 
 
-def select(looks: Iterable[Look[T]], every_s: float) -> Iterator[Shot[T]]:
+def select_shots(samples: Iterable[FrameSample[T]], every_s: float) -> Iterator[Shot[T]]:
     """Yield the frames to keep, each as soon as it is known how long it stands for; at least one if there is any.
 
     Args:
@@ -112,10 +112,10 @@ def select(looks: Iterable[Look[T]], every_s: float) -> Iterator[Shot[T]]:
         every_s: the steady rate.
     """
     selection = _Selection[T](every_s)
-    for seen in looks:
+    for sample in samples:
         beat()
-        yield from selection.see(seen)
-    yield from selection.end()
+        yield from selection.add(sample)
+    yield from selection.finish()
 
 
 @dataclass
@@ -132,18 +132,18 @@ class _Candidate(Generic[T]):
 
     first_s: float
     start_s: float
-    best: Look[T]
+    best: FrameSample[T]
     is_shot: bool
     is_gradual: bool = False
 
-    def add(self, seen: Look[T]) -> None:
-        if self.is_gradual and difference(self.best.cells, seen.cells) >= _MOVES_ON:
-            self.restart(seen)
-        elif seen.sharpness > self.best.sharpness:
-            self.best = seen
+    def add(self, sample: FrameSample[T]) -> None:
+        if self.is_gradual and difference(self.best.cells, sample.cells) >= _MOVES_ON:
+            self.restart(sample)
+        elif sample.sharpness > self.best.sharpness:
+            self.best = sample
 
-    def restart(self, seen: Look[T]) -> None:
-        self.start_s, self.best, self.is_shot = seen.at_s, seen, True
+    def restart(self, sample: FrameSample[T]) -> None:
+        self.start_s, self.best, self.is_shot = sample.at_s, sample, True
 
     def is_settled(self, at_s: float) -> bool:
         return at_s - self.start_s >= _SETTLE_S or at_s - self.first_s >= _LONGEST_SETTLE_S
@@ -157,48 +157,50 @@ class _Selection(Generic[T]):
         self._count = 0
         self._due_s = 0.0
         self._gap_until_s = 0.0
-        self._motion: deque[float] = deque(maxlen=_MOTION_LOOKS)
+        self._motion: deque[float] = deque(maxlen=_MOTION_SAMPLES)
         self._kept: deque[tuple[float, NDArray[np.uint8]]] = deque()
-        self._previous: Look[T] | None = None
+        self._previous: FrameSample[T] | None = None
         self._anchor: NDArray[np.uint8] | None = None
         self._candidate: _Candidate[T] | None = None
         self._open: Shot[T] | None = None
-        self._spare: Look[T] | None = None
+        self._spare: FrameSample[T] | None = None
 
-    def see(self, seen: Look[T]) -> Iterator[Shot[T]]:
+    def add(self, sample: FrameSample[T]) -> Iterator[Shot[T]]:
         candidate = self._candidate
-        if candidate and candidate.is_settled(seen.at_s) and seen.at_s >= self._gap_until_s:
+        if candidate and candidate.is_settled(sample.at_s) and sample.at_s >= self._gap_until_s:
             yield from self._decide(candidate)
-        jumped = self._has_jumped(seen)
+        jumped = self._has_jumped(sample)
         if self._candidate is None:
-            drifted = self._anchor is not None and difference(self._anchor, seen.cells) >= _DRIFT
-            if jumped or drifted or seen.at_s >= self._due_s:
-                self._candidate = _Candidate(seen.at_s, seen.at_s, seen, jumped or drifted, drifted and not jumped)
+            drifted = self._anchor is not None and difference(self._anchor, sample.cells) >= _DRIFT
+            if jumped or drifted or sample.at_s >= self._due_s:
+                self._candidate = _Candidate(
+                    sample.at_s, sample.at_s, sample, jumped or drifted, drifted and not jumped
+                )
         elif jumped:
-            self._candidate.restart(seen)
+            self._candidate.restart(sample)
         else:
-            self._candidate.add(seen)
-        self._previous = seen
+            self._candidate.add(sample)
+        self._previous = sample
 
-    def end(self) -> Iterator[Shot[T]]:
+    def finish(self) -> Iterator[Shot[T]]:
         if self._candidate:
             yield from self._decide(self._candidate)
-        end_s = self._previous.at_s + 1 / LOOKS_PER_S if self._previous else 0.0
+        end_s = self._previous.at_s + 1 / SAMPLES_PER_S if self._previous else 0.0
         if self._open:
             yield replace(self._open, end_s=min(self._open.end_s, end_s))
         elif self._spare and not self._count:
             yield Shot(self._spare, self._spare.at_s, end_s)
 
-    def _has_jumped(self, seen: Look[T]) -> bool:
+    def _has_jumped(self, sample: FrameSample[T]) -> bool:
         if self._previous is None:
             return True
-        if difference(self._previous.cells, seen.cells) >= _CUT:
+        if difference(self._previous.cells, sample.cells) >= _CUT:
             self._motion.clear()
             return True
-        share = changed(self._previous.cells, seen.cells)
-        usual = median(self._motion) if len(self._motion) >= _LEAST_LOOKS else 1.0
+        share = changed_share(self._previous.cells, sample.cells)
+        usual = median(self._motion) if len(self._motion) >= _MIN_MOTION_SAMPLES else 1.0
         self._motion.append(share)
-        return share >= max(_LEAST_CHANGE, _STANDS_OUT * usual)
+        return share >= max(_MIN_CHANGE, _STANDS_OUT * usual)
 
     def _decide(self, candidate: _Candidate[T]) -> Iterator[Shot[T]]:
         best, self._candidate = candidate.best, None
@@ -207,7 +209,7 @@ class _Selection(Generic[T]):
         widening = 2 ** (self._count // _FRAMES)
         self._due_s = candidate.start_s + self._every_s * widening
         twin_s = self._twin(candidate)
-        if self._open and twin_s == self._open.look.at_s:
+        if self._open and twin_s == self._open.sample.at_s:
             return
         if self._open and candidate.is_shot:
             self._open = replace(self._open, end_s=min(self._open.end_s, candidate.first_s))
@@ -218,15 +220,15 @@ class _Selection(Generic[T]):
         self._open = Shot(best, candidate.start_s, math.inf)
         self._kept.append((best.at_s, best.cells))
         self._count += 1
-        self._gap_until_s = best.at_s + _LEAST_GAP_S * widening
+        self._gap_until_s = best.at_s + _MIN_GAP_S * widening
 
     def _twin(self, candidate: _Candidate[T]) -> float | None:
         """When a frame was kept that looks like this one; None when there is none, or it is too long ago."""
         best = candidate.best
         while self._kept and best.at_s - self._kept[0][0] > _REMEMBERED_S:
             self._kept.popleft()
-        tolerance = _LEAST_CHANGE if candidate.is_shot else _SIMILAR
-        alike = (at_s for at_s, cells in reversed(self._kept) if changed(cells, best.cells) < tolerance)
+        tolerance = _MIN_CHANGE if candidate.is_shot else _SIMILAR
+        alike = (at_s for at_s, cells in reversed(self._kept) if changed_share(cells, best.cells) < tolerance)
         return next(alike, None)
 
 

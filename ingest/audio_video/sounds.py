@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.decode import SAMPLE_RATE, AudioPiece
 from ingest.reading.heartbeat import beat
 from rag.types import Extracted, Modality, Segment, Source, TimeSpan
 
 WINDOW_S = 10.0
-MOST_WINDOWS = 60  # of float32: 38 MB
+MAX_WINDOWS = 60  # of float32: 38 MB
 # A pause of speech shorter than this is a pause, and less than a second of a window too little to be known by.
-_LEAST_PAUSE_S, _LEAST_HEARD_S = 2.0, 1.0
+_MIN_PAUSE_S, _MIN_HEARD_S = 2.0, 1.0
 # A shorter hole in the sound is none.
 _SEAM_S = 0.01
 # Words go on a little before and after the times that are known of them.
@@ -32,7 +32,7 @@ _QUIET = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SoundStretch:
     """Seconds ``[start_s, end_s)`` without words, and sound from the beginning of them."""
 
     start_s: float
@@ -40,23 +40,23 @@ class Stretch:
     samples: NDArray[np.float32]
 
 
-class Heard:
+class SoundMonitor:
     """Passes sound on, and remembers how loud and how long it was and, unless told not to, windows of it."""
 
-    def __init__(self, pieces: Iterable[Sound], *, keeps: bool = True) -> None:
+    def __init__(self, pieces: Iterable[AudioPiece], *, keeps_windows: bool = True) -> None:
         self.peak = 0.0
         self.end_s = 0.0
-        self._pieces, self._keeps = pieces, keeps
-        self._windows: dict[int, list[Sound]] = {}
+        self._pieces, self._keeps_windows = pieces, keeps_windows
+        self._windows: dict[int, list[AudioPiece]] = {}
         self._every = 1
 
-    def __iter__(self) -> Iterator[Sound]:
+    def __iter__(self) -> Iterator[AudioPiece]:
         for piece in self._pieces:
             beat()
             self.peak = max(self.peak, float(np.abs(piece.samples).max(initial=0.0)))
             self.end_s = piece.end_s
-            if self._keeps:
-                self._keep(piece)
+            if self._keeps_windows:
+                self._keep_windows(piece)
             yield piece
 
     @property
@@ -64,50 +64,50 @@ class Heard:
         """Whether nothing of it can be heard."""
         return self.peak < SILENT_PEAK
 
-    def stretches(self, spoken: Sequence[tuple[float, float]]) -> list[Stretch]:
+    def unspoken_stretches(self, spoken: Sequence[tuple[float, float]]) -> list[SoundStretch]:
         """What is heard besides speech, in order.
 
         Args:
             spoken: start and end of each word in seconds, in order.
         """
-        free = _pauses(spoken, self.end_s)
-        quiet = _QUIET * self._level(free)
-        found: list[Stretch] = []
+        free = _find_pauses(spoken, self.end_s)
+        quiet = _QUIET * self._speech_level(free)
+        found: list[SoundStretch] = []
         for number in sorted(self._windows):
             pieces = self._windows[number]
-            parts = [(part, pause) for piece in pieces for pause in free if (part := _part(piece, pause))]
+            parts = [(part, pause) for piece in pieces for pause in free if (part := _clip(piece, pause))]
             part, pause = max(parts, key=lambda pair: len(pair[0].samples), default=(None, (0.0, 0.0)))
             if part is None or _is_silent(part.samples) or _level(part.samples) < quiet:
                 continue
             end_s = min(pause[1], (number + self._every) * WINDOW_S)
-            if len(part.samples) >= _LEAST_HEARD_S * SAMPLE_RATE or not found:
-                found.append(Stretch(part.start_s, end_s, part.samples))
+            if len(part.samples) >= _MIN_HEARD_S * SAMPLE_RATE or not found:
+                found.append(SoundStretch(part.start_s, end_s, part.samples))
             elif found[-1].end_s == part.start_s:  # what is left at the end goes with what it ends
                 found[-1] = replace(found[-1], end_s=end_s)
         return found
 
-    def _keep(self, piece: Sound) -> None:
+    def _keep_windows(self, piece: AudioPiece) -> None:
         first = int(piece.start_s / WINDOW_S)
         for number in range(first, int(piece.end_s / WINDOW_S) + 1):
             if number % self._every == 0:
-                part = _part(piece, (number * WINDOW_S, (number + 1) * WINDOW_S))
+                part = _clip(piece, (number * WINDOW_S, (number + 1) * WINDOW_S))
                 if part is not None:
-                    _append(self._windows.setdefault(number, []), part)
-        while len(self._windows) > MOST_WINDOWS:
+                    _append_joined(self._windows.setdefault(number, []), part)
+        while len(self._windows) > MAX_WINDOWS:
             self._every *= 2
             self._windows = {n: parts for n, parts in self._windows.items() if n % self._every == 0}
 
-    def _level(self, free: Sequence[tuple[float, float]]) -> float:
+    def _speech_level(self, free: Sequence[tuple[float, float]]) -> float:
         """Root mean square of what is not free of words; 0 where all is."""
         edges = [0.0, *(at_s for pause in free for at_s in pause), self.end_s]
         pieces = [piece for pieces in self._windows.values() for piece in pieces]
         spans = zip(edges[::2], edges[1::2], strict=True)
-        parts = [part.samples for span in spans for piece in pieces if (part := _part(piece, span))]
+        parts = [part.samples for span in spans for piece in pieces if (part := _clip(piece, span))]
         return _level(np.concatenate(parts)) if parts else 0.0
 
 
 def sound_segments(
-    heard: Heard,
+    heard: SoundMonitor,
     spoken: Sequence[tuple[float, float]],
     source: Source,
     modality: Modality,
@@ -116,7 +116,7 @@ def sound_segments(
     caption: str,
 ) -> Iterator[Extracted]:
     """Yield what is heard besides speech as segments with their sound, numbered from `first`."""
-    for ordinal, stretch in enumerate(heard.stretches(spoken), start=first):
+    for ordinal, stretch in enumerate(heard.unspoken_stretches(spoken), start=first):
         span = TimeSpan(stretch.start_s, stretch.end_s)
         segment = sound_segment(source, span, modality, ordinal, caption="" if ordinal else caption)
         yield Extracted(segment, sound=stretch.samples)
@@ -138,31 +138,31 @@ def sound_segment(
     )
 
 
-def _append(parts: list[Sound], part: Sound) -> None:
+def _append_joined(parts: list[AudioPiece], part: AudioPiece) -> None:
     """Add a part, joined with the last where it goes on without a hole."""
     if parts and part.start_s - parts[-1].end_s < _SEAM_S:
-        parts[-1] = Sound(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
+        parts[-1] = AudioPiece(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
     else:
         parts.append(part)
 
 
-def _pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:
+def _find_pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:
     """Start and end of each stretch without words that is long enough; the whole where nothing is said."""
     if not spoken:
         return [(0.0, end_s)]
     pauses, now_s = [], 0.0
     for start_s, stop_s in [*spoken, (end_s + _MARGIN_S, end_s)]:
-        if start_s - _MARGIN_S - now_s >= _LEAST_PAUSE_S:
+        if start_s - _MARGIN_S - now_s >= _MIN_PAUSE_S:
             pauses.append((now_s, start_s - _MARGIN_S))
         now_s = max(now_s, stop_s + _MARGIN_S)
     return pauses
 
 
-def _part(piece: Sound, span_s: tuple[float, float]) -> Sound | None:
+def _clip(piece: AudioPiece, span_s: tuple[float, float]) -> AudioPiece | None:
     """What of the piece lies in the span."""
     low, high = (round((at_s - piece.start_s) * SAMPLE_RATE) for at_s in span_s)
     low, high = max(low, 0), min(high, len(piece.samples))
-    return Sound(piece.start_s + low / SAMPLE_RATE, piece.samples[low:high]) if low < high else None
+    return AudioPiece(piece.start_s + low / SAMPLE_RATE, piece.samples[low:high]) if low < high else None
 
 
 def _level(samples: NDArray[np.float32]) -> float:

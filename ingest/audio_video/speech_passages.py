@@ -21,7 +21,7 @@ _BREAK_S = 8.0
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
-def passages(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple[Word, ...]]]:
+def split_speech(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple[Word, ...]]]:
     """Yield language and words of each passage, as soon as its end is known.
 
     The words of all passages are the words given, each once and in order. A change of language ends a passage, too.
@@ -30,22 +30,22 @@ def passages(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple[Wor
     words: list[Word] = []
     for transcript in transcripts:
         if transcript.language != language:
-            yield from ((language, part) for part in _all_cut(words))
+            yield from ((language, part) for part in _split_all(words))
             language, words = transcript.language, []
         words.extend(transcript.words)
         # Two longest passages must be known before the first is cut: the rest may be too short to stand alone.
         while words and words[-1].end_s - words[0].start_s > 2 * LONGEST_S:
-            end = _first_cut(words)
+            end = _first_passage_length(words)
             yield language, tuple(words[:end])
             words = words[end:]
-    yield from ((language, part) for part in _all_cut(words))
+    yield from ((language, part) for part in _split_all(words))
 
 
 def speech_segments(
     transcripts: Iterable[Transcript], source: Source, modality: Modality, *, first: int, caption: str
 ) -> Iterator[Segment]:
     """Passages as segments numbered from `first`; the caption goes to the first segment of an asset only."""
-    for ordinal, (language, words) in enumerate(passages(transcripts), start=first):
+    for ordinal, (language, words) in enumerate(split_speech(transcripts), start=first):
         span = TimeSpan(words[0].start_s, max(words[-1].end_s, words[0].start_s + _SHORTEST_SPAN_S))
         yield Segment(
             asset_id=source.asset_id,
@@ -53,7 +53,7 @@ def speech_segments(
             modality=modality,
             kind="speech",
             locator=span,
-            text=spell(words, language),
+            text=join_words(words, language),
             caption=caption if ordinal == 0 else "",
             title=source.title,
             words=words,
@@ -66,19 +66,19 @@ def speech_segments(
         )
 
 
-def spell(words: Sequence[Word], language: str) -> str:
+def join_words(words: Sequence[Word], language: str) -> str:
     """Words as running text."""
     return ("" if language in _UNSPACED else " ").join(word.text for word in words)
 
 
-def _all_cut(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
+def _split_all(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
     while words:
-        end = _first_cut(words)
+        end = _first_passage_length(words)
         yield tuple(words[:end])
         words = words[end:]
 
 
-def _first_cut(words: Sequence[Word]) -> int:
+def _first_passage_length(words: Sequence[Word]) -> int:
     """How many words the first passage takes: up to a long silence, or to the best place between 15 and 40 s.
 
     Best is the end of a sentence, then one that leaves enough for another passage, then the longest pause.

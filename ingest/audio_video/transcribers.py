@@ -120,13 +120,13 @@ class FasterWhisper:
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
         attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
-        return _best(attempts, len(samples) / SAMPLE_RATE)
+        return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
 
     def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
         if self._settings.language or not self._model.model.is_multilingual:
             return [self._settings.language or "en"]
         _, _, ranked = self._model.detect_language(samples)
-        return _worth_trying(ranked, hint)
+        return _candidate_languages(ranked, hint)
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         segments, _ = self._model.transcribe(
@@ -143,7 +143,7 @@ class FasterWhisper:
         )
         runs = [
             _Run(
-                tuple(_word(w.word, w.start, w.end, w.probability) for w in segment.words or ()),
+                tuple(_plain_word(w.word, w.start, w.end, w.probability) for w in segment.words or ()),
                 segment.avg_logprob,
                 segment.compression_ratio,
             )
@@ -153,7 +153,7 @@ class FasterWhisper:
 
     @cached_property
     def _model(self) -> WhisperModel:
-        from ingest.audio_video.whisper import EncodingOnce
+        from ingest.audio_video.whisper import CachedEncoderModel
         from rag.models import ensure
 
         name, threads = self._name, self._settings.threads
@@ -161,7 +161,7 @@ class FasterWhisper:
             with waiting():
                 if name in _BUNDLED:
                     name = str(ensure(f"whisper-{name}", self._settings.home))
-                return EncodingOnce(name, device="cpu", compute_type="int8", cpu_threads=threads)
+                return CachedEncoderModel(name, device="cpu", compute_type="int8", cpu_threads=threads)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "
@@ -181,7 +181,7 @@ class OpenAIWhisper:
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
         attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
-        return _best(attempts, len(samples) / SAMPLE_RATE)
+        return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
 
     def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
         model = self._model
@@ -191,7 +191,7 @@ class OpenAIWhisper:
 
         mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), n_mels=model.dims.n_mels)
         _, likely = model.detect_language(mel)
-        return _worth_trying(sorted(likely.items(), key=lambda pair: -pair[1]), hint)
+        return _candidate_languages(sorted(likely.items(), key=lambda pair: -pair[1]), hint)
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         found = self._model.transcribe(
@@ -210,7 +210,7 @@ class OpenAIWhisper:
         )
         runs = [
             _Run(
-                tuple(_word(w["word"], w["start"], w["end"], w["probability"]) for w in segment["words"]),
+                tuple(_plain_word(w["word"], w["start"], w["end"], w["probability"]) for w in segment["words"]),
                 segment["avg_logprob"],
                 segment["compression_ratio"],
             )
@@ -253,9 +253,9 @@ class ApiTranscriber:
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
-        answer = self._ask(samples)
+        answer = self._request(samples)
         try:
-            words = tuple(_word(w["word"], w["start"], w["end"], 1.0) for w in answer.get("words") or ())
+            words = tuple(_plain_word(w["word"], w["start"], w["end"], 1.0) for w in answer.get("words") or ())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise LLMError(f"`{self._name}` gave a malformed answer ({error!r}); try again or use another.") from error
         if not words and (answer.get("text") or "").strip():
@@ -266,7 +266,7 @@ class ApiTranscriber:
         language = self._settings.language or _language_code(answer.get("language") or hint)
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
 
-    def _ask(self, samples: NDArray[np.float32]) -> Any:
+    def _request(self, samples: NDArray[np.float32]) -> Any:
         spoken = _wav(samples)
         return litellm_api.retried(
             lambda: litellm_api.litellm().transcription(
@@ -292,7 +292,7 @@ class _Run:
     compression: float
 
     @property
-    def is_believable(self) -> bool:
+    def is_plausible(self) -> bool:
         return (
             self.compression <= _MAX_COMPRESSION
             and self.log_probability >= _MIN_LOG_PROBABILITY
@@ -306,16 +306,16 @@ class _Attempt:
     runs: Sequence[_Run]
 
     @property
-    def believable(self) -> tuple[_Run, ...]:
-        return tuple(run for run in self.runs if run.is_believable)
+    def plausible_runs(self) -> tuple[_Run, ...]:
+        return tuple(run for run in self.runs if run.is_plausible)
 
 
-def _word(text: str, start_s: float, end_s: float, probability: float) -> Word:
+def _plain_word(text: str, start_s: float, end_s: float, probability: float) -> Word:
     """A word in plain Python numbers; the engines give NumPy's, which no payload takes."""
     return Word(text.strip(), float(start_s), float(end_s), float(probability))
 
 
-def _worth_trying(ranked: Sequence[tuple[str, float]], hint: str) -> list[str]:
+def _candidate_languages(ranked: Sequence[tuple[str, float]], hint: str) -> list[str]:
     """The languages to transcribe in, of those that Whisper finds likely, the likeliest first."""
     language, probability = ranked[0]
     if probability >= (_SURE_OF_CHANGE if hint and language != hint else _SURE):
@@ -325,13 +325,13 @@ def _worth_trying(ranked: Sequence[tuple[str, float]], hint: str) -> list[str]:
     return [code for code, likely in ranked[:2] if likely >= _POSSIBLE] or [language]
 
 
-def _best(attempts: Iterable[_Attempt], duration_s: float) -> Transcript:
+def _best_transcript(attempts: Iterable[_Attempt], duration_s: float) -> Transcript:
     """The attempt whose words the model finds likeliest; without a believable one, silence."""
-    heard = [attempt for attempt in attempts if attempt.believable]
+    heard = [attempt for attempt in attempts if attempt.plausible_runs]
     if not heard:
         return Transcript((), "", duration_s)
-    best = max(heard, key=lambda attempt: np.mean([run.log_probability for run in attempt.believable]))
-    words = tuple(word for run in best.believable for word in run.words if word.text)
+    best = max(heard, key=lambda attempt: np.mean([run.log_probability for run in attempt.plausible_runs]))
+    words = tuple(word for run in best.plausible_runs for word in run.words if word.text)
     return Transcript(words, best.language if words else "", duration_s)
 
 

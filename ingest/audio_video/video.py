@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING
 from PIL.Image import Resampling
 
 from ingest.audio_video import audio
-from ingest.audio_video.decode import check_length, description, limits_of, pictures, sound, sound_stream, stated_s
-from ingest.audio_video.shots import LOOK_PX, LOOKS_PER_S, Look, Shot, look, select
-from ingest.audio_video.sounds import Heard
+from ingest.audio_video.decode import (
+    check_length,
+    decode_frames,
+    decode_sound,
+    describe_container,
+    limits_of,
+    sound_stream,
+    stated_duration_s,
+)
+from ingest.audio_video.shots import SAMPLE_PX, SAMPLES_PER_S, FrameSample, Shot, sample_frame, select_shots
+from ingest.audio_video.sounds import SoundMonitor
 from ingest.audio_video.transcribers import Transcriber
 from ingest.formats.identify import Measure
-from ingest.picture.metadata import position, taken
+from ingest.picture.metadata import capture_time_fields, parse_position
 from ingest.picture.ocr import PICTURE_PX, Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
@@ -47,7 +55,7 @@ def measure(source: Source, settings: Settings) -> Measure:
     """
     with opened_av(source.path) as container:
         check_length(container, limits_of(settings))
-        length_s = stated_s(container)
+        length_s = stated_duration_s(container)
         has_sound, has_pictures = sound_stream(container) is not None, picture_stream(container) is not None
         return Measure(audio_s=length_s if has_sound else 0.0, video_s=length_s if has_pictures else 0.0)
 
@@ -65,11 +73,11 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         if stream is None:
             yield from audio.segments(source, settings, transcriber)
             return
-        caption = "\n".join(part for part in (description(container), *source.captions) if part)
-        known = _about(container)
+        caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
+        known = _capture_fields(container)
         count = 0
-        for shot in select(_looks(container, stream, settings), settings.frame_every_s):
-            picture = frame_rgb(shot.look.frame, stream.sample_aspect_ratio, PICTURE_PX)
+        for shot in select_shots(_sample_frames(container, stream, settings), settings.frame_every_s):
+            picture = frame_rgb(shot.sample.frame, stream.sample_aspect_ratio, PICTURE_PX)
             lines = ocr.read(picture) if settings.ocr == "auto" else []
             segment = _frame_segment(source, count, shot, "\n".join(line.text for line in lines))
             segment = replace(segment, caption=caption if count == 0 else "", meta={**segment.meta, **known})
@@ -79,13 +87,15 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
     if not count:
         raise DamagedMedia("No frame of it could be decoded; it is truncated or malformed.")
     with opened_av(source.path) as container:
-        heard = Heard(sound(container, limits_of(settings)), keeps=settings.audio_encoder != "off")
-        for extracted in audio.audible(heard, transcriber, source, "video", first=count, caption=caption):
+        heard = SoundMonitor(
+            decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
+        )
+        for extracted in audio.speech_and_sounds(heard, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
 
 
-def glimpses(source: Source, settings: Settings, count: int) -> Iterator[Image]:
+def spread_frames(source: Source, settings: Settings, count: int) -> Iterator[Image]:
     """Yield frames spread evenly over a video; those that are damaged or behind its real end are left out.
 
     Raises:
@@ -93,8 +103,8 @@ def glimpses(source: Source, settings: Settings, count: int) -> Iterator[Image]:
         MediaError: no frame could be decoded.
     """
     with opened_av(source.path) as container:
-        next(pictures(container, limits_of(settings)), None)  # refuses what is over a limit
-        length_s = stated_s(container)
+        next(decode_frames(container, limits_of(settings)), None)  # refuses what is over a limit
+        length_s = stated_duration_s(container)
     found = False
     for n in range(count):
         try:
@@ -109,40 +119,45 @@ def glimpses(source: Source, settings: Settings, count: int) -> Iterator[Image]:
         yield open_picture(source.path, FrameRegion(0.0))
 
 
-def _about(container: InputContainer) -> dict[str, Scalar]:
+def _capture_fields(container: InputContainer) -> dict[str, Scalar]:
     """When and where it was filmed, as far as the container says so: the same fields as a photo's."""
     tags = {key.lower(): value[:_TAG_CHARACTERS] for key, value in container.metadata.items()}
-    known = taken(next((tags[tag] for tag in _TIMES if tag in tags), "")[:_SECONDS])
-    place = position(next((tags[tag] for tag in _PLACES if tag in tags), ""))
+    known = capture_time_fields(next((tags[tag] for tag in _TIMES if tag in tags), "")[:_SECONDS])
+    place = parse_position(next((tags[tag] for tag in _PLACES if tag in tags), ""))
     if place:
         known["lat"], known["lon"] = place
     return known
 
 
-def _looks(container: InputContainer, stream: VideoStream, settings: Settings) -> Iterator[Look[VideoFrame]]:
+def _sample_frames(
+    container: InputContainer, stream: VideoStream, settings: Settings
+) -> Iterator[FrameSample[VideoFrame]]:
     """Frames at 8 a second, or key frames alone where a video is long and they are dense enough."""
-    few = stated_s(container) > _DECODE_ALL_S and _key_gap_s(container, stream) <= settings.frame_every_s / 2
+    few = (
+        stated_duration_s(container) > _DECODE_ALL_S
+        and _longest_keyframe_gap_s(container, stream) <= settings.frame_every_s / 2
+    )
     next_s = 0.0
-    for picture in pictures(container, limits_of(settings), keyframes_only=few):
+    for picture in decode_frames(container, limits_of(settings), keyframes_only=few):
         if picture.at_s < next_s:
             continue
         # A little early, so that a rate that is a multiple of this one is not halved by rounding.
-        next_s = picture.at_s + 0.99 / LOOKS_PER_S
-        small = picture.frame.reformat(width=LOOK_PX[0], height=LOOK_PX[1], format="rgb24", interpolation="AREA")
-        yield look(picture.at_s, small.to_ndarray(), picture.frame)
+        next_s = picture.at_s + 0.99 / SAMPLES_PER_S
+        small = picture.frame.reformat(width=SAMPLE_PX[0], height=SAMPLE_PX[1], format="rgb24", interpolation="AREA")
+        yield sample_frame(picture.at_s, small.to_ndarray(), picture.frame)
 
 
-def _key_gap_s(container: InputContainer, stream: VideoStream) -> float:
+def _longest_keyframe_gap_s(container: InputContainer, stream: VideoStream) -> float:
     """The longest stretch without a key frame, as far as the container has an index; all of it where it has none."""
     scale = stream.time_base or Fraction(1)
-    start_s, end_s = (container.start_time or 0) / 1e6, (container.start_time or 0) / 1e6 + stated_s(container)
+    start_s, end_s = (container.start_time or 0) / 1e6, (container.start_time or 0) / 1e6 + stated_duration_s(container)
     times = [start_s, *(float(entry.timestamp * scale) for entry in stream.index_entries if entry.is_keyframe), end_s]
     return max(b - a for a, b in pairwise(sorted(times)))
 
 
 def _frame_segment(source: Source, ordinal: int, shot: Shot[VideoFrame], text: str) -> Segment:
     # Rounded up, so that the frame is already shown at that time.
-    at_s = math.ceil(shot.look.at_s * 1000 - 0.01) / 1000
+    at_s = math.ceil(shot.sample.at_s * 1000 - 0.01) / 1000
     return Segment(
         asset_id=source.asset_id,
         ordinal=ordinal,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.audio_video.decode import SAMPLE_RATE, Sound
+from ingest.audio_video.decode import SAMPLE_RATE, AudioPiece
 from ingest.audio_video.transcribers import Transcriber, Transcript
 from ingest.reading.heartbeat import beat
 from rag.types import Word
@@ -31,7 +31,7 @@ _MIN_SPEECH_MS, _MIN_SILENCE_MS, _PAD_MS = 150, 2000, 400
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class SpeechBlock:
     """Speech packed without the silence between it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Block:
     samples: NDArray[np.float32]
     pieces: tuple[tuple[int, float], ...]
 
-    def on_clock(self, word: Word) -> Word:
+    def to_recording_time(self, word: Word) -> Word:
         """A word whose times count from the block's start, with times of the recording.
 
         A word is as a whole in the stretch that holds its middle; where its ends reach into others, they are cut.
@@ -61,7 +61,7 @@ class Block:
         )
 
 
-def transcripts(pieces: Iterable[Sound], transcriber: Transcriber) -> Iterator[Transcript]:
+def transcribe_speech(pieces: Iterable[AudioPiece], transcriber: Transcriber) -> Iterator[Transcript]:
     """Yield what is said, block by block, in the order of speaking, with times of the recording.
 
     Raises:
@@ -69,34 +69,36 @@ def transcripts(pieces: Iterable[Sound], transcriber: Transcriber) -> Iterator[T
         LLMError: a transcription service failed.
     """
     spoken_s: defaultdict[str, float] = defaultdict(float)
-    for block in blocks(pieces, transcriber.block_s):
+    for block in speech_blocks(pieces, transcriber.block_s):
         hint = max(spoken_s, key=spoken_s.__getitem__, default="")
         heard = transcriber.transcribe(block.samples, hint=hint)
         beat()
         if heard.words:
             spoken_s[heard.language] += heard.duration_s
-            words = tuple(block.on_clock(tightened(word, block.samples)) for word in heard.words)
+            words = tuple(block.to_recording_time(trim_pause(word, block.samples)) for word in heard.words)
             yield Transcript(words, heard.language, heard.duration_s)
 
 
-def blocks(pieces: Iterable[Sound], block_s: float) -> Iterator[Block]:
+def speech_blocks(pieces: Iterable[AudioPiece], block_s: float) -> Iterator[SpeechBlock]:
     """Yield the speech in sound, packed into blocks of at most `block_s` seconds."""
-    window: Sound | None = None
+    window: AudioPiece | None = None
     for piece in pieces:
         if window is not None and abs(piece.start_s - window.end_s) > _SEAM_S:
-            yield from _packed(window, _speech(window, block_s), block_s)
+            yield from _pack(window, _detect_speech(window, block_s), block_s)
             window = None
-        window = piece if window is None else Sound(window.start_s, np.concatenate([window.samples, piece.samples]))
+        window = (
+            piece if window is None else AudioPiece(window.start_s, np.concatenate([window.samples, piece.samples]))
+        )
         if window.end_s - window.start_s >= _WINDOW_S:
-            regions = _speech(window, block_s)
-            cut = _cut(window, regions)
-            yield from _packed(window, [region for region in regions if region[1] <= cut], block_s)
-            window = Sound(window.start_s + cut / SAMPLE_RATE, window.samples[cut:])
+            regions = _detect_speech(window, block_s)
+            cut = _safe_cut(window, regions)
+            yield from _pack(window, [region for region in regions if region[1] <= cut], block_s)
+            window = AudioPiece(window.start_s + cut / SAMPLE_RATE, window.samples[cut:])
     if window is not None:
-        yield from _packed(window, _speech(window, block_s), block_s)
+        yield from _pack(window, _detect_speech(window, block_s), block_s)
 
 
-def tightened(word: Word, samples: NDArray[np.float32]) -> Word:
+def trim_pause(word: Word, samples: NDArray[np.float32]) -> Word:
     """A word without the pause that Whisper counts to it, which is up to 1.3 s long before it.
 
     Args:
@@ -122,7 +124,7 @@ def tightened(word: Word, samples: NDArray[np.float32]) -> Word:
     )
 
 
-def _speech(window: Sound, longest_s: float) -> list[tuple[int, int]]:
+def _detect_speech(window: AudioPiece, longest_s: float) -> list[tuple[int, int]]:
     """First sample, and the one after the last, of each stretch with a voice."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
@@ -135,7 +137,7 @@ def _speech(window: Sound, longest_s: float) -> list[tuple[int, int]]:
     return [(found["start"], found["end"]) for found in get_speech_timestamps(window.samples, options)]
 
 
-def _cut(window: Sound, regions: list[tuple[int, int]]) -> int:
+def _safe_cut(window: AudioPiece, regions: list[tuple[int, int]]) -> int:
     """The sample from which the window must be heard again with what follows, because somebody may be speaking."""
     late = len(window.samples) - int(_OPEN_S * SAMPLE_RATE)
     if not regions:
@@ -144,23 +146,23 @@ def _cut(window: Sound, regions: list[tuple[int, int]]) -> int:
     return start if end > late else late
 
 
-def _packed(window: Sound, regions: list[tuple[int, int]], block_s: float) -> Iterator[Block]:
+def _pack(window: AudioPiece, regions: list[tuple[int, int]], block_s: float) -> Iterator[SpeechBlock]:
     group: list[tuple[int, int]] = []
     length = 0
     for start, end in regions:
         if group and length + end - start > block_s * SAMPLE_RATE:
-            yield _block(window, group)
+            yield _join_regions(window, group)
             group, length = [], 0
         group.append((start, end))
         length += end - start
     if group:
-        yield _block(window, group)
+        yield _join_regions(window, group)
 
 
-def _block(window: Sound, regions: list[tuple[int, int]]) -> Block:
+def _join_regions(window: AudioPiece, regions: list[tuple[int, int]]) -> SpeechBlock:
     pieces: list[tuple[int, float]] = []
     first = 0
     for start, end in regions:
         pieces.append((first, window.start_s + start / SAMPLE_RATE))
         first += end - start
-    return Block(np.concatenate([window.samples[start:end] for start, end in regions]), tuple(pieces))
+    return SpeechBlock(np.concatenate([window.samples[start:end] for start, end in regions]), tuple(pieces))

@@ -9,7 +9,7 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 
-class EncodingOnce(WhisperModel):  # type: ignore[misc]  # the library has no types
+class CachedEncoderModel(WhisperModel):  # type: ignore[misc]  # the library has no types
     """Keeps the last encoding: a quarter of the work on a block, needed for its language and for each transcription."""
 
     _encoded: tuple[NDArray[np.float32], Any] | None = None

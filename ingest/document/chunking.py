@@ -16,9 +16,9 @@ from typing import Literal
 
 from rag.text import wrapped_sentences
 
-Kind = Literal["heading", "paragraph", "row", "figure"]
+BlockKind = Literal["heading", "paragraph", "row", "figure"]
 
-_LEAST_WORDS, _GOOD_WORDS, _MOST_WORDS = 120, 200, 240
+_MIN_WORDS, _GOOD_WORDS, _MAX_WORDS = 120, 200, 240
 _SHORT_WORDS = 8
 _CUT_IN_PARAGRAPH, _HEADING_INSIDE, _ENDS_IN_HEADING = 0.3, 0.5, 100.0
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
@@ -28,7 +28,7 @@ _LINE = re.compile(r"[^\n]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TextBlock:
     """A piece of a document before it is laid into one text.
 
     Attributes:
@@ -40,27 +40,27 @@ class Block:
     """
 
     text: str
-    kind: Kind = "paragraph"
+    kind: BlockKind = "paragraph"
     level: int = 0
     page: int = 0
     part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlacedBlock:
     """Where a block lies in the text: characters ``[start, end)``."""
 
     start: int
     end: int
-    block: Block
+    block: TextBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Prose:
+class DocumentText:
     """The text of a document with its parts in order, and the document's title where it names one."""
 
     text: str
-    parts: tuple[Part, ...]
+    parts: tuple[PlacedBlock, ...]
     title: str = ""
 
 
@@ -81,18 +81,18 @@ class _Unit:
     start: int
     end: int
     words: int
-    block: Block
+    block: TextBlock
     ends_block: bool
 
 
-def lay_out(blocks: Iterable[Block], title: str = "") -> Prose:
+def join_blocks(blocks: Iterable[TextBlock], title: str = "") -> DocumentText:
     """Join blocks into one text: rows of a table by line ends, others by blank lines; a figure takes no room."""
     pieces: list[str] = []
-    parts: list[Part] = []
+    parts: list[PlacedBlock] = []
     position = 0
     for block in blocks:
         if block.kind == "figure":
-            parts.append(Part(position, position, block))
+            parts.append(PlacedBlock(position, position, block))
             continue
         if not block.text.strip():
             continue
@@ -101,14 +101,16 @@ def lay_out(blocks: Iterable[Block], title: str = "") -> Prose:
             pieces.append(separator)
             position += len(separator)
         pieces.append(block.text)
-        parts.append(Part(position, position + len(block.text), block))
+        parts.append(PlacedBlock(position, position + len(block.text), block))
         position += len(block.text)
-    return Prose("".join(pieces), tuple(parts), title)
+    return DocumentText("".join(pieces), tuple(parts), title)
 
 
-def passages(prose: Prose) -> Iterator[Passage]:
+def split_passages(prose: DocumentText) -> Iterator[Passage]:
     """Cut a document into passages, in order; together they hold every part."""
-    units = _coalesced(unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part))
+    units = _merge_short_units(
+        unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part)
+    )
     cuts = _best_cuts(units)
     trail: dict[int, str] = {}
     for first, last in pairwise(cuts):
@@ -116,12 +118,12 @@ def passages(prose: Prose) -> Iterator[Passage]:
         # The headings that open a passage are its own; later ones count for what follows.
         opening = next((n for n, unit in enumerate(members) if unit.block.kind != "heading"), len(members))
         for unit in members[:opening]:
-            _enter(trail, prose.text, unit)
+            _update_headings(trail, prose.text, unit)
         heading = " › ".join(trail[level] for level in sorted(trail))
         yield Passage(members[0].start, members[-1].end, heading, members[0].block.page)
         for unit in members[opening:]:
             if unit.block.kind == "heading":
-                _enter(trail, prose.text, unit)
+                _update_headings(trail, prose.text, unit)
 
 
 def count_words(text: str) -> int:
@@ -129,22 +131,22 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def _enter(trail: dict[int, str], text: str, unit: _Unit) -> None:
+def _update_headings(trail: dict[int, str], text: str, unit: _Unit) -> None:
     level = unit.block.level
     for deeper in [other for other in trail if other >= level]:
         del trail[deeper]
     trail[level] = " ".join(text[unit.start : unit.end].split())
 
 
-def _units(text: str, part: Part) -> Iterator[_Unit]:
-    whole = part.block.kind == "heading" or count_words(text[part.start : part.end]) < _LEAST_WORDS // 4
+def _units(text: str, part: PlacedBlock) -> Iterator[_Unit]:
+    whole = part.block.kind == "heading" or count_words(text[part.start : part.end]) < _MIN_WORDS // 4
     ranges = [(part.start, part.end)] if whole else list(wrapped_sentences(text, part.start, part.end))
-    pieces = [piece for start, end in ranges for piece in _bounded(text, start, end)]
+    pieces = [piece for start, end in ranges for piece in _split_long(text, start, end)]
     for number, (start, end, words) in enumerate(pieces):
         yield _Unit(start, end, words, part.block, number == len(pieces) - 1)
 
 
-def _coalesced(units: Iterable[_Unit]) -> list[_Unit]:
+def _merge_short_units(units: Iterable[_Unit]) -> list[_Unit]:
     """Short units made one, so that a table of a million numbers has not a million places to cut."""
     merged: list[_Unit] = []
     for unit in units:
@@ -160,16 +162,16 @@ def _is_short(unit: _Unit) -> bool:
     return unit.words < _SHORT_WORDS and unit.block.kind != "heading"
 
 
-def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _split_long(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """The range whole; where it alone is longer than a passage, cut at its line ends, or else between words."""
     words = [match.span() for match in _WORD.finditer(text, start, end)]
-    if len(words) <= _MOST_WORDS:
+    if len(words) <= _MAX_WORDS:
         yield start, end, len(words)
         return
     lines = [match.span() for match in _LINE.finditer(text, start, end) if not match.group().isspace()]
     if len(lines) > 1:
         for line_start, line_end in lines:
-            yield from _bounded(text, line_start, line_end)
+            yield from _split_long(text, line_start, line_end)
         return
     for first in range(0, len(words), _GOOD_WORDS):
         chunk = words[first : first + _GOOD_WORDS]
@@ -190,7 +192,7 @@ def _best_cuts(units: list[_Unit]) -> list[int]:
         for start in range(end - 1, -1, -1):
             unit = units[start]
             words += unit.words
-            if unit.block.page != last.block.page or (words > _MOST_WORDS and start < end - 1):
+            if unit.block.page != last.block.page or (words > _MAX_WORDS and start < end - 1):
                 break
             total = best[start] + closing + _size_cost(words) + _HEADING_INSIDE * headings
             if total < best[end]:
@@ -204,6 +206,6 @@ def _best_cuts(units: list[_Unit]) -> list[int]:
 
 
 def _size_cost(words: int) -> float:
-    if words < _LEAST_WORDS:
-        return 0.01 + ((_LEAST_WORDS - words) / _LEAST_WORDS) ** 2
-    return 0.01 + max(0.0, (words - _GOOD_WORDS) / (_MOST_WORDS - _GOOD_WORDS))
+    if words < _MIN_WORDS:
+        return 0.01 + ((_MIN_WORDS - words) / _MIN_WORDS) ** 2
+    return 0.01 + max(0.0, (words - _GOOD_WORDS) / (_MAX_WORDS - _GOOD_WORDS))

@@ -10,14 +10,14 @@ from io import BytesIO
 from pathlib import Path
 
 from ingest.document import pdf
-from ingest.document.chunking import Block, Part, Passage, Prose, passages
+from ingest.document.chunking import DocumentText, Passage, PlacedBlock, TextBlock, split_passages
 from ingest.document.markup import read_html, read_markdown, read_xml
 from ingest.document.office import read_docx, read_pptx, read_xlsx, slide_pictures
 from ingest.document.page_lines import CAPTION
 from ingest.document.tables import read_csv, read_json, read_subtitles
-from ingest.formats.archive import contents, read_part
+from ingest.formats.archive import read_contents, read_part
 from ingest.formats.identify import Measure
-from ingest.formats.plain import decode
+from ingest.formats.plain import decode_text
 from ingest.formats.sniff import DOCX, PDF, PPTX, XLSX
 from ingest.picture.ocr import Ocr
 from ingest.picture.pixels import DRAFT_PX, for_segment
@@ -26,9 +26,9 @@ from rag.errors import MediaError, MediaTooLarge
 from rag.media.opening import opened_image, rgb
 from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, Source
 
-_MOST_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
+_MAX_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
-_LEAST_FIGURE_PX = 64  # smaller pictures are icons, bullets and logos
+_MIN_FIGURE_PX = 64  # smaller pictures are icons, bullets and logos
 _REPEATED = 3  # slides that show the same picture make it a logo
 _NEARBY_WORDS = 40
 # Bytes of markup and text for each character of text, over the samples at hand.
@@ -36,7 +36,7 @@ _BYTES_PER_CHARACTER = {"text/html": 3, "application/xml": 2, "image/svg+xml": 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class _EmbeddedFigure:
     """A picture in a document: the part that holds it, where it is shown, and what is said about it."""
 
     part: str
@@ -54,9 +54,9 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
     if source.media_type == PDF:
         yield from pdf.segments(source, settings, ocr)
         return
-    prose = _read(source)
+    prose = _read_document(source)
     ordinal = 0
-    for passage in passages(prose):
+    for passage in split_passages(prose):
         yield Extracted(_passage_segment(source, prose, passage, ordinal))
         ordinal += 1
     for figure in _figures(source, prose):
@@ -76,23 +76,23 @@ def measure(source: Source, settings: Settings) -> Measure:
         return pdf.measure(source, settings)
     share = _BYTES_PER_CHARACTER.get(source.media_type, 1)
     if source.media_type in (DOCX, PPTX, XLSX):
-        held = contents(source.path)
-        return Measure(pages=held.slides, pictures=held.pictures, characters=held.xml_bytes // share)
+        contents = read_contents(source.path)
+        return Measure(pages=contents.slides, pictures=contents.pictures, characters=contents.xml_bytes // share)
     return Measure(characters=source.size // share)
 
 
-def _read(source: Source) -> Prose:
+def _read_document(source: Source) -> DocumentText:
     if source.media_type in _FILE_READERS:
         return _FILE_READERS[source.media_type](source.path)
-    if source.size > _MOST_TEXT_BYTES:
+    if source.size > _MAX_TEXT_BYTES:
         raise MediaTooLarge(
             f"It has {source.size / 1e6:,.0f} MB of text, more than the limit of "
-            f"{_MOST_TEXT_BYTES / 1e6:,.0f} MB; split it."
+            f"{_MAX_TEXT_BYTES / 1e6:,.0f} MB; split it."
         )
-    return _TEXT_READERS.get(source.media_type, _read_plain)(decode(source.path.read_bytes()))
+    return _TEXT_READERS.get(source.media_type, _read_plain)(decode_text(source.path.read_bytes()))
 
 
-def _read_plain(text: str) -> Prose:
+def _read_plain(text: str) -> DocumentText:
     """A plain text stays as it is; blank lines part its paragraphs."""
     parts = []
     position = 0
@@ -101,13 +101,13 @@ def _read_plain(text: str) -> Prose:
         piece = text[position:end]
         if piece.strip():
             start = position + len(piece) - len(piece.lstrip())
-            parts.append(Part(start, position + len(piece.rstrip()), Block("")))
+            parts.append(PlacedBlock(start, position + len(piece.rstrip()), TextBlock("")))
         position = separator.end() if separator else end
-    return Prose(text, tuple(parts))
+    return DocumentText(text, tuple(parts))
 
 
-_FILE_READERS: dict[str, Callable[[Path], Prose]] = {DOCX: read_docx, PPTX: read_pptx, XLSX: read_xlsx}
-_TEXT_READERS: dict[str, Callable[[str], Prose]] = {
+_FILE_READERS: dict[str, Callable[[Path], DocumentText]] = {DOCX: read_docx, PPTX: read_pptx, XLSX: read_xlsx}
+_TEXT_READERS: dict[str, Callable[[str], DocumentText]] = {
     "text/markdown": read_markdown,
     "text/html": read_html,
     "application/xml": read_xml,
@@ -120,7 +120,7 @@ _TEXT_READERS: dict[str, Callable[[str], Prose]] = {
 }
 
 
-def _passage_segment(source: Source, prose: Prose, passage: Passage, ordinal: int) -> Segment:
+def _passage_segment(source: Source, prose: DocumentText, passage: Passage, ordinal: int) -> Segment:
     meta: dict[str, Scalar] = {"heading": passage.heading} if passage.heading else {}
     locator: Locator = CharSpan(passage.start, passage.end)
     if source.media_type == PPTX:
@@ -137,14 +137,14 @@ def _title(name: str, heading: str) -> str:
     return f"{name} › {below}" if below else name
 
 
-def _figures(source: Source, prose: Prose) -> Iterator[_Figure]:
+def _figures(source: Source, prose: DocumentText) -> Iterator[_EmbeddedFigure]:
     if source.media_type in (DOCX, XLSX):
         yield from _figures_in_text(prose)
     elif source.media_type == PPTX:
         yield from _slide_figures(source, prose)
 
 
-def _figures_in_text(prose: Prose) -> Iterator[_Figure]:
+def _figures_in_text(prose: DocumentText) -> Iterator[_EmbeddedFigure]:
     """Pictures where they stand in the text; the place of one is its caption, or else the paragraph beside it."""
     seen: set[str] = set()
     for number, part in enumerate(prose.parts):
@@ -159,10 +159,10 @@ def _figures_in_text(prose: Prose) -> Iterator[_Figure]:
         words = " ".join(prose.text[place.start : place.end].split()[:_NEARBY_WORDS]) if place else ""
         said = [part.block.text, words if named or not part.block.text else ""]
         span = CharSpan(place.start, place.end) if place else CharSpan(0, 0)
-        yield _Figure(name, span, "\n".join(line for line in said if line))
+        yield _EmbeddedFigure(name, span, "\n".join(line for line in said if line))
 
 
-def _slide_figures(source: Source, prose: Prose) -> Iterator[_Figure]:
+def _slide_figures(source: Source, prose: DocumentText) -> Iterator[_EmbeddedFigure]:
     found = slide_pictures(source.path)
     shown = Counter(picture.part for picture in found)
     words = {part.block.page: "" for part in prose.parts}
@@ -171,10 +171,14 @@ def _slide_figures(source: Source, prose: Prose) -> Iterator[_Figure]:
     for picture in found:
         if shown[picture.part] < _REPEATED:
             nearby = " ".join(words.get(picture.slide, "").split()[:_NEARBY_WORDS])
-            yield _Figure(picture.part, PageBox(picture.slide, picture.box), picture.alt or nearby, picture.slide)
+            yield _EmbeddedFigure(
+                picture.part, PageBox(picture.slide, picture.box), picture.alt or nearby, picture.slide
+            )
 
 
-def _figure_segment(source: Source, figure: _Figure, ordinal: int, settings: Settings, ocr: Ocr) -> Extracted | None:
+def _figure_segment(
+    source: Source, figure: _EmbeddedFigure, ordinal: int, settings: Settings, ocr: Ocr
+) -> Extracted | None:
     """A segment of a picture in the document; None for an icon, or where the picture, not the document, is broken."""
     data = read_part(source.path, figure.part)
     if data is None:
@@ -184,7 +188,7 @@ def _figure_segment(source: Source, figure: _Figure, ordinal: int, settings: Set
             pixels = rgb(image, DRAFT_PX)
     except MediaError:
         return None
-    if min(pixels.size) < _LEAST_FIGURE_PX:
+    if min(pixels.size) < _MIN_FIGURE_PX:
         return None
     lines = ocr.read(pixels) if settings.ocr != "off" else []
     meta: dict[str, Scalar] = {"part": figure.part, "width_px": pixels.width, "height_px": pixels.height}

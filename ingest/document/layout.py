@@ -13,12 +13,12 @@ from rag.types import Box
 
 _CROSSING = 0.3  # of the lines may span both columns: titles, abstracts, wide captions
 _FILLED = 0.6  # of a column's width is what its median line fills, where it is text and not a table
-_LEAST_LINES = 3  # on each side of a gutter
+_MIN_LINES = 3  # on each side of a gutter
 
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:
     """Indices of line boxes in the order in which they are read."""
-    return _ordered(boxes, list(range(len(boxes))))
+    return _order(boxes, list(range(len(boxes))))
 
 
 def gutter(boxes: Sequence[Box]) -> float | None:
@@ -33,7 +33,7 @@ def union(boxes: Sequence[Box]) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
-def _ordered(boxes: Sequence[Box], members: list[int]) -> list[int]:
+def _order(boxes: Sequence[Box], members: list[int]) -> list[int]:
     middle = _gutter([(boxes[i].x, boxes[i].x + boxes[i].w) for i in members])
     if middle is None:
         return _by_rows(boxes, members)
@@ -46,14 +46,14 @@ def _ordered(boxes: Sequence[Box], members: list[int]) -> list[int]:
         elif boxes[i].x >= middle:
             right.append(i)
         else:
-            order += [*_ordered(boxes, left), *_ordered(boxes, right), i]
+            order += [*_order(boxes, left), *_order(boxes, right), i]
             left, right = [], []
-    return order + _ordered(boxes, left) + _ordered(boxes, right)
+    return order + _order(boxes, left) + _order(boxes, right)
 
 
 def _gutter(spans: Sequence[tuple[float, float]]) -> float | None:
     """The middle of the best gutter between left and right edges of lines, or None where there are no columns."""
-    if len(spans) < 2 * _LEAST_LINES:
+    if len(spans) < 2 * _MIN_LINES:
         return None
     first, last = min(s[0] for s in spans), max(s[1] for s in spans)
     best, best_score = None, 0.0
@@ -61,7 +61,7 @@ def _gutter(spans: Sequence[tuple[float, float]]) -> float | None:
         x = first + (last - first) * step / 100
         left = [s for s in spans if s[1] <= x]
         right = [s for s in spans if s[0] >= x]
-        if min(len(left), len(right)) < _LEAST_LINES or len(left) + len(right) < (1 - _CROSSING) * len(spans):
+        if min(len(left), len(right)) < _MIN_LINES or len(left) + len(right) < (1 - _CROSSING) * len(spans):
             continue
         margin_left, margin_right = x - max(s[1] for s in left), min(s[0] for s in right) - x
         if _fills(left) and _fills(right):

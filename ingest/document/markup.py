@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from ingest.document.chunking import Block, Prose, lay_out
+from ingest.document.chunking import DocumentText, TextBlock, join_blocks
 from rag.errors import DamagedMedia
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ _XML_DEPTH = 100
 _RECORD_VALUE_CHARS = 200
 
 
-def read_markdown(text: str) -> Prose:
+def read_markdown(text: str) -> DocumentText:
     """Blocks of a Markdown text; a data URI counts for nothing, a link for its words."""
     front_matter = _FRONT_MATTER.match(text)
     blocks = list(markdown_blocks(text[front_matter.end() :] if front_matter else text))
     named = re.search(r"^title:\s*[\"']?(.+?)[\"']?\s*$", front_matter.group(1), re.M) if front_matter else None
-    return lay_out(blocks, named.group(1) if named else _first_title(blocks))
+    return join_blocks(blocks, named.group(1) if named else _first_title(blocks))
 
 
-def read_html(text: str) -> Prose:
+def read_html(text: str) -> DocumentText:
     """Blocks of a web page's content, without its navigation, scripts and embedded data."""
     from bs4 import BeautifulSoup
     from markitdown.converters import HtmlConverter
@@ -58,17 +58,17 @@ def read_html(text: str) -> Prose:
         warnings.simplefilter("ignore")  # says that a page is nested too deeply and is read without its structure
         markdown = HtmlConverter().convert_string(str(soup)).markdown
     blocks = list(markdown_blocks(markdown))
-    return lay_out(blocks, title or _first_title(blocks))
+    return join_blocks(blocks, title or _first_title(blocks))
 
 
-def read_xml(text: str) -> Prose:
+def read_xml(text: str) -> DocumentText:
     """Blocks of an XML document by its structure; made for CNXML, DocBook, JATS and the like, and for plain records.
 
     Raises:
         DamagedMedia: not well formed, or it defines entities, which can expand without bound.
     """
     blocks = list(_xml_blocks(parse_xml(text), level=1, depth=0))
-    return lay_out(blocks, _first_title(blocks))
+    return join_blocks(blocks, _first_title(blocks))
 
 
 def parse_xml(text: str) -> Element:
@@ -85,7 +85,7 @@ def parse_xml(text: str) -> Element:
         raise DamagedMedia(f"It is not well-formed XML ({error}); it is truncated or malformed.") from error
 
 
-def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Iterator[Block]:
+def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Iterator[TextBlock]:
     """Yield the blocks of a Markdown text.
 
     Args:
@@ -106,16 +106,16 @@ def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Itera
             case "tr_open":
                 table.append([])
             case "table_close":
-                yield from (Block(row, "row", page=page) for row in table_rows(table))
+                yield from (TextBlock(row, "row", page=page) for row in table_rows(table))
                 table = []
             case "fence" | "code_block":
-                yield Block(token.content.strip("\n"), page=page)
+                yield TextBlock(token.content.strip("\n"), page=page)
             case "html_block":
-                yield Block(" ".join(_TAG.sub(" ", token.content).split()), page=page)
+                yield TextBlock(" ".join(_TAG.sub(" ", token.content).split()), page=page)
             case "inline" if opening in ("th_open", "td_open"):
                 table[-1].append(_words(token, " "))
             case "inline" if opening == "heading_open":
-                yield Block(_words(token, " "), "heading", int(tokens[number - 1].tag[1:]), page)
+                yield TextBlock(_words(token, " "), "heading", int(tokens[number - 1].tag[1:]), page)
             case "inline":
                 yield from _paragraph(token, marker, page, line_break)
                 marker = ""
@@ -138,18 +138,18 @@ def is_header(cells: Sequence[str]) -> bool:
     return bool(filled) and len(filled) == len(names[1:] or names) and len(set(filled)) == len(filled) and not numeric
 
 
-def _first_title(blocks: Iterable[Block]) -> str:
+def _first_title(blocks: Iterable[TextBlock]) -> str:
     return next((" ".join(block.text.split()) for block in blocks if block.kind == "heading" and block.level == 1), "")
 
 
-def _paragraph(token: Token, marker: str, page: int, line_break: str) -> Iterator[Block]:
+def _paragraph(token: Token, marker: str, page: int, line_break: str) -> Iterator[TextBlock]:
     for image in token.children or ():
         source = str(image.attrs.get("src", "")) if image.type == "image" else ""
         if source.startswith("part:"):
-            yield Block(image.content, "figure", page=page, part=source.removeprefix("part:"))
+            yield TextBlock(image.content, "figure", page=page, part=source.removeprefix("part:"))
     words = _words(token, line_break)
     if words:
-        yield Block(marker + words, "row" if marker else "paragraph", page=page)
+        yield TextBlock(marker + words, "row" if marker else "paragraph", page=page)
 
 
 def _words(token: Token, line_break: str) -> str:
@@ -169,20 +169,20 @@ def _words(token: Token, line_break: str) -> str:
     return re.sub(r"[ \t]+", " ", "".join(pieces)).strip()
 
 
-def _xml_blocks(element: Element, level: int, depth: int) -> Iterator[Block]:
+def _xml_blocks(element: Element, level: int, depth: int) -> Iterator[TextBlock]:
     name = _name(element)
     if name in _XML_SKIPPED:
         return
     if name in _XML_HEADINGS:
-        yield Block(" ".join(_text(element).split()), "heading", min(level, 6))
+        yield TextBlock(" ".join(_text(element).split()), "heading", min(level, 6))
     elif name == "table":
         rows = [row for row in element.iter() if _name(row) in _XML_ROWS]
-        yield from (Block(row, "row") for row in table_rows([[_text(cell) for cell in row] for row in rows]))
-        yield from (Block(_text(title)) for title in element if _name(title) in ("title", "caption"))
+        yield from (TextBlock(row, "row") for row in table_rows([[_text(cell) for cell in row] for row in rows]))
+        yield from (TextBlock(_text(title)) for title in element if _name(title) in ("title", "caption"))
     elif _is_record(element):
-        yield Block(_record(element), "row")
+        yield TextBlock(_record(element), "row")
     elif _has_words(element) or not len(element) or depth > _XML_DEPTH:
-        yield Block(_text(element), "row" if name in ("item", "li") else "paragraph")
+        yield TextBlock(_text(element), "row" if name in ("item", "li") else "paragraph")
     else:
         titled = any(_name(child) in _XML_HEADINGS for child in element)
         for child in element:

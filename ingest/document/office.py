@@ -22,20 +22,20 @@ from typing import Any, BinaryIO
 from xml.etree.ElementTree import fromstring
 from xml.parsers.expat import ExpatError
 
-from ingest.document.chunking import Block, Prose, lay_out
+from ingest.document.chunking import DocumentText, TextBlock, join_blocks
 from ingest.document.markup import markdown_blocks, table_rows
-from ingest.formats.archive import check_archive, pictures
+from ingest.formats.archive import check_archive, read_pictures
 from rag.errors import DamagedMedia, MediaTooLarge
 from rag.types import Box
 
 _DATA_URI = re.compile(r"\]\(data:[^;,)\s]*;base64,([A-Za-z0-9+/=]*)\)")
 _SLIDE = re.compile(r"^<!-- Slide number: (\d+) -->$", re.M)
 _PICTURE_LINE = re.compile(r"^!\[[^\n]*\]\([^)\n]*\)$", re.M)
-_MOST_CELLS = 5_000_000
+_MAX_CELLS = 5_000_000
 _DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing}"
 _MAIN = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}embed"
-_MACHINE_MADE = re.compile(r".*automatically generated.*|Picture(?: \d+)?|[\w -]+\.(?:png|jpe?g|gif|bmp)", re.I | re.S)
+_GENERATED_ALT = re.compile(r".*automatically generated.*|Picture(?: \d+)?|[\w -]+\.(?:png|jpe?g|gif|bmp)", re.I | re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SlidePicture:
     alt: str
 
 
-def read_docx(path: Path) -> Prose:
+def read_docx(path: Path) -> DocumentText:
     """Headings, paragraphs and rows of a Word document; pictures are figure blocks that name their part.
 
     Raises:
@@ -58,13 +58,13 @@ def read_docx(path: Path) -> Prose:
     from markitdown.converters import DocxConverter
 
     check_archive(path)
-    parts = {hashlib.sha256(data).digest(): name for name, data in pictures(path)}
+    parts = {hashlib.sha256(data).digest(): name for name, data in read_pictures(path)}
     markdown = _markdown(path, DocxConverter())
     blocks = list(markdown_blocks(_DATA_URI.sub(lambda match: f"](part:{_part(match.group(1), parts)})", markdown)))
-    return lay_out([_without_machine_alt(block) for block in blocks])
+    return join_blocks([_clean_alt(block) for block in blocks])
 
 
-def read_pptx(path: Path) -> Prose:
+def read_pptx(path: Path) -> DocumentText:
     """Titles, lines, rows and notes of a presentation; each block's page is its slide.
 
     Raises:
@@ -75,14 +75,14 @@ def read_pptx(path: Path) -> Prose:
 
     check_archive(path)
     pieces = _SLIDE.split(_markdown(path, PptxConverter()))
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     for number, markdown in zip(pieces[1::2], pieces[2::2], strict=True):
         words = _PICTURE_LINE.sub("", markdown)
         blocks += markdown_blocks(words, page=int(number), line_break="\n")
-    return lay_out(blocks)
+    return join_blocks(blocks)
 
 
-def read_xlsx(path: Path) -> Prose:
+def read_xlsx(path: Path) -> DocumentText:
     """Rows of each sheet with the names of their columns, and its pictures; each block's page is its sheet.
 
     Raises:
@@ -92,24 +92,24 @@ def read_xlsx(path: Path) -> Prose:
     import openpyxl
 
     check_archive(path)
-    blocks: list[Block] = []
+    blocks: list[TextBlock] = []
     cells = 0
-    with _mapped_errors(), warnings.catch_warnings(), path.open("rb") as file:
+    with _map_errors(), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # openpyxl warns of each extension that it does not know
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         for number, sheet in enumerate(book.worksheets, start=1):
             table = []
             for row in sheet.iter_rows(values_only=True):
                 cells += len(row)
-                if cells > _MOST_CELLS:
-                    raise MediaTooLarge(f"It has more than {_MOST_CELLS:,} cells; split it.")
+                if cells > _MAX_CELLS:
+                    raise MediaTooLarge(f"It has more than {_MAX_CELLS:,} cells; split it.")
                 table.append([_cell(value) for value in row])
-            rows = [Block(row, "row", page=number) for row in table_rows(_trimmed(table))]
+            rows = [TextBlock(row, "row", page=number) for row in table_rows(_drop_empty(table))]
             figures = [replace(figure, page=number) for figure in _sheet_figures(file, sheet._worksheet_path)]
             if rows or figures:
-                blocks += [Block(sheet.title, "heading", 1, number), *figures, *rows]
+                blocks += [TextBlock(sheet.title, "heading", 1, number), *figures, *rows]
         book.close()
-    return lay_out(blocks)
+    return join_blocks(blocks)
 
 
 def slide_pictures(path: Path) -> list[SlidePicture]:
@@ -120,18 +120,20 @@ def slide_pictures(path: Path) -> list[SlidePicture]:
     """
     import pptx
 
-    with _mapped_errors(), path.open("rb") as file:
+    with _map_errors(), path.open("rb") as file:
         show = pptx.Presentation(file)
         width, height = show.slide_width or 1, show.slide_height or 1
         found = []
         for number, slide in enumerate(show.slides, start=1):
-            for shape, (left, top, wide, high) in _shown(slide.shapes, _Frame(0, 0, 1 / width, 1 / height)):
+            for shape, (left, top, wide, high) in _picture_shapes(slide.shapes, _Frame(0, 0, 1 / width, 1 / height)):
                 relation = shape._element.xpath(".//a:blip/@r:embed")
                 if relation and wide and high:
                     part = str(slide.part.related_part(relation[0]).partname).lstrip("/")
                     box = Box(left, top, wide, high)
                     described = shape._element.xpath(".//p:cNvPr/@descr")
-                    found.append(SlidePicture(part, number, box, _human(described[0] if described else "")))
+                    found.append(
+                        SlidePicture(part, number, box, _drop_generated_alt(described[0] if described else ""))
+                    )
     return found
 
 
@@ -144,7 +146,7 @@ class _Frame:
     unit_x: float
     unit_y: float
 
-    def placed(self, shape: Any) -> tuple[float, float, float, float]:
+    def place(self, shape: Any) -> tuple[float, float, float, float]:
         """Left, top, width and height of a shape."""
         left, top = self.x + (shape.left or 0) * self.unit_x, self.y + (shape.top or 0) * self.unit_y
         return left, top, (shape.width or 0) * self.unit_x, (shape.height or 0) * self.unit_y
@@ -154,35 +156,37 @@ class _Frame:
         own = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chOff/@x", "chOff/@y")]
         size = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chExt/@cx", "chExt/@cy")]
         zero_x, zero_y, wide, high = (int(found[0]) if found else 0 for found in own + size)
-        left, top, width, height = self.placed(group)
+        left, top, width, height = self.place(group)
         unit_x, unit_y = width / wide if wide else self.unit_x, height / high if high else self.unit_y
         return _Frame(left - zero_x * unit_x, top - zero_y * unit_y, unit_x, unit_y)
 
 
-def _shown(shapes: Any, frame: _Frame) -> Iterator[tuple[Any, tuple[float, float, float, float]]]:
+def _picture_shapes(shapes: Any, frame: _Frame) -> Iterator[tuple[Any, tuple[float, float, float, float]]]:
     """Shapes that show a picture, in groups too, each with its place on the slide."""
     from pptx.enum.shapes import MSO_SHAPE_TYPE
 
     for shape in shapes:
         if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
-            yield from _shown(shape.shapes, frame.inside(shape))
+            yield from _picture_shapes(shape.shapes, frame.inside(shape))
         elif shape.shape_type in (MSO_SHAPE_TYPE.PICTURE, MSO_SHAPE_TYPE.PLACEHOLDER):
-            yield shape, frame.placed(shape)
+            yield shape, frame.place(shape)
 
 
-def _sheet_figures(book: BinaryIO, sheet: str) -> Iterator[Block]:
+def _sheet_figures(book: BinaryIO, sheet: str) -> Iterator[TextBlock]:
     """The pictures of a sheet, by the drawings that it names."""
     with zipfile.ZipFile(book) as archive:
-        for drawing in _related(archive, sheet, "/drawing").values():
-            parts = _related(archive, drawing, "/image")
+        for drawing in _related_parts(archive, sheet, "/drawing").values():
+            parts = _related_parts(archive, drawing, "/image")
             for shown in fromstring(archive.read(drawing)).iter(f"{_DRAWING}pic"):
                 blip, named = shown.find(f".//{_MAIN}blip"), shown.find(f".//{_DRAWING}cNvPr")
                 part = parts.get(blip.get(_EMBED, "") if blip is not None else "")
                 if part:
-                    yield Block(_human(named.get("descr", "") if named is not None else ""), "figure", part=part)
+                    yield TextBlock(
+                        _drop_generated_alt(named.get("descr", "") if named is not None else ""), "figure", part=part
+                    )
 
 
-def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
+def _related_parts(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
     """The parts that a part names, of the kinds that end so, by their ids."""
     from openpyxl.packaging.relationship import get_dependents, get_rels_path
 
@@ -195,14 +199,14 @@ def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
 def _markdown(path: Path, converter: Any) -> str:
     from markitdown import StreamInfo
 
-    with _mapped_errors(), warnings.catch_warnings(), path.open("rb") as file:
+    with _map_errors(), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")
         markdown: str = converter.convert(file, StreamInfo(), keep_data_uris=True).markdown
     return markdown.replace("\r", "").replace("\x00", "")
 
 
 @contextmanager
-def _mapped_errors() -> Iterator[None]:
+def _map_errors() -> Iterator[None]:
     """Errors that mammoth, python-pptx and openpyxl raise for malformed files, found by cutting and flipping bytes."""
     from openpyxl.utils.exceptions import InvalidFileException
     from pptx.exc import PythonPptxError
@@ -238,13 +242,17 @@ def _part(encoded: str, parts: dict[bytes, str]) -> str:
     return parts.get(hashlib.sha256(data).digest(), "")
 
 
-def _without_machine_alt(block: Block) -> Block:
-    return Block(_human(block.text), "figure", page=block.page, part=block.part) if block.kind == "figure" else block
+def _clean_alt(block: TextBlock) -> TextBlock:
+    return (
+        TextBlock(_drop_generated_alt(block.text), "figure", page=block.page, part=block.part)
+        if block.kind == "figure"
+        else block
+    )
 
 
-def _human(alt: str) -> str:
+def _drop_generated_alt(alt: str) -> str:
     """Alternative text without what office programs make up themselves."""
-    return "" if _MACHINE_MADE.fullmatch(alt.strip()) else " ".join(alt.split())
+    return "" if _GENERATED_ALT.fullmatch(alt.strip()) else " ".join(alt.split())
 
 
 def _cell(value: Any) -> str:
@@ -257,7 +265,7 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def _trimmed(table: list[list[str]]) -> list[list[str]]:
+def _drop_empty(table: list[list[str]]) -> list[list[str]]:
     """The table without empty rows and columns."""
     rows = [row for row in table if any(row)]
     used = [n for n in range(max(map(len, rows), default=0)) if any(n < len(row) and row[n] for row in rows)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ingest.document.chunking import Block, Prose, count_words, lay_out, passages
+from ingest.document.chunking import DocumentText, TextBlock, count_words, join_blocks, split_passages
 from ingest.document.layout import gutter, reading_order, union
 from rag.types import Box
 
@@ -57,10 +57,12 @@ def page_passages(lines: Sequence[TextLine], heading: str = "") -> Iterator[Page
         lines: of one page.
         heading: the one that the page before ended under.
     """
-    found = list(paragraphs(lines))
+    found = list(group_paragraphs(lines))
     body = _body_size(lines)
-    prose = lay_out(Block(p.text, "heading" if _is_heading(p, body) else "paragraph", _level(p, body)) for p in found)
-    for passage in passages(prose):
+    prose = join_blocks(
+        TextBlock(p.text, "heading" if _is_heading(p, body) else "paragraph", _level(p, body)) for p in found
+    )
+    for passage in split_passages(prose):
         boxes = _boxes_between(prose, found, passage.start, passage.end)
         yield PagePassage(prose.text[passage.start : passage.end], union(boxes), passage.heading or heading)
 
@@ -90,7 +92,7 @@ def _continues_word(text: str, following: str) -> bool:
     return len(text) > 1 and text[-2].isalpha() and following[:1].islower()
 
 
-def paragraphs(lines: Sequence[TextLine]) -> Iterator[Paragraph]:
+def group_paragraphs(lines: Sequence[TextLine]) -> Iterator[Paragraph]:
     """Group lines, in reading order, by their gaps, sizes and indents."""
     current: list[TextLine] = []
     for line in lines:
@@ -150,7 +152,7 @@ def _level(paragraph: Paragraph, body: float) -> int:
     return 1 if size > 1.6 else 2 if size > 1.25 else 3
 
 
-def _boxes_between(prose: Prose, found: Sequence[Paragraph], start: int, end: int) -> list[Box]:
+def _boxes_between(prose: DocumentText, found: Sequence[Paragraph], start: int, end: int) -> list[Box]:
     """Boxes of the lines that have a part in ``prose.text[start:end]``."""
     filled = [paragraph for paragraph in found if paragraph.text.strip()]
     return [

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.document.page_lines import TextLine, page_passages
-from ingest.document.pdf_figures import Figure, figures, lines_in, repeated_pictures
+from ingest.document.pdf_figures import PdfFigure, find_figures, lines_in, repeated_pictures
 from ingest.document.pdf_page import (
     is_scan,
+    ocr_lines,
     page_count,
-    recognised_lines,
+    remove_running_titles,
     render,
     running_titles,
     text_lines,
-    without_running_titles,
 )
 from ingest.formats.identify import Measure
 from ingest.picture.ocr import PICTURE_PX, Ocr
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _TRAILER_BYTES = 4096
 _SAMPLED_PAGES = 8
 _LABEL_WORDS = 60  # a figure with fewer has labels, which say little outside it; one with more has text of its own
-_BLANK, _LEAST_INK = 245, 0.01  # a page on which fewer pixels are darker is blank
+_BLANK, _MIN_INK = 245, 0.01  # a page on which fewer pixels are darker is blank
 _SCAN_LETTERS = 20  # a page without text on which OCR reads less is a picture
 
 
@@ -52,11 +52,11 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
     heading = ""
     with opened_pdf(source.path) as document:
         pages = page_count(document, settings.max_pages)
-        reader = _Reader(document, pages, ocr if settings.ocr != "off" else None)
+        reader = _PdfReader(document, pages, ocr if settings.ocr != "off" else None)
         for number in range(pages):
             for item in reader.page(number, heading):
                 heading = str(item.segment.meta.get("heading", heading))
-                yield _numbered(item, source, ordinal)
+                yield _with_identity(item, source, ordinal)
                 ordinal += 1
 
 
@@ -75,14 +75,14 @@ def measure(source: Source, settings: Settings) -> Measure:
             page = document[number]
             lines = text_lines(page)
             characters += sum(len(line.text) for line in lines)
-            pictures += 1 if is_scan(page, lines) else len(figures(page, lines, frozenset()))
+            pictures += 1 if is_scan(page, lines) else len(find_figures(page, lines, frozenset()))
             page.close()
         return Measure(
             pages, round(pictures * pages / len(numbers)), characters=round(characters * pages / len(numbers))
         )
 
 
-class _Reader:
+class _PdfReader:
     """Reads the pages of one document; knows what they share."""
 
     def __init__(self, document: PdfDocument, pages: int, ocr: Ocr | None) -> None:
@@ -98,26 +98,26 @@ class _Reader:
             if is_scan(page, printed):
                 yield from self._scan(page, number, heading)
                 return
-            lines = without_running_titles(printed, self._running)
-            found = figures(page, lines, self._repeated)
-            yield from _passages(_outside(found, lines), number, heading, {})
+            lines = remove_running_titles(printed, self._running)
+            found = find_figures(page, lines, self._repeated)
+            yield from _passages(_body_lines(found, lines), number, heading, {})
             yield from (self._figure(page, figure, number) for figure in found)
         finally:
             page.close()
 
     def _scan(self, page: PdfPage, number: int, heading: str) -> Iterator[Extracted]:
         """A page without printed text: what OCR reads on it, or else the page as a picture if it is not blank."""
-        lines = recognised_lines(page, self._ocr) if self._ocr else []
-        lines = without_running_titles(lines, self._running)
+        lines = ocr_lines(page, self._ocr) if self._ocr else []
+        lines = remove_running_titles(lines, self._running)
         yield from _passages(lines, number, heading, {"ocr": True})
         if sum(char.isalnum() for line in lines for char in line.text) >= _SCAN_LETTERS:
             return
         picture = render(page, PICTURE_PX)
-        if (np.asarray(picture.convert("L")) < _BLANK).mean() >= _LEAST_INK:
+        if (np.asarray(picture.convert("L")) < _BLANK).mean() >= _MIN_INK:
             segment = Segment("", 0, "image", "figure", PageBox(number + 1), meta={"page": number + 1})
             yield Extracted(segment, for_segment(picture))
 
-    def _figure(self, page: PdfPage, figure: Figure, number: int) -> Extracted:
+    def _figure(self, page: PdfPage, figure: PdfFigure, number: int) -> Extracted:
         picture = render(page, PICTURE_PX, figure.box)
         words = [line.text for line in figure.lines]
         if not words and self._ocr:
@@ -144,7 +144,7 @@ def _passages(lines: Sequence[TextLine], number: int, heading: str, meta: dict[s
         )
 
 
-def _outside(found: Sequence[Figure], lines: Sequence[TextLine]) -> list[TextLine]:
+def _body_lines(found: Sequence[PdfFigure], lines: Sequence[TextLine]) -> list[TextLine]:
     """Lines that are no labels of a figure."""
     labels: set[tuple[str, Box]] = set()
     for figure in found:
@@ -154,7 +154,7 @@ def _outside(found: Sequence[Figure], lines: Sequence[TextLine]) -> list[TextLin
     return [line for line in lines if (line.text, line.box) not in labels]
 
 
-def _numbered(item: Extracted, source: Source, ordinal: int) -> Extracted:
+def _with_identity(item: Extracted, source: Source, ordinal: int) -> Extracted:
     heading = str(item.segment.meta.get("heading", ""))
     title = f"{source.title} › {heading}" if heading else source.title
     return replace(item, segment=replace(item.segment, asset_id=source.asset_id, ordinal=ordinal, title=title))

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingest.document.layout import gutter, union
-from ingest.document.page_lines import CAPTION, Paragraph, TextLine, paragraphs
-from ingest.document.pdf_page import render, shown
+from ingest.document.page_lines import CAPTION, Paragraph, TextLine, group_paragraphs
+from ingest.document.pdf_page import page_view, render
 from rag.types import Box
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage
 
-_MOST_OBJECTS = 5_000  # of one page; maps have ten thousands of strokes, but no more pictures
-_LEAST_SIDE, _LEAST_AREA = 0.04, 0.012  # of the page; smaller pictures are icons, bullets and logos
-_LEAST_PX = 40
+_MAX_OBJECTS = 5_000  # of one page; maps have ten thousands of strokes, but no more pictures
+_MIN_SIDE, _MIN_AREA = 0.04, 0.012  # of the page; smaller pictures are icons, bullets and logos
+_MIN_PX = 40
 _BACKGROUND_AREA, _BACKGROUND_WORDS = 0.4, 60
 _TOUCHING = 0.008
 _CAPTION_GAP, _NEARBY_GAP = 0.08, 0.05  # of the page's height
@@ -38,7 +38,7 @@ _SAMPLED_PAGES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PdfFigure:
     """A figure: where it is, what its caption or the nearest text says, and the lines printed in it."""
 
     box: Box
@@ -46,7 +46,7 @@ class Figure:
     lines: tuple[TextLine, ...]
 
 
-def figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[Box]) -> list[Figure]:
+def find_figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[Box]) -> list[PdfFigure]:
     """Figures of a page, from top to bottom.
 
     Args:
@@ -54,10 +54,10 @@ def figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[Box]) 
         lines: its lines in reading order; none for a scan.
         repeated: boxes of pictures that stand on many pages, from `repeated_pictures`.
     """
-    texts = list(paragraphs(lines))
+    texts = list(group_paragraphs(lines))
     captions = [p for p in texts if CAPTION.match(p.text) and not p.text.lower().startswith("tab")]
     pictures = [
-        box for box in _merged([b for b in _picture_boxes(page) if b not in repeated]) if _is_figure(box, lines)
+        box for box in _merge_touching([b for b in _picture_boxes(page) if b not in repeated]) if _is_figure(box, lines)
     ]
     captioned: dict[int, list[Box]] = {}
     made = []
@@ -87,12 +87,12 @@ def repeated_pictures(document: PdfDocument, pages: int) -> frozenset[Box]:
 def _picture_boxes(page: PdfPage) -> list[Box]:
     import pypdfium2.raw as pdfium
 
-    place = shown(page)
+    place = page_view(page)
     boxes = []
     for number, item in enumerate(page.get_objects(max_depth=5)):
-        if number >= _MOST_OBJECTS:
+        if number >= _MAX_OBJECTS:
             break
-        if item.type == pdfium.FPDF_PAGEOBJ_IMAGE and min(item.get_px_size()) >= _LEAST_PX:
+        if item.type == pdfium.FPDF_PAGEOBJ_IMAGE and min(item.get_px_size()) >= _MIN_PX:
             box = place.box(*_bounds(item))
             if box is not None:
                 boxes.append(box)
@@ -109,7 +109,7 @@ def _bounds(item: Any) -> tuple[float, float, float, float]:
     return left, bottom, right, top
 
 
-def _merged(boxes: Sequence[Box]) -> list[Box]:
+def _merge_touching(boxes: Sequence[Box]) -> list[Box]:
     """Boxes with those that touch or overlap made one: pictures are often stored in strips."""
     merged: list[Box] = []
     for box in boxes:
@@ -129,7 +129,7 @@ def _touch(a: Box, b: Box) -> bool:
 
 
 def _is_figure(box: Box, lines: Sequence[TextLine]) -> bool:
-    if min(box.w, box.h) < _LEAST_SIDE or box.w * box.h < _LEAST_AREA:
+    if min(box.w, box.h) < _MIN_SIDE or box.w * box.h < _MIN_AREA:
         return False
     words = sum(len(line.text.split()) for line in lines_in(box, lines))
     return box.w * box.h < _BACKGROUND_AREA or words < _BACKGROUND_WORDS
@@ -169,8 +169,8 @@ def _nearest_words(box: Box, texts: Sequence[Paragraph]) -> str:
     return " ".join(texts[min(gaps)[1]].text.split()[:_NEARBY_WORDS]) if gaps else ""
 
 
-def _figure(box: Box, caption: str, lines: Sequence[TextLine]) -> Figure:
-    return Figure(box, caption, tuple(line for line in lines_in(box, lines) if line.text not in caption))
+def _figure(box: Box, caption: str, lines: Sequence[TextLine]) -> PdfFigure:
+    return PdfFigure(box, caption, tuple(line for line in lines_in(box, lines) if line.text not in caption))
 
 
 def _drawings(page: PdfPage, captions: Sequence[Paragraph], texts: Sequence[Paragraph]) -> Iterator[tuple[Box, str]]:
@@ -181,9 +181,9 @@ def _drawings(page: PdfPage, captions: Sequence[Paragraph], texts: Sequence[Para
     ink = np.asarray(render(page, _DRAWING_PX).convert("L")) < _BLANK
     for caption in captions:
         left, right = _column(caption, lines, middle)
-        top = max((other.y + other.h for other in _stops(caption, texts, left, right)), default=0.04)
-        box = _inked(ink, left, top, right, caption.box.y)
-        if box is not None and box.h >= _DRAWING_HEIGHT and box.w * box.h >= _LEAST_AREA:
+        top = max((other.y + other.h for other in _search_limits(caption, texts, left, right)), default=0.04)
+        box = _ink_bounds(ink, left, top, right, caption.box.y)
+        if box is not None and box.h >= _DRAWING_HEIGHT and box.w * box.h >= _MIN_AREA:
             yield box, caption.text
 
 
@@ -200,7 +200,7 @@ def _column(caption: Paragraph, lines: Sequence[TextLine], middle: float | None)
     return left - 0.01, right + 0.01
 
 
-def _stops(caption: Paragraph, texts: Sequence[Paragraph], left: float, right: float) -> Iterator[Box]:
+def _search_limits(caption: Paragraph, texts: Sequence[Paragraph], left: float, right: float) -> Iterator[Box]:
     """What ends the search for a drawing above a caption: body text and other captions in its column."""
     for text in texts:
         if text is caption or not left <= text.box.x + text.box.w / 2 <= right or text.box.y >= caption.box.y:
@@ -213,7 +213,7 @@ def _stops(caption: Paragraph, texts: Sequence[Paragraph], left: float, right: f
                 yield line.box
 
 
-def _inked(ink: Any, left: float, top: float, right: float, bottom: float) -> Box | None:
+def _ink_bounds(ink: Any, left: float, top: float, right: float, bottom: float) -> Box | None:
     """What is not blank in a region, from its bottom up to the first wide blank band."""
     height, width = ink.shape
     first_row, first_column = round(top * height), round(max(left, 0) * width)

@@ -25,20 +25,20 @@ from rag.types import Box
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage
 
-_MOST_CHARACTERS = 60_000  # of one page; a dense newspaper page has 20,000
+_MAX_CHARACTERS = 60_000  # of one page; a dense newspaper page has 20,000
 _OCR_DPI = 200
 _COLUMN_GAP = 1.3  # of a line's height: a wider space parts two columns or cells
 _BOLD = re.compile(r"bold|black|heavy|semibold|demi|cmbx|-medi|\bbd\b", re.I)
 _WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]?[^\W\dA-Z_]+|\d+(?:[.,]\d+)?[a-z%]?)(?![^\W_])")
 _SAMPLED_PAGES = 12
 _MARGIN = 0.08  # of the page's height at its top and bottom, where running titles stand
-_LEAST_LETTERS = 20  # a page with fewer is read with OCR, unless it has no more than a few lines and frames
-_MOST_OBJECTS, _FEW_STROKES = 1000, 8
+_MIN_LETTERS = 20  # a page with fewer is read with OCR, unless it has no more than a few lines and frames
+_MAX_OBJECTS, _FEW_STROKES = 1000, 8
 _READABLE = 0.6  # of the characters must be letters, digits or spaces: fonts without a character map yield noise
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PageView:
     """How the page's own coordinates become fractions of what is shown: the visible box and the turn."""
 
     left: float
@@ -80,10 +80,10 @@ def page_count(document: PdfDocument, most: int) -> int:
     return pages
 
 
-def shown(page: PdfPage) -> Shown:
+def page_view(page: PdfPage) -> PageView:
     """How coordinates of this page are turned into fractions."""
     left, bottom, right, top = page.get_bbox()
-    return Shown(left, bottom, right, top, page.get_rotation())
+    return PageView(left, bottom, right, top, page.get_rotation())
 
 
 def text_lines(page: PdfPage) -> list[TextLine]:
@@ -98,14 +98,14 @@ def is_scan(page: PdfPage, lines: Sequence[TextLine]) -> bool:
     """Whether a page has hardly any printed letters, but pictures or strokes in which there may be some."""
     import pypdfium2.raw as pdfium
 
-    if sum(char.isalnum() for line in lines for char in line.text) >= _LEAST_LETTERS:
+    if sum(char.isalnum() for line in lines for char in line.text) >= _MIN_LETTERS:
         return False
-    kinds = Counter(item.type for item in islice(page.get_objects(max_depth=5), _MOST_OBJECTS))
+    kinds = Counter(item.type for item in islice(page.get_objects(max_depth=5), _MAX_OBJECTS))
     unread = kinds[pdfium.FPDF_PAGEOBJ_TEXT] if not lines else 0
     return kinds[pdfium.FPDF_PAGEOBJ_IMAGE] > 0 or kinds[pdfium.FPDF_PAGEOBJ_PATH] + unread > _FEW_STROKES
 
 
-def recognised_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
+def ocr_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
     """The lines that OCR reads on a picture of the page, in reading order."""
     return [
         TextLine(line.text, line.box, size=line.box.h) for line in ocr.read(render(page, PAGE_PX), longest_px=PAGE_PX)
@@ -123,15 +123,17 @@ def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
     seen: Counter[str] = Counter()
     for number in numbers:
         page = document[number]
-        seen.update({_masked(line.text) for line in _fragments(page) if _is_marginal(line)})
+        seen.update({_mask_digits(line.text) for line in _fragments(page) if _is_marginal(line)})
         page.close()
     return frozenset(text for text, count in seen.items() if count >= max(2, len(numbers) // 3))
 
 
-def without_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) -> list[TextLine]:
+def remove_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) -> list[TextLine]:
     """The lines that are no header, footer or page number."""
     return [
-        line for line in lines if not (_is_marginal(line) and (_masked(line.text) in titles or line.text.isdigit()))
+        line
+        for line in lines
+        if not (_is_marginal(line) and (_mask_digits(line.text) in titles or line.text.isdigit()))
     ]
 
 
@@ -139,7 +141,7 @@ def _is_marginal(line: TextLine) -> bool:
     return line.box.y < _MARGIN or line.box.y + line.box.h > 1 - _MARGIN
 
 
-def _masked(text: str) -> str:
+def _mask_digits(text: str) -> str:
     return re.sub(r"\d+", "#", text)
 
 
@@ -147,8 +149,8 @@ def _fragments(page: PdfPage) -> list[TextLine]:
     """Lines in the order of the content, cut at wide spaces; text in another direction than most is left out."""
     textpage = page.get_textpage()
     try:
-        reader = _Characters(textpage.raw, shown(page))
-        count = min(textpage.count_chars(), _MOST_CHARACTERS)
+        reader = _Characters(textpage.raw, page_view(page))
+        count = min(textpage.count_chars(), _MAX_CHARACTERS)
         found = [fragment for fragment in reader.fragments(count) if fragment.line.text]
     finally:
         textpage.close()
@@ -166,10 +168,10 @@ class _Fragment:
 class _Characters:
     """Reads the characters of a text page one by one; PDFium's own line ends and spaces are kept."""
 
-    def __init__(self, raw: Any, place: Shown) -> None:
+    def __init__(self, raw: Any, place: PageView) -> None:
         import pypdfium2.raw as pdfium
 
-        self._pdfium, self._raw, self._shown = pdfium, raw, place
+        self._pdfium, self._raw, self._view = pdfium, raw, place
         self._rectangle = pdfium.FS_RECTF()
 
     def fragments(self, count: int) -> Iterator[_Fragment]:
@@ -200,7 +202,7 @@ class _Characters:
         rectangle = self._rectangle
         if not self._pdfium.FPDFText_GetLooseCharBox(self._raw, index, rectangle):
             return None
-        return self._shown.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
+        return self._view.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
 
     def _fragment(self, pieces: list[str], boxes: list[Box], first: int, last: int) -> _Fragment:
         angle = self._pdfium.FPDFText_GetCharAngle(self._raw, first)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ingest.document.chunking import Block, Prose, lay_out
+from ingest.document.chunking import DocumentText, TextBlock, join_blocks
 from ingest.document.markup import markdown_blocks, table_rows
 from ingest.formats.plain import delimiter_of
 from rag.errors import DamagedMedia
@@ -20,7 +20,7 @@ _CUE_TIMES = re.compile(r"^(?:\d+:)?\d\d:\d\d[.,]\d{3}\s+-->.*$")
 _CUE_TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
-def read_csv(text: str) -> Prose:
+def read_csv(text: str) -> DocumentText:
     """Rows of a table with named columns; the character between columns is found from the first rows.
 
     Raises:
@@ -32,10 +32,10 @@ def read_csv(text: str) -> Prose:
         table = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except csv.Error as error:
         raise DamagedMedia(f"It is no readable table ({error}); check its quotation marks.") from error
-    return lay_out(Block(row, "row") for row in table_rows([row for row in table if any(row)]))
+    return join_blocks(TextBlock(row, "row") for row in table_rows([row for row in table if any(row)]))
 
 
-def read_json(text: str) -> Prose:
+def read_json(text: str) -> DocumentText:
     """Records of a JSON file, of JSON lines, or the cells of a notebook.
 
     Raises:
@@ -44,15 +44,15 @@ def read_json(text: str) -> Prose:
     try:
         values = _json_values(text)
         if len(values) == 1 and isinstance(values[0], dict) and {"cells", "nbformat"} <= set(values[0]):
-            return lay_out(_notebook_blocks(values[0]["cells"]))
-        return lay_out(block for value in values for block in _json_blocks(value))
+            return join_blocks(_notebook_blocks(values[0]["cells"]))
+        return join_blocks(block for value in values for block in _json_blocks(value))
     except json.JSONDecodeError as error:
         raise DamagedMedia(f"It is not readable JSON ({error}); it is truncated or malformed.") from error
     except RecursionError as error:
         raise DamagedMedia("Its JSON is nested too deeply.") from error
 
 
-def read_subtitles(text: str) -> Prose:
+def read_subtitles(text: str) -> DocumentText:
     """What is said in WebVTT or SubRip subtitles, without times and styles."""
     lines = []
     for cue in re.split(r"\n\s*\n", text):
@@ -60,7 +60,7 @@ def read_subtitles(text: str) -> Prose:
         times = next((n for n, row in enumerate(rows) if _CUE_TIMES.match(row.strip())), None)
         if times is not None:
             lines.append(" ".join(_CUE_TAG.sub("", " ".join(rows[times + 1 :])).split()))
-    return lay_out(Block(line, "row") for line in lines)
+    return join_blocks(TextBlock(line, "row") for line in lines)
 
 
 def _json_values(text: str) -> list[Any]:
@@ -73,19 +73,19 @@ def _json_values(text: str) -> list[Any]:
         return [json.loads(line) for line in lines]
 
 
-def _json_blocks(value: Any) -> Iterator[Block]:
+def _json_blocks(value: Any) -> Iterator[TextBlock]:
     if isinstance(value, list):
         for item in value:
-            yield from _json_blocks(item) if isinstance(item, list) else (Block(_record(item), "row"),)
+            yield from _json_blocks(item) if isinstance(item, list) else (TextBlock(_record(item), "row"),)
     elif isinstance(value, dict):
         for key, item in value.items():
             if isinstance(item, list) and any(isinstance(entry, dict) for entry in item):
-                yield Block(str(key), "heading", 1)
+                yield TextBlock(str(key), "heading", 1)
                 yield from _json_blocks(item)
             else:
-                yield Block("; ".join(_leaves(item, str(key))), "row")
+                yield TextBlock("; ".join(_leaves(item, str(key))), "row")
     else:
-        yield Block(_record(value))
+        yield TextBlock(_record(value))
 
 
 def _record(value: Any) -> str:
@@ -112,7 +112,7 @@ def _scalar(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _notebook_blocks(cells: Iterable[Any]) -> Iterator[Block]:
+def _notebook_blocks(cells: Iterable[Any]) -> Iterator[TextBlock]:
     for cell in cells:
         if not isinstance(cell, dict):
             continue
@@ -121,4 +121,4 @@ def _notebook_blocks(cells: Iterable[Any]) -> Iterator[Block]:
         if cell.get("cell_type") == "markdown":
             yield from markdown_blocks(words)
         else:
-            yield Block(words.strip())
+            yield TextBlock(words.strip())

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rag.errors import DamagedMedia, MediaTooLarge, ProtectedMedia
 
-_MOST_MEMBERS = 20_000
-_MOST_BYTES = 1_000_000_000  # all members, unpacked
-_MOST_XML_BYTES = 100_000_000  # XML parts, unpacked: parsers need about ten times as much memory
-_MOST_PICTURE_BYTES = 50_000_000
+_MAX_MEMBERS = 20_000
+_MAX_BYTES = 1_000_000_000  # all members, unpacked
+_MAX_XML_BYTES = 100_000_000  # XML parts, unpacked: parsers need about ten times as much memory
+_MAX_PICTURE_BYTES = 50_000_000
 _PICTURE_NAME = re.compile(r"(?:word|ppt|xl)/media/[^/]+\.(?:png|jpe?g|gif|bmp|tiff?|webp)", re.I)
 _SLIDE_NAME = re.compile(r"ppt/slides/slide\d+\.xml")
 _BODY_NAME = re.compile(r"word/document\.xml|ppt/slides/slide\d+\.xml|xl/sharedStrings\.xml|xl/worksheets/[^/]+\.xml")
@@ -26,7 +26,7 @@ _PROLOG_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ArchiveContents:
     """What an office document holds: slides, pictures, and bytes of the XML with its words."""
 
     slides: int
@@ -58,7 +58,7 @@ def check_archive(path: Path) -> None:
         raise DamagedMedia(f"Its ZIP container is damaged ({error}).") from error
 
 
-def contents(path: Path) -> Contents:
+def read_contents(path: Path) -> ArchiveContents:
     """What a container holds, by its directory alone.
 
     Raises:
@@ -67,14 +67,14 @@ def contents(path: Path) -> Contents:
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    return Contents(
+    return ArchiveContents(
         slides=sum(bool(_SLIDE_NAME.fullmatch(member.filename)) for member in members),
         pictures=sum(bool(_PICTURE_NAME.fullmatch(member.filename)) for member in members),
         xml_bytes=sum(member.file_size for member in members if _BODY_NAME.fullmatch(member.filename)),
     )
 
 
-def pictures(path: Path) -> Iterator[tuple[str, bytes]]:
+def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the pictures that the document holds; oversized and damaged ones are passed over."""
     with zipfile.ZipFile(path) as archive:
         names = [member.filename for member in archive.infolist() if _PICTURE_NAME.fullmatch(member.filename)]
@@ -89,17 +89,17 @@ def read_part(path: Path, name: str) -> bytes | None:
     with zipfile.ZipFile(path) as archive:
         try:
             member = archive.getinfo(name)
-            return archive.read(member) if member.file_size <= _MOST_PICTURE_BYTES else None
+            return archive.read(member) if member.file_size <= _MAX_PICTURE_BYTES else None
         except (KeyError, zipfile.BadZipFile, zlib.error, EOFError):
             return None
 
 
 def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
-    if len(members) > _MOST_MEMBERS:
-        raise MediaTooLarge(f"It holds {len(members):,} parts, more than the limit of {_MOST_MEMBERS:,}.")
+    if len(members) > _MAX_MEMBERS:
+        raise MediaTooLarge(f"It holds {len(members):,} parts, more than the limit of {_MAX_MEMBERS:,}.")
     unpacked = sum(member.file_size for member in members)
     xml = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
-    for size, limit, what in ((unpacked, _MOST_BYTES, "in all"), (xml, _MOST_XML_BYTES, "of XML")):
+    for size, limit, what in ((unpacked, _MAX_BYTES, "in all"), (xml, _MAX_XML_BYTES, "of XML")):
         if size > limit:
             raise MediaTooLarge(
                 f"It unpacks to {size / 1e6:,.0f} MB {what}, more than the limit of {limit / 1e6:,.0f} MB; "

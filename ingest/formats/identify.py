@@ -43,7 +43,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadablePath:
     """A path that could not be looked at; it may be a folder, and what lies below must not count as removed."""
 
     path: Path
@@ -69,7 +69,7 @@ def identify(path: Path, settings: Settings) -> Source:
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise _readable_reason(error) from error
+        raise _map_os_error(error) from error
     return Source(path, digest, status.st_size, media_type, medium_of(media_type), status.st_mtime_ns)
 
 
@@ -99,7 +99,7 @@ def medium_of(media_type: str) -> Medium:
     return "document"
 
 
-def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
+def walk(paths: Iterable[Path]) -> Iterator[Path | UnreadablePath]:
     """Yield the files that were given and those in given folders, sorted, each once, as absolute paths.
 
     In folders, hidden files, lock files of office programs and the leftovers of version control and operating systems
@@ -111,7 +111,7 @@ def walk(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
     for path in paths:
         absolute = Path(os.path.abspath(path))
         for found in _descend(absolute, entered) if os.path.isdir(absolute) else (absolute,):
-            key = found.path if isinstance(found, Unreadable) else found
+            key = found.path if isinstance(found, UnreadablePath) else found
             if key not in seen:
                 seen.add(key)
                 yield found
@@ -127,7 +127,7 @@ def _check_size(size: int, settings: Settings) -> None:
         )
 
 
-def _readable_reason(error: OSError) -> MediaError:
+def _map_os_error(error: OSError) -> MediaError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return MediaError("There is no such file; if it is a link, what it points at is gone.")
@@ -140,7 +140,7 @@ def _readable_reason(error: OSError) -> MediaError:
     return DamagedMedia(f"It could not be read: {error.strerror or error}.")
 
 
-def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
+def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | UnreadablePath]:
     """Files below a folder in the order of their paths; a stack of iterators, as deep folders outgrow recursion."""
     stack = [_entries(folder, entered)]
     while stack:
@@ -153,7 +153,7 @@ def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
             yield entry
 
 
-def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unreadable]:
+def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | UnreadablePath]:
     """Sorted entries of a folder."""
     try:
         status = os.stat(folder)
@@ -163,19 +163,19 @@ def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
         names = sorted(os.listdir(folder))
         entered.add(identity)
     except OSError as error:
-        yield Unreadable(folder, f"The folder could not be read: {error.strerror or error}.")
+        yield UnreadablePath(folder, f"The folder could not be read: {error.strerror or error}.")
         return
     for name in names:
         if not _is_junk(name):
-            yield _looked_at(folder / name)
+            yield _check_path(folder / name)
 
 
-def _looked_at(path: Path) -> Path | Unreadable:
+def _check_path(path: Path) -> Path | UnreadablePath:
     try:
         os.stat(path)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):  # links that lead nowhere are files that fail
-            return Unreadable(path, f"It could not be looked at: {error.strerror or error}.")
+            return UnreadablePath(path, f"It could not be looked at: {error.strerror or error}.")
     return path
 
 

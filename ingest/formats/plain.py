@@ -52,7 +52,7 @@ _MARKDOWN_SIGNS = (
 )
 
 
-def decode(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """The characters of a text: by its byte order mark, as UTF-8, or by the likeliest legacy encoding.
 
     Never fails: bytes that fit no encoding become U+FFFD. Line ends become ``\\n``; NUL, which databases and XML
@@ -70,7 +70,7 @@ def is_text(head: bytes) -> bool:
         return _is_utf16(head[:4096])
     if len(head.translate(None, _CONTROLS)) < len(head):
         return False
-    return _is_utf8(head) or _guessed_encoding(head[:4096].rpartition(b"\n")[0] or head[:4096]) is not None
+    return _is_utf8(head) or _guess_encoding(head[:4096].rpartition(b"\n")[0] or head[:4096]) is not None
 
 
 def text_media_type(head: bytes, suffix: str) -> str | None:
@@ -82,7 +82,7 @@ def text_media_type(head: bytes, suffix: str) -> str | None:
     """
     if not is_text(head):
         return None
-    text = decode(head)
+    text = decode_text(head)
     if suffix not in (".md", ".markdown"):
         marked_up = _marked_up_media_type(text, suffix)
         if marked_up:
@@ -125,10 +125,10 @@ def _encoding(data: bytes) -> str:
     declared = _DECLARED.search(data[:2048])
     if declared and _is_codec(declared.group(1).decode()):
         return declared.group(1).decode()
-    return _guessed_encoding(data[:_DETECT_BYTES]) or "cp1252"
+    return _guess_encoding(data[:_DETECT_BYTES]) or "cp1252"
 
 
-def _guessed_encoding(data: bytes) -> str | None:
+def _guess_encoding(data: bytes) -> str | None:
     """The likeliest legacy encoding; of those that fit equally well Windows-1252, which is by far the most common.
 
     Left to its own order, charset_normalizer takes short French, Spanish and Swedish for Central European: *Piña* for

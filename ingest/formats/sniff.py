@@ -54,7 +54,7 @@ _CONTAINERS = (
     (b".RMF\x00", "video/vnd.rn-realvideo", "audio/vnd.rn-realaudio"),
 )
 _OFFICE_PARTS = (("word/", DOCX), ("ppt/", PPTX), ("xl/", XLSX))
-_UNREAD = (
+_UNSUPPORTED = (
     (b"8BPS", "a Photoshop file; export it as PNG"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"\x7fELF", "a program (ELF)"),
@@ -93,7 +93,7 @@ def media_type_of(path: Path, head: bytes) -> str:
         DamagedMedia: a container whose headers cannot be read, or noise under the name of a known format.
         ProtectedMedia: an office document that is encrypted as a whole.
     """
-    found = _picture(head) or _sound(head) or _container(path, head) or _document(path, head)
+    found = _picture_type(head) or _sound_type(head) or _container_type(path, head) or _document_type(path, head)
     if found:
         return found
     if head.startswith(b"{\\rtf"):
@@ -105,7 +105,7 @@ def media_type_of(path: Path, head: bytes) -> str:
 
 
 def _refusal(path: Path, head: bytes) -> DamagedMedia | UnsupportedMedia:
-    looks_like = next((name for magic, name in _UNREAD if head.startswith(magic)), "")
+    looks_like = next((name for magic, name in _UNSUPPORTED if head.startswith(magic)), "")
     if head[257:262] == b"ustar":
         looks_like = "a tar archive; unpack it"
     if looks_like:
@@ -115,7 +115,7 @@ def _refusal(path: Path, head: bytes) -> DamagedMedia | UnsupportedMedia:
     return UnsupportedMedia(f"It is binary data of an unknown kind (it starts with {head[:8].hex(' ')}).")
 
 
-def _picture(head: bytes) -> str | None:
+def _picture_type(head: bytes) -> str | None:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     # "BM" alone is a common beginning of a text; the next fields are a size and two zeros.
@@ -130,7 +130,7 @@ def _picture(head: bytes) -> str | None:
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), None)
 
 
-def _sound(head: bytes) -> str | None:
+def _sound_type(head: bytes) -> str | None:
     if head.startswith((b"RIFF", b"RF64")) and head[8:12] == b"WAVE":
         return "audio/wav"
     if head.startswith(b"FORM") and head[8:12] in (b"AIFF", b"AIFC"):
@@ -172,15 +172,15 @@ def _has_adts_frames(head: bytes) -> bool:
     return length > 7 and (len(following) < 2 or (following[0] == 0xFF and following[1] & 0xF6 == 0xF0))
 
 
-def _container(path: Path, head: bytes) -> str | None:
-    kinds = _container_kinds(head)
+def _container_type(path: Path, head: bytes) -> str | None:
+    kinds = _container_types(head)
     if kinds is None:
         return None
     with_pictures, sound_only = kinds
     return with_pictures if _has_moving_pictures(path) else sound_only
 
 
-def _container_kinds(head: bytes) -> tuple[str, str] | None:
+def _container_types(head: bytes) -> tuple[str, str] | None:
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") and head[:1] == b"\0":
         brand = head[8:12] if head[4:8] == b"ftyp" else b"qt  "
         kind = {b"qt": "quicktime", b"3g": "3gpp"}.get(brand[:2], "mp4")
@@ -205,12 +205,12 @@ def _has_moving_pictures(path: Path) -> bool:
         return False
 
 
-def _document(path: Path, head: bytes) -> str | None:
+def _document_type(path: Path, head: bytes) -> str | None:
     # Readers accept a PDF header within the first 1,024 bytes (ISO 32000-1, annex H, note 13).
     if b"%PDF-" in head[:1024] and (head.lstrip().startswith(b"%PDF-") or not is_text(head)):
         return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _office(path)
+        return _office_type(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         if "EncryptedPackage".encode("utf-16-le") in _directory_sectors(path, head):
             raise ProtectedMedia("It is an office document with a password; save a copy without one.")
@@ -227,7 +227,7 @@ def _directory_sectors(path: Path, head: bytes) -> bytes:
         return file.read(4096)
 
 
-def _office(path: Path) -> str:
+def _office_type(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

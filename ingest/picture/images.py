@@ -11,22 +11,22 @@ from PIL import ExifTags, Image, ImageFile
 
 from ingest.document.page_lines import TextLine, page_passages
 from ingest.formats.identify import Measure
-from ingest.picture.metadata import about, embedded_captions
-from ingest.picture.ocr import PAGE_PX, Line, Ocr
+from ingest.picture.metadata import capture_fields, embedded_captions
+from ingest.picture.ocr import PAGE_PX, Ocr, OcrLine
 from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
 from rag.media.opening import check_pixels, exif, opened_image, rgb
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
-_MOST_FRAMES, _MOST_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
-_MOST_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s
-_MOST_PIXELS_PER_BYTE = 5000  # of a TIFF with more pixels than that; a fax page with a few words has about 2,000
+_MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
+_MAX_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s
+_MAX_PIXELS_PER_BYTE = 5000  # of a TIFF with more pixels than that; a fax page with a few words has about 2,000
 _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two frames look the same
 _PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page, read again in full size
 _PAGE_WORDS_SHOWN = 60
 _CAPTION_CHARS = 2000
-_LYING = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _REDUCED_COPY, _NEW_SUBFILE_TYPE = 1, 254  # TIFF 6.0, section 8
 
 
@@ -50,7 +50,7 @@ def measure(source: Source, settings: Settings) -> Measure:
         if image.format == "TIFF":
             _check_pages(image, frames, source.size, settings)
             return Measure(pages=frames, pictures=frames)
-        return Measure(pictures=min(frames, _MOST_FRAMES_KEPT))
+        return Measure(pictures=min(frames, _MAX_FRAMES_KEPT))
 
 
 def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
@@ -65,7 +65,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
         captions = dict.fromkeys([*source.captions, *embedded_captions(image)])
         caption = "\n".join(captions)[:_CAPTION_CHARS]
         for view in _views(image, source.size, settings):
-            lines = _read(view.pixels, ocr) if settings.ocr != "off" else []
+            lines = _read_text(view.pixels, ocr) if settings.ocr != "off" else []
             is_page = sum(len(line.text.split()) for line in lines) >= _PAGE_WORDS
             words = " ".join(line.text for line in lines).split() if is_page else []
             text = " ".join(words[:_PAGE_WORDS_SHOWN]) if is_page else "\n".join(line.text for line in lines)
@@ -87,7 +87,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
                 ordinal += 1
 
 
-def first(source: Source, settings: Settings) -> Image.Image:
+def first_picture(source: Source, settings: Settings) -> Image.Image:
     """The first picture of a file, upright in RGB, as large as a page is read.
 
     Raises:
@@ -102,7 +102,7 @@ def first(source: Source, settings: Settings) -> Image.Image:
 def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterator[_View]:
     frames = getattr(image, "n_frames", 1)
     if frames == 1 or image.format == "MPO":  # further pictures of an MPO are its previews
-        known = _full_size(image) | about(image)  # before decoding, which may scale a JPEG down
+        known = _full_size(image) | capture_fields(image)  # before decoding, which may scale a JPEG down
         yield _View(rgb(image, DRAFT_PX), ImageRegion(), known)
     elif image.format == "TIFF":
         _check_pages(image, frames, size, settings)
@@ -114,7 +114,7 @@ def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterato
 def _full_size(image: ImageFile.ImageFile) -> dict[str, Scalar]:
     """Width and height of the picture when upright."""
     width, height = image.size
-    if exif(image).get(ExifTags.Base.Orientation, 1) in _LYING:
+    if exif(image).get(ExifTags.Base.Orientation, 1) in _ROTATED:
         width, height = height, width
     return {"width_px": width, "height_px": height}
 
@@ -135,7 +135,7 @@ def _check_pages(image: ImageFile.ImageFile, pages: int, size: int, settings: Se
         image.seek(number)
         check_pixels(image.size, settings.max_pixels)
         pixels += image.width * image.height
-    if pixels > max(_MOST_FRAME_PIXELS, size * _MOST_PIXELS_PER_BYTE):
+    if pixels > max(_MAX_FRAME_PIXELS, size * _MAX_PIXELS_PER_BYTE):
         raise MediaTooLarge(f"Its pages have {pixels:,} pixels in all, far too many for {size:,} bytes; split it.")
 
 
@@ -156,15 +156,15 @@ def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iter
     last: NDArray[np.float32] | None = None
     at_s = 0.0
     pixels_each = image.width * image.height
-    for number in range(min(frames, _MOST_FRAMES, max(_MOST_FRAMES_KEPT, _MOST_FRAME_PIXELS // pixels_each))):
+    for number in range(min(frames, _MAX_FRAMES, max(_MAX_FRAMES_KEPT, _MAX_FRAME_PIXELS // pixels_each))):
         image.seek(number)
         check_pixels(image.size, settings.max_pixels)
-        look = _look(image)
-        if last is None or float(np.abs(look - last).mean()) >= _SAME_FRAME:
+        thumbnail = _thumbnail(image)
+        if last is None or float(np.abs(thumbnail - last).mean()) >= _SAME_FRAME:
             kept.append((number, at_s))
-            last = look
+            last = thumbnail
         at_s += float(image.info.get("duration") or 100) / 1000  # browsers show 0 as 100 ms
-    step = -(-len(kept) // _MOST_FRAMES_KEPT)
+    step = -(-len(kept) // _MAX_FRAMES_KEPT)
     for number, start_s in kept[::step]:
         image.seek(number)
         pixels = rgb(image, DRAFT_PX)
@@ -175,20 +175,20 @@ def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iter
         )
 
 
-def _look(image: Image.Image) -> NDArray[np.float32]:
+def _thumbnail(image: Image.Image) -> NDArray[np.float32]:
     small = image.convert("RGBA").resize((16, 16), Image.Resampling.BOX)
     paper = Image.new("RGBA", small.size, "white")
     return np.asarray(Image.alpha_composite(paper, small).convert("L"), dtype=np.float32)
 
 
-def _read(pixels: Image.Image, ocr: Ocr) -> list[Line]:
+def _read_text(pixels: Image.Image, ocr: Ocr) -> list[OcrLine]:
     lines = ocr.read(pixels)
     if len(lines) >= _PAGE_LINES and max(pixels.size) > PAGE_PX * 0.8:
         return ocr.read(pixels, longest_px=PAGE_PX)
     return lines
 
 
-def _passages(source: Source, view: _View, lines: list[Line], ordinal: int) -> Iterator[Segment]:
+def _passages(source: Source, view: _View, lines: list[OcrLine], ordinal: int) -> Iterator[Segment]:
     printed = [TextLine(line.text, line.box, size=line.box.h) for line in lines]
     for number, passage in enumerate(page_passages(printed)):
         match view.locator:

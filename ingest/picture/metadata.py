@@ -10,7 +10,7 @@ from typing import Any
 from PIL import ExifTags, Image, IptcImagePlugin
 
 from ingest.document.markup import parse_xml
-from ingest.formats.plain import decode
+from ingest.formats.plain import decode_text
 from rag.errors import DamagedMedia
 from rag.media.opening import exif
 from rag.query.filters import timestamp_s
@@ -42,22 +42,24 @@ def embedded_captions(image: Image.Image) -> list[str]:
     return list(found)
 
 
-def about(image: Image.Image) -> dict[str, Scalar]:
+def capture_fields(image: Image.Image) -> dict[str, Scalar]:
     """Fields that can be filtered on: `taken`'s, ``camera``, ``lat`` and ``lon`` in degrees."""
     tags = exif(image)
     details = tags.get_ifd(ExifTags.IFD.Exif)
-    known = taken(_time(details.get(ExifTags.Base.DateTimeOriginal) or tags.get(ExifTags.Base.DateTime)))
+    known = capture_time_fields(
+        _exif_time(details.get(ExifTags.Base.DateTimeOriginal) or tags.get(ExifTags.Base.DateTime))
+    )
     maker, model = (_text(tags.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
     camera = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
     if camera:
         known["camera"] = camera
-    place = _place(tags.get_ifd(ExifTags.IFD.GPSInfo))
+    place = _gps_position(tags.get_ifd(ExifTags.IFD.GPSInfo))
     if place:
         known["lat"], known["lon"] = place
     return known
 
 
-def taken(time: str) -> dict[str, Scalar]:
+def capture_time_fields(time: str) -> dict[str, Scalar]:
     """``taken`` (ISO 8601 by the camera's own clock) and ``taken_s`` (the same in seconds, as if it were UTC).
 
     A clock that was never set is left out: EXIF's zeros, and the first days of QuickTime's and of Unix's count.
@@ -68,10 +70,10 @@ def taken(time: str) -> dict[str, Scalar]:
     return {"taken": time, "taken_s": at_s}
 
 
-def position(text: str) -> tuple[float, float] | None:
+def parse_position(text: str) -> tuple[float, float] | None:
     """Latitude and longitude of ISO 6709, as phones write it into films: ``+48.8577+002.2950+035/``."""
     found = _ISO_6709.match(text)
-    return _on_earth(float(found[1]), float(found[2])) if found else None
+    return _valid_position(float(found[1]), float(found[2])) if found else None
 
 
 def _exif_captions(image: Image.Image) -> Iterator[str]:
@@ -89,7 +91,7 @@ def _xmp_captions(image: Image.Image) -> Iterator[str]:
     if not packet or len(packet) > _XMP_BYTES:
         return
     try:
-        root = parse_xml(decode(packet.strip(b"\x00 \n")))
+        root = parse_xml(decode_text(packet.strip(b"\x00 \n")))
     except DamagedMedia:
         return  # a broken packet takes the caption, not the picture
     for name in ("title", "description"):
@@ -103,7 +105,7 @@ def _iptc_captions(image: Image.Image) -> Iterator[str]:
         value: Any = fields.get(key)
         for data in value if isinstance(value, list) else [value]:
             if isinstance(data, bytes):
-                yield decode(data)
+                yield decode_text(data)
 
 
 def _png_captions(image: Image.Image) -> Iterator[str]:
@@ -114,24 +116,24 @@ def _png_captions(image: Image.Image) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    words = decode(value) if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    words = decode_text(value) if isinstance(value, bytes) else value if isinstance(value, str) else ""
     return " ".join(words.replace("\x00", " ").split())[:_CAPTION_CHARS]
 
 
-def _time(value: Any) -> str:
+def _exif_time(value: Any) -> str:
     try:
         return datetime.strptime(_text(value)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
     except ValueError:
         return ""
 
 
-def _place(gps: dict[int, Any]) -> tuple[float, float] | None:
+def _gps_position(gps: dict[int, Any]) -> tuple[float, float] | None:
     lat = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), "S")
     lon = _degrees(gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), "W")
-    return None if lat is None or lon is None else _on_earth(lat, lon)
+    return None if lat is None or lon is None else _valid_position(lat, lon)
 
 
-def _on_earth(lat: float, lon: float) -> tuple[float, float] | None:
+def _valid_position(lat: float, lon: float) -> tuple[float, float] | None:
     """The place; None where there is no such place, or zeros stand for an unknown one."""
     return None if abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0 else (lat, lon)
 

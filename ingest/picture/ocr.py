@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 PICTURE_PX = 1280  # longest side that is enough for signs, slides and labels
 PAGE_PX = 1600  # for pages of text: 10 pt on A4 is then 19 px high
-_LEAST_CONFIDENCE = 0.65
-_LEAST_CONFIDENCE_SHORT = 0.9  # of one or two characters: textures are often taken for single letters
-_LEAST_SIDE_PX = 8
+_MIN_CONFIDENCE = 0.65
+_MIN_CONFIDENCE_SHORT = 0.9  # of one or two characters: textures are often taken for single letters
+_MIN_SIDE_PX = 8
 _SHORTER_PX = 736
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OcrLine:
     """A line of text in a picture: its words, its box in fractions, and the recogniser's confidence in [0, 1]."""
 
     text: str
@@ -43,14 +43,14 @@ class Ocr:
     def __init__(self, threads: int) -> None:
         self._threads = threads
 
-    def read(self, image: Image, *, longest_px: int = PICTURE_PX) -> list[Line]:
+    def read(self, image: Image, *, longest_px: int = PICTURE_PX) -> list[OcrLine]:
         """Lines of text in reading order; none for a picture without text.
 
         Args:
             image: RGB, upright.
             longest_px: the longest side at which it is read.
         """
-        if min(image.size) < _LEAST_SIDE_PX:
+        if min(image.size) < _MIN_SIDE_PX:
             return []
         # Small pictures are scaled up for small letters, by the shorter side as PaddleOCR does, but never beyond
         # `longest_px`: a banner of 900 x 120 px would become 5520 x 736, and take 4 s.
@@ -59,7 +59,7 @@ class Ocr:
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
             image = image.resize(size, Resampling.BICUBIC)
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])  # RapidOCR takes BGR
-        lines = _lines(self._engine(pixels), image.width, image.height)
+        lines = _confident_lines(self._engine(pixels), image.width, image.height)
         return [lines[i] for i in reading_order([line.box for line in lines])]
 
     @cached_property
@@ -69,22 +69,22 @@ class Ocr:
         return RapidOCR(
             params={
                 "Global.log_level": "critical",  # it logs a line for every model and for every picture without text
-                "Det.limit_side_len": _LEAST_SIDE_PX,  # the pictures come in the right size
+                "Det.limit_side_len": _MIN_SIDE_PX,  # the pictures come in the right size
                 "EngineConfig.onnxruntime.intra_op_num_threads": self._threads,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
         )
 
 
-def _lines(result: Any, width: int, height: int) -> list[Line]:
+def _confident_lines(result: Any, width: int, height: int) -> list[OcrLine]:
     if result.boxes is None or not result.txts:
         return []
     lines = []
     for corners, text, confidence in zip(result.boxes, result.txts, result.scores, strict=True):
         text = " ".join(text.split())
-        least = _LEAST_CONFIDENCE if len(text) > 2 else _LEAST_CONFIDENCE_SHORT
+        least = _MIN_CONFIDENCE if len(text) > 2 else _MIN_CONFIDENCE_SHORT
         if text and confidence >= least:
             (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
             box = Box(left / width, top / height, (right - left) / width, (bottom - top) / height)
-            lines.append(Line(text, box, round(float(confidence), 3)))
+            lines.append(OcrLine(text, box, round(float(confidence), 3)))
     return lines

@@ -17,9 +17,9 @@ from ingest.formats.plain import delimiter_of
 from rag.segments import RESERVED
 from rag.types import Scalar
 
-MOST_ROWS = 100_000
-_MOST_COLUMNS = 100
-_MOST_VALUE_CHARS = 200  # of a field to filter on; longer texts are words alone
+MAX_ROWS = 100_000
+_MAX_COLUMNS = 100
+_MAX_VALUE_CHARS = 200  # of a field to filter on; longer texts are words alone
 _PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _CURRENCY = (
     r"(?:[$€£¥₹₩₽₺₪]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|MXN|ZAR|TRY|kr\.?|zł|Kč|Fr\.)"
@@ -29,13 +29,13 @@ _POINT = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)(
 _COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:[.'\u00a0\u202f]\d{3})+|\d+)(?:,\d+)?")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")  # of money: nobody counts tenths of a cent
 _PADDED = re.compile(r"0\d+")  # an article number: 00123 is not 123
-_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
-Row = tuple[str, str, Mapping[str, Scalar]]
+ProductRow = tuple[str, str, Mapping[str, Scalar]]
 Cell = tuple[str, str, Scalar]  # its column's name, what is written in it, and what that is
 
 
-def rows(text: str) -> Iterator[Row]:
+def read_rows(text: str) -> Iterator[ProductRow]:
     """Of each row that names a picture: where that is, the row as a caption, and its fields.
 
     Numbers and amounts of money are fields of their column's name, as are truth values (true, yes, false, no) and short
@@ -43,10 +43,10 @@ def rows(text: str) -> Iterator[Row]:
     several pictures, parted by a comma, a semicolon or a bar.
     """
     try:
-        table = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))[: MOST_ROWS + 1]
+        table = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))[: MAX_ROWS + 1]
     except csv.Error:  # told when the file is read itself
         return
-    names = [_name(cell) for cell in table[0][:_MOST_COLUMNS]] if table else []
+    names = [_name(cell) for cell in table[0][:_MAX_COLUMNS]] if table else []
     column = _picture_column(table[1:], len(names))
     if column is None:
         return
@@ -101,7 +101,7 @@ def _caption(cells: Sequence[Cell]) -> str:
 def _fields(cells: Sequence[Cell]) -> dict[str, Scalar]:
     found = {name: value for name, cell, value in cells if name and name not in RESERVED and cell}
     return {
-        name: value for name, value in found.items() if not isinstance(value, str) or len(value) <= _MOST_VALUE_CHARS
+        name: value for name, value in found.items() if not isinstance(value, str) or len(value) <= _MAX_VALUE_CHARS
     }
 
 
@@ -129,8 +129,8 @@ def _amount(cell: str) -> tuple[str, bool]:
 
 
 def _value(cell: str, *, has_commas: bool) -> Scalar:
-    if cell.lower() in _TRUTH:
-        return _TRUTH[cell.lower()]
+    if cell.lower() in _BOOLEANS:
+        return _BOOLEANS[cell.lower()]
     written, _ = _amount(cell)
     if has_commas and _COMMA.fullmatch(written):
         written = re.sub(r"[.'\s]", "", written).replace(",", ".")

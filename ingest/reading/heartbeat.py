@@ -1,7 +1,7 @@
-"""A reader's signs of life, so that one which works long on a file is told from one that hangs.
+"""A reader's signs of life, which distinguish long work on a file from a hang.
 
-`beat` is called where work goes on for long without a segment: at each piece of sound, each block that was
-transcribed, each frame that was looked at. In a process that is no reader it does nothing.
+Call `beat` where work goes on for long without a segment: at each piece of sound, each transcribed block, each sampled
+frame. Outside a reading process it does nothing.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from contextlib import contextmanager
 
 _EVERY_S = 2.0
 
-_tell: Callable[[float], None] = lambda waited_s: None  # noqa: E731
-_told_s = 0.0
+_report: Callable[[float], None] = lambda excused_s: None  # noqa: E731
+_reported_s = 0.0
 
 
-def report_to(tell: Callable[[float], None]) -> None:
-    """Have signs of life told from now on, each with the seconds of which the file is innocent."""
-    global _tell
-    _tell = tell
+def report_to(report: Callable[[float], None]) -> None:
+    """Send signs of life to a function from now on, each with the seconds that do not count against the file."""
+    global _report
+    _report = report
 
 
 def beat() -> None:
-    """A step was done; told at most every two seconds."""
-    global _told_s
-    if time.monotonic() - _told_s >= _EVERY_S:
-        _told_s = time.monotonic()
-        _tell(0.0)
+    """Report that a step is done, at most every two seconds."""
+    global _reported_s
+    if time.monotonic() - _reported_s >= _EVERY_S:
+        _reported_s = time.monotonic()
+        _report(0.0)
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """For the loading of a model, which may be downloaded first: tells that the time does not count."""
+    """Excuse the time in this block, such as loading a model, which may have to be downloaded first."""
     done = threading.Event()
-    thread = threading.Thread(target=_tell_until, args=(done,), daemon=True)
+    thread = threading.Thread(target=_report_until, args=(done,), daemon=True)
     thread.start()
     try:
         yield
@@ -44,6 +44,6 @@ def waiting() -> Iterator[None]:
         thread.join()
 
 
-def _tell_until(done: threading.Event) -> None:
+def _report_until(done: threading.Event) -> None:
     while not done.wait(_EVERY_S):
-        _tell(_EVERY_S)
+        _report(_EVERY_S)

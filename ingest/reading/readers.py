@@ -1,4 +1,4 @@
-"""The operations of the reader process: each takes plain values and yields plain values."""
+"""The operations of a reading process: each takes plain values and yields plain values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ingest import captions
 from ingest.audio_video import audio, video
 from ingest.audio_video.transcribers import Transcriber, load_transcriber
 from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.picture import images
+from ingest.picture.mentions import Mention, read_mentions
 from ingest.picture.ocr import Ocr
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia
@@ -29,12 +29,12 @@ class Readers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def mentions(self, path: Path) -> Iterator[list[captions.Mention]]:
-        """Yield what a document says of pictures, as one list."""
-        yield captions.mentions(path)
+    def read_mentions(self, path: Path) -> Iterator[list[Mention]]:
+        """Yield what a document says about pictures, as one list."""
+        yield read_mentions(path)
 
     def identify(self, path: Path) -> Iterator[Source]:
-        """Yield what the file is, by its content."""
+        """Yield the file's identity, decided by its content."""
         yield identify(path, self._settings)
 
     def measure(self, source: Source) -> Iterator[Measure]:
@@ -42,11 +42,11 @@ class Readers:
         yield _READERS[source.medium].measure(source, self._settings)
 
     def extract(self, source: Source) -> Iterator[Extracted]:
-        """Yield the segments of the file, whose content is that of the source to the end."""
+        """Yield the segments of a file; fail if its content changes in the meantime."""
         yield from self._segments(source)
         status = os.stat(source.path)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.mtime_ns):
-            raise MediaError("It was changed while it was read; ingest it again.")
+            raise MediaError("The file changed while it was read; ingest it again.")
 
     def _segments(self, source: Source) -> Iterator[Extracted]:
         match source.medium:
@@ -59,26 +59,26 @@ class Readers:
             case "video":
                 yield from video.segments(source, self._settings, self._transcriber, self._ocr)
 
-    def heard(self, path: Path) -> Iterator[Extracted]:
-        """Yield the passages that are spoken in a recording or video, and what else is heard."""
+    def extract_audio(self, path: Path) -> Iterator[Extracted]:
+        """Yield the passages of speech in a recording or video, then its other sounds."""
         yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
 
-    def windows(self, path: Path) -> Iterator[NDArray[np.float32]]:
-        """Yield the sound of a recording or video in windows of at most 10 s, speech and all, without silent ones."""
-        yield from audio.windows(self._source(path, "audio", "video"), self._settings)
+    def sound_windows(self, path: Path) -> Iterator[NDArray[np.float32]]:
+        """Yield the sound of a recording or video in windows of at most 10 s, speech included, silence left out."""
+        yield from audio.sound_windows(self._source(path, "audio", "video"), self._settings)
 
-    def picture(self, path: Path) -> Iterator[Image]:
-        """Yield the picture in a file, the first where it holds several."""
-        yield images.first(self._source(path, "image"), self._settings)
+    def first_picture(self, path: Path) -> Iterator[Image]:
+        """Yield the first picture in a file."""
+        yield images.first_picture(self._source(path, "image"), self._settings)
 
-    def frames(self, path: Path, count: int) -> Iterator[Image]:
-        """Yield some frames of a video, evenly spread."""
-        yield from video.glimpses(self._source(path, "video"), self._settings, count)
+    def spread_frames(self, path: Path, count: int) -> Iterator[Image]:
+        """Yield frames spread evenly over a video."""
+        yield from video.spread_frames(self._source(path, "video"), self._settings, count)
 
     def _source(self, path: Path, *media: Medium) -> Source:
         source = identify(path, self._settings)
         if source.medium not in media:
-            raise UnsupportedMedia(f"It is no {' or '.join(media)} but {source.media_type}.")
+            raise UnsupportedMedia(f"Expected {' or '.join(media)}, but the file is {source.media_type}.")
         return source
 
     @cached_property

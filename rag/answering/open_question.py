@@ -113,7 +113,7 @@ def _opened(part: One, settings: Settings, reader: Worker, audio: AudioEncoder |
             with at(source, "film") as path:
                 with contextlib.suppress(UnsupportedMedia):  # a silent film
                     words, sounds = _heard(path, reader, audio)
-                return QueryPart(words, tuple(_found(reader, "frames", path, _FRAMES)), sounds, weight)
+                return QueryPart(words, tuple(_found(reader, "spread_frames", path, _FRAMES)), sounds, weight)
 
 
 def _typed(part: One, reader: Worker) -> Text | Image | Audio | Video:
@@ -137,7 +137,7 @@ def _picture(source: str | Path | bytes | PIL.Image.Image, reader: Worker) -> PI
     if isinstance(source, PIL.Image.Image):
         return rgb(source)
     with at(source, "picture") as path:
-        (picture,) = _found(reader, "picture", path)
+        (picture,) = _found(reader, "first_picture", path)
     return picture  # type: ignore[no-any-return]
 
 
@@ -153,17 +153,17 @@ def _heard(recording: Path, reader: Worker, audio: AudioEncoder | None) -> tuple
 
     Under words only an encoder that names sounds hears anything.
     """
-    from ingest.audio_video.decode import SAMPLE_RATE, resampled
+    from ingest.audio_video.decode import SAMPLE_RATE, resample
 
-    found = _found(reader, "heard", recording)
+    found = _found(reader, "extract_audio", recording)
     words = " ".join(extracted.segment.text for extracted in found if extracted.segment.text)
     if audio is None:
         return words, ()
     sounds = [extracted.sound for extracted in found if extracted.sound is not None]
-    sounds = [resampled(sound, SAMPLE_RATE, audio.sample_rate) for sound in sounds]
+    sounds = [resample(sound, SAMPLE_RATE, audio.sample_rate) for sound in sounds]
     if words:
-        windows = _found(reader, "windows", recording)
-        sounds += _under_words([resampled(window, SAMPLE_RATE, audio.sample_rate) for window in windows], audio)
+        windows = _found(reader, "sound_windows", recording)
+        sounds += _under_words([resample(window, SAMPLE_RATE, audio.sample_rate) for window in windows], audio)
     return words, tuple(sounds[:: max(1, -(-len(sounds) // _MOST_SOUNDS))])
 
 

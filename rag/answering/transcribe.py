@@ -106,7 +106,7 @@ def _listener(settings: Settings, language: str | None) -> Worker:
 def _transcribed(recording: str | Path | bytes, reader: Worker) -> Transcription:
     with closing(reader), at(recording, "recording") as path:
         try:
-            heard = [extracted.segment for extracted in reader.run("heard", path)]
+            heard = [extracted.segment for extracted in reader.run("extract_audio", path)]
             (source,) = reader.run("identify", path)
             (measured,) = reader.run("measure", source)
         except MediaError as error:

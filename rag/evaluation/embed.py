@@ -188,10 +188,11 @@ def _ear(settings: Settings) -> Hear:
     transcriber = load_transcriber(settings)
 
     def hear(heard: NDArray[np.float32]) -> str:
-        from ingest.audio_video.decode import Sound
-        from ingest.audio_video.voice_activity import transcripts
+        from ingest.audio_video.decode import AudioPiece
+        from ingest.audio_video.voice_activity import transcribe_speech
 
-        return " ".join(word.text.strip() for t in transcripts([Sound(0.0, heard)], transcriber) for word in t.words)
+        transcripts = transcribe_speech([AudioPiece(0.0, heard)], transcriber)
+        return " ".join(word.text.strip() for transcript in transcripts for word in transcript.words)
 
     return hear
 
