@@ -14,7 +14,7 @@ from PIL import Image
 from rag.encoders import DualEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.cloud import CloudEncoder, CloudTextEncoder
 from rag.errors import ModelError
-from rag.llm.litellm_api import RETRY_WAITS_S
+from rag.llm.retries import RETRY_WAITS_S
 from tests.fakes.encoders import HashingEncoder
 from tests.fakes.server import Handler, Server, running
 from tests.test_encoders import DualEncoderContract, SenseContract, drawn

@@ -30,7 +30,7 @@ from ingest.audio_video.transcribers import (
 )
 from rag.config import Settings
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
-from rag.llm import litellm_api
+from rag.llm import litellm_api, retries
 from rag.types import Word
 from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
 from tests.fakes.speech import ScriptedTranscriber
@@ -53,7 +53,7 @@ def jfk() -> NDArray[np.float32]:
 def service() -> Iterator[list[Handler]]:
     """A transcription service in this process: the last handler of the list answers litellm's requests."""
     handlers: list[Handler] = [hears_jfk]
-    litellm = litellm_api.litellm()
+    litellm = litellm_api.import_litellm()
     litellm.client_session = httpx.Client(transport=httpx.MockTransport(lambda request: handlers[-1](request)))
     yield handlers
     litellm.client_session.close()
@@ -64,7 +64,7 @@ def service() -> Iterator[list[Handler]]:
 @pytest.fixture
 def api(service: list[Handler], monkeypatch: pytest.MonkeyPatch) -> ApiTranscriber:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    monkeypatch.setattr(litellm_api, "RETRY_WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(retries, "RETRY_WAITS_S", (0.0, 0.0))
     return ApiTranscriber("openai/whisper-1", Settings(llm_timeout_s=5))
 
 

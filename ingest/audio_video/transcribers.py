@@ -253,7 +253,9 @@ class ApiTranscriber:
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """See `Transcriber.transcribe`."""
-        answer = self._request(samples)
+        answer = litellm_api.transcribe(
+            self._name, _wav(samples), language=self._settings.language, timeout_s=self._settings.llm_timeout_s
+        )
         try:
             words = tuple(_plain_word(w["word"], w["start"], w["end"], 1.0) for w in answer.get("words") or ())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -265,22 +267,6 @@ class ApiTranscriber:
             )
         language = self._settings.language or _language_code(answer.get("language") or hint)
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
-
-    def _request(self, samples: NDArray[np.float32]) -> Any:
-        spoken = _wav(samples)
-        return litellm_api.retried(
-            lambda: litellm_api.litellm().transcription(
-                model=self._name,
-                file=("speech.wav", spoken, "audio/wav"),
-                language=self._settings.language,
-                response_format="verbose_json",
-                timestamp_granularities=["word"],
-                timeout=self._settings.llm_timeout_s,
-                max_retries=0,
-            ),
-            self._name,
-            setting="EXHIBIT_TRANSCRIBER",
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def run(to: Path, *, as_json: bool = False) -> None:
         as_json: print JSON instead of text.
     """
     from rag.config import Settings
-    from rag.llm.bundled import NAME
+    from rag.llm.llama_cpp import NAME
 
     settings = Settings()
     for name in ("whisper-base", NAME):

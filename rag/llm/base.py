@@ -99,6 +99,11 @@ def yes_no_log_odds(logprobs: Mapping[str, float]) -> float:
     return total(_YES) - total(_NO)
 
 
+def response_format(schema: Schema) -> dict[str, Any]:
+    """Return the option of OpenAI's chat API that holds a reply to a JSON schema."""
+    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": dict(schema), "strict": True}}
+
+
 def picture_part(picture: Image) -> dict[str, Any]:
     """Return a picture as a part of a message: a JPEG of at most 1024 pixels a side."""
     return {"type": "image_url", "image_url": {"url": data_url(picture, _PICTURE_SIDE_PX)}}

@@ -1,299 +1,189 @@
-"""The bundled language model: llama.cpp inside this process, behind a litellm provider called ``bundled``.
-
-litellm calls `BundledProvider` as it calls the clouds. On 2 cores a token takes 10 ms to read and 40 ms to write; a
-prompt that begins like an earlier one is read from where they part.
-"""
+"""The bundled language model, `BundledModel`: Qwen2.5-Coder-1.5B-Instruct in llama.cpp (`rag.llm.llama_cpp`)."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
-import queue
-import secrets
-import shutil
-import tempfile
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
+from typing import Any
 
-from rag import models
-from rag.errors import ModelError
-from rag.llm import gguf
+from rag.errors import ContextOverflow, LLMError, LLMUnavailable
+from rag.llm import usage
+from rag.llm.base import Completion, Message, Schema, response_format, yes_no_log_odds
+from rag.llm.llama_cpp import CONTEXT_TOKENS, NAME, Chunk, Engine, EngineRefused, agenerate, generate
+from rag.llm.retries import aretry, aretry_stream, retry, retry_stream
 
-if TYPE_CHECKING:
-    from litellm import ModelResponse
-    from tokenizers import Tokenizer
+MODEL = f"bundled/{NAME}"
 
-PROVIDER = "bundled"
-NAME = "qwen2.5-coder-1.5b-instruct"
-# 28 KB of memory each; reading a full context takes 50 s on 2 cores, so a longer one would not be waited for.
-CONTEXT_TOKENS = 4096
-
-_MODEL_FILE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
-_MOST_WRITTEN_TOKENS = 1024
-# Read in one go before a cancelled call is noticed: 5 s on 2 cores.
-_BATCH_TOKENS = 512
-# Prompts kept for their common beginnings, 28 KB a token.
-_PROMPT_CACHE_MIB = 256
-_PASSED_ON = ("max_tokens", "temperature", "stop", "seed", "logprobs", "top_logprobs", "response_format")
-
-Chunk = dict[str, Any]
+_MAX_REPLY_TOKENS = 1024
+_LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 
 
-class Engine:
-    """One llama.cpp server in this process, loaded when it is first used.
+class BundledModel:
+    """The language model that comes with Exhibit; see `LanguageModel` for its methods. It reads text only.
 
-    Attributes:
-        turn: is held while a call runs, so that one that is cancelled while it waits never begins.
+    Args:
+        engine: runs the model; knowledge bases share it (`rag.llm.llama_cpp.shared_engine`).
+        model: its name; any other than `MODEL` is refused when the model is first used.
+        timeout_s: longest wait for one reply, including the wait for earlier ones.
     """
 
-    def __init__(self, home: Path, threads: int) -> None:
-        self.turn = threading.Lock()
-        self._home = home
-        self._threads = threads
-        self._lock = threading.Lock()
-        self._server: Any = None
+    context_tokens = CONTEXT_TOKENS
+    sees_images = False
+
+    def __init__(self, engine: Engine, *, model: str = MODEL, timeout_s: float = 120.0) -> None:
+        self.model = model
+        self.gives_logprobs = True
+        self._engine = engine
+        self._timeout_s = timeout_s
 
     def load(self) -> None:
-        """Loads the model unless that has been done.
+        """Load the model, which takes 6 s, unless it is loaded.
 
         Raises:
-            ModelError: the model or its runtime is missing or cannot be loaded.
+            LLMError: no bundled model has this name.
+            ModelError: the model or its runtime is missing.
         """
-        with self._lock:
-            if self._server is None:
-                self._server = self._loaded(self._file)
+        if self.model != MODEL:
+            raise LLMError(f"No bundled language model is called `{self.model}`; there is `{MODEL}`.")
+        self._engine.load()
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer, without special tokens.
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text as the model does."""
+        return len(self._engine.tokenizer.encode(text).ids)
 
-        Raises:
-            ModelError: the model is missing.
-        """
-        return gguf.tokenizer(self._file)
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
+        """See `LanguageModel.complete`."""
+        return _completion(self._all_chunks(_request(messages, max_tokens, schema)))
 
-    def run(self, request: Mapping[str, Any], receive: Callable[[Chunk], bool]) -> None:
-        """Runs one chat completion and gives each streamed chunk to `receive`, which returns True to cancel.
+    async def acomplete(
+        self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
+    ) -> Completion:
+        """See `LanguageModel.acomplete`."""
+        return _completion(await self._aall_chunks(_request(messages, max_tokens, schema)))
 
-        Raises:
-            ValueError: the request is malformed.
-            RuntimeError: the server failed.
-        """
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Generator[str]:
+        """See `LanguageModel.stream`."""
+        request = _request(messages, max_tokens)
         self.load()
-        self._server.handle_chat_completions(dict(request), receive)
+        reported = None
+        with closing(retry_stream(lambda: self._chunks(request), _is_retryable)) as chunks:
+            for chunk in chunks:
+                reported = chunk.get("usage") or reported
+                if text := _text(chunk):
+                    yield text
+        _count(reported)
 
-    @cached_property
-    def _file(self) -> Path:
-        return models.ensure(NAME, self._home) / _MODEL_FILE
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
+        """See `LanguageModel.astream`."""
+        request = _request(messages, max_tokens)
+        await asyncio.to_thread(self.load)
+        reported = None
+        async with aclosing(aretry_stream(lambda: self._achunks(request), _is_retryable)) as chunks:
+            async for chunk in chunks:
+                reported = chunk.get("usage") or reported
+                if text := _text(chunk):
+                    yield text
+        _count(reported)
 
-    def _loaded(self, file: Path) -> Any:
-        # Spinning brings two threads on busy cores down to 2 tokens/s; sleeping at once, on free cores, from 26 to 18.
-        # OpenMP reads this when its library is loaded.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise ModelError(
-                f"llama.cpp cannot be loaded ({error}). Install it with `pip install 'exhibit-rag[bundled]'` and, on "
-                "Linux, the system library libgomp1; or set EXHIBIT_LLM to another model."
-            ) from error
-        # The server listens on a socket in a folder that nobody else can enter, and on no port.
-        private = tempfile.mkdtemp(prefix="exhibit-")
-        atexit.register(shutil.rmtree, private, ignore_errors=True)
-        params = xllamacpp.CommonParams()
-        params.model.path = str(file)
-        params.n_ctx = CONTEXT_TOKENS
-        params.n_batch = _BATCH_TOKENS
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
-        # Without repacked weights prompts are read a fifth faster, in 0.6 GB less; writing is a quarter slower.
-        params.no_extra_bufts = True
-        params.cache_ram_mib = _PROMPT_CACHE_MIB
-        params.hostnames = [str(Path(private) / "llama.sock")]
-        params.api_keys = [secrets.token_hex(32)]
-        params.ui = params.endpoint_slots = params.endpoint_props = False
-        # The first prompt does that, and is waited for anyway.
-        params.warmup = False
-        params.verbosity = -1
-        try:
-            return xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise ModelError(f"llama.cpp cannot load {file} ({error}). Is there 1.5 GB of free memory?") from error
+    def judge(self, messages: Sequence[Message]) -> float | None:
+        """See `LanguageModel.judge`."""
+        if not self.gives_logprobs:
+            return None
+        return self._log_odds(self._all_chunks(_request(messages, 1) | _LOGPROBS))
 
+    async def ajudge(self, messages: Sequence[Message]) -> float | None:
+        """See `LanguageModel.ajudge`."""
+        if not self.gives_logprobs:
+            return None
+        return self._log_odds(await self._aall_chunks(_request(messages, 1) | _LOGPROBS))
 
-class BundledProvider:
-    """What litellm expects of a custom provider; engines are told apart by ``api_base``, the home of their files.
+    def _all_chunks(self, request: Chunk) -> list[Chunk]:
+        self.load()
+        return retry(lambda: list(self._chunks(request)), _is_retryable)
 
-    The methods name the keywords that they use of the sixteen that litellm passes. They raise litellm's exceptions.
-    """
+    async def _aall_chunks(self, request: Chunk) -> list[Chunk]:
+        async def collect() -> list[Chunk]:
+            async with aclosing(self._achunks(request)) as chunks:
+                return [chunk async for chunk in chunks]
 
-    def __init__(self) -> None:
-        self._engines: dict[str, Engine] = {}
-        self._lock = threading.Lock()
+        await asyncio.to_thread(self.load)
+        return await aretry(collect, _is_retryable)
 
-    def engine(self, home: Path, threads: int) -> Engine:
-        """The one engine of this process for the model files in `home`; the first caller sets its threads."""
-        with self._lock:
-            return self._engines.setdefault(str(home), Engine(home, threads))
+    def _chunks(self, request: Chunk) -> Generator[Chunk]:
+        with _translated_errors(self.model), closing(generate(self._engine, request, self._timeout_s)) as chunks:
+            yield from chunks
 
-    def completion(self, **call: Any) -> ModelResponse:
-        """One whole answer."""
-        with _litellm_errors(call["model"]), self._generation(call) as generation:
-            return _response(call["model"], list(generation))
+    async def _achunks(self, request: Chunk) -> AsyncGenerator[Chunk]:
+        with _translated_errors(self.model):
+            async with aclosing(agenerate(self._engine, request, self._timeout_s)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
-    async def acompletion(self, **call: Any) -> ModelResponse:
-        """One whole answer; cancelling the task stops the model."""
-        with _litellm_errors(call["model"]), self._generation(call) as generation:
-            return _response(call["model"], await asyncio.to_thread(list, generation))
-
-    def streaming(self, **call: Any) -> Iterator[Chunk]:
-        """An answer in pieces; closing the iterator stops the model."""
-        with _litellm_errors(call["model"]), self._generation(call) as generation:
-            for chunk in generation:
-                yield _piece(chunk)
-
-    async def astreaming(self, **call: Any) -> AsyncIterator[Chunk]:
-        """An answer in pieces; closing the iterator or cancelling the task stops the model."""
-        with _litellm_errors(call["model"]), self._generation(call) as generation:
-            while (chunk := await asyncio.to_thread(next, generation, None)) is not None:
-                yield _piece(chunk)
-
-    def _generation(self, call: Mapping[str, Any]) -> _Generation:
-        engine = self._engines[call["api_base"]]
-        request = _request(call["messages"], call["optional_params"])
-        return _Generation(engine, request, float(call["timeout"]))
-
-
-def for_litellm() -> BundledProvider:
-    """A provider that litellm calls; it takes only what derives from a class of its own, which is slow to import."""
-    from litellm import CustomLLM
-
-    class Provider(BundledProvider, CustomLLM):
-        pass
-
-    return Provider()
-
-
-class _Generation:
-    """A request that runs in a thread of its own: an iterator over its chunks, and a way to stop it."""
-
-    def __init__(self, engine: Engine, request: Chunk, timeout_s: float) -> None:
-        self._engine = engine
-        self._request = request
-        self._deadline = time.monotonic() + timeout_s
-        self._stopped = threading.Event()
-        self._chunks: queue.SimpleQueue[Chunk | Exception | None] = queue.SimpleQueue()
-
-    def __enter__(self) -> Self:
-        # Not a daemon: the interpreter must not end below llama.cpp. What it writes is bounded.
-        threading.Thread(target=self._run, name="exhibit-llm").start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Chunk:
-        try:
-            chunk = self._chunks.get(timeout=max(self._deadline - time.monotonic(), 0.0))
-        except queue.Empty:
-            raise TimeoutError("the bundled language model took longer than EXHIBIT_LLM_TIMEOUT_S") from None
-        if chunk is None:
-            raise StopIteration
-        if isinstance(chunk, Exception):
-            raise chunk
-        return chunk
-
-    def _run(self) -> None:
-        try:
-            with self._engine.turn:
-                if not self._stopped.is_set():
-                    self._engine.run(self._request, self._receive)
-            self._chunks.put(None)
-        except (ValueError, RuntimeError, ModelError) as error:
-            self._chunks.put(error)
-
-    def _receive(self, chunk: Chunk) -> bool:
-        if "error" in chunk:
-            self._chunks.put(_Refused(chunk["error"]))
-        elif chunk.get("usage") or chunk["choices"][0]["finish_reason"] or chunk["choices"][0]["delta"].get("content"):
-            self._chunks.put(chunk)
-        return self._stopped.is_set()
-
-
-class _Refused(Exception):
-    """The server's own account of why it refused a request."""
-
-    def __init__(self, reason: Mapping[str, Any]) -> None:
-        super().__init__(reason.get("message", "no reason given"))
-        self.too_long = reason.get("type") == "exceed_context_size_error"
+    def _log_odds(self, chunks: Sequence[Chunk]) -> float | None:
+        _count(_reported_usage(chunks))
+        for chunk in chunks:
+            for choice in chunk["choices"]:
+                for token in (choice.get("logprobs") or {}).get("content") or ():
+                    return yes_no_log_odds({item["token"]: item["logprob"] for item in token["top_logprobs"]})
+        self.gives_logprobs = False
+        return None
 
 
 @contextmanager
-def _litellm_errors(model: str) -> Iterator[None]:
-    """Turns what llama.cpp raises into what litellm's callers expect."""
-    from litellm import exceptions
-
+def _translated_errors(model: str) -> Iterator[None]:
+    """Raise Exhibit's errors for those of llama.cpp."""
     try:
         yield
-    except _Refused as error:
-        kind = exceptions.ContextWindowExceededError if error.too_long else exceptions.InternalServerError
-        raise kind(message=str(error), model=model, llm_provider=PROVIDER) from error
+    except EngineRefused as error:
+        if error.is_too_long:
+            raise ContextOverflow(f"The prompt is too long for `{model}`: {error}") from error
+        raise LLMUnavailable(f"`{model}` failed: {error}") from error
     except ValueError as error:
-        raise exceptions.BadRequestError(message=str(error), model=model, llm_provider=PROVIDER) from error
+        raise LLMError(f"`{model}` refused the request: {error}") from error
     except TimeoutError as error:
-        raise exceptions.Timeout(message=str(error), model=model, llm_provider=PROVIDER) from error
+        raise LLMUnavailable(f"`{model}` did not answer in time; raise EXHIBIT_LLM_TIMEOUT_S.") from error
     except RuntimeError as error:
-        raise exceptions.InternalServerError(message=str(error), model=model, llm_provider=PROVIDER) from error
+        raise LLMUnavailable(f"`{model}` failed: {error}") from error
 
 
-def _request(messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Chunk:
+def _is_retryable(error: LLMUnavailable) -> bool:
+    """Return whether a retry may succeed soon; a call that waited its full time is not made again."""
+    return not isinstance(error.__cause__, TimeoutError)
+
+
+def _request(messages: Sequence[Message], max_tokens: int, schema: Schema | None = None) -> Chunk:
     for message in messages:
         parts = message["content"] if isinstance(message["content"], list) else []
         if any(part["type"] != "text" for part in parts):
-            raise ValueError(f"the bundled model {NAME} reads text only; describe the picture, or set EXHIBIT_LLM")
-    request: Chunk = {"messages": list(messages), "stream": True, "temperature": 0.0}
-    request |= {key: options[key] for key in _PASSED_ON if key in options}
-    request["max_tokens"] = min(request.get("max_tokens") or _MOST_WRITTEN_TOKENS, _MOST_WRITTEN_TOKENS)
-    # Progress makes llama.cpp call back while it reads, so that a cancelled call ends.
-    return request | {"stream_options": {"include_usage": True}, "return_progress": True}
-
-
-def _response(model: str, chunks: Sequence[Chunk]) -> ModelResponse:
-    import litellm
-
-    choices = [choice for chunk in chunks for choice in chunk["choices"]]
-    logprobs = [item for choice in choices for item in (choice.get("logprobs") or {}).get("content", ())]
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": "".join(c["delta"].get("content") or "" for c in choices)},
-        "finish_reason": next((c["finish_reason"] for c in choices if c["finish_reason"]), "stop"),
-        "logprobs": {"content": logprobs} if logprobs else None,
+            raise LLMError(f"`{MODEL}` reads text only; describe the picture, or set EXHIBIT_LLM.")
+    request: Chunk = {
+        "messages": list(messages),
+        "max_tokens": min(max_tokens, _MAX_REPLY_TOKENS),
+        "temperature": 0.0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,  # llama.cpp then calls back while it reads, so that a cancelled call ends
     }
-    return litellm.ModelResponse(model=model, choices=[choice], usage=_usage(chunks[-1]))
+    return request if schema is None else request | {"response_format": response_format(schema)}
 
 
-def _piece(chunk: Chunk) -> Chunk:
-    """A chunk in the form that litellm takes from custom providers (its GenericStreamingChunk)."""
-    choice = chunk["choices"][0] if chunk["choices"] else {"delta": {}, "finish_reason": None}
-    return {
-        "text": choice["delta"].get("content") or "",
-        "is_finished": choice["finish_reason"] is not None,
-        "finish_reason": choice["finish_reason"] or "",
-        "usage": _usage(chunk),
-        "index": 0,
-        "tool_use": None,
-    }
+def _completion(chunks: Sequence[Chunk]) -> Completion:
+    reported = _reported_usage(chunks)
+    _count(reported)
+    text = "".join(_text(chunk) for chunk in chunks)
+    return Completion(text, reported["prompt_tokens"], reported["completion_tokens"])
 
 
-def _usage(chunk: Chunk) -> dict[str, int] | None:
-    usage = chunk.get("usage")
-    return {key: usage[key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")} if usage else None
+def _text(chunk: Chunk) -> str:
+    return "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+
+
+def _reported_usage(chunks: Sequence[Chunk]) -> Mapping[str, Any]:
+    found = (chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage"))
+    return next(found, {"prompt_tokens": 0, "completion_tokens": 0})
+
+
+def _count(reported: Mapping[str, Any] | None) -> None:
+    reported = reported or {}
+    usage.add(reported.get("prompt_tokens", 0), reported.get("completion_tokens", 0))

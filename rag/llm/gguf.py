@@ -1,4 +1,4 @@
-"""The tokenizer of a language model, read from its GGUF file, so that prompts are counted as the model counts them."""
+"""The tokenizer of a language model, read from its GGUF file, to count prompts as the model does."""
 
 from __future__ import annotations
 
@@ -14,49 +14,53 @@ if TYPE_CHECKING:
 # Value types of the GGUF specification (ggml, docs/gguf.md) as struct formats; 8 is a string, 9 an array.
 _FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-# How Qwen2 parts text before byte-pair encoding (its tokenizer.json).
+# How Qwen2 splits text before byte-pair encoding (its tokenizer.json).
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
-def tokenizer(path: Path) -> Tokenizer:
-    """The byte-pair tokenizer of a Qwen2 model; it knows no special tokens.
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read the byte-pair tokenizer of a Qwen2 model, without special tokens.
 
     Raises:
-        ModelError: the file is no GGUF file of a Qwen2 model.
+        ModelError: the file is not a GGUF file of a Qwen2 model.
     """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-    fields = metadata(path)
+    fields = read_metadata(path)
     if fields.get("tokenizer.ggml.pre") != "qwen2":
-        raise ModelError(f"{path} holds no tokenizer of the kind qwen2; delete the file, it is made again on next use.")
+        raise ModelError(
+            f"{path} has no tokenizer of the kind qwen2. Delete the file; it is assembled again on next use."
+        )
     vocabulary = {token: n for n, token in enumerate(fields["tokenizer.ggml.tokens"])}
     merges = [tuple(pair.split(" ")) for pair in fields["tokenizer.ggml.merges"]]
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    made.pre_tokenizer = pre_tokenizers.Sequence(
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_QWEN2), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    return made
+    return tokenizer
 
 
-def metadata(path: Path) -> dict[str, Any]:
-    """The key-value part of a GGUF file, version 2 or 3.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the key-value part of a GGUF file, version 2 or 3.
 
     Raises:
-        ModelError: the file is no GGUF file, or its head is damaged.
+        ModelError: the file is not a GGUF file, or its head is damaged.
     """
     try:
         with path.open("rb") as file:
             magic, version, _, fields = struct.unpack("<4sIQQ", file.read(24))
             if magic != b"GGUF" or version not in (2, 3):
-                raise ModelError(f"{path} is no GGUF file of version 2 or 3.")
+                raise ModelError(f"{path} is not a GGUF file of version 2 or 3.")
             return {_string(file): _value(file, _number(file, "<I")) for _ in range(fields)}
     except (struct.error, UnicodeDecodeError, KeyError) as error:
-        raise ModelError(f"The head of {path} is damaged; delete the file, it is made again on next use.") from error
+        raise ModelError(
+            f"The head of {path} is damaged. Delete the file; it is assembled again on next use."
+        ) from error
 
 
 def _value(file: IO[bytes], kind: int) -> Any:

@@ -1,279 +1,224 @@
-"""Every language model behind one class: a litellm model string, of a cloud, a local server or the bundled model.
+"""Language models of every provider that litellm knows, `LiteLLMClient`: clouds and local servers.
 
-``bundled/qwen2.5-coder-1.5b-instruct``, ``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call
-is one litellm call (`rag.llm.litellm_api`). Keys of cloud services are read by litellm from their usual variables
-(``OPENAI_API_KEY``…).
+``openai/gpt-4o``, ``anthropic/claude-…``, ``ollama_chat/llama3.2``: each call is one call of litellm
+(`rag.llm.litellm_api`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from rag.errors import LLMError, LLMUnavailable
-from rag.llm import litellm_api, usage
-from rag.llm.base import Completion, Message, Schema, yes_no_log_odds
+from rag.errors import LLMError
+from rag.llm import usage
+from rag.llm.base import Completion, Message, Schema, response_format, yes_no_log_odds
+from rag.llm.litellm_api import call_with_retries, import_litellm, is_refused, is_retryable, translated_errors
+from rag.llm.retries import aretry, aretry_stream, retry_stream
 
-if TYPE_CHECKING:
-    from rag.llm.bundled import BundledProvider, Engine
-
-
-# What is assumed of a model that litellm does not know: the least that current servers give.
+# Assumed of a model that litellm does not know: the least that current servers have.
 _UNKNOWN_CONTEXT_TOKENS = 4096
 # The most that OpenAI allows.
 _LOGPROBS = {"logprobs": True, "top_logprobs": 20}
-_COUNTED: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
-_PROVIDER_LOCK = threading.Lock()
-
-_T = TypeVar("_T")
+_WITH_USAGE: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+_WITHOUT_USAGE: Mapping[str, Any] = {"stream": True}
 
 
 class LiteLLMClient:
-    """A language model.
+    """A language model behind an API; see `LanguageModel` for its methods.
 
     Args:
         model: a litellm model string.
-        home: folder for Exhibit's own files, where the bundled model is kept.
-        threads: threads of the bundled model.
-        timeout_s: longest wait for one answer.
-        api_base: address of an own server, such as ``http://localhost:8000/v1``.
-
-    Every method raises `LLMUnavailable` when the model cannot be reached (passing failures are tried three times),
-    `ContextOverflow` when the prompt is too long, `ModelError` when the bundled model is missing, and `LLMError` when
-    the request is refused.
+        timeout_s: longest wait for one reply.
+        api_base: address of your own server, such as ``http://localhost:8000/v1``.
     """
 
-    def __init__(
-        self, model: str, *, home: Path, threads: int = 1, timeout_s: float = 120.0, api_base: str | None = None
-    ) -> None:
+    def __init__(self, model: str, *, timeout_s: float = 120.0, api_base: str | None = None) -> None:
         self.model = model
-        self._home = home
-        self._threads = threads
         self._timeout_s = timeout_s
         self._api_base = api_base
-        self._logprobs_refused = False
+        self._refuses_logprobs = False
 
     def load(self) -> None:
-        """Import and load now what the first call would wait for; with the bundled model 6 s.
-
-        Raises:
-            ModelError: the bundled model or its runtime is missing.
-        """
-        litellm_api.litellm()
-        self._options(1)
-
-    def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
-        """The model's answer; with a JSON schema, JSON that follows it where the model can be held to one."""
-        options = self._options(max_tokens, schema)
-        return _completion(self._retried(lambda: litellm_api.litellm().completion(messages=list(messages), **options)))
-
-    async def acomplete(
-        self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
-    ) -> Completion:
-        """`complete` without blocking."""
-        options = await asyncio.to_thread(self._options, max_tokens, schema)
-        return _completion(
-            await self._aretried(lambda: litellm_api.litellm().acompletion(messages=list(messages), **options))
-        )
-
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Generator[str]:
-        """The answer in pieces, none of them empty."""
-        options = self._options(max_tokens)
-
-        def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[Iterator[Any], Any]:
-            chunks = iter(litellm_api.litellm().completion(messages=list(messages), stream=True, **options, **counted))
-            return chunks, next(chunks, None)
-
-        try:
-            chunks, first = self._retried(opened)
-        except LLMError as error:
-            if not litellm_api.is_refused(error):
-                raise
-            chunks, first = self._retried(lambda: opened({}))  # older servers cannot count what they stream
-        yield from _text(first)
-        told = None
-        with litellm_api.errors(self.model):
-            for chunk in chunks:
-                told = getattr(chunk, "usage", None) or told
-                yield from _text(chunk)
-        usage.add(told)
-
-    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
-        """`stream` without blocking; closing it stops the model."""
-        options = await asyncio.to_thread(self._options, max_tokens)
-
-        async def opened(counted: Mapping[str, Any] = _COUNTED) -> tuple[AsyncIterator[Any], Any]:
-            call = litellm_api.litellm().acompletion(messages=list(messages), stream=True, **options, **counted)
-            chunks = aiter(await call)
-            return chunks, await anext(chunks, None)
-
-        try:
-            chunks, first = await self._aretried(opened)
-        except LLMError as error:
-            if not litellm_api.is_refused(error):
-                raise
-            chunks, first = await self._aretried(lambda: opened({}))
-        for text in _text(first):
-            yield text
-        told = None
-        with litellm_api.errors(self.model):
-            async for chunk in chunks:
-                told = getattr(chunk, "usage", None) or told
-                for text in _text(chunk):
-                    yield text
-        usage.add(told)
-
-    def judge(self, messages: Sequence[Message]) -> float | None:
-        """Logit of Yes minus logit of No for the next word; 0 means that both are as likely.
-
-        None where the model gives no log-probabilities; from then on `gives_logprobs` is False, and none are asked for.
-        """
-        options = self._judging()
-        if options is None:
-            return None
-        with self._without_logprobs():
-            return self._preference(
-                self._retried(lambda: litellm_api.litellm().completion(messages=list(messages), **options))
-            )
-        return None
-
-    async def ajudge(self, messages: Sequence[Message]) -> float | None:
-        """`judge` without blocking."""
-        options = await asyncio.to_thread(self._judging)
-        if options is None:
-            return None
-        with self._without_logprobs():
-            return self._preference(
-                await self._aretried(lambda: litellm_api.litellm().acompletion(messages=list(messages), **options))
-            )
-        return None
+        """Import litellm, which takes 2 s."""
+        import_litellm()
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text: the bundled model's own count, for others that of the nearest tokenizer litellm has."""
-        if self._engine:
-            return len(self._engine.tokenizer.encode(text).ids)
-        return int(litellm_api.litellm().token_counter(model=self.model, text=text))
+        """Count the tokens of a text with the nearest tokenizer that litellm has."""
+        return int(import_litellm().token_counter(model=self.model, text=text))
 
     @cached_property
     def context_tokens(self) -> int:
-        """Most tokens of a prompt and its answer together."""
-        if self._engine:
-            from rag.llm.bundled import CONTEXT_TOKENS
-
-            return CONTEXT_TOKENS
-        known = (
-            litellm_api.litellm().model_cost.get(self.model)
-            or litellm_api.litellm().model_cost.get(self.model.partition("/")[2])
-            or {}
-        )
+        """See `LanguageModel.context_tokens`; 4096 if litellm does not know the model."""
+        costs = import_litellm().model_cost
+        known = costs.get(self.model) or costs.get(self.model.partition("/")[2]) or {}
         return int(known.get("max_input_tokens") or _UNKNOWN_CONTEXT_TOKENS)
 
     @cached_property
     def sees_images(self) -> bool:
-        """Whether messages may hold pictures, as far as litellm knows the model."""
-        return not self._engine and bool(litellm_api.litellm().supports_vision(self.model))
+        """See `LanguageModel.sees_images`; False if litellm does not know the model."""
+        return bool(import_litellm().supports_vision(self.model))
 
     @property
     def gives_logprobs(self) -> bool:
-        """Whether `judge` has an answer, as far as is known."""
-        return not self._logprobs_refused and (bool(self._engine) or self._takes_logprobs)
+        """See `LanguageModel.gives_logprobs`."""
+        return not self._refuses_logprobs and self._supports_logprobs
 
     @cached_property
-    def _takes_logprobs(self) -> bool:
-        return "top_logprobs" in (litellm_api.litellm().get_supported_openai_params(self.model) or ())
+    def _supports_logprobs(self) -> bool:
+        return "top_logprobs" in (import_litellm().get_supported_openai_params(self.model) or ())
 
-    @cached_property
-    def _engine(self) -> Engine | None:
-        """The engine of the bundled model; None for every other model."""
-        from rag.llm.bundled import NAME, PROVIDER
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
+        """See `LanguageModel.complete`."""
+        return _completion(self._respond(self._call(messages, max_tokens, schema)))
 
-        if not self.model.startswith(f"{PROVIDER}/"):
+    async def acomplete(
+        self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None
+    ) -> Completion:
+        """See `LanguageModel.acomplete`."""
+        return _completion(await self._arespond(self._call(messages, max_tokens, schema)))
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Generator[str]:
+        """See `LanguageModel.stream`."""
+        call = self._call(messages, max_tokens)
+        reported = None
+        with closing(retry_stream(lambda: self._chunks(call), is_retryable)) as chunks:
+            for chunk in chunks:
+                reported = getattr(chunk, "usage", None) or reported
+                if text := _text(chunk):
+                    yield text
+        _count(reported)
+
+    async def astream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str]:
+        """See `LanguageModel.astream`."""
+        call = self._call(messages, max_tokens)
+        reported = None
+        async with aclosing(aretry_stream(lambda: self._achunks(call), is_retryable)) as chunks:
+            async for chunk in chunks:
+                reported = getattr(chunk, "usage", None) or reported
+                if text := _text(chunk):
+                    yield text
+        _count(reported)
+
+    def judge(self, messages: Sequence[Message]) -> float | None:
+        """See `LanguageModel.judge`."""
+        if not self.gives_logprobs:
             return None
-        if self.model != f"{PROVIDER}/{NAME}":
-            raise LLMError(f"No bundled language model is called `{self.model}`; there is `{PROVIDER}/{NAME}`.")
-        return _provider().engine(self._home, self._threads)
+        with self._noticing_refusal():
+            return self._log_odds(self._respond(self._call(messages, 1) | _LOGPROBS))
+        return None
 
-    def _options(self, max_tokens: int, schema: Schema | None = None) -> dict[str, Any]:
-        if self._engine:
-            self._engine.load()
-        options: dict[str, Any] = {
+    async def ajudge(self, messages: Sequence[Message]) -> float | None:
+        """See `LanguageModel.ajudge`."""
+        if not await asyncio.to_thread(lambda: self.gives_logprobs):  # may import litellm
+            return None
+        with self._noticing_refusal():
+            return self._log_odds(await self._arespond(self._call(messages, 1) | _LOGPROBS))
+        return None
+
+    def _call(self, messages: Sequence[Message], max_tokens: int, schema: Schema | None = None) -> dict[str, Any]:
+        """Return the arguments of litellm's `completion`."""
+        call: dict[str, Any] = {
             "model": self.model,
-            "api_base": str(self._home) if self._engine else self._api_base,
+            "messages": list(messages),
+            "api_base": self._api_base,
             "max_tokens": max_tokens,
             "temperature": 0.0,
             "timeout": self._timeout_s,
-            "max_retries": 0,  # ours count
+            "max_retries": 0,  # `rag.llm.retries` counts
             "drop_params": True,  # reasoning models refuse a temperature
         }
-        if schema is not None:
-            named = {"name": "reply", "schema": dict(schema), "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": named}
-        return options
+        return call if schema is None else call | {"response_format": response_format(schema)}
 
-    def _judging(self) -> dict[str, Any] | None:
-        return self._options(1) | _LOGPROBS if self.gives_logprobs else None
+    def _respond(self, call: Mapping[str, Any]) -> Any:
+        return call_with_retries(lambda: import_litellm().completion(**call), self.model)
 
-    def _preference(self, response: Any) -> float | None:
-        usage.add(response.usage)
+    async def _arespond(self, call: Mapping[str, Any]) -> Any:
+        litellm = await asyncio.to_thread(import_litellm)
+
+        async def respond() -> Any:
+            with translated_errors(self.model):
+                return await litellm.acompletion(**call)
+
+        return await aretry(respond, is_retryable)
+
+    def _chunks(self, call: Mapping[str, Any]) -> Generator[Any]:
+        """Yield litellm's chunks; older servers refuse to count what they stream, so they are asked without."""
+        is_started = False
+        try:
+            for chunk in self._open_stream({**call, **_WITH_USAGE}):
+                is_started = True
+                yield chunk
+        except LLMError as error:
+            if is_started or not is_refused(error):
+                raise
+            yield from self._open_stream({**call, **_WITHOUT_USAGE})
+
+    async def _achunks(self, call: Mapping[str, Any]) -> AsyncGenerator[Any]:
+        """Async twin of `_chunks`."""
+        is_started = False
+        try:
+            async with aclosing(self._aopen_stream({**call, **_WITH_USAGE})) as chunks:
+                async for chunk in chunks:
+                    is_started = True
+                    yield chunk
+        except LLMError as error:
+            if is_started or not is_refused(error):
+                raise
+            async with aclosing(self._aopen_stream({**call, **_WITHOUT_USAGE})) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    def _open_stream(self, call: Mapping[str, Any]) -> Generator[Any]:
+        with translated_errors(self.model):
+            yield from import_litellm().completion(**call)
+
+    async def _aopen_stream(self, call: Mapping[str, Any]) -> AsyncGenerator[Any]:
+        litellm = await asyncio.to_thread(import_litellm)
+        with translated_errors(self.model):
+            async for chunk in await litellm.acompletion(**call):
+                yield chunk
+
+    def _log_odds(self, response: Any) -> float | None:
+        _count(response.usage)
         content = getattr(getattr(response.choices[0], "logprobs", None), "content", None)
         if not content:
-            self._logprobs_refused = True
+            self._refuses_logprobs = True
             return None
         return yes_no_log_odds({item.token: item.logprob for item in content[0].top_logprobs})
 
     @contextmanager
-    def _without_logprobs(self) -> Iterator[None]:
-        """Ends where the request is refused: some providers do so where they are asked for log-probabilities."""
+    def _noticing_refusal(self) -> Iterator[None]:
+        """End the block if the request is refused: some providers refuse requests for log-probabilities."""
         try:
             yield
         except LLMError as error:
-            if not litellm_api.is_refused(error):
+            if not is_refused(error):
                 raise
-            self._logprobs_refused = True
-
-    def _retried(self, call: Callable[[], _T]) -> _T:
-        return litellm_api.retried(call, self.model)
-
-    async def _aretried(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        for wait_s in litellm_api.RETRY_WAITS_S:
-            try:
-                with litellm_api.errors(self.model):
-                    return await call()
-            except LLMUnavailable as error:
-                if not litellm_api.is_retryable(error):
-                    raise
-            await asyncio.sleep(wait_s)
-        with litellm_api.errors(self.model):
-            return await call()
+            self._refuses_logprobs = True
 
 
 def _completion(response: Any) -> Completion:
-    usage.add(response.usage)
-    return Completion(
-        response.choices[0].message.content or "", response.usage.prompt_tokens, response.usage.completion_tokens
+    _count(response.usage)
+    text = response.choices[0].message.content or ""
+    return Completion(text, response.usage.prompt_tokens, response.usage.completion_tokens)
+
+
+def _text(chunk: Any) -> str:
+    return (chunk.choices[0].delta.content or "") if chunk.choices else ""
+
+
+def _count(reported: Any) -> None:
+    """Count the tokens of litellm's `Usage`, or None."""
+    usage.add(
+        _number(reported, "prompt_tokens"),
+        _number(reported, "completion_tokens"),
+        cached=_number(getattr(reported, "prompt_tokens_details", None), "cached_tokens"),
+        reasoning=_number(getattr(reported, "completion_tokens_details", None), "reasoning_tokens"),
     )
 
 
-def _text(chunk: Any) -> Iterator[str]:
-    if chunk is not None and chunk.choices and chunk.choices[0].delta.content:
-        yield chunk.choices[0].delta.content
-
-
-def _provider() -> BundledProvider:
-    """The bundled provider, known to litellm."""
-    from rag.llm.bundled import PROVIDER, for_litellm
-
-    litellm = litellm_api.litellm()
-    with _PROVIDER_LOCK:
-        for item in litellm.custom_provider_map:
-            if item["provider"] == PROVIDER:
-                provider: BundledProvider = item["custom_handler"]
-                return provider
-        provider = for_litellm()
-        litellm.custom_provider_map.append({"provider": PROVIDER, "custom_handler": provider})
-        return provider
+def _number(reported: Any, name: str) -> int:
+    return getattr(reported, name, 0) or 0

@@ -1,26 +1,25 @@
-"""How many tokens language models took for a question: those of rewriting, judging, answering and checking together.
+"""Counts of the tokens that language models use for a question: to rewrite it, judge, answer and check.
 
-Counted are those of a context, in the sense of `contextvars`: of a request with all the tasks and threads that it
-starts. Numbers are the provider's own; where one tells none of a stream, litellm's count; of anything else none.
+A count covers a context in the sense of `contextvars`: a request, with all tasks and threads that it starts. The
+numbers are the provider's own. For a stream without numbers they are litellm's; otherwise nothing is counted.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
 class Usage:
-    """Tokens that were taken so far.
+    """Tokens used so far.
 
     Attributes:
         prompt: read by language models.
-        cached: of those, what a model had read before, as far as its provider tells.
+        cached: those of the prompt that a model had read before, if its provider reports them.
         completion: written.
-        reasoning: of those, what a model wrote for itself, as far as its provider tells.
-        is_known: False where a provider did not tell of an answer.
+        reasoning: those of the completion that a model wrote for itself, if its provider reports them.
+        is_known: False if a provider did not report the tokens of a reply.
     """
 
     prompt: int = 0
@@ -30,28 +29,23 @@ class Usage:
     is_known: bool = True
 
 
-_COUNTED: ContextVar[Usage | None] = ContextVar("usage", default=None)
+_CURRENT: ContextVar[Usage | None] = ContextVar("usage", default=None)
 
 
-def counted() -> Usage:
-    """What is taken from now on in this context."""
+def start_counting() -> Usage:
+    """Start a count for this context and return it; it grows with each reply."""
     usage = Usage()
-    _COUNTED.set(usage)
+    _CURRENT.set(usage)
     return usage
 
 
-def add(told: Any) -> None:
-    """Count what litellm tells of an answer, if anybody counts."""
-    usage = _COUNTED.get()
+def add(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0) -> None:
+    """Add the tokens of a reply to the count of this context, if there is one; without `prompt` they are unknown."""
+    usage = _CURRENT.get()
     if usage is None:
         return
-    prompt, completion = getattr(told, "prompt_tokens", 0) or 0, getattr(told, "completion_tokens", 0) or 0
     usage.prompt += prompt
     usage.completion += completion
-    usage.cached += _detail(told, "prompt_tokens_details", "cached_tokens")
-    usage.reasoning += _detail(told, "completion_tokens_details", "reasoning_tokens")
+    usage.cached += cached
+    usage.reasoning += reasoning
     usage.is_known = usage.is_known and prompt > 0
-
-
-def _detail(told: Any, details: str, name: str) -> int:
-    return getattr(getattr(told, details, None), name, 0) or 0

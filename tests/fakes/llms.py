@@ -1,24 +1,28 @@
-"""A language model that says what a test tells it to."""
+"""A language model and an engine of llama.cpp whose replies a test scripts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rag.errors import ContextOverflow, LLMError
 from rag.llm import usage
 from rag.llm.base import Completion, Message, Schema
+from rag.llm.llama_cpp import Chunk, Engine
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedModel:
-    """Same interface as `rag.llm.LanguageModel`, without a model; a word is a token, a picture 1,400.
+    """A `LanguageModel` without a model; a word is one token, a picture 1,400.
 
     Args:
-        reply: what it writes, given the text of the last message; an error is raised.
-        logit: its preference for Yes over No, given the same; None turns out to give no log-probabilities.
+        reply: returns what it writes, given the text of the last message; an error is raised.
+        logit: returns the logit of Yes minus No, given the same; with None it gives no log-probabilities.
     """
 
     model = "scripted"
@@ -39,11 +43,14 @@ class ScriptedModel:
         self._reply = reply
         self._logit = logit
 
+    def load(self) -> None:
+        """Do nothing: there is no model."""
+
     def complete(self, messages: Sequence[Message], *, max_tokens: int, schema: Schema | None = None) -> Completion:
-        reply = _raised(self._reply(self._heard(messages)))
+        reply = _raise_or_return(self._reply(self._receive(messages)))
         words = _TOKEN.findall(reply)[:max_tokens]
         done = Completion("".join(words), self._length(messages), len(words))
-        usage.add(done)
+        usage.add(done.prompt_tokens, done.completion_tokens)
         return done
 
     async def acomplete(
@@ -51,7 +58,7 @@ class ScriptedModel:
     ) -> Completion:
         return self.complete(messages, max_tokens=max_tokens, schema=schema)
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Generator[str]:
         # Three characters at a time: markers arrive in halves, as they do from a real model.
         text = self.complete(messages, max_tokens=max_tokens).text
         yield from (text[n : n + 3] for n in range(0, len(text), 3))
@@ -63,8 +70,8 @@ class ScriptedModel:
     def judge(self, messages: Sequence[Message]) -> float | None:
         if not self.gives_logprobs:
             return None
-        logit = _raised(self._logit(self._heard(messages)))
-        usage.add(Completion("", self._length(messages), 1))
+        logit = _raise_or_return(self._logit(self._receive(messages)))
+        usage.add(self._length(messages), 1)
         self.gives_logprobs = logit is not None
         return logit
 
@@ -74,7 +81,7 @@ class ScriptedModel:
     def count_tokens(self, text: str) -> int:
         return len(_TOKEN.findall(text))
 
-    def _heard(self, messages: Sequence[Message]) -> str:
+    def _receive(self, messages: Sequence[Message]) -> str:
         self.asked.append(list(messages))
         if not self.sees_images and any(part["type"] != "text" for message in messages for part in _parts(message)):
             raise LLMError("`scripted` reads text only.")
@@ -86,13 +93,46 @@ class ScriptedModel:
         return sum(self.count_tokens(text_of(message)) + 1400 * len(pictures_of(message)) for message in messages)
 
 
+class ScriptedEngine(Engine):
+    """An engine that gives scripted replies, one for each request; an error is raised, and no reply runs on forever.
+
+    Attributes:
+        begun: set when a request runs.
+        requests: those that ran.
+    """
+
+    def __init__(self, *replies: Sequence[Chunk] | Exception | None) -> None:
+        super().__init__(Path(), 1)
+        self.begun = threading.Event()
+        self.requests: list[Mapping[str, Any]] = []
+        self._replies = list(replies)
+
+    def load(self) -> None:
+        """Do nothing: there is no model."""
+
+    def run(self, request: Mapping[str, Any], receive: Callable[[Chunk], bool]) -> None:
+        self.requests.append(request)
+        self.begun.set()
+        reply = self._replies.pop(0)
+        if reply is None:
+            while not receive(text_chunk("x")):
+                time.sleep(0.001)
+        for chunk in _raise_or_return(reply) or ():
+            receive(chunk)
+
+
+def text_chunk(text: str, **others: Any) -> Chunk:
+    """One piece of a reply, as llama.cpp streams it."""
+    return {"choices": [{"delta": {"content": text}, "finish_reason": None}], **others}
+
+
 def text_of(message: Message) -> str:
-    """The words of a message, without its pictures."""
+    """Return the words of a message, without its pictures."""
     return "\n".join(part["text"] for part in _parts(message) if part["type"] == "text")
 
 
 def pictures_of(message: Message) -> list[str]:
-    """The pictures of a message, as data URLs."""
+    """Return the pictures of a message, as data URLs."""
     return [part["image_url"]["url"] for part in _parts(message) if part["type"] == "image_url"]
 
 
@@ -101,7 +141,7 @@ def _parts(message: Message) -> list[dict[str, object]]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
-def _raised(value: Any) -> Any:
+def _raise_or_return(value: Any) -> Any:
     if isinstance(value, Exception):
         raise value
     return value

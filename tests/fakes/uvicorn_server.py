@@ -15,8 +15,6 @@ import openai
 import uvicorn
 from starlette.types import ASGIApp
 
-from rag.llm import litellm_api
-
 URL = "http://localhost"
 
 
@@ -47,7 +45,6 @@ class Running:
 @contextmanager
 def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
-    litellm_api.litellm()  # what it warns of while it is imported is an error in a thread of a test
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)

@@ -21,7 +21,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.llm.usage import Usage, counted
+from rag.llm.usage import Usage, start_counting
 from rag.server.access import CurrentCaller
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.history import History, PageRequest
@@ -206,7 +206,7 @@ def _asking(sent: ChatRequest, viewer: EvidenceLinker) -> AnswerRequest:
     unkept = ("metadata",) if sent.metadata and not sent.store else ()
     streamed = sent.stream_options.model_extra if sent.stream_options else None
     ignored = (*ignored_fields(sent.model_extra or {}), *unkept, *ignored_fields(streamed or {}), *chat.ignored)
-    return AnswerRequest(chat, viewer, sent.exhibit, ignored, counted())
+    return AnswerRequest(chat, viewer, sent.exhibit, ignored, start_counting())
 
 
 def _tokens(usage: Usage) -> dict[str, Any] | None:

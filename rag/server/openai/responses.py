@@ -20,7 +20,7 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag.llm.usage import Usage, counted
+from rag.llm.usage import Usage, start_counting
 from rag.query.options import Turn
 from rag.server.access import Caller, CurrentCaller
 from rag.server.history import History, PageRequest, StoredTurn
@@ -257,7 +257,7 @@ async def _asked(history: History, caller: Caller, sent: ResponseRequest) -> _Pe
     )
     chat = replace(chat, turns=(*turns, *chat.turns))
     asking = AnswerRequest(
-        chat, viewer, sent.exhibit, (*ignored_fields(sent.model_extra or {}), *chat.ignored), counted()
+        chat, viewer, sent.exhibit, (*ignored_fields(sent.model_extra or {}), *chat.ignored), start_counting()
     )
     return _PendingResponse(sent, asking, conversation, previous, uuid.uuid4().hex, int(time.time()))
 

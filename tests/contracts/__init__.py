@@ -1,0 +1,1 @@
+"""Contracts that every implementation of a protocol meets; test modules inherit them."""
