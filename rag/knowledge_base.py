@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from rag.config import Settings
 from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
+from rag.explanation import Explanation
 from rag.query.options import QueryOptions
 from rag.segments import segment_id
 from rag.types import PIXELS, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport, Locator, PageBox
@@ -439,7 +440,7 @@ class KnowledgeBase:
 
     def segments_of(self, asset_id: str) -> list[Hit]:
         """The segments of one asset in their order, each with its file, with a score of 0; none where it is unknown."""
-        return self._engine.located([Hit(segment, 0.0) for segment in self._index.segments_of(asset_id)])
+        return self._engine.located([Hit(segment, Explanation(0.0)) for segment in self._index.segments_of(asset_id)])
 
     def vectors(self, hits: Sequence[Hit], name: Dense = "joint") -> dict[str, Vectors]:
         """Vectors (dimensions,) of unit length by `rag.segments.segment_id`; hits that lack one are left out.

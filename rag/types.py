@@ -15,7 +15,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
-from rag.explanation import ChannelScore, Why
+from rag.explanation import ChannelScore, Explanation
 from rag.presentation.tables import table
 
 if TYPE_CHECKING:
@@ -201,29 +201,17 @@ class Hit:
     """A segment that a search found.
 
     Attributes:
-        segment: what was found; of a film a moment, which is in no store: its `parts` are.
-        score: how far the search believes it, in [0, 1] (`rag.retrieval.fusion.fuse`).
+        segment: the segment; for a video a moment, which no store holds: its `parts` are stored.
+        why: the score and the reasons for it.
         path: where the asset's file is now; empty when the catalog knows no file for it.
-        channels: the rankings that found it.
-        relevance: log-odds that it answers, from search and language model; None where that did not judge.
-        matched: its words that are the question's, by their stems.
-        against: how far it fits what the question does not want, in [0, 1].
         parts: the frames and the speech of a moment, best first.
-        noise_floor: the best score that a search for nonsense gets in the same collection.
-        rules: the rules of ranking that it meets, which are in the score (`rag.retrieval.business_rules`).
         renderer: shows it in a notebook; None where no knowledge base made it.
     """
 
     segment: Segment
-    score: float
+    why: Explanation
     path: str = ""
-    channels: tuple[ChannelScore, ...] = ()
-    relevance: float | None = None
-    matched: tuple[str, ...] = ()
-    against: float = 0.0
     parts: tuple[Hit, ...] = ()
-    noise_floor: float = 0.0
-    rules: tuple[str, ...] = ()
     renderer: Callable[[Hit], str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -235,14 +223,24 @@ class Hit:
         return self.renderer(self) if self.renderer else None
 
     @property
-    def is_above_noise(self) -> bool:
-        """Whether it scores more than nonsense does; if not, it is merely among the nearest."""
-        return self.score > self.noise_floor
+    def score(self) -> float:
+        """Score of the search, in [0, 1] (`rag.retrieval.fusion.fuse`)."""
+        return self.why.score
 
     @property
-    def why(self) -> Why:
-        """What its place among the hits rests on."""
-        return Why(self.score, self.channels, self.matched, self.against, self.relevance, self.noise_floor, self.rules)
+    def channels(self) -> tuple[ChannelScore, ...]:
+        """The channels that found the hit, with its rank and score in each."""
+        return self.why.channels
+
+    @property
+    def relevance(self) -> float | None:
+        """Log-odds that the hit answers, from search and language model; None without a language model's verdict."""
+        return self.why.relevance
+
+    @property
+    def is_above_noise(self) -> bool:
+        """Whether the score is above the noise floor; if not, the hit is merely among the nearest."""
+        return self.why.is_above_noise
 
     @property
     def seen(self) -> Segment | None:

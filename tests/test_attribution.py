@@ -6,15 +6,16 @@ from functools import partial
 
 from rag.answering.attribution import holder
 from rag.answering.citations import cite, without_uncited
+from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
 
 QUESTION = "What must an animal that leaps know?"
 SAID = Hit(
     Segment("film", 0, "video", "speech", TimeSpan(3, 44), text="Whoever leaps must know how far away the branch is."),
-    0.8,
+    Explanation(0.8),
 )
-SHOWN = Hit(Segment("film", 1, "video", "frame", TimeSpan(13, 32), tags=("marmoset",)), 0.9)
-BEE = Hit(Segment("bee", 0, "image", "picture", ImageRegion(), tags=("bee", "daisy")), 0.7)
+SHOWN = Hit(Segment("film", 1, "video", "frame", TimeSpan(13, 32), tags=("marmoset",)), Explanation(0.9))
+BEE = Hit(Segment("bee", 0, "image", "picture", ImageRegion(), tags=("bee", "daisy")), Explanation(0.7))
 HITS = [SHOWN, SAID, BEE]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rag.answering.citations import cite, cited_sentences, number_hits, without_uncited
 from rag.answering.markers import Attribute, MarkerStream, neutralize_markers
+from rag.explanation import Explanation
 from rag.text import sentences
 from rag.types import Hit, ImageRegion, Segment
 
@@ -206,7 +207,7 @@ def test_a_number_may_be_the_answer(text: str) -> None:
 
 
 def test_exhibits_are_numbered_from_one() -> None:
-    hits = [Hit(Segment("a", n, "image", "picture", ImageRegion()), 1.0) for n in range(2)]
+    hits = [Hit(Segment("a", n, "image", "picture", ImageRegion()), Explanation(1.0)) for n in range(2)]
     assert [(e.number, e.segment.ordinal) for e in number_hits(hits)] == [(1, 0), (2, 1)]
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from rag.cli import output
 from rag.cli.doctor import examine
 from rag.cli.main import app
+from rag.explanation import Explanation
 from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
 from tests.fakes.hits import passage
 
@@ -180,7 +181,9 @@ def test_doctor_shows_no_secrets(tmp_path, monkeypatch):
 
 def test_what_files_say_moves_no_terminal(capsys):
     hit = Hit(
-        Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"), 0.5, path="x.txt"
+        Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"),
+        Explanation(0.5),
+        path="x.txt",
     )
     output.hits([hit], "")
     shown = capsys.readouterr().out

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rag import KnowledgeBase
+from rag.explanation import Explanation
 from rag.presentation.notebook import MEDIA_BYTES, answer_html, hit_html, hits_html
 from rag.types import Answer, Citation, Evidence, FileResult, Hit, Hits, IngestReport, Segment, TimeSpan, Word
 from tests.fakes.hits import passage, picture
@@ -118,7 +119,7 @@ def test_nothing_that_comes_from_a_file_is_markup():
     segment = Segment(
         "a", 0, "audio", "speech", TimeSpan(0, 2), BAD, BAD, (BAD,), BAD, (Word(BAD, 0, 1),), {"heading": BAD}
     )
-    hit = Hit(segment, 0.5, f"/nowhere/{BAD}", matched=(BAD,))
+    hit = Hit(segment, Explanation(0.5, matched=(BAD,)), f"/nowhere/{BAD}")
     shown = Tags(hit_html(hit) + hits_html([hit]))
     report = IngestReport((FileResult(f"/x/{BAD}", "failed", reason=BAD),), 1.0)
     names = {tag for tag, _ in shown.found + Tags(report._repr_html_()).found}
@@ -136,7 +137,7 @@ def test_a_file_that_has_gone_is_named_with_its_words(base, tmp_path):
 def test_a_cell_is_bounded():
     long = passage("word " * 200_000)
     assert len(hit_html(long)) < 20_000
-    assert len(hit_html(replace(long, matched=("word",)))) < 20_000  # all of it is one sentence
+    assert len(hit_html(replace(long, why=replace(long.why, matched=("word",))))) < 20_000  # all of it is one sentence
     report = IngestReport(tuple(FileResult(f"{n}.md", "indexed", 1) for n in range(5000)), 1.0)
     assert len(report._repr_html_()) < 40_000
     assert "4800 more" in report._repr_html_()

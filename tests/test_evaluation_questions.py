@@ -24,7 +24,7 @@ from rag.evaluation.command import changed_settings
 from rag.evaluation.generate import Writer, by_turns, generate
 from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
 from rag.evaluation.results import ChannelDistributions, Options, Trial
-from rag.explanation import ChannelScore
+from rag.explanation import ChannelScore, Explanation
 from rag.llm import LanguageModel
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
 from tests.fakes.hits import passage, picture, speech
@@ -143,7 +143,7 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no
 
 def test_channels_are_measured_by_their_best_score_of_a_right_file() -> None:
     first, again, other = (
-        replace(hit, channels=(ChannelScore("text", 1, score), ChannelScore("bm25", 1, 10 * score)))
+        replace(hit, why=Explanation(1.0, (ChannelScore("text", 1, score), ChannelScore("bm25", 1, 10 * score))))
         for hit, score in ((KESTREL, 0.4), (KESTREL, 0.6), (HERON, 0.9))
     )
     asked = [Question("What hovers?", ("birds.pdf",)), Question("Who sings?", ("song.mp3",))]
@@ -176,9 +176,8 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
         settings = Settings(rerank_top_n=0, data=tmp_path)
 
         def search(self, words: str, *, top_k: int) -> list[Hit]:
-            return [
-                replace(picture(f"{n}.jpg", "canoe"), channels=(ChannelScore("image", n + 1, 0.5),)) for n in range(6)
-            ]
+            ranked = [Explanation(1.0, (ChannelScore("image", n + 1, 0.5),)) for n in range(6)]
+            return [replace(picture(f"{n}.jpg", "canoe"), why=why) for n, why in enumerate(ranked)]
 
         def null_scores(self) -> dict[str, list[float]]:
             return {}

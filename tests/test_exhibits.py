@@ -10,6 +10,7 @@ from PIL import Image
 
 from rag.answering.citations import cite
 from rag.answering.evidence_text import PromptPictures, add_pictures, describe, has_text, split_budget
+from rag.explanation import Explanation
 from rag.retrieval.moments import make_moment
 from rag.segments import describe_place
 from rag.text import excerpt
@@ -30,8 +31,8 @@ def test_says_where_in_words() -> None:
     assert describe_place(speech("x", 12.2, 91)) == "0:12–1:31 of walk.mp3"
     assert describe_place(picture("a.jpg")) == "a.jpg"
     frame = replace(picture("film.mp4").segment, kind="frame", locator=FrameRegion(14.0))
-    assert describe_place(Hit(frame, 1.0, "film.mp4")) == "frame at 0:14 of film.mp4"
-    assert describe_place(Hit(frame, 1.0)) == "frame at 0:14 of film.mp4"
+    assert describe_place(Hit(frame, Explanation(1.0), "film.mp4")) == "frame at 0:14 of film.mp4"
+    assert describe_place(Hit(frame, Explanation(1.0))) == "frame at 0:14 of film.mp4"
 
 
 def test_what_can_be_read_of_a_hit() -> None:
@@ -40,8 +41,8 @@ def test_what_can_be_read_of_a_hit() -> None:
     assert has_text(picture("a.jpg", caption="A goldfinch."))
     seen = replace(picture("film.mp4").segment, kind="frame", modality="video", locator=FrameRegion(14.0))
     heard = replace(speech("A goldfinch.", 12, 20).segment, asset_id=seen.asset_id, modality="video")
-    assert not has_text(make_moment([Hit(seen, 1.0)]))
-    assert has_text(make_moment([Hit(seen, 1.0), Hit(heard, 0.5)]))
+    assert not has_text(make_moment([Hit(seen, Explanation(1.0))]))
+    assert has_text(make_moment([Hit(seen, Explanation(1.0)), Hit(heard, Explanation(0.5))]))
 
 
 def test_excerpt_is_about_the_question() -> None:
@@ -70,7 +71,7 @@ def test_describes_each_kind() -> None:
 def test_a_moment_tells_what_is_on_screen_and_when() -> None:
     def frame(at_s: float, *tags: str, text: str = "") -> Hit:
         segment = replace(picture("film.mp4", *tags, text=text).segment, modality="video", kind="frame")
-        return Hit(replace(segment, locator=FrameRegion(at_s), meta={"end_s": at_s + 5}), 0.9, "film.mp4")
+        return Hit(replace(segment, locator=FrameRegion(at_s), meta={"end_s": at_s + 5}), Explanation(0.9), "film.mp4")
 
     said = speech("The third idea says flowers.", 33, 36)
     heard = replace(said, segment=replace(said.segment, modality="video"))

@@ -9,6 +9,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.errors import QueryError
 from rag.evaluation.explore import CollectionMap, Point, collection_map, coverage, drift
+from rag.explanation import Explanation
 from rag.segments import segment_id
 from rag.types import Hit, ImageRegion, Segment
 
@@ -64,7 +65,11 @@ def test_a_map_holds_no_more_than_it_may(base):
 
 
 def test_nothing_on_the_map_is_markup_of_a_file():
-    hit = Hit(Segment("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10", 0, "image", "picture", ImageRegion(), BAD), 0.0, BAD)
+    hit = Hit(
+        Segment("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10", 0, "image", "picture", ImageRegion(), BAD),
+        Explanation(0.0),
+        BAD,
+    )
     tree = ElementTree.fromstring(CollectionMap((Point(hit, 0.5, 1.0),), 1.0)._repr_html_())
     assert not [element for element in tree.iter() if element.tag.endswith("script")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.explanation import ChannelScore
+from rag.explanation import ChannelScore, Explanation
 from rag.retrieval.moments import LONGEST_S, group_moments, make_moment, time_span
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import FrameRegion, Hit, ImageRegion, Segment, TimeSpan, Word
@@ -16,13 +16,13 @@ FILM, OTHER = "31e6609a-44a0-588b-8333-5ef9c6451570", "6e0ff3f0-5b0c-5d0e-9f5e-3
 def frame(start_s: float, end_s: float, score: float, *tags: str, asset: str = FILM, text: str = "") -> Hit:
     meta = {"at_s": start_s, "start_s": start_s, "end_s": end_s}
     segment = Segment(asset, int(start_s), "video", "frame", FrameRegion(start_s), text, "", tags, "film.mp4", (), meta)
-    return Hit(segment, score, channels=(ChannelScore("video", 1, score),))
+    return Hit(segment, Explanation(score, (ChannelScore("video", 1, score),)))
 
 
 def speech(start_s: float, end_s: float, score: float, text: str = "said") -> Hit:
     words = (Word(text, start_s, end_s),)
     segment = Segment(FILM, 100, "video", "speech", TimeSpan(start_s, end_s), text, title="film.mp4", words=words)
-    return Hit(segment, score, channels=(ChannelScore("text", 2, score), ChannelScore("bm25", 1, 9.0)))
+    return Hit(segment, Explanation(score, (ChannelScore("text", 2, score), ChannelScore("bm25", 1, 9.0))))
 
 
 def spans(hits: list[Hit]) -> list[tuple[float, float]]:
@@ -62,7 +62,7 @@ def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
 
 
 def test_other_films_and_other_media_stay_apart() -> None:
-    photo = Hit(Segment(FILM, 0, "image", "picture", ImageRegion()), 0.5)
+    photo = Hit(Segment(FILM, 0, "image", "picture", ImageRegion()), Explanation(0.5))
     found = group_moments([frame(0, 5, 0.9), photo, frame(0, 5, 0.4, asset=OTHER)])
     assert [hit.segment.asset_id for hit in found] == [FILM, FILM, OTHER]
     assert found[1] is photo

@@ -14,6 +14,7 @@ import pytest
 from rag import KnowledgeBase
 from rag.encoders.base import normalize
 from rag.errors import QueryError
+from rag.explanation import Explanation
 from rag.index import SegmentIndex
 from rag.index.edge import EdgeIndex
 from rag.personalization.preference import Preference, rank_by_preference
@@ -41,7 +42,7 @@ def preferences(index: SegmentIndex, tmp_path: Path) -> Iterator[PreferenceStore
 
 
 def hit(colour: str, score: float = 0.5) -> Hit:
-    return Hit(photo(f"{colour}.jpg"), score)
+    return Hit(photo(f"{colour}.jpg"), Explanation(score))
 
 
 def titles(hits: list[Hit]) -> list[str]:
@@ -65,7 +66,7 @@ def test_what_was_chosen_comes_earlier_and_says_so(preferences: PreferenceStore)
     found = preferences.rank([hit(colour) for colour in COLOURS], "anna")
     assert titles(found)[0] == "blue.jpg"
     assert found[0].score > 0.5 > found[-1].score
-    assert found[0].rules[0].startswith("taste ×1.")
+    assert found[0].why.rules[0].startswith("taste ×1.")
     assert "rule: taste ×" in str(found[0].why)
     assert preferences.rank([hit("red"), hit("blue")], "bob") == [hit("red"), hit("blue")]
 
@@ -81,7 +82,7 @@ def test_a_taste_does_not_bring_up_what_fits_badly(preferences: PreferenceStore)
 def test_words_and_lone_pictures_keep_their_scores(preferences: PreferenceStore) -> None:
     preferences.consent("anna")
     preferences.like("anna", [hit("blue")])
-    words = Hit(passage("words.txt", "words about red things"), 0.4)
+    words = Hit(passage("words.txt", "words about red things"), Explanation(0.4))
     assert preferences.rank([words], "anna") == [words]
     found = preferences.rank([words, hit("red", 0.3)], "anna")
     assert [one.score for one in found] == [0.4, pytest.approx(0.3)]
@@ -92,9 +93,9 @@ def test_of_words_nothing_is_learned_and_of_a_moment_its_frame(
 ) -> None:
     preferences.consent("anna")
     words = passage("words.txt", "words about red things")
-    assert preferences.like("anna", [Hit(words, 0.5), segment_id(words)]).likes == 0
+    assert preferences.like("anna", [Hit(words, Explanation(0.5)), segment_id(words)]).likes == 0
     index.upsert([indexed(frame("film.mp4", 3.0), "green")])
-    part = Hit(frame("film.mp4", 3.0), 0.5)
+    part = Hit(frame("film.mp4", 3.0), Explanation(0.5))
     moment = replace(part, segment=replace(part.segment, kind="moment"), parts=(part,))
     assert preferences.like("anna", [moment]).likes == 1
     assert titles(preferences.rank([hit("red"), hit("green")], "anna")) == ["green.jpg", "red.jpg"]
@@ -150,7 +151,7 @@ def test_the_file_is_its_owners_and_outlives_the_process(
     preferences.like("anna", [hit("blue")])
     assert stat.S_IMODE(os.stat(tmp_path / "tastes.db").st_mode) == 0o600
     other = PreferenceStore(preferences_url(tmp_path), index, DUAL.card.revision)
-    assert titles(other.preferred([hit("red"), hit("blue")], "anna")) == ["blue.jpg", "red.jpg"]
+    assert titles(other.rank([hit("red"), hit("blue")], "anna")) == ["blue.jpg", "red.jpg"]
     other.close()
 
 
@@ -161,7 +162,7 @@ def test_vectors_of_another_encoder_have_no_effect_and_make_way(
     preferences.like("anna", [hit("blue")])
     other = PreferenceStore(preferences_url(tmp_path), index, "another revision")
     hits = [hit("red"), hit("blue")]
-    assert other.preferred(hits, "anna") == hits
+    assert other.rank(hits, "anna") == hits
     assert other.like("anna", [hit("red")]).likes == 1
     other.close()
 

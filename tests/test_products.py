@@ -73,7 +73,7 @@ def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
     (liked,) = shop.search("an orangutan", modality="image", top_k=1)
     shown = {"kb": shop, "hit": liked}
     exec(example("u-4711"), shown)
-    assert {hit.rules[-1].partition(" ")[0] for hit in shown["hits"]} == {"taste"}
+    assert {hit.why.rules[-1].partition(" ")[0] for hit in shown["hits"]} == {"taste"}
     assert shop.preferences.users() == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from rag.answering.query_engine import QueryEngine
 from rag.config import Settings
 from rag.errors import SettingsError
+from rag.explanation import Explanation
 from rag.index.edge import EdgeIndex
 from rag.query.filters import matches, parse_filter
 from rag.query.options import QueryOptions
@@ -26,7 +27,7 @@ HIDDEN = {"where": {"discontinued": True}, "hide": True}
 
 def product(name: str, score: float, **meta):
     hit = picture(name, "chair")
-    return replace(hit, score=score, segment=replace(hit.segment, meta=meta))
+    return replace(hit, why=replace(hit.why, score=score), segment=replace(hit.segment, meta=meta))
 
 
 def test_what_is_in_stock_comes_earlier_and_says_so():
@@ -34,9 +35,9 @@ def test_what_is_in_stock_comes_earlier_and_says_so():
     found = apply_rules(hits, parse_rules([IN_STOCK]))
     assert [hit.segment.title for hit in found] == ["b.jpg", "a.jpg", "c.jpg"]
     assert found[0].score == pytest.approx(0.75)
-    assert found[0].rules == ("in stock ×3",)
+    assert found[0].why.rules == ("in stock ×3",)
     assert "rule: in stock ×3" in str(found[0].why)
-    assert found[1].rules == ()
+    assert found[1].why.rules == ()
     assert found[1].score == pytest.approx(0.6)
 
 
@@ -50,8 +51,8 @@ def test_boosts_multiply_and_scores_stay_scores():
 
 def test_a_moment_meets_a_rule_where_a_part_does():
     frame = product("film.mp4", 0.5, stock=2)
-    (moment,) = apply_rules([replace(passage("", 1), score=0.5, parts=(frame,))], parse_rules([IN_STOCK]))
-    assert moment.rules == ("in stock ×3",)
+    (moment,) = apply_rules([replace(passage("", 1), why=Explanation(0.5), parts=(frame,))], parse_rules([IN_STOCK]))
+    assert moment.why.rules == ("in stock ×3",)
 
 
 def test_what_is_hidden_is_not_asked_for():
@@ -97,7 +98,7 @@ def test_a_search_follows_the_rules(retriever):
     for stock, title in ((0, "blue.jpg"), (5, "yellow.jpg")):
         (first,) = asked("blue yellow", {"where": {"stock": stock}, "boost": 1000}, top_k=1)
         assert first.segment.title == title
-        assert first.rules == ("stock ×1000",)
+        assert first.why.rules == ("stock ×1000",)
 
 
 @pytest.mark.parametrize(("given", "expected"), FILTERS)

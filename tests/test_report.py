@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rag.demo import HERE
-from rag.explanation import ChannelScore
+from rag.explanation import ChannelScore, Explanation
 from rag.presentation.report import page
 from rag.presentation.report.exhibits import Album
 from rag.types import (
@@ -101,7 +101,7 @@ def exhibit(
     sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "0"
     asset = Source(path, sha, 0, "", "document").asset_id
     segment = Segment(asset, 0, modality, kind, locator, title=path.name, **more)
-    return Evidence(number, Hit(segment, 0.5, str(path), (ChannelScore("text", 1, 0.7),), 3.2))
+    return Evidence(number, Hit(segment, Explanation(0.5, (ChannelScore("text", 1, 0.7),), relevance=3.2), str(path)))
 
 
 def answer(*evidence: Evidence, text: str = "It is so [E1].", **more: Any) -> Answer:
@@ -209,12 +209,9 @@ class TestUntrustedText:
             exhibit(photo, ImageRegion(), "picture", number=2, modality="image", **hostile),
             exhibit(photo, ImageRegion(), "picture", number=3, modality="image", **hostile),
         )
+        why = Explanation(0.5, (ChannelScore(ATTACK, 1, 1.0),), relevance=3.2)
         evidence = tuple(
-            replace(
-                e,
-                hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), channels=(ChannelScore(ATTACK, 1, 1.0),)),
-            )
-            for e in evidence
+            replace(e, hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), why=why)) for e in evidence
         )
         text = f"{ATTACK} [E1][E2] {ATTACK}"
         citations = (Citation(1, 0, len(ATTACK)), Citation(2, 3, 9))

@@ -304,7 +304,7 @@ def test_what_is_not_wanted_comes_last_and_says_so(
     hits = retriever.retrieve(Query("red", without=(unwanted,)), top_k=3)
     assert set(plain_order) == set(titles(hits))
     assert titles(hits)[-1] == "barn.jpg"
-    assert hits[-1].against > hits[0].against
+    assert hits[-1].why.against > hits[0].why.against
     assert "not wanted" in str(hits[-1].why)
 
 
@@ -324,8 +324,7 @@ def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever:
 def test_the_words_that_matched_are_told(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "Red barns burn"))])
     (hit,) = retriever.retrieve(Query("a burning barn"), top_k=1)
-    assert hit.matched == ("barns", "burn")
-    assert hit.why.channels == hit.channels
+    assert hit.why.matched == ("barns", "burn")
     assert all(0 <= channel.confidence <= 1 for channel in hit.channels)
 
 
@@ -442,8 +441,8 @@ def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_fil
 def test_hits_know_what_nonsense_scores(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "the red barn by the lake")), indexed(passage("b", "interest rates"))])
     hits = retriever.retrieve(Query("red barn"), top_k=2)
-    assert {hit.noise_floor for hit in hits} == {retriever.calibrate().noise_floor}
-    assert hits[0].noise_floor > 0
+    assert {hit.why.noise_floor for hit in hits} == {retriever.calibrate().noise_floor}
+    assert hits[0].why.noise_floor > 0
 
 
 def test_stretches_of_one_text_are_places_too(index: SegmentIndex, retriever: Retriever) -> None:
@@ -506,7 +505,7 @@ def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Pa
             time.sleep(0.01)
         (hit, *_) = retriever.retrieve(Query("blue"), top_k=1)
         assert hit.segment.title == "blue.jpg"
-        assert hit.noise_floor == before.noise_floor
+        assert hit.why.noise_floor == before.why.noise_floor
         retriever.let.set()
         measuring.join()
         assert retriever.calibrate() != before

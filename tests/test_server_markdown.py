@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from rag.answering.citations import cite
+from rag.explanation import Explanation
 from rag.server.openai.markdown import EvidenceLink, MarkdownStream, render_answer, sanitize
 from rag.types import Answer, Citation, Evidence, Hit, ImageRegion, Segment
 
@@ -50,7 +51,7 @@ PICTURE = Segment("a", 0, "image", "picture", ImageRegion())
 
 
 def answer(text: str, *citations: Citation) -> Answer:
-    return Answer("Which ape?", text, citations, (Evidence(1, Hit(PICTURE, 1.0, "/x/ape [1](2).jpg")),))
+    return Answer("Which ape?", text, citations, (Evidence(1, Hit(PICTURE, Explanation(1.0), "/x/ape [1](2).jpg")),))
 
 
 LINKS = {1: EvidenceLink("http://here/evidence/t/marked", 'ape [1](2) "x".jpg', "http://here/evidence/t/crop")}
@@ -95,7 +96,7 @@ def test_a_declined_answer_is_its_text():
 @example(["[E1]", "[b]"])
 def test_citations_are_where_their_statements_stand(pieces):
     cited = cite("".join(pieces), 2)
-    evidence = tuple(Evidence(n, Hit(PICTURE, 1.0, "/x/ape.jpg")) for n in (1, 2))
+    evidence = tuple(Evidence(n, Hit(PICTURE, Explanation(1.0), "/x/ape.jpg")) for n in (1, 2))
     links = {n: EvidenceLink(f"http://here/{n}", "ape.jpg") for n in (1, 2)}
     for streamed in ("", sanitize(cited.text), "🦧🦧 Something else."):
         made = render_answer(Answer("Which?", cited.text, cited.citations, evidence), links, streamed)

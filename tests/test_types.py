@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import QueryError
+from rag.explanation import Explanation
 from rag.types import (
     Answer,
     Box,
@@ -61,7 +62,7 @@ def test_the_same_content_is_the_same_asset_under_any_name() -> None:
 
 
 def test_an_answer_knows_what_it_cites_and_needs_a_knowledge_base_to_render() -> None:
-    evidence = tuple(Evidence(number, Hit(PASSAGE, 1.0)) for number in (1, 2, 3))
+    evidence = tuple(Evidence(number, Hit(PASSAGE, Explanation(1.0))) for number in (1, 2, 3))
     answer = Answer("q", "a [E3] b [E1]", (Citation(3, 0, 1), Citation(1, 7, 8), Citation(1, 0, 1)), evidence)
     assert [exhibit.number for exhibit in answer.cited] == [1, 3]
     assert (evidence[0].segment, evidence[0].locator) == (PASSAGE, PageBox(2))

@@ -146,8 +146,12 @@ def _by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: Languag
         return None
     relevance = [logit + _PRIOR * _log_odds(hit.score) for hit, logit in zip(hits, known, strict=False)]
     order = sorted(range(len(known)), key=lambda n: -relevance[n])
-    ranked = [replace(hits[n], relevance=relevance[n]) for n in _placed(order, hits, llm)]
+    ranked = [_judged(hits[n], relevance[n]) for n in _placed(order, hits, llm)]
     return Reranked((*ranked, *hits[len(known) :]))
+
+
+def _judged(hit: Hit, relevance: float) -> Hit:
+    return replace(hit, why=replace(hit.why, relevance=relevance))
 
 
 def _placed(order: Sequence[int], hits: Sequence[Hit], llm: LanguageModel) -> list[int]:
@@ -173,7 +177,7 @@ def _by_list(hits: Sequence[Hit], reply: str, judged: int, llm: LanguageModel) -
     except (ValueError, KeyError, TypeError):
         return _failed(hits, LLMError(f"its ranking cannot be read: {reply[:80]!r}"))
     kept = list(dict.fromkeys(n for n in [*answering, *order, *range(judged)] if 0 <= n < judged))
-    ranked = [replace(hits[n], relevance=_CERTAIN if n in answering else -_CERTAIN) for n in _placed(kept, hits, llm)]
+    ranked = [_judged(hits[n], _CERTAIN if n in answering else -_CERTAIN) for n in _placed(kept, hits, llm)]
     return Reranked((*ranked, *hits[judged:]))
 
 

@@ -20,6 +20,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
 
 from rag.errors import QueryError
+from rag.explanation import Explanation
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Answer, Hit
 
@@ -102,9 +103,8 @@ def to_hit(node: NodeWithScore) -> Hit:
         path, relevance, parts = (metadata.pop(name) for name in ("path", "relevance", "parts"))
         return Hit(
             from_payload(metadata),
-            node.score or 0.0,
+            Explanation(node.score or 0.0, relevance=relevance),
             path,
-            relevance=relevance,
             parts=tuple(_part(dict(part), path) for part in parts),
         )
     except KeyError as error:
@@ -118,4 +118,4 @@ def _response(answer: Answer) -> Response:
 
 def _part(payload: dict[str, Any], path: str) -> Hit:
     score = payload.pop("score")
-    return Hit(from_payload(payload), score, path)
+    return Hit(from_payload(payload), Explanation(score), path)

@@ -15,7 +15,7 @@ from rag.types import Hit
 _KEYS: Mapping[str, Mapping[str, str]] = {
     "Citation": {"number": "exhibit"},
     "ChannelScore": {"confidence": "belief"},
-    "Why": {"channels": "lanes", "noise_floor": "least_believed"},
+    "Explanation": {"channels": "lanes", "noise_floor": "least_believed"},
     "Evaluation": {"channels": "lanes"},
     "ChannelDistributions": {"channel": "lane"},
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from rag.presentation.explanation_svg import explanation_html
 from rag.presentation.report.exhibits import Album, Exhibit
 from rag.presentation.report.view import answer_view
 from rag.types import Answer, Evidence, Hit
@@ -31,8 +32,10 @@ _TEXT_CHARS = 2000
 def hit_html(hit: Hit) -> str:
     """One hit: what it shows, and why it was found."""
     album = _album()
-    shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.matched), in_full=True)
-    return _template("cell_hit.html").render(e=_bounded(shown), why=Markup(hit.why._repr_html_()), media=album.media)
+    shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.why.matched), in_full=True)
+    return _template("cell_hit.html").render(
+        e=_bounded(shown), why=Markup(explanation_html(hit.why)), media=album.media
+    )
 
 
 def hits_html(hits: Sequence[Hit]) -> str:
@@ -54,7 +57,7 @@ def answer_html(answer: Answer) -> str:
     album = _album()
     view = answer_view(answer, 1, album)
     shown = view.others if view.declined else view.cited
-    why = {exhibit.number: Markup(exhibit.hit.why._repr_html_()) for exhibit in answer.evidence}
+    why = {exhibit.number: Markup(explanation_html(exhibit.hit.why)) for exhibit in answer.evidence}
     exhibits = [_bounded(exhibit) for exhibit in shown]
     return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 

@@ -82,7 +82,8 @@ def boost_hit(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
     """A hit with its odds multiplied, which it names among its rules."""
     boost = math.prod(factor for _, factor in boosts)
     score = boost * hit.score / (1 - hit.score + boost * hit.score)
-    return replace(hit, score=score, rules=(*hit.rules, *(f"{name} ×{factor:g}" for name, factor in boosts)))
+    rules = (*hit.why.rules, *(f"{name} ×{factor:g}" for name, factor in boosts))
+    return replace(hit, why=replace(hit.why, score=score, rules=rules))
 
 
 def _meets(hit: Hit, group: Group) -> bool:

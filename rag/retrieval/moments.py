@@ -62,7 +62,8 @@ def make_moment(parts: Sequence[Hit]) -> Hit:
         words=tuple(word for part in timely for word in part.segment.words),
         meta=meta,
     )
-    return replace(parts[0], segment=segment, channels=_best_channels(parts), parts=tuple(parts))
+    why = replace(parts[0].why, channels=_best_channels(parts))
+    return replace(parts[0], segment=segment, why=why, parts=tuple(parts))
 
 
 def time_span(segment: Segment) -> TimeSpan:

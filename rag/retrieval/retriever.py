@@ -17,7 +17,7 @@ from typing import get_args
 
 from rag.encoders.base import AudioEncoder, DualEncoder, TextEncoder, Vectors
 from rag.errors import QueryError
-from rag.explanation import ChannelScore
+from rag.explanation import ChannelScore, Explanation
 from rag.index import bm25
 from rag.index.base import ScoredSegments, SegmentIndex
 from rag.query.filters import field_names
@@ -114,8 +114,7 @@ class Retriever:
             hits = group_moments(hits)
         hits = penalize_repeats(hits, _film, lambda hit: hit.score, most=_MOST_OF_A_PLACE)
         order = defer_repeats(hits, lambda hit: _place(hit.segment), most=_MOST_OF_A_PLACE)
-        whole = self._whole(order[:top_k], query.words)
-        return [replace(hit, noise_floor=calibrations.noise_floor) for hit in whole]
+        return list(self._whole(order[:top_k], query.words, calibrations.noise_floor))
 
     def _plan(self, query: Query, depth: int, admitted: Filter) -> SearchPlan:
         """The question as channels by name; each part is encoded once.
@@ -184,11 +183,11 @@ class Retriever:
         wanted = {name: ranking for name, ranking in rankings.items() if name not in unwanted}
         against, places = score_negatives(unwanted, sees=sees), _places(plan, wanted)
         return [
-            Hit(segments[key], score, channels=places[key], against=against.get(key, 0.0))
+            Hit(segments[key], Explanation(score, places[key], against=against.get(key, 0.0)))
             for key, score in apply_negatives(fuse(wanted, sees=sees), against)
         ]
 
-    def _whole(self, hits: Sequence[Hit], words: str) -> Iterator[Hit]:
+    def _whole(self, hits: Sequence[Hit], words: str, noise_floor: float) -> Iterator[Hit]:
         """The hits read again whole, with spoken words; what was deleted since is not there any more."""
         keys = [segment_id(part.segment) for hit in hits for part in hit.parts or (hit,)]
         whole = {segment_id(segment): segment for segment in self._index.read(keys)}
@@ -197,7 +196,8 @@ class Retriever:
             parts = [replace(part, segment=whole[key]) for part, key in held if key in whole]
             if parts:
                 found = make_moment(parts) if hit.parts else parts[0]
-                yield replace(found, matched=bm25.matching_words(words, found.segment.searchable_text))
+                matched = bm25.matching_words(words, found.segment.searchable_text)
+                yield replace(found, why=replace(found.why, matched=matched, noise_floor=noise_floor))
 
     def calibrate(self) -> CollectionCalibration:
         """What channels and search give to queries that the collection does not answer.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, PageBox, Segment, TimeSpan
 
 
 def passage(text: str, page: int = 1, name: str = "birds.pdf", relevance: float | None = None) -> Hit:
     """A passage on a page."""
     segment = Segment(f"asset {name}", page, "text", "passage", PageBox(page), text=text, title=name)
-    return Hit(segment, 1.0, f"/media/{name}", relevance=relevance)
+    return Hit(segment, Explanation(1.0, relevance=relevance), f"/media/{name}")
 
 
 def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> Hit:
     """Words spoken in a recording."""
     return Hit(
-        Segment(f"asset {name}", 0, "audio", "speech", TimeSpan(start_s, end_s), text=text), 1.0, f"/media/{name}"
+        Segment(f"asset {name}", 0, "audio", "speech", TimeSpan(start_s, end_s), text=text),
+        Explanation(1.0),
+        f"/media/{name}",
     )
 
 
@@ -23,4 +26,4 @@ def picture(name: str, *tags: str, caption: str = "", text: str = "", relevance:
     segment = Segment(
         f"asset {name}", 0, "image", "picture", ImageRegion(), text=text, caption=caption, tags=tags, title=name
     )
-    return Hit(segment, 1.0, f"/media/{name}", relevance=relevance)
+    return Hit(segment, Explanation(1.0, relevance=relevance), f"/media/{name}")

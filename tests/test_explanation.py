@@ -1,4 +1,4 @@
-"""Why a hit was found, for people: words and a small plot, harmless whatever documents say."""
+"""Explanation a hit was found, for people: words and a small plot, harmless whatever documents say."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rag.explanation import ChannelScore, Why
+from rag.explanation import ChannelScore, Explanation
 from rag.index.bm25 import matching_words
 from rag.types import Hit, ImageRegion, Segment
 
-FOUND = Why(
+FOUND = Explanation(
     0.62, (ChannelScore("text", 1, 0.66, 0.91), ChannelScore("image #2", 3, 0.24, 0.4, 0.7)), ("dogs", "red"), 0.25, 1.5
 )
 
@@ -24,7 +24,7 @@ def test_in_words() -> None:
         "not wanted: 0.25",
         "verdict: +1.5 log-odds, 82%",
     ]
-    assert str(Why(0.5)) == "score 0.500"
+    assert str(Explanation(0.5)) == "score 0.500"
     assert FOUND.places == "text #1, image #2 #3"
 
 
@@ -36,18 +36,16 @@ def test_as_a_plot() -> None:
 
 def test_nothing_in_it_is_markup() -> None:
     bad = "<script>alert(1)</script>\"'&"
-    plot = Why(2.0, (ChannelScore(bad, 1, 0.5, -3.0),), (bad,))._repr_html_()
+    plot = Explanation(2.0, (ChannelScore(bad, 1, 0.5, -3.0),), (bad,))._repr_html_()
     assert "<script" not in plot
     ElementTree.fromstring(plot)
 
 
 def test_a_hit_says_why() -> None:
-    hit = Hit(
-        Segment("a", 0, "image", "picture", ImageRegion()), 0.62, "", *(FOUND.channels, 1.5, ("dogs", "red"), 0.25)
-    )
-    assert hit.why == FOUND
+    hit = Hit(Segment("a", 0, "image", "picture", ImageRegion()), FOUND)
+    assert (hit.score, hit.channels, hit.relevance) == (0.62, FOUND.channels, 1.5)
     assert FOUND.probability == pytest.approx(0.818, abs=1e-3)
-    assert Why(0.5).probability is None
+    assert Explanation(0.5).probability is None
 
 
 def test_matched_words_are_those_of_the_text_by_their_stems() -> None:
@@ -58,9 +56,9 @@ def test_matched_words_are_those_of_the_text_by_their_stems() -> None:
 
 
 def test_a_hit_that_scores_no_more_than_nonsense_says_so() -> None:
-    hit = Hit(Segment("a", 0, "image", "picture", ImageRegion()), 0.62, noise_floor=0.62)
+    hit = Hit(Segment("a", 0, "image", "picture", ImageRegion()), Explanation(0.62, noise_floor=0.62))
     assert not hit.is_above_noise
     assert str(hit.why) == "score 0.620, and nonsense up to 0.620"
-    hit = Hit(hit.segment, 0.63, noise_floor=0.62)
+    hit = Hit(hit.segment, Explanation(0.63, noise_floor=0.62))
     assert hit.is_above_noise
     assert str(hit.why) == "score 0.630"
