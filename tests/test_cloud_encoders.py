@@ -101,7 +101,7 @@ def test_texts_are_sent_in_batches_and_pictures_one_by_one(server: Server) -> No
         assert sent.size == (1024, 77)
 
 
-def test_a_passing_failure_is_tried_again(server: Server) -> None:
+def test_a_retryable_failure_is_retried(server: Server) -> None:
     assert named("busy").card.dimensions == 64
     assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
@@ -110,7 +110,7 @@ def test_a_passing_failure_is_tried_again(server: Server) -> None:
     ("model", "advice", "attempts"),
     [("down", "is its server up", 3), ("locked", "OPENAI_API_KEY", 1), ("missing", SETTING, 1)],
 )
-def test_failures_are_told(server: Server, model: str, advice: str, attempts: int) -> None:
+def test_failures_are_errors(server: Server, model: str, advice: str, attempts: int) -> None:
     with pytest.raises(ModelError, match=advice):
         named(model)
     assert len(server.requests) == attempts

@@ -16,7 +16,7 @@ from rag.config import Settings
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable, ModelError
 from rag.llm import LanguageModel, create_language_model, gguf, retries
 from rag.llm.base import picture_part, yes_no_log_odds
-from rag.llm.bundled import MODEL, BundledModel
+from rag.llm.bundled import MODEL, BundledLanguageModel
 from rag.llm.litellm_client import LiteLLMClient
 from rag.llm.llama_cpp import shared_engine
 from rag.llm.retries import RETRY_WAITS_S
@@ -60,7 +60,7 @@ class TestBundled(LanguageModelContract):
         assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
 
     def test_waits_no_longer_than_the_timeout(self) -> None:
-        hasty = BundledModel(shared_engine(Settings().home, 1), timeout_s=0.001)
+        hasty = BundledLanguageModel(shared_engine(Settings().home, 1), timeout_s=0.001)
         with pytest.raises(LLMUnavailable, match="EXHIBIT_LLM_TIMEOUT_S"):
             hasty.complete(ask("Write a long story."), max_tokens=1000)
 
@@ -79,14 +79,14 @@ class TestBundledWithScriptedEngine:
         usage = {"prompt_tokens": 7, "completion_tokens": 2}
         engine = ScriptedEngine([text_chunk("Par"), text_chunk("is"), {"choices": [], "usage": usage}])
         count = start_counting()
-        done = BundledModel(engine).complete(ask("?"), max_tokens=5000)
+        done = BundledLanguageModel(engine).complete(ask("?"), max_tokens=5000)
         assert (done.text, done.prompt_tokens, done.completion_tokens) == ("Paris", 7, 2)
         assert (count.prompt, count.completion) == (7, 2)
         assert engine.requests[0]["max_tokens"] == 1024
 
     async def test_one_cancelled_while_it_waits_never_begins(self) -> None:
         engine = ScriptedEngine(None, [text_chunk("second")])
-        model = BundledModel(engine)
+        model = BundledLanguageModel(engine)
         first = model.astream(ask("first"), max_tokens=9)
         await anext(first)
         waiting = asyncio.create_task(model.acomplete(ask("waits"), max_tokens=9))
@@ -100,7 +100,9 @@ class TestBundledWithScriptedEngine:
 
     async def test_many_may_wait_for_their_turn(self) -> None:
         engine = ScriptedEngine(*[[text_chunk("x")]] * 40)
-        done = await asyncio.gather(*(BundledModel(engine).acomplete(ask("?"), max_tokens=1) for _ in range(40)))
+        done = await asyncio.gather(
+            *(BundledLanguageModel(engine).acomplete(ask("?"), max_tokens=1) for _ in range(40))
+        )
         assert {one.text for one in done} == {"x"}
 
     @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ class TestBundledWithScriptedEngine:
             (None, LLMUnavailable, 1),
         ],
     )
-    async def test_errors_are_translated_and_passing_ones_retried(
+    async def test_errors_are_translated_and_retryable_ones_retried(
         self,
         failure: Exception | list[dict[str, object]] | None,
         error: type[Exception],
@@ -123,9 +125,9 @@ class TestBundledWithScriptedEngine:
     ) -> None:
         monkeypatch.setattr(retries, "RETRY_WAITS_S", (0.0, 0.0))
 
-        def model() -> tuple[ScriptedEngine, BundledModel]:
+        def model() -> tuple[ScriptedEngine, BundledLanguageModel]:
             engine = ScriptedEngine(failure, failure, failure, failure)
-            return engine, BundledModel(engine, timeout_s=0.3 if failure is None else 20)
+            return engine, BundledLanguageModel(engine, timeout_s=0.3 if failure is None else 20)
 
         engine, llm = model()
         with pytest.raises(error):
@@ -140,9 +142,9 @@ class TestBundledWithScriptedEngine:
             list(llm.stream(ask("?"), max_tokens=1))
         assert len(engine.requests) == attempts
 
-    async def test_a_passing_failure_is_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_retryable_failure_is_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(retries, "RETRY_WAITS_S", (0.0, 0.0))
-        llm = BundledModel(ScriptedEngine(*[RuntimeError("broke"), [text_chunk("fine")]] * 3))
+        llm = BundledLanguageModel(ScriptedEngine(*[RuntimeError("broke"), [text_chunk("fine")]] * 3))
         assert llm.complete(ask("?"), max_tokens=1).text == "fine"
         assert list(llm.stream(ask("?"), max_tokens=1)) == ["fine"]
         assert [piece async for piece in llm.astream(ask("?"), max_tokens=1)] == ["fine"]
@@ -185,7 +187,7 @@ class TestOverHttp(LanguageModelContract):
         server.requests.clear()
         return LiteLLMClient(f"openai/{model}", api_base=f"{server.url}/v1", timeout_s=20)
 
-    async def test_a_server_that_cannot_count_streams_all_the_same(self, llm: LanguageModel, server: Server) -> None:
+    async def test_streams_from_a_server_that_cannot_count(self, llm: LanguageModel, server: Server) -> None:
         llm, used = self.named("old", server), start_counting()
         assert list(llm.stream(ask("Paris?"), max_tokens=8)) == ["Paris", " is", " it"]
         assert [piece async for piece in llm.astream(ask("Paris?"), max_tokens=8)] == ["Paris", " is", " it"]
@@ -197,16 +199,16 @@ class TestOverHttp(LanguageModelContract):
         assert seeing.complete(PICTURE, max_tokens=4).text == "Paris is it"
         assert seeing.context_tokens == 128_000
 
-    def test_passing_failure_is_tried_again(self, llm: LanguageModel, server: Server) -> None:
+    def test_retryable_failure_is_retried(self, llm: LanguageModel, server: Server) -> None:
         assert self.named("busy", server).complete(ask("?"), max_tokens=4).text == "Paris is it"
 
-    def test_lasting_outage_is_told(self, llm: LanguageModel, server: Server) -> None:
+    def test_lasting_outage_is_an_error(self, llm: LanguageModel, server: Server) -> None:
         with pytest.raises(LLMUnavailable, match="is its server up"):
             self.named("down", server).complete(ask("?"), max_tokens=4)
         assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
     @pytest.mark.parametrize(("model", "advice"), [("locked", "the key"), ("missing", "EXHIBIT_LLM")])
-    def test_refusal_is_not_tried_again(self, llm: LanguageModel, server: Server, model: str, advice: str) -> None:
+    def test_refusal_is_not_retried(self, llm: LanguageModel, server: Server, model: str, advice: str) -> None:
         with pytest.raises(LLMError, match=advice):
             self.named(model, server).complete(ask("?"), max_tokens=4)
         assert len(server.requests) == 1
@@ -222,7 +224,7 @@ class TestOverHttp(LanguageModelContract):
         assert len(server.requests) == asked
         assert await self.named(model, server).ajudge(ask("?")) is None
 
-    def test_an_outage_is_no_refusal_of_logprobs(self, llm: LanguageModel, server: Server) -> None:
+    def test_an_outage_does_not_turn_logprobs_off(self, llm: LanguageModel, server: Server) -> None:
         locked = self.named("locked", server)
         with pytest.raises(LLMError, match="the key"):
             locked.judge(ask("?"))
@@ -255,7 +257,7 @@ def test_damaged_gguf_is_refused(tmp_path: Path, head: bytes) -> None:
 
 
 def test_the_settings_pick_the_implementation(tmp_path: Path) -> None:
-    assert isinstance(create_language_model(Settings(home=tmp_path)), BundledModel)
+    assert isinstance(create_language_model(Settings(home=tmp_path)), BundledLanguageModel)
     assert isinstance(create_language_model(Settings(home=tmp_path, llm="openai/gpt-4o")), LiteLLMClient)
 
 

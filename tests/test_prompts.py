@@ -1,4 +1,4 @@
-"""Prompt files: every one loads, gaps are checked, values cannot become messages."""
+"""Prompt files: each one loads, variables are checked, values cannot become messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_prompt_loads(name: str) -> None:
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
 
 
-def test_fills_gaps() -> None:
+def test_fills_in_variables() -> None:
     prompt = parse("x", "{# variables: a #}\n## system\nBe brief.\n## user\n{{ a }}!\n")
     assert prompt.messages({"a": "Hello"}) == [
         {"role": "system", "content": "Be brief."},

@@ -1,9 +1,9 @@
 """Language models behind one protocol, their prompts, and the tokens they use.
 
 `create_language_model` picks an implementation of `base.LanguageModel` by the name in the settings:
-`bundled.BundledModel` (llama.cpp in this process) or `litellm_client.LiteLLMClient` (every provider). Messages come
-from `prompts`; `usage` counts tokens. Encoders and transcribers behind an API call litellm through `litellm_api`,
-the only module that imports it.
+`bundled.BundledLanguageModel` (llama.cpp in this process) or `litellm_client.LiteLLMClient` (every provider).
+Messages come from `prompts`; `usage` counts tokens. Encoders and transcribers behind an API call litellm through
+`litellm_api`, the only module that imports it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["Completion", "LanguageModel", "Message", "Schema", "create_language_
 def create_language_model(settings: Settings) -> LanguageModel:
     """Create the language model that the settings name; it is checked and loaded when first used."""
     if settings.llm.startswith("bundled/"):
-        from rag.llm.bundled import BundledModel
+        from rag.llm.bundled import BundledLanguageModel
         from rag.llm.llama_cpp import shared_engine
 
         engine = shared_engine(settings.home, settings.threads)
-        return BundledModel(engine, model=settings.llm, timeout_s=settings.llm_timeout_s)
+        return BundledLanguageModel(engine, model=settings.llm, timeout_s=settings.llm_timeout_s)
     from rag.llm.litellm_client import LiteLLMClient
 
     return LiteLLMClient(settings.llm, timeout_s=settings.llm_timeout_s)

@@ -1,4 +1,4 @@
-"""The bundled language model, `BundledModel`: Qwen2.5-Coder-1.5B-Instruct in llama.cpp (`rag.llm.llama_cpp`)."""
+"""The bundled language model: Qwen2.5-Coder-1.5B-Instruct in llama.cpp (`rag.llm.llama_cpp`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_REPLY_TOKENS = 1024
 _LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 
 
-class BundledModel:
+class BundledLanguageModel:
     """The language model that comes with Exhibit; see `LanguageModel` for its methods. It reads text only.
 
     Args:

@@ -1,7 +1,7 @@
-"""The prompts, from files of the package `prompts`: Jinja templates in Markdown, a section for each message.
+"""Prompts, from files of the package `prompts`: Jinja templates in Markdown, one section for each message.
 
-A file begins with ``{# variables: question, exhibit #}``; ``## system``, ``## user`` and ``## assistant`` on lines of
-their own begin the messages. The file is parted before anything is filled in, so no value can begin a message.
+A file begins with ``{# variables: question, exhibit #}``. ``## system``, ``## user`` and ``## assistant`` on lines of
+their own begin the messages. The file is split before values are filled in, so no value can begin a message.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _ROLE = re.compile(r"^## (system|user|assistant)\n", re.M)
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation with gaps.
+    """A conversation with variables.
 
     Attributes:
         name: name of its file.
-        variables: the gaps.
+        variables: names of the values that it needs.
         sections: role and template of each message.
     """
 
@@ -35,31 +35,31 @@ class Prompt:
     sections: tuple[tuple[str, Template], ...]
 
     def messages(self, values: Mapping[str, object]) -> list[dict[str, str]]:
-        """The conversation with its gaps filled.
+        """Return the conversation with its variables filled in.
 
         Raises:
-            ValueError: a value is missing or has no gap.
+            ValueError: a value is missing or unknown.
         """
         if self.variables != set(values):
-            raise ValueError(f"prompt {self.name} takes {sorted(self.variables)}, given {sorted(values)}")
+            raise ValueError(f"prompt {self.name} takes {sorted(self.variables)}, and got {sorted(values)}")
         return [{"role": role, "content": template.render(values).strip()} for role, template in self.sections]
 
 
 @cache
 def load(name: str) -> Prompt:
-    """The prompt in the file ``prompts/<name>.md``.
+    """Load the prompt in the file ``prompts/<name>.md``.
 
     Raises:
-        ValueError: it uses other variables than it declares.
+        ValueError: it declares other variables than it uses.
     """
     return parse(name, resources.files("prompts").joinpath(f"{name}.md").read_text("utf-8"))
 
 
 def parse(name: str, text: str) -> Prompt:
-    """A prompt from the text of its file.
+    """Parse the text of a prompt file.
 
     Raises:
-        ValueError: it declares no variables or has no messages, or uses other variables than it declares.
+        ValueError: it does not declare its variables, has no messages, or declares other variables than it uses.
     """
     from jinja2 import Environment, StrictUndefined, meta
 
