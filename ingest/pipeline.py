@@ -1,9 +1,8 @@
-"""Files to segments in the index: look, read, embed, write; each file whole or not at all.
+"""Turn files into segments in the index: scan, read, embed, write; each file whole or not at all.
 
-Reading runs in processes of its own (`ingest.reading.worker`) while this one embeds what was read before. Segments
-are embedded in batches across files, and written asset by asset between two marks in the catalog, so that a run which
-is killed at any moment leaves either a finished asset or one that the next opening rolls back and the next run reads
-again.
+Child processes read (`ingest.reading.worker`) while this one embeds what they have read. Segments are embedded in
+batches across files, and written asset by asset between two marks in the catalog. So a run that is killed at any moment
+leaves either a finished asset, or one that the next opening rolls back and the next run reads again.
 """
 
 from __future__ import annotations
@@ -36,15 +35,22 @@ if TYPE_CHECKING:
     from rag.index.base import SegmentIndex
     from rag.media import Renderings
 
-VERSION = 2  # raise when readers produce other segments from the same file, so that files are read again
+VERSION = 2  # raise it when readers produce other segments from the same file, so that files are read again
 _BATCH = 32  # segments embedded together
-_LONGEST_MERGED_S = 60.0  # of neighbouring sounds that are alike
-_WRITE_SEGMENTS, _WRITE_S = 256, 2.0  # finished files wait for company at most this long: a write ends in an fsync
+_MAX_MERGED_S = 60.0  # neighbouring sounds with the same tag are merged up to this length
+_WRITE_SEGMENTS, _WRITE_S = 256, 2.0  # finished files are written together, as a write ends in an fsync
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: files done of all, and the segments read so far from the one in work; told every second."""
+    """The progress of a run, reported every second.
+
+    Attributes:
+        done: files that are finished.
+        total: files to read.
+        path: the file whose event came last.
+        segments: embedded so far from that file.
+    """
 
     done: int
     total: int
@@ -54,7 +60,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stores:
-    """What a run writes to and embeds with."""
+    """The stores that a run writes to, and the encoders it embeds with."""
 
     settings: Settings
     catalog: Catalog
@@ -67,14 +73,14 @@ class Stores:
 
 @dataclass(eq=False)
 class _Job:
-    """A file to be read, other files with the same content, and what has come of it so far.
+    """A file to read, other files with the same content, and the segments so far.
 
     Attributes:
         source: the file that is read.
-        copies: the others.
+        copies: the other files with its content.
         read_s: how long reading took.
         segments: with their vectors.
-        reason: why the encoders refused one of them.
+        reason: why an encoder refused a segment; empty if none did.
     """
 
     source: Source
@@ -84,7 +90,7 @@ class _Job:
     reason: str = ""
 
     def add_copy(self, copy: Source) -> None:
-        """Another file with this content; what is said about it is true of all."""
+        """Add another file with this content; its captions and fields describe all copies."""
         captions = dict.fromkeys([*self.source.captions, *copy.captions])
         self.source = replace(self.source, captions=tuple(captions), fields={**copy.fields, **self.source.fields})
         self.copies.append(copy)
@@ -99,14 +105,14 @@ class _Job:
 def ingest(
     paths: Sequence[Path], stores: Stores, *, on_progress: Callable[[Progress], None] | None = None
 ) -> Iterator[FileResult]:
-    """Take in files and folders, and yield what became of each file.
+    """Take in files and folders, and yield the result for each file.
 
-    Files that are unchanged since they were indexed are not read again; files that have gone from a folder named here
-    are removed; content that is indexed under another name is not indexed twice.
+    Files that have not changed since they were indexed are not read again. Files that no longer exist in one of these
+    folders are removed. Content that is indexed under another name is not indexed twice.
 
     Raises:
-        IndexUnavailable: the store failed; what is finished stays, and the next run goes on.
-        ModelError: an encoder behind an API cannot be reached; likewise.
+        IndexUnavailable: the store failed. Finished files stay, and the next run continues.
+        ModelError: an encoder behind an API cannot be reached. Finished files stay, and the next run continues.
     """
     workers = WorkerPool(stores.settings)
     try:
@@ -115,15 +121,15 @@ def ingest(
         for scanned in scan.scan_files():
             yield from map(scan.add_missing_pictures, _register(scanned, jobs, stores))
         yield from map(scan.add_missing_pictures, _index(jobs, stores, workers, on_progress or (lambda progress: None)))
-        removed_files = list(scan.removed_files())
-        _delete_assets(stores.catalog.forget(removed_files), stores)
-        yield from (FileResult(str(file), "removed", reason="it has gone from its folder") for file in removed_files)
+        removed = list(scan.removed_files())
+        _delete_assets(stores.catalog.forget(removed), stores)
+        yield from (FileResult(str(file), "removed", reason="it no longer exists") for file in removed)
     finally:
         workers.close()
 
 
 def _register(scanned: ScannedFile, jobs: dict[str, _Job], stores: Stores) -> Iterator[FileResult]:
-    """The result of a file that needs no reading; any other becomes a job, each content once."""
+    """Yield the result of a file that needs no reading; otherwise add a job, one for each content."""
     path = str(scanned.path)
     if scanned.source is not None and scanned.state == "new":
         jobs[scanned.source.asset_id] = _Job(scanned.source)
@@ -141,7 +147,7 @@ def _register(scanned: ScannedFile, jobs: dict[str, _Job], stores: Stores) -> It
 
 
 def recipe(stores: Stores) -> str:
-    """Hash of all besides a file that decides its segments; when it changes, the file is read again."""
+    """Return a hash of everything but the file that decides its segments; if it changes, the file is read again."""
     settings = stores.settings
     parts = [VERSION, settings.ocr, settings.transcriber, settings.language, settings.frame_every_s]
     parts += [stores.text.card.revision, stores.dual.card.revision]
@@ -186,7 +192,7 @@ def _record_failure(job: _Job, reason: str, stores: Stores) -> Iterator[FileResu
 
 
 def _longest_first(source: Source) -> int:
-    """Recordings before all else, long ones first, so that none is left to one reader at the end."""
+    """Sort recordings first, long before short, so that no long one is left to a single reader at the end."""
     return -source.size if source.medium in ("audio", "video") else 0
 
 
@@ -200,18 +206,18 @@ class _Writer:
         self._written = time.monotonic()
 
     def add(self, job: _Job, extracted: Extracted) -> None:
-        """Take a segment; a full batch is embedded."""
+        """Add a segment; embed the batch when it is full."""
         if not job.reason:
             self._batch.append((job, extracted))
         if len(self._batch) >= _BATCH:
             self._embed()
 
     def finish(self, job: _Job) -> None:
-        """All segments of this file have been added."""
+        """Note that all segments of this file have been added."""
         self._finished.append(job)
 
     def forget(self, job: _Job) -> None:
-        """Drop what was read of a file that failed half-way."""
+        """Drop the segments of a file that failed half-way."""
         self._batch = [(owner, extracted) for owner, extracted in self._batch if owner is not job]
 
     @property
@@ -221,7 +227,7 @@ class _Writer:
         return waiting >= _WRITE_SEGMENTS or time.monotonic() - self._written >= _WRITE_S
 
     def write(self) -> Iterator[FileResult]:
-        """Write the finished files, and yield their results once they are safe on disk."""
+        """Write the finished files, and yield their results when they are safe on disk."""
         self._embed()
         catalog, index, key = self._stores.catalog, self._stores.index, recipe(self._stores)
         written = [job for job in self._finished if not job.reason]
@@ -244,7 +250,7 @@ class _Writer:
             yield from _record_failure(job, job.reason, self._stores)
 
     def _embed(self) -> None:
-        """Embed the batch; where that fails file by file, so that none fails for another."""
+        """Embed the batch; if that fails, embed file by file, so that no file fails for another."""
         batch, self._batch = self._batch, []
         try:
             self._add_vectors(batch)
@@ -263,14 +269,14 @@ class _Writer:
 
 
 def _raise_outage(error: ModelError) -> None:
-    """End the run where an encoder cannot be reached: every file would fail alike, and for no fault of its own."""
+    """End the run if an encoder cannot be reached: every file would fail, and none of them is at fault."""
     if isinstance(error.__cause__, LLMUnavailable):
         raise error
 
 
 def _results_of(job: _Job) -> Iterator[FileResult]:
     path, count, asset_id = str(job.source.path), len(job.segments), job.source.asset_id
-    reason = "" if count else "nothing in it to read, see or hear"
+    reason = "" if count else "no text, picture or sound was found in it"
     yield FileResult(path, _state(count, "indexed"), count, reason, job.read_s, asset_id)
     for copy in job.copies:
         reason = f"same content as {path}"
@@ -278,19 +284,20 @@ def _results_of(job: _Job) -> Iterator[FileResult]:
 
 
 def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
-    """Segments with their vectors: pixels in the joint space, words in the text space, words without pixels in both.
+    """Return the segments with their vectors.
 
-    What is heard and is no speech has a vector in the space of sounds.
+    Pixels get a vector in the joint space, words one in the text space, words without pixels one in both. Sounds other
+    than speech get a vector in the space of sounds.
     """
     segments = [extracted.segment for extracted in batch]
     joint: list[NDArray[np.float32] | None] = [None] * len(batch)
     text: list[NDArray[np.float32] | None] = [None] * len(batch)
-    seen = [n for n, extracted in enumerate(batch) if extracted.picture is not None]
-    if seen:
+    pictured = [n for n, extracted in enumerate(batch) if extracted.picture is not None]
+    if pictured:
         tagged = stores.dual.embed_and_tag(
             [picture for extracted in batch if (picture := extracted.picture) is not None]
         )
-        for n, vector, tags in zip(seen, tagged.vectors, tagged.tags, strict=True):
+        for n, vector, tags in zip(pictured, tagged.vectors, tagged.tags, strict=True):
             joint[n], segments[n] = vector, segments[n].tagged(tags)
     worded = [n for n, segment in enumerate(segments) if segment.searchable_text.strip()]
     if worded:
@@ -306,24 +313,25 @@ def embed(batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
 
 
 def _embed_sounds(indexed: list[IndexedSegment], batch: Sequence[Extracted], stores: Stores) -> list[IndexedSegment]:
-    heard = [(n, extracted.sound) for n, extracted in enumerate(batch) if extracted.sound is not None]
-    if stores.audio is None or not heard:
+    sounds = [(n, extracted.sound) for n, extracted in enumerate(batch) if extracted.sound is not None]
+    if stores.audio is None or not sounds:
         return indexed
-    tagged = stores.audio.embed_and_tag([resample(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in heard])
-    for (n, _), vector, tags in zip(heard, tagged.vectors, tagged.tags, strict=True):
+    tagged = stores.audio.embed_and_tag([resample(sound, SAMPLE_RATE, stores.audio.sample_rate) for _, sound in sounds])
+    for (n, _), vector, tags in zip(sounds, tagged.vectors, tagged.tags, strict=True):
         indexed[n] = replace(indexed[n], segment=indexed[n].segment.tagged(tags), sound=vector)
     return indexed
 
 
 def merge_sounds(segments: Sequence[IndexedSegment]) -> list[IndexedSegment]:
-    """The segments of one asset with neighbouring sounds joined, up to a minute, where their likeliest tag agrees."""
-    kept: list[IndexedSegment] = []
+    """Return the segments of one asset, with neighbouring sounds of the same likeliest tag joined up to a minute."""
+    merged: list[IndexedSegment] = []
     for item in segments:
-        if kept and (joined := _join_sounds(kept[-1], item)):
-            kept[-1] = joined
+        if merged and (joined := _join_sounds(merged[-1], item)):
+            merged[-1] = joined
         else:
-            kept.append(_renumber(item, kept[-1].segment.ordinal + 1) if kept and item.sound is not None else item)
-    return kept
+            is_later_sound = merged and item.sound is not None
+            merged.append(_renumber(item, merged[-1].segment.ordinal + 1) if is_later_sound else item)
+    return merged
 
 
 def _renumber(item: IndexedSegment, ordinal: int) -> IndexedSegment:
@@ -331,13 +339,13 @@ def _renumber(item: IndexedSegment, ordinal: int) -> IndexedSegment:
 
 
 def _join_sounds(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment | None:
-    """Both as one; None where they are not one sound that goes on."""
+    """Return both as one segment; None if they are different sounds or do not touch."""
     before, after = one.segment, other.segment
     if one.sound is None or other.sound is None or before.tags[:1] != after.tags[:1] or not before.tags:
         return None
     assert isinstance(before.locator, TimeSpan) and isinstance(after.locator, TimeSpan)  # noqa: PT018
     span = TimeSpan(before.locator.start_s, after.locator.end_s)
-    if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _LONGEST_MERGED_S:
+    if after.locator.start_s > before.locator.end_s or span.end_s - span.start_s > _MAX_MERGED_S:
         return None
     weights = before.locator.end_s - before.locator.start_s, after.locator.end_s - after.locator.start_s
     vector = normalize((weights[0] * one.sound + weights[1] * other.sound)[None])[0]
@@ -347,28 +355,28 @@ def _join_sounds(one: IndexedSegment, other: IndexedSegment) -> IndexedSegment |
 
 
 def remove(paths: Sequence[Path], stores: Stores) -> Iterator[FileResult]:
-    """Forget files, or all files below folders, and yield a result for each.
+    """Remove files, or all files below folders, and yield a result for each.
 
     Raises:
-        QueryError: a path is not in the knowledge base; nothing is removed then.
+        QueryError: a path is not in the knowledge base. Then nothing is removed.
     """
     known: dict[Path, None] = {}
     for path in paths:
         files = stores.catalog.files_under(Path(os.path.abspath(path)))
         if not files:
-            raise QueryError(f"{path} is not in this knowledge base; `exhibit status --json` lists what is.")
+            raise QueryError(f"{path} is not in this knowledge base; `exhibit status --json` lists its files.")
         known |= dict.fromkeys(files)
     _delete_assets(stores.catalog.forget(known), stores)
     yield from (FileResult(str(file), "removed") for file in known)
 
 
 def roll_back(stores: Stores) -> None:
-    """Take out what a killed run left half written or half removed; its files are read again by the next run."""
+    """Remove the assets that a killed run left half written or half removed; the next run reads their files again."""
     _delete_assets(stores.catalog.interrupted(), stores)
 
 
 def _delete_assets(orphans: Sequence[str], stores: Stores) -> None:
-    """Delete assets that no file stands for any more: segments and renderings first, then their rows."""
+    """Delete assets without a file: segments and renderings first, then their rows in the catalog."""
     if orphans:
         stores.index.delete_assets(list(orphans))
         stores.index.flush()

@@ -1,4 +1,4 @@
-"""What an ingest run would do, found by looking at headers alone: files, segments, model calls, seconds."""
+"""Estimate what an ingest run would do, from file headers alone: files, segments, model calls, seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WHISPER_WINDOW_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """What would be done with one file; numbers are estimates."""
+    """The planned action for one file; its numbers are estimates."""
 
     path: str
     action: Literal["index", "unchanged", "fail", "remove"]
@@ -37,7 +37,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done with all files."""
+    """The planned actions for all files."""
 
     files: tuple[PlannedFile, ...]
 
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def model_calls(self) -> int:
-        """Estimated number of passes through an encoder, OCR or speech model; ingest makes no call of the LLM."""
+        """Estimated number of passes through an encoder, OCR or speech model; ingest never calls the language model."""
         return sum(file.model_calls for file in self.files)
 
     @property
@@ -58,17 +58,17 @@ class Plan:
 
 
 def plan(paths: Sequence[Path], stores: Stores) -> Plan:
-    """Look at files and folders, and say what `ingest` would do with each."""
+    """Return what `ingest` would do with each of these files and folders."""
     workers = WorkerPool(stores.settings)
     try:
         scan = Scan(paths, stores.catalog, recipe(stores), workers)
-        files = [_planned(scanned, stores, workers) for scanned in scan.scan_files()]
+        files = [_plan_file(scanned, stores, workers) for scanned in scan.scan_files()]
         return Plan((*files, *(PlannedFile(str(path), "remove") for path in scan.removed_files())))
     finally:
         workers.close()
 
 
-def _planned(scanned: ScannedFile, stores: Stores, workers: WorkerPool) -> PlannedFile:
+def _plan_file(scanned: ScannedFile, stores: Stores, workers: WorkerPool) -> PlannedFile:
     if scanned.source is None or scanned.state != "new":
         failed = scanned.state in ("failed", "unreadable")
         return PlannedFile(str(scanned.path), "fail" if failed else "unchanged", reason=scanned.reason)
@@ -84,7 +84,7 @@ def _estimate(source: Source, measure: Measure, frame_every_s: float) -> Planned
     frames = math.ceil(measure.video_s / frame_every_s)
     passages = max(math.ceil(measure.characters / _PASSAGE_CHARACTERS), measure.pages)
     speech = math.ceil(sound_s / _SPEECH_PASSAGE_S)
-    scan_files = measure.pictures + frames  # each through the image encoder and through OCR
+    pictures = measure.pictures + frames  # each goes through the image encoder and through OCR
     seconds = (
         passages * _PASSAGE_S
         + measure.pages * _PAGE_S
@@ -96,7 +96,7 @@ def _estimate(source: Source, measure: Measure, frame_every_s: float) -> Planned
         path=str(source.path),
         action="index",
         media_type=source.media_type,
-        segments=passages + speech + scan_files,
-        model_calls=passages + speech + 2 * scan_files + math.ceil(sound_s / _WHISPER_WINDOW_S),
+        segments=passages + speech + pictures,
+        model_calls=passages + speech + 2 * pictures + math.ceil(sound_s / _WHISPER_WINDOW_S),
         seconds=round(seconds, 1),
     )

@@ -1,4 +1,4 @@
-"""What lies under the given paths, and what a run is to do with each file; nothing is written here."""
+"""Find the files under the given paths and decide what a run has to do with each; nothing is written here."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from ingest.reading.worker import WorkerPool
     from rag.catalog.catalog import AssetRecord, Catalog
 
-_MAX_NAMED = 3  # pictures that are named
+_MAX_NAMED = 3  # missing pictures that a result lists by name
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """What a look at a file found.
+    """A file that was found, compared with the catalog.
 
     Attributes:
         path: the file, or a folder that is unreadable.
         state: ``unchanged`` since it was indexed; ``known``, with content that is indexed already; ``new``; ``copy``,
             with the content of a new file before it; ``failed``; ``unreadable``.
-        source: of a file that is known, new or a copy.
-        asset: of a file that is unchanged or known.
+        source: set for a file that is known, new or a copy.
+        asset: set for a file that is unchanged or known.
         reason: why it failed or is unreadable, or what it is a copy of.
     """
 
@@ -41,13 +41,13 @@ class ScannedFile:
 
 
 class Scan:
-    """The files under the given paths against what the catalog knows.
+    """A comparison of the files under the given paths with the catalog.
 
     Args:
         paths: files and folders.
         catalog: what is indexed.
-        recipe: hash of all besides a file that decides its segments.
-        workers: readers that look at content.
+        recipe: hash of everything but the file that decides its segments; see `ingest.pipeline.recipe`.
+        workers: readers that identify content.
     """
 
     def __init__(self, paths: Sequence[Path], catalog: Catalog, recipe: str, workers: WorkerPool) -> None:
@@ -59,7 +59,7 @@ class Scan:
         self._notes, self._missing = gather_notes(self._files, workers)
 
     def add_missing_pictures(self, result: FileResult) -> FileResult:
-        """A result, and of a catalogue which of its pictures are not there: their rows are in no picture's metadata."""
+        """Add to a product table's result the pictures that it names but that are missing; their rows are unused."""
         missing = self._missing.get(Path(result.path), ())
         if not missing or result.reason:
             return result
@@ -67,7 +67,7 @@ class Scan:
         return replace(result, reason=f"its rows name pictures that are not among the files ({len(missing)}): {some}")
 
     def scan_files(self) -> Iterator[ScannedFile]:
-        """Yield what each file is; one that was indexed before is opened only if its size or time has changed."""
+        """Yield the state of each file; one that was indexed before is opened only if its size or time has changed."""
         for entry in self._unreadable:
             yield ScannedFile(entry.path, "unreadable", reason=entry.reason)
         first: dict[str, Path] = {}
@@ -81,41 +81,41 @@ class Scan:
             yield scanned
 
     def removed_files(self) -> Iterator[Path]:
-        """Yield the indexed files that have gone from the given folders, each once though one may lie in several.
+        """Yield the indexed files that no longer exist in the given folders, each once even if several hold it.
 
-        Below an unreadable folder nothing is known to have gone. A hidden file that was given by name once is there
-        although folders are taken in without it.
+        Nothing below an unreadable folder counts as removed. Nor does a hidden file that was once given by name: it
+        still exists, although ingesting its folder skips it.
         """
         present = {str(path) for path in self._files}
-        hidden = [entry.path for entry in self._unreadable]
+        unreadable = [entry.path for entry in self._unreadable]
         known = (file for root in self._roots if root.is_dir() for file in self._catalog.files_under(root))
         for file in dict.fromkeys(known):
-            if str(file) in present or any(file.is_relative_to(folder) for folder in hidden):
+            if str(file) in present or any(file.is_relative_to(folder) for folder in unreadable):
                 continue
             if not os.path.isfile(file):
                 yield file
 
     def _scan_file(self, path: Path) -> ScannedFile:
-        said = self._notes.get(path, PictureNotes())
-        asset = self._catalog.find_unchanged(path, self._recipe, *said)
+        notes = self._notes.get(path, PictureNotes())
+        asset = self._catalog.find_unchanged(path, self._recipe, *notes)
         if asset is not None:
             return ScannedFile(path, "unchanged", asset=asset)
         try:
             (source,) = self._workers.run("identify", path)
         except ExhibitError as error:
             return ScannedFile(path, "failed", reason=str(error))
-        source, is_catalogued = self._with_what_is_said(source)
+        source, is_catalogued = self._add_notes(source)
         asset = self._catalog.find_finished(source, self._recipe, is_catalogued=is_catalogued)
         return ScannedFile(path, "new" if asset is None else "known", source, asset)
 
-    def _with_what_is_said(self, source: Source) -> tuple[Source, bool]:
-        """With what is said of all copies of the file, so that it does not matter which copy is read.
+    def _add_notes(self, source: Source) -> tuple[Source, bool]:
+        """Return the source with the notes on all its copies, and whether a product table covers any of them.
 
-        And whether a catalogue knows of any of them. Where rows of theirs differ, the first path's counts.
+        With the notes of all copies it does not matter which copy is read. If their rows differ, the first path's wins.
         """
         copies = [Path(path) for path in self._catalog.paths_of([source.asset_id]).get(source.asset_id, ())]
-        found = [self._notes[path] for path in sorted({source.path, *copies}) if path in self._notes]
-        captions = dict.fromkeys(caption for said in found for caption in said.captions)
-        rows = [said.fields for said in found if said.fields is not None]
+        notes = [self._notes[path] for path in sorted({source.path, *copies}) if path in self._notes]
+        captions = dict.fromkeys(caption for note in notes for caption in note.captions)
+        rows = [note.fields for note in notes if note.fields is not None]
         fields = {name: value for row in reversed(rows) for name, value in row.items()}
         return replace(source, captions=tuple(captions), fields=fields), bool(rows)

@@ -1,9 +1,9 @@
-"""A document as one text with marked parts, and its cut into passages.
+"""Join the blocks of a document into one text, and split that text into passages.
 
-A passage is a slice of the text, so that its `CharSpan` gives it back exactly. Where to cut is a shortest path over
-the ends of sentences: passages of 120 to 200 words cost nothing; shorter and longer ones, ends within a paragraph and
-headings in the middle cost something; a passage never ends in a heading, and never spans two pages. MiniLM sees 256
-tokens, about 190 English words.
+A passage is a slice of the text, so its `CharSpan` reproduces it exactly. The cuts are a shortest path over the ends of
+sentences. Passages of 120 to 200 words cost nothing. Shorter and longer ones, ends within a paragraph and headings in
+the middle cost something. A passage never ends in a heading and never spans two pages. MiniLM sees 256 tokens, about
+190 English words.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _MIN_WORDS, _GOOD_WORDS, _MAX_WORDS = 120, 200, 240
 _SHORT_WORDS = 8
 _CUT_IN_PARAGRAPH, _HEADING_INSIDE, _ENDS_IN_HEADING = 0.3, 0.5, 100.0
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
-# A word for counting: one ideograph, or up to 12 other characters, so that a URL or a base64 line counts as many.
+# One ideograph, or up to 12 other characters, so that a URL or a base64 line counts as several words.
 _WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,12}}")
 _LINE = re.compile(r"[^\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A piece of a document before it is laid into one text.
+    """A piece of a document before all are joined into one text.
 
     Attributes:
-        text: its words; line ends are kept. Of a figure, its alternative text, which is no part of the document's.
+        text: its words with their line ends; for a figure the alternative text, which stays out of the joined text.
         kind: a row belongs to a table and follows the row before it on the next line.
         level: of a heading, from 1.
-        page: slide, sheet or page, which no passage crosses; 0 where there are none.
-        part: of a figure, the name of the picture in its container.
+        page: the slide, sheet or page, which no passage crosses; 0 in formats without pages.
+        part: the name of a figure's picture in its container.
     """
 
     text: str
@@ -48,7 +48,7 @@ class TextBlock:
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
-    """Where a block lies in the text: characters ``[start, end)``."""
+    """A block and its place in the text: characters ``[start, end)``."""
 
     start: int
     end: int
@@ -57,7 +57,7 @@ class PlacedBlock:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """The text of a document with its parts in order, and the document's title where it names one."""
+    """The text of a document, its blocks in order, and its title if it has one."""
 
     text: str
     parts: tuple[PlacedBlock, ...]
@@ -66,7 +66,7 @@ class DocumentText:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice ``[start, end)`` of a text, with the heading that it stands under."""
+    """A slice ``[start, end)`` of a text, and the heading above it."""
 
     start: int
     end: int
@@ -76,7 +76,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A sentence, heading or row, the least that a passage is made of."""
+    """A sentence, heading or row: the smallest piece of a passage."""
 
     start: int
     end: int
@@ -86,7 +86,7 @@ class _Unit:
 
 
 def join_blocks(blocks: Iterable[TextBlock], title: str = "") -> DocumentText:
-    """Join blocks into one text: rows of a table by line ends, others by blank lines; a figure takes no room."""
+    """Join blocks into one text: rows of a table with line ends, others with blank lines; figures add no text."""
     pieces: list[str] = []
     parts: list[PlacedBlock] = []
     position = 0
@@ -106,28 +106,28 @@ def join_blocks(blocks: Iterable[TextBlock], title: str = "") -> DocumentText:
     return DocumentText("".join(pieces), tuple(parts), title)
 
 
-def split_passages(prose: DocumentText) -> Iterator[Passage]:
-    """Cut a document into passages, in order; together they hold every part."""
+def split_passages(document: DocumentText) -> Iterator[Passage]:
+    """Split a document into passages, in order; together they hold every block."""
     units = _merge_short_units(
-        unit for part in prose.parts if part.end > part.start for unit in _units(prose.text, part)
+        unit for part in document.parts if part.end > part.start for unit in _units(document.text, part)
     )
     cuts = _best_cuts(units)
     trail: dict[int, str] = {}
     for first, last in pairwise(cuts):
         members = units[first:last]
-        # The headings that open a passage are its own; later ones count for what follows.
+        # Headings that open a passage belong to it; later ones belong to what follows.
         opening = next((n for n, unit in enumerate(members) if unit.block.kind != "heading"), len(members))
         for unit in members[:opening]:
-            _update_headings(trail, prose.text, unit)
+            _update_headings(trail, document.text, unit)
         heading = " › ".join(trail[level] for level in sorted(trail))
         yield Passage(members[0].start, members[-1].end, heading, members[0].block.page)
         for unit in members[opening:]:
             if unit.block.kind == "heading":
-                _update_headings(trail, prose.text, unit)
+                _update_headings(trail, document.text, unit)
 
 
 def count_words(text: str) -> int:
-    """Words for the purpose of a passage's length; long strings without spaces count as several."""
+    """Count words as a measure of a passage's length; long strings without spaces count as several."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
@@ -147,7 +147,7 @@ def _units(text: str, part: PlacedBlock) -> Iterator[_Unit]:
 
 
 def _merge_short_units(units: Iterable[_Unit]) -> list[_Unit]:
-    """Short units made one, so that a table of a million numbers has not a million places to cut."""
+    """Merge short neighbouring units, so that a table of a million numbers does not have a million places to cut."""
     merged: list[_Unit] = []
     for unit in units:
         last = merged[-1] if merged else None
@@ -163,7 +163,7 @@ def _is_short(unit: _Unit) -> bool:
 
 
 def _split_long(text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The range whole; where it alone is longer than a passage, cut at its line ends, or else between words."""
+    """Yield a range whole, or in parts if it exceeds a passage: split at line ends, or else between words."""
     words = [match.span() for match in _WORD.finditer(text, start, end)]
     if len(words) <= _MAX_WORDS:
         yield start, end, len(words)
@@ -179,7 +179,7 @@ def _split_long(text: str, start: int, end: int) -> Iterator[tuple[int, int, int
 
 
 def _best_cuts(units: list[_Unit]) -> list[int]:
-    """Indices of the units at which passages start, and the end, by dynamic programming from the front."""
+    """Return the indices of the units that start passages, and the end, by dynamic programming from the front."""
     best = [0.0] + [float("inf")] * len(units)
     came_from = [0] * (len(units) + 1)
     for end in range(1, len(units) + 1):

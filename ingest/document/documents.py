@@ -1,4 +1,4 @@
-"""Documents to segments: by the format, to one text with marked parts, and from there to passages and figures."""
+"""Turn documents into segments: read each format into one text of blocks, then split it into passages and figures."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, So
 _MAX_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _MIN_FIGURE_PX = 64  # smaller pictures are icons, bullets and logos
-_REPEATED = 3  # slides that show the same picture make it a logo
+_REPEATED = 3  # a picture on this many slides is a logo
 _NEARBY_WORDS = 40
-# Bytes of markup and text for each character of text, over the samples at hand.
+# Bytes of markup and text per character of text, measured on sample files.
 _BYTES_PER_CHARACTER = {"text/html": 3, "application/xml": 2, "image/svg+xml": 20, DOCX: 8, PPTX: 30, XLSX: 4}
 
 
 @dataclass(frozen=True, slots=True)
 class _EmbeddedFigure:
-    """A picture in a document: the part that holds it, where it is shown, and what is said about it."""
+    """A picture in a document: the part that holds it, its place, and its caption."""
 
     part: str
     locator: Locator
@@ -46,20 +46,20 @@ class _EmbeddedFigure:
 
 
 def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
-    """Yield the passages of a document, then its embedded pictures; of a PDF page by page.
+    """Yield the passages of a document, then its embedded pictures; for a PDF, page by page.
 
     Raises:
-        MediaError: it cannot be read; see the reader of its format.
+        MediaError: the document cannot be read; see the reader of its format.
     """
     if source.media_type == PDF:
         yield from pdf.segments(source, settings, ocr)
         return
-    prose = _read_document(source)
+    document = _read_document(source)
     ordinal = 0
-    for passage in split_passages(prose):
-        yield Extracted(_passage_segment(source, prose, passage, ordinal))
+    for passage in split_passages(document):
+        yield Extracted(_passage_segment(source, document, passage, ordinal))
         ordinal += 1
-    for figure in _figures(source, prose):
+    for figure in _figures(source, document):
         extracted = _figure_segment(source, figure, ordinal, settings, ocr)
         if extracted is not None:
             yield extracted
@@ -67,7 +67,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
 
 
 def measure(source: Source, settings: Settings) -> Measure:
-    """Pages, pictures and characters, counted where that is cheap and else estimated from sizes.
+    """Return pages, pictures and characters, counted where that is cheap, otherwise estimated from sizes.
 
     Raises:
         MediaError: its container cannot be read, or holds more than the settings allow.
@@ -93,7 +93,7 @@ def _read_document(source: Source) -> DocumentText:
 
 
 def _read_plain(text: str) -> DocumentText:
-    """A plain text stays as it is; blank lines part its paragraphs."""
+    """Keep a plain text as it is; blank lines separate its paragraphs."""
     parts = []
     position = 0
     for separator in [*_BLANK_LINES.finditer(text), None]:
@@ -120,56 +120,56 @@ _TEXT_READERS: dict[str, Callable[[str], DocumentText]] = {
 }
 
 
-def _passage_segment(source: Source, prose: DocumentText, passage: Passage, ordinal: int) -> Segment:
+def _passage_segment(source: Source, document: DocumentText, passage: Passage, ordinal: int) -> Segment:
     meta: dict[str, Scalar] = {"heading": passage.heading} if passage.heading else {}
     locator: Locator = CharSpan(passage.start, passage.end)
     if source.media_type == PPTX:
         locator = PageBox(passage.page)
         meta["page"] = passage.page
-    text = prose.text[passage.start : passage.end]
-    title = _title(prose.title or source.title, passage.heading)
+    text = document.text[passage.start : passage.end]
+    title = _title(document.title or source.title, passage.heading)
     return Segment(source.asset_id, ordinal, "text", "passage", locator, text=text, title=title, meta=meta)
 
 
 def _title(name: str, heading: str) -> str:
-    """Name of the document and the headings above a place, without repeating the name."""
+    """Return the name of the document and the headings above a place, without repeating the name."""
     below = heading.removeprefix(name).removeprefix(" › ")
     return f"{name} › {below}" if below else name
 
 
-def _figures(source: Source, prose: DocumentText) -> Iterator[_EmbeddedFigure]:
+def _figures(source: Source, document: DocumentText) -> Iterator[_EmbeddedFigure]:
     if source.media_type in (DOCX, XLSX):
-        yield from _figures_in_text(prose)
+        yield from _figures_in_text(document)
     elif source.media_type == PPTX:
-        yield from _slide_figures(source, prose)
+        yield from _slide_figures(source, document)
 
 
-def _figures_in_text(prose: DocumentText) -> Iterator[_EmbeddedFigure]:
-    """Pictures where they stand in the text; the place of one is its caption, or else the paragraph beside it."""
-    seen: set[str] = set()
-    for number, part in enumerate(prose.parts):
+def _figures_in_text(document: DocumentText) -> Iterator[_EmbeddedFigure]:
+    """Yield the pictures of a text; the place of each is its caption, or else the paragraph beside it."""
+    done: set[str] = set()
+    for number, part in enumerate(document.parts):
         name = part.block.part
-        if part.block.kind != "figure" or not name or name in seen:
+        if part.block.kind != "figure" or not name or name in done:
             continue
-        seen.add(name)
-        before = next((p for p in reversed(prose.parts[:number]) if p.end > p.start), None)
-        after = next((p for p in prose.parts[number + 1 :] if p.end > p.start), None)
-        named = next((p for p in (after, before) if p and CAPTION.match(prose.text, p.start, p.end)), None)
+        done.add(name)
+        before = next((p for p in reversed(document.parts[:number]) if p.end > p.start), None)
+        after = next((p for p in document.parts[number + 1 :] if p.end > p.start), None)
+        named = next((p for p in (after, before) if p and CAPTION.match(document.text, p.start, p.end)), None)
         place = named or before or after
-        words = " ".join(prose.text[place.start : place.end].split()[:_NEARBY_WORDS]) if place else ""
-        said = [part.block.text, words if named or not part.block.text else ""]
+        words = " ".join(document.text[place.start : place.end].split()[:_NEARBY_WORDS]) if place else ""
+        lines = [part.block.text, words if named or not part.block.text else ""]
         span = CharSpan(place.start, place.end) if place else CharSpan(0, 0)
-        yield _EmbeddedFigure(name, span, "\n".join(line for line in said if line))
+        yield _EmbeddedFigure(name, span, "\n".join(line for line in lines if line))
 
 
-def _slide_figures(source: Source, prose: DocumentText) -> Iterator[_EmbeddedFigure]:
-    found = slide_pictures(source.path)
-    shown = Counter(picture.part for picture in found)
-    words = {part.block.page: "" for part in prose.parts}
-    for part in prose.parts:
+def _slide_figures(source: Source, document: DocumentText) -> Iterator[_EmbeddedFigure]:
+    pictures = slide_pictures(source.path)
+    uses = Counter(picture.part for picture in pictures)
+    words = {part.block.page: "" for part in document.parts}
+    for part in document.parts:
         words[part.block.page] += f" {part.block.text}"
-    for picture in found:
-        if shown[picture.part] < _REPEATED:
+    for picture in pictures:
+        if uses[picture.part] < _REPEATED:
             nearby = " ".join(words.get(picture.slide, "").split()[:_NEARBY_WORDS])
             yield _EmbeddedFigure(
                 picture.part, PageBox(picture.slide, picture.box), picture.alt or nearby, picture.slide
@@ -179,7 +179,7 @@ def _slide_figures(source: Source, prose: DocumentText) -> Iterator[_EmbeddedFig
 def _figure_segment(
     source: Source, figure: _EmbeddedFigure, ordinal: int, settings: Settings, ocr: Ocr
 ) -> Extracted | None:
-    """A segment of a picture in the document; None for an icon, or where the picture, not the document, is broken."""
+    """Return the segment of a picture in the document; None for an icon or a damaged picture."""
     data = read_part(source.path, figure.part)
     if data is None:
         return None

@@ -1,7 +1,7 @@
-"""In which order the lines of a page are read: down each column, column by column, and what spans them in between.
+"""Sort the lines of a page into reading order: down each column, with lines that span the columns in between.
 
-Pure functions over boxes in fractions of the page. A page is parted at a gutter that hardly any line crosses and that
-has lines on both sides which nearly fill their column; the cells of a table do not, so tables are read row by row.
+Pure functions over boxes in fractions of the page. A gutter divides a page if hardly any line crosses it and the lines
+on both sides nearly fill their columns. The cells of a table do not, so tables are read row by row.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from statistics import median
 
 from rag.types import Box
 
-_CROSSING = 0.3  # of the lines may span both columns: titles, abstracts, wide captions
-_FILLED = 0.6  # of a column's width is what its median line fills, where it is text and not a table
+_CROSSING = 0.3  # share of the lines that may span both columns: titles, abstracts, wide captions
+_FILLED = 0.6  # share of the column's width that the median line fills in text, but not in a table
 _MIN_LINES = 3  # on each side of a gutter
 
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:
-    """Indices of line boxes in the order in which they are read."""
+    """Return the indices of line boxes in reading order."""
     return _order(boxes, list(range(len(boxes))))
 
 
 def gutter(boxes: Sequence[Box]) -> float | None:
-    """Where the space between two columns of text lies, in fractions of the width; None where there is one column."""
+    """Return the position of the space between two columns of text, in fractions of the width; None for one column."""
     return _gutter([(b.x, b.x + b.w) for b in boxes])
 
 
 def union(boxes: Sequence[Box]) -> Box:
-    """The smallest rectangle that holds all boxes, of which there must be one."""
+    """Return the smallest rectangle around all boxes; at least one is needed."""
     left, top = min(b.x for b in boxes), min(b.y for b in boxes)
     right, bottom = max(b.x + b.w for b in boxes), max(b.y + b.h for b in boxes)
     return Box(left, top, right - left, bottom - top)
@@ -52,7 +52,7 @@ def _order(boxes: Sequence[Box], members: list[int]) -> list[int]:
 
 
 def _gutter(spans: Sequence[tuple[float, float]]) -> float | None:
-    """The middle of the best gutter between left and right edges of lines, or None where there are no columns."""
+    """Return the middle of the best gutter between left and right edges of lines; None if there are no columns."""
     if len(spans) < 2 * _MIN_LINES:
         return None
     first, last = min(s[0] for s in spans), max(s[1] for s in spans)
@@ -77,7 +77,7 @@ def _fills(column: Sequence[tuple[float, float]]) -> bool:
 
 
 def _by_rows(boxes: Sequence[Box], members: list[int]) -> list[int]:
-    """Top to bottom; lines whose middles lie within half a line's height share a row, read left to right."""
+    """Sort top to bottom; lines whose middles lie within half a line's height form a row, read left to right."""
     rows: list[list[int]] = []
     for i in sorted(members, key=lambda i: boxes[i].y + boxes[i].h / 2):
         middle = boxes[i].y + boxes[i].h / 2

@@ -1,7 +1,7 @@
-"""Markdown, HTML and XML to blocks: headings, paragraphs, list items and the rows of tables, without the markup.
+"""Turn Markdown, HTML and XML into blocks: headings, paragraphs, list items and table rows, without the markup.
 
-A row of a table is written as ``column: value; column: value``, so that each passage of a long table still says
-what its numbers are.
+A row of a table is written as ``column: value; column: value``, so that each passage of a long table still names its
+numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.S)
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^>]*>", re.S)
-_LONG_SPACE = re.compile(r"\s{50,}")  # markdownify needs time by the square of its length
+_LONG_SPACE = re.compile(r"\s{50,}")  # markdownify takes time in the square of its length
 # Parts of a web page that are not its content.
 _NOT_CONTENT = ("nav", "script", "style", "noscript", "template", "svg", "iframe", "form", "button")
 
@@ -35,7 +35,7 @@ _RECORD_VALUE_CHARS = 200
 
 
 def read_markdown(text: str) -> DocumentText:
-    """Blocks of a Markdown text; a data URI counts for nothing, a link for its words."""
+    """Read a Markdown text; drop data URIs, and keep the words of links."""
     front_matter = _FRONT_MATTER.match(text)
     blocks = list(markdown_blocks(text[front_matter.end() :] if front_matter else text))
     named = re.search(r"^title:\s*[\"']?(.+?)[\"']?\s*$", front_matter.group(1), re.M) if front_matter else None
@@ -43,39 +43,39 @@ def read_markdown(text: str) -> DocumentText:
 
 
 def read_html(text: str) -> DocumentText:
-    """Blocks of a web page's content, without its navigation, scripts and embedded data."""
+    """Read the content of a web page, without its navigation, scripts and embedded data."""
     from bs4 import BeautifulSoup
     from markitdown.converters import HtmlConverter
 
     text = _LONG_SPACE.sub("\n", text)
-    soup = BeautifulSoup(text, "lxml")  # html.parser, which markitdown uses, needs hours for some broken pages
+    soup = BeautifulSoup(text, "lxml")  # html.parser, which markitdown uses, takes hours for some broken pages
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for tag in soup(_NOT_CONTENT):
         tag.decompose()
     for image in soup("img", src=re.compile(r"^\s*data:")):
         image.replace_with(str(image.get("alt") or ""))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # says that a page is nested too deeply and is read without its structure
+        warnings.simplefilter("ignore")  # warns that a deeply nested page is read without its structure
         markdown = HtmlConverter().convert_string(str(soup)).markdown
     blocks = list(markdown_blocks(markdown))
     return join_blocks(blocks, title or _first_title(blocks))
 
 
 def read_xml(text: str) -> DocumentText:
-    """Blocks of an XML document by its structure; made for CNXML, DocBook, JATS and the like, and for plain records.
+    """Read an XML document by its structure: CNXML, DocBook, JATS and the like, and plain records.
 
     Raises:
-        DamagedMedia: not well formed, or it defines entities, which can expand without bound.
+        DamagedMedia: it is not well formed, or defines entities, which can expand without bound.
     """
     blocks = list(_xml_blocks(parse_xml(text), level=1, depth=0))
     return join_blocks(blocks, _first_title(blocks))
 
 
 def parse_xml(text: str) -> Element:
-    """The root of an XML text.
+    """Parse an XML text and return its root.
 
     Raises:
-        DamagedMedia: not well formed, or it defines entities.
+        DamagedMedia: it is not well formed, or defines entities.
     """
     if "<!DOCTYPE" in text and "<!ENTITY" in text:
         raise DamagedMedia("It defines XML entities, which can expand without bound; remove its <!ENTITY …>.")
@@ -90,7 +90,7 @@ def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Itera
 
     Args:
         text: Markdown with tables.
-        page: given to each block.
+        page: the page of each block.
         line_break: what a line end within a paragraph becomes.
     """
     from markdown_it import MarkdownIt
@@ -122,7 +122,7 @@ def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Itera
 
 
 def table_rows(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Write the rows of a table, each with the names of its columns when the first row holds such names."""
+    """Yield the rows of a table as text, with the names of the columns if the first row holds such names."""
     rows = [row for row in table if any(cell.strip() for cell in row)]
     header = rows[0] if len(rows) > 1 and is_header(rows[0]) else ()
     for row in rows[1 if header else 0 :]:
@@ -131,7 +131,7 @@ def table_rows(table: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether a row names columns: its cells differ and none is a number; the corner may be empty."""
+    """Return whether a row names columns: its cells differ and none is a number; the corner may be empty."""
     names = [cell.strip() for cell in cells]
     filled = [name for name in names[1:] or names if name]
     numeric = any(re.fullmatch(r"[-+($€£]*[\d.,:/ ]+[%)]?", name) for name in names if name)
@@ -199,7 +199,7 @@ def _has_words(element: Element) -> bool:
 
 
 def _text(element: Element) -> str:
-    """Words of an element and all below it; list items, paragraphs and the like inside it start lines of their own."""
+    """Return the words of an element and all below it; list items, paragraphs and the like start new lines."""
     pieces: list[str] = []
     stack: list[Element | str] = [element]
     while stack:
@@ -217,7 +217,7 @@ def _text(element: Element) -> str:
 
 
 def _is_record(element: Element) -> bool:
-    """Whether an element is a record of named values, and not a piece of prose."""
+    """Return whether an element is a record of named values, and not running text."""
     names = {_name(child) for child in element}
     return (
         len(names) > 1

@@ -1,7 +1,7 @@
-"""DOCX, PPTX and XLSX to blocks, and the places of their pictures.
+"""Turn DOCX, PPTX and XLSX into blocks, and find their pictures.
 
-Words of DOCX and PPTX come from markitdown, cells of XLSX from openpyxl, places of pictures on slides from
-python-pptx. All three meet malformed files with errors of many kinds; they are mapped here.
+The words of DOCX and PPTX come from markitdown, the cells of XLSX from openpyxl, the places of pictures on slides from
+python-pptx. All three raise errors of many kinds for malformed files; they are mapped here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _GENERATED_ALT = re.compile(r".*automatically generated.*|Picture(?: \d+)?|[\w -
 
 @dataclass(frozen=True, slots=True)
 class SlidePicture:
-    """A picture on a slide: the part that holds it, where it is, and its alternative text."""
+    """A picture on a slide: the part that holds it, its place, and its alternative text."""
 
     part: str
     slide: int
@@ -49,7 +49,7 @@ class SlidePicture:
 
 
 def read_docx(path: Path) -> DocumentText:
-    """Headings, paragraphs and rows of a Word document; pictures are figure blocks that name their part.
+    """Read the headings, paragraphs and rows of a Word document; pictures become figure blocks that name their part.
 
     Raises:
         DamagedMedia: it cannot be read.
@@ -65,7 +65,7 @@ def read_docx(path: Path) -> DocumentText:
 
 
 def read_pptx(path: Path) -> DocumentText:
-    """Titles, lines, rows and notes of a presentation; each block's page is its slide.
+    """Read the titles, lines, rows and notes of a presentation; each block's page is its slide.
 
     Raises:
         DamagedMedia: it cannot be read.
@@ -83,7 +83,7 @@ def read_pptx(path: Path) -> DocumentText:
 
 
 def read_xlsx(path: Path) -> DocumentText:
-    """Rows of each sheet with the names of their columns, and its pictures; each block's page is its sheet.
+    """Read the rows of each sheet with the names of their columns, and its pictures; each block's page is its sheet.
 
     Raises:
         DamagedMedia: it cannot be read.
@@ -95,7 +95,7 @@ def read_xlsx(path: Path) -> DocumentText:
     blocks: list[TextBlock] = []
     cells = 0
     with _map_errors(), warnings.catch_warnings(), path.open("rb") as file:
-        warnings.simplefilter("ignore")  # openpyxl warns of each extension that it does not know
+        warnings.simplefilter("ignore")  # openpyxl warns about every extension it does not know
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         for number, sheet in enumerate(book.worksheets, start=1):
             table = []
@@ -113,7 +113,7 @@ def read_xlsx(path: Path) -> DocumentText:
 
 
 def slide_pictures(path: Path) -> list[SlidePicture]:
-    """Pictures on the slides of a presentation, in order.
+    """Return the pictures on the slides of a presentation, in order.
 
     Raises:
         DamagedMedia: it cannot be read.
@@ -139,7 +139,7 @@ def slide_pictures(path: Path) -> list[SlidePicture]:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """From the coordinates of a slide or a group to parts of the slide: where its zero is, and its units."""
+    """A coordinate system within a slide: its origin and units, in fractions of the slide."""
 
     x: float
     y: float
@@ -147,12 +147,12 @@ class _Frame:
     unit_y: float
 
     def place(self, shape: Any) -> tuple[float, float, float, float]:
-        """Left, top, width and height of a shape."""
+        """Return left, top, width and height of a shape."""
         left, top = self.x + (shape.left or 0) * self.unit_x, self.y + (shape.top or 0) * self.unit_y
         return left, top, (shape.width or 0) * self.unit_x, (shape.height or 0) * self.unit_y
 
     def inside(self, group: Any) -> _Frame:
-        """The frame of what is in a group, which has coordinates of its own (ECMA-376, 19.3.1.22 and 20.1.7.5)."""
+        """Return the frame inside a group, which has its own coordinates (ECMA-376, 19.3.1.22 and 20.1.7.5)."""
         own = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chOff/@x", "chOff/@y")]
         size = [group._element.xpath(f"./p:grpSpPr/a:xfrm/a:{name}") for name in ("chExt/@cx", "chExt/@cy")]
         zero_x, zero_y, wide, high = (int(found[0]) if found else 0 for found in own + size)
@@ -162,7 +162,7 @@ class _Frame:
 
 
 def _picture_shapes(shapes: Any, frame: _Frame) -> Iterator[tuple[Any, tuple[float, float, float, float]]]:
-    """Shapes that show a picture, in groups too, each with its place on the slide."""
+    """Yield the shapes that show a picture, also those in groups, each with its place on the slide."""
     from pptx.enum.shapes import MSO_SHAPE_TYPE
 
     for shape in shapes:
@@ -173,21 +173,23 @@ def _picture_shapes(shapes: Any, frame: _Frame) -> Iterator[tuple[Any, tuple[flo
 
 
 def _sheet_figures(book: BinaryIO, sheet: str) -> Iterator[TextBlock]:
-    """The pictures of a sheet, by the drawings that it names."""
+    """Yield the pictures of a sheet, from the drawings that it refers to."""
     with zipfile.ZipFile(book) as archive:
         for drawing in _related_parts(archive, sheet, "/drawing").values():
             parts = _related_parts(archive, drawing, "/image")
-            for shown in fromstring(archive.read(drawing)).iter(f"{_DRAWING}pic"):
-                blip, named = shown.find(f".//{_MAIN}blip"), shown.find(f".//{_DRAWING}cNvPr")
+            for picture in fromstring(archive.read(drawing)).iter(f"{_DRAWING}pic"):
+                blip, described = picture.find(f".//{_MAIN}blip"), picture.find(f".//{_DRAWING}cNvPr")
                 part = parts.get(blip.get(_EMBED, "") if blip is not None else "")
                 if part:
                     yield TextBlock(
-                        _drop_generated_alt(named.get("descr", "") if named is not None else ""), "figure", part=part
+                        _drop_generated_alt(described.get("descr", "") if described is not None else ""),
+                        "figure",
+                        part=part,
                     )
 
 
 def _related_parts(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
-    """The parts that a part names, of the kinds that end so, by their ids."""
+    """Return the parts that a part refers to, by id, if their relationship type ends in `kind`."""
     from openpyxl.packaging.relationship import get_dependents, get_rels_path
 
     named = get_rels_path(part.lstrip("/"))
@@ -207,7 +209,7 @@ def _markdown(path: Path, converter: Any) -> str:
 
 @contextmanager
 def _map_errors() -> Iterator[None]:
-    """Errors that mammoth, python-pptx and openpyxl raise for malformed files, found by cutting and flipping bytes."""
+    """Map the errors that mammoth, python-pptx and openpyxl raise for malformed files, as found by a fuzz test."""
     from openpyxl.utils.exceptions import InvalidFileException
     from pptx.exc import PythonPptxError
 
@@ -227,11 +229,13 @@ def _map_errors() -> Iterator[None]:
         LookupError,
         OSError,
         RecursionError,
-        SyntaxError,  # those of lxml and xml.etree are some
+        SyntaxError,  # base class of the parse errors of lxml and xml.etree
         TypeError,
         ValueError,
     ) as error:
-        raise DamagedMedia(f"It is not a sound office document ({type(error).__name__}: {error}).") from error
+        raise DamagedMedia(
+            f"The office document is malformed ({type(error).__name__}: {error}); save it again."
+        ) from error
 
 
 def _part(encoded: str, parts: dict[bytes, str]) -> str:
@@ -251,7 +255,7 @@ def _clean_alt(block: TextBlock) -> TextBlock:
 
 
 def _drop_generated_alt(alt: str) -> str:
-    """Alternative text without what office programs make up themselves."""
+    """Return the alternative text, or an empty one if an office program generated it."""
     return "" if _GENERATED_ALT.fullmatch(alt.strip()) else " ".join(alt.split())
 
 
@@ -266,7 +270,7 @@ def _cell(value: Any) -> str:
 
 
 def _drop_empty(table: list[list[str]]) -> list[list[str]]:
-    """The table without empty rows and columns."""
+    """Return the table without empty rows and columns."""
     rows = [row for row in table if any(row)]
     used = [n for n in range(max(map(len, rows), default=0)) if any(n < len(row) and row[n] for row in rows)]
     return [[row[n] if n < len(row) else "" for n in used] for row in rows]

@@ -1,4 +1,4 @@
-"""Lines of a page, printed or recognised, to passages with the box that each stands in."""
+"""Group the lines of a page, printed or recognised, into passages with their boxes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ingest.document.chunking import DocumentText, TextBlock, count_words, join_
 from ingest.document.layout import gutter, reading_order, union
 from rag.types import Box
 
-# "Figure 3: …", "Fig. 3 The …", but not "Figure 3 shows …", with which a sentence begins.
+# "Figure 3: …", "Fig. 3 The …", but not "Figure 3 shows …", the start of a sentence.
 CAPTION = re.compile(
     r"(Fig(?:ure|\.)?|FIG(?:URE|\.)?|Abb(?:ildung|\.)|Chart|Scheme|Plate|Exhibit|Tab(?:le|elle|\.)|TABLE)"
     r"\s*[A-Z]?\d+(?:[.-]\d+)*[a-z]?(?:\s*[:.|–—)]|\s+[A-Z\d(]|$)"
 )
 _BULLET = re.compile(r"(?:[•◦▪●‣–—*-]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
-_HYPHENS = "-\u00ad\u2010\u0002\ufffe"  # PDFium marks a hyphen at a line's end as U+0002 or U+FFFE
+_HYPHENS = "-\u00ad\u2010\u0002\ufffe"  # PDFium writes a hyphen at a line's end as U+0002 or U+FFFE
 _SENTENCE_ENDS = (".", "!", "?", ":", ";", "”", '"')
-# Of a line's height: the gap that parts paragraphs, the indent of a first line, the difference between two sizes.
+# Of a line's height: the gap between paragraphs, the indent of a first line, the difference between two sizes.
 _PARAGRAPH_GAP, _INDENT, _OTHER_SIZE = 0.65, 0.8, 0.15
-_SHORT_LINE = 0.15  # of the column's width left empty ends a paragraph
+_SHORT_LINE = 0.15  # share of the column's width that, left empty, ends a paragraph
 _HEADING_WORDS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """A line of text, its box in fractions of the page, and the height of most of its characters there."""
+    """A line of text, its box in fractions of the page, and the height of most of its characters."""
 
     text: str
     box: Box
@@ -37,7 +37,7 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class PagePassage:
-    """A passage of a page: its words, the box around its lines, the heading it stands under."""
+    """A passage of a page: its words, the box around its lines, the heading above it."""
 
     text: str
     box: Box
@@ -45,30 +45,30 @@ class PagePassage:
 
 
 def in_reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
-    """Lines as they are read; where there are no columns, the order in which they came is kept."""
+    """Return the lines in reading order; without columns, keep the given order."""
     boxes = [line.box for line in lines]
     return [lines[i] for i in reading_order(boxes)] if gutter(boxes) is not None else list(lines)
 
 
 def page_passages(lines: Sequence[TextLine], heading: str = "") -> Iterator[PagePassage]:
-    """Cut the lines of a page, in reading order, into passages.
+    """Split the lines of a page, in reading order, into passages.
 
     Args:
         lines: of one page.
-        heading: the one that the page before ended under.
+        heading: the last one of the page before.
     """
     found = list(group_paragraphs(lines))
     body = _body_size(lines)
-    prose = join_blocks(
+    document = join_blocks(
         TextBlock(p.text, "heading" if _is_heading(p, body) else "paragraph", _level(p, body)) for p in found
     )
-    for passage in split_passages(prose):
-        boxes = _boxes_between(prose, found, passage.start, passage.end)
-        yield PagePassage(prose.text[passage.start : passage.end], union(boxes), passage.heading or heading)
+    for passage in split_passages(document):
+        boxes = _boxes_between(document, found, passage.start, passage.end)
+        yield PagePassage(document.text[passage.start : passage.end], union(boxes), passage.heading or heading)
 
 
 class Paragraph:
-    """Lines that belong together, with the range of each in the paragraph's text; hyphens at line ends are gone."""
+    """Lines that belong together, with the range of each in the joined text; hyphens at line ends are removed."""
 
     def __init__(self, lines: list[TextLine]) -> None:
         self.lines = lines
@@ -77,7 +77,7 @@ class Paragraph:
         for line in lines:
             if text and text[-1] in _HYPHENS and _continues_word(text, line.text):
                 text = text[:-1]
-                # The cut word ends the line above; the range of that line shrinks with it.
+                # The hyphen belonged to the line above, so the range of that line shrinks.
                 self.ranges[-1] = (self.ranges[-1][0], len(text))
             elif text:
                 text += " "
@@ -88,7 +88,7 @@ class Paragraph:
 
 
 def _continues_word(text: str, following: str) -> bool:
-    """Whether a hyphen at a line's end was put there by typesetting: letters before it, a small letter after it."""
+    """Return whether typesetting inserted the hyphen at a line's end: between a letter and a lower-case letter."""
     return len(text) > 1 and text[-2].isalpha() and following[:1].islower()
 
 
@@ -125,12 +125,12 @@ def _starts_paragraph(current: list[TextLine], line: TextLine) -> bool:
 
 
 def _flows_on(last: TextLine, line: TextLine) -> bool:
-    """Whether a sentence plainly goes on from one line to the next."""
+    """Return whether a sentence clearly continues from one line to the next."""
     return not last.text.endswith(_SENTENCE_ENDS) and line.text[:1].islower()
 
 
 def _body_size(lines: Sequence[TextLine]) -> float:
-    """Height of most characters."""
+    """Return the height of most characters."""
     return median([line.size for line in lines for _ in range(max(1, len(line.text) // 10))]) if lines else 0.0
 
 
@@ -152,12 +152,12 @@ def _level(paragraph: Paragraph, body: float) -> int:
     return 1 if size > 1.6 else 2 if size > 1.25 else 3
 
 
-def _boxes_between(prose: DocumentText, found: Sequence[Paragraph], start: int, end: int) -> list[Box]:
-    """Boxes of the lines that have a part in ``prose.text[start:end]``."""
+def _boxes_between(document: DocumentText, found: Sequence[Paragraph], start: int, end: int) -> list[Box]:
+    """Return the boxes of the lines that overlap ``document.text[start:end]``."""
     filled = [paragraph for paragraph in found if paragraph.text.strip()]
     return [
         line.box
-        for part, paragraph in zip(prose.parts, filled, strict=True)
+        for part, paragraph in zip(document.parts, filled, strict=True)
         if part.end > start and part.start < end
         for line, (first, last) in zip(paragraph.lines, paragraph.ranges, strict=True)
         if part.start + last > start and part.start + first < end

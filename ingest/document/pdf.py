@@ -1,4 +1,4 @@
-"""PDF to segments: passages of each page, then its figures, page by page."""
+"""Turn a PDF into segments, page by page: passages, then figures."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _TRAILER_BYTES = 4096
 _SAMPLED_PAGES = 8
-_LABEL_WORDS = 60  # a figure with fewer has labels, which say little outside it; one with more has text of its own
-_BLANK, _MIN_INK = 245, 0.01  # a page on which fewer pixels are darker is blank
-_SCAN_LETTERS = 20  # a page without text on which OCR reads less is a picture
+_LABEL_WORDS = 60  # fewer words in a figure are labels, useless outside it; more are text of its own
+_BLANK, _MIN_INK = 245, 0.01  # a page with a smaller share of darker pixels is blank
+_SCAN_LETTERS = 20  # a page without text is a picture if OCR reads fewer letters
 
 
 def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted]:
@@ -44,8 +44,8 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
 
     Raises:
         ProtectedMedia: it needs a password.
-        DamagedMedia: truncated or malformed.
-        MediaTooLarge: more pages than the settings allow.
+        DamagedMedia: it is truncated or malformed.
+        MediaTooLarge: it has more pages than the settings allow.
     """
     _check_trailer(source.path)
     ordinal = 0
@@ -61,7 +61,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
 
 
 def measure(source: Source, settings: Settings) -> Measure:
-    """Pages, and characters and pictures estimated from a few of them.
+    """Return the number of pages, and characters and pictures estimated from a few pages.
 
     Raises:
         MediaError: it cannot be opened, or has more pages than the settings allow.
@@ -83,7 +83,7 @@ def measure(source: Source, settings: Settings) -> Measure:
 
 
 class _PdfReader:
-    """Reads the pages of one document; knows what they share."""
+    """A reader of one document's pages; it knows their running titles and repeated pictures."""
 
     def __init__(self, document: PdfDocument, pages: int, ocr: Ocr | None) -> None:
         self._document, self._ocr = document, ocr
@@ -91,7 +91,7 @@ class _PdfReader:
         self._repeated = repeated_pictures(document, pages)
 
     def page(self, number: int, heading: str) -> Iterator[Extracted]:
-        """Yield the segments of a page, counted from 0; `heading` is the last one before it."""
+        """Yield the segments of a page; `number` counts from 0, `heading` is the last one before the page."""
         page = self._document[number]
         try:
             printed = text_lines(page)
@@ -106,7 +106,7 @@ class _PdfReader:
             page.close()
 
     def _scan(self, page: PdfPage, number: int, heading: str) -> Iterator[Extracted]:
-        """A page without printed text: what OCR reads on it, or else the page as a picture if it is not blank."""
+        """Read a page without printed text: yield what OCR reads, or the page as a picture unless it is blank."""
         lines = ocr_lines(page, self._ocr) if self._ocr else []
         lines = remove_running_titles(lines, self._running)
         yield from _passages(lines, number, heading, {"ocr": True})
@@ -145,7 +145,7 @@ def _passages(lines: Sequence[TextLine], number: int, heading: str, meta: dict[s
 
 
 def _body_lines(found: Sequence[PdfFigure], lines: Sequence[TextLine]) -> list[TextLine]:
-    """Lines that are no labels of a figure."""
+    """Return the lines that are not labels of a figure."""
     labels: set[tuple[str, Box]] = set()
     for figure in found:
         inside = lines_in(figure.box, lines)
@@ -161,8 +161,8 @@ def _with_identity(item: Extracted, source: Source, ordinal: int) -> Extracted:
 
 
 def _check_trailer(path: Path) -> None:
-    """Refuse a file without its end: PDFium repairs what is left, and pages would be missing without a word."""
+    """Refuse a file without its end: PDFium would repair it, and pages would be missing silently."""
     with path.open("rb") as file:
         file.seek(-min(_TRAILER_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
         if b"%%EOF" not in file.read():
-            raise DamagedMedia("Its end is missing; it is truncated, so copy it again from where it came from.")
+            raise DamagedMedia("Its end is missing, so it is truncated; copy it again from the original.")

@@ -1,7 +1,7 @@
-"""Figures on a PDF page: embedded pictures, and drawings that a caption names.
+"""Find the figures on a PDF page: embedded pictures, and drawings with a caption.
 
-An embedded picture is an image object, or several that touch. A drawing has no object of its own, so it is looked for
-above its caption: whatever is not blank between the caption and the body text above it.
+An embedded picture is an image object, or several that touch. A drawing has no object of its own; it is whatever is not
+blank between its caption and the body text above.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rag.types import Box
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage
 
-_MAX_OBJECTS = 5_000  # of one page; maps have ten thousands of strokes, but no more pictures
+_MAX_OBJECTS = 5_000  # of one page; maps have tens of thousands of strokes, but no more pictures
 _MIN_SIDE, _MIN_AREA = 0.04, 0.012  # of the page; smaller pictures are icons, bullets and logos
 _MIN_PX = 40
 _BACKGROUND_AREA, _BACKGROUND_WORDS = 0.4, 60
@@ -31,15 +31,15 @@ _NEARBY_WORDS = 40
 _BODY_WIDTH, _BODY_WORDS = 0.7, 6  # a line of body text fills its column and has several words
 _DRAWING_HEIGHT = 0.05
 _DRAWING_PX = 600
-_BLANK_BAND = 0.035  # of the page's height; a wider one parts a drawing from what is above it
-_NARROW = 0.6  # of the width of all text: a caption of several lines that is narrower stands in a column of its own
-_BLANK = 245  # grey level from which paper counts as blank
+_BLANK_BAND = 0.035  # of the page's height; a wider blank band separates a drawing from what is above it
+_NARROW = 0.6  # of the width of all text: a narrower caption of several lines stands in its own column
+_BLANK = 245  # grey level above which paper counts as blank
 _SAMPLED_PAGES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class PdfFigure:
-    """A figure: where it is, what its caption or the nearest text says, and the lines printed in it."""
+    """A figure: its box, its caption or the nearest text, and the lines printed in it."""
 
     box: Box
     caption: str
@@ -47,7 +47,7 @@ class PdfFigure:
 
 
 def find_figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[Box]) -> list[PdfFigure]:
-    """Figures of a page, from top to bottom.
+    """Return the figures of a page, from top to bottom.
 
     Args:
         page: the page.
@@ -60,21 +60,21 @@ def find_figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[B
         box for box in _merge_touching([b for b in _picture_boxes(page) if b not in repeated]) if _is_figure(box, lines)
     ]
     captioned: dict[int, list[Box]] = {}
-    made = []
+    result = []
     for box in pictures:
         number = _caption_of(box, captions)
         if number is None:
-            made.append(_figure(box, _nearest_words(box, texts), lines))
+            result.append(_figure(box, _nearest_words(box, texts), lines))
         else:
             captioned.setdefault(number, []).append(box)
-    made += [_figure(union(boxes), captions[number].text, lines) for number, boxes in captioned.items()]
+    result += [_figure(union(boxes), captions[number].text, lines) for number, boxes in captioned.items()]
     unmatched = [caption for number, caption in enumerate(captions) if number not in captioned]
-    made += [_figure(box, caption, lines) for box, caption in _drawings(page, unmatched, texts)]
-    return sorted(made, key=lambda figure: (figure.box.y, figure.box.x))
+    result += [_figure(box, caption, lines) for box, caption in _drawings(page, unmatched, texts)]
+    return sorted(result, key=lambda figure: (figure.box.y, figure.box.x))
 
 
 def repeated_pictures(document: PdfDocument, pages: int) -> frozenset[Box]:
-    """Boxes of pictures that stand at the same place on a third of the sampled pages: logos and backgrounds."""
+    """Return the boxes of pictures at the same place on a third of the sampled pages: logos and backgrounds."""
     numbers = range(0, pages, max(1, pages // _SAMPLED_PAGES)) if pages > 2 else ()
     seen: Counter[Box] = Counter()
     for number in numbers:
@@ -100,7 +100,7 @@ def _picture_boxes(page: PdfPage) -> list[Box]:
 
 
 def _bounds(item: Any) -> tuple[float, float, float, float]:
-    """Bounds on the page; those of an object in a form are in the form's own coordinates."""
+    """Return the bounds of an object on the page, also of one inside a form, which has its own coordinates."""
     left, bottom, right, top = item.get_bounds()
     form = item.container
     while form is not None:
@@ -110,7 +110,7 @@ def _bounds(item: Any) -> tuple[float, float, float, float]:
 
 
 def _merge_touching(boxes: Sequence[Box]) -> list[Box]:
-    """Boxes with those that touch or overlap made one: pictures are often stored in strips."""
+    """Merge boxes that touch or overlap: pictures are often stored in strips."""
     merged: list[Box] = []
     for box in boxes:
         touching = [other for other in merged if _touch(box, other)]
@@ -136,7 +136,7 @@ def _is_figure(box: Box, lines: Sequence[TextLine]) -> bool:
 
 
 def lines_in(box: Box, lines: Sequence[TextLine]) -> list[TextLine]:
-    """Lines whose middle lies in a box."""
+    """Return the lines whose middle lies in a box."""
     return [
         line
         for line in lines
@@ -146,20 +146,20 @@ def lines_in(box: Box, lines: Sequence[TextLine]) -> list[TextLine]:
 
 
 def _caption_of(box: Box, captions: Sequence[Paragraph]) -> int | None:
-    """Index of the caption below a box, or else above it, that is nearest and shares its column."""
+    """Return the index of the nearest caption below or above a box in its column; None if there is none."""
     best: tuple[float, int] | None = None
     for number, caption in enumerate(captions):
         overlap = min(box.x + box.w, caption.box.x + caption.box.w) - max(box.x, caption.box.x)
         below = caption.box.y - box.y - box.h
         above = box.y - caption.box.y - caption.box.h
-        gap = below if below > -0.02 else above + 0.02  # a caption below is the custom
+        gap = below if below > -0.02 else above + 0.02  # a caption is usually below
         if overlap > 0.3 * min(box.w, caption.box.w) and -0.02 < gap < _CAPTION_GAP:
             best = min(best or (gap, number), (gap, number))
     return best[1] if best else None
 
 
 def _nearest_words(box: Box, texts: Sequence[Paragraph]) -> str:
-    """The beginning of the nearest paragraph above or below, at most 5 % of the page's height away."""
+    """Return the start of the nearest paragraph above or below, at most 5 % of the page's height away."""
     gaps = []
     for number, text in enumerate(texts):
         shared = min(box.x + box.w, text.box.x + text.box.w) - max(box.x, text.box.x)
@@ -188,7 +188,7 @@ def _drawings(page: PdfPage, captions: Sequence[Paragraph], texts: Sequence[Para
 
 
 def _column(caption: Paragraph, lines: Sequence[TextLine], middle: float | None) -> tuple[float, float]:
-    """Left and right edge of where a caption's drawing can be: as wide as the caption where that fills its lines."""
+    """Return the left and right edge of the column where a caption's drawing can be."""
     left, right = min(line.box.x for line in lines), max(line.box.x + line.box.w for line in lines)
     box = caption.box
     if len(caption.lines) > 1 and box.w < _NARROW * (right - left):
@@ -201,7 +201,7 @@ def _column(caption: Paragraph, lines: Sequence[TextLine], middle: float | None)
 
 
 def _search_limits(caption: Paragraph, texts: Sequence[Paragraph], left: float, right: float) -> Iterator[Box]:
-    """What ends the search for a drawing above a caption: body text and other captions in its column."""
+    """Yield what ends the search for a drawing above a caption: body text and other captions in its column."""
     for text in texts:
         if text is caption or not left <= text.box.x + text.box.w / 2 <= right or text.box.y >= caption.box.y:
             continue
@@ -214,7 +214,7 @@ def _search_limits(caption: Paragraph, texts: Sequence[Paragraph], left: float, 
 
 
 def _ink_bounds(ink: Any, left: float, top: float, right: float, bottom: float) -> Box | None:
-    """What is not blank in a region, from its bottom up to the first wide blank band."""
+    """Return the box around the ink in a region, from its bottom up to the first wide blank band; None if blank."""
     height, width = ink.shape
     first_row, first_column = round(top * height), round(max(left, 0) * width)
     part = ink[first_row : round(bottom * height), first_column : round(min(right, 1) * width)]

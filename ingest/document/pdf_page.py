@@ -1,6 +1,6 @@
-"""A PDF page by PDFium: its lines with boxes, printed or recognised, and its picture.
+"""Read a PDF page with PDFium: its lines with boxes, printed or recognised, and its picture.
 
-Boxes are fractions of the page as it is shown: cropped, turned upright, origin at the top left.
+Boxes are fractions of the visible page: cropped, turned upright, origin at the top left.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 _MAX_CHARACTERS = 60_000  # of one page; a dense newspaper page has 20,000
 _OCR_DPI = 200
-_COLUMN_GAP = 1.3  # of a line's height: a wider space parts two columns or cells
+_COLUMN_GAP = 1.3  # of a line's height: a wider space separates two columns or cells
 _BOLD = re.compile(r"bold|black|heavy|semibold|demi|cmbx|-medi|\bbd\b", re.I)
 _WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]?[^\W\dA-Z_]+|\d+(?:[.,]\d+)?[a-z%]?)(?![^\W_])")
 _SAMPLED_PAGES = 12
-_MARGIN = 0.08  # of the page's height at its top and bottom, where running titles stand
-_MIN_LETTERS = 20  # a page with fewer is read with OCR, unless it has no more than a few lines and frames
+_MARGIN = 0.08  # of the page's height at its top and bottom, the place of running titles
+_MIN_LETTERS = 20  # a page with fewer is read with OCR, unless it has only a few lines and frames
 _MAX_OBJECTS, _FEW_STROKES = 1000, 8
-_READABLE = 0.6  # of the characters must be letters, digits or spaces: fonts without a character map yield noise
+_READABLE = 0.6  # share of letters, digits and spaces that text needs: fonts without a character map yield noise
 
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """How the page's own coordinates become fractions of what is shown: the visible box and the turn."""
+    """The visible box of a page and its rotation, which turn page coordinates into fractions of the visible page."""
 
     left: float
     bottom: float
@@ -48,7 +48,7 @@ class PageView:
     turn: int
 
     def box(self, left: float, bottom: float, right: float, top: float) -> Box | None:
-        """The part of a rectangle in page coordinates that is shown, or None where it lies outside."""
+        """Return the visible part of a rectangle in page coordinates; None if it lies outside."""
         width, height = self.right - self.left or 1.0, self.top - self.bottom or 1.0
         x0, x1 = (left - self.left) / width, (right - self.left) / width
         y0, y1 = (self.top - top) / height, (self.top - bottom) / height
@@ -63,17 +63,17 @@ class PageView:
         return Box(x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
 
-def page_count(document: PdfDocument, most: int) -> int:
-    """Number of pages.
+def page_count(document: PdfDocument, limit: int) -> int:
+    """Return the number of pages.
 
     Raises:
-        MediaTooLarge: more than `most`.
-        DamagedMedia: none.
+        MediaTooLarge: there are more than `limit`.
+        DamagedMedia: there are none.
     """
     pages = len(document)
-    if pages > most:
+    if pages > limit:
         raise MediaTooLarge(
-            f"It has {pages:,} pages, more than the limit of {most:,}; split it, or raise EXHIBIT_MAX_PAGES."
+            f"It has {pages:,} pages, more than the limit of {limit:,}; split it, or raise EXHIBIT_MAX_PAGES."
         )
     if pages == 0:
         raise DamagedMedia("It has no pages; it is truncated or malformed.")
@@ -81,13 +81,13 @@ def page_count(document: PdfDocument, most: int) -> int:
 
 
 def page_view(page: PdfPage) -> PageView:
-    """How coordinates of this page are turned into fractions."""
+    """Return the visible box and rotation of a page."""
     left, bottom, right, top = page.get_bbox()
     return PageView(left, bottom, right, top, page.get_rotation())
 
 
 def text_lines(page: PdfPage) -> list[TextLine]:
-    """The printed lines of a page in reading order; none where its characters have no meaning, as in a bad font."""
+    """Return the printed lines of a page in reading order; none if a bad font makes its characters meaningless."""
     lines = _fragments(page)
     text = "".join(line.text for line in lines)
     readable = sum(char.isalnum() or char.isspace() or char in ".,;:-()" for char in text)
@@ -95,7 +95,7 @@ def text_lines(page: PdfPage) -> list[TextLine]:
 
 
 def is_scan(page: PdfPage, lines: Sequence[TextLine]) -> bool:
-    """Whether a page has hardly any printed letters, but pictures or strokes in which there may be some."""
+    """Return whether a page has hardly any printed letters, but pictures or strokes that may contain some."""
     import pypdfium2.raw as pdfium
 
     if sum(char.isalnum() for line in lines for char in line.text) >= _MIN_LETTERS:
@@ -106,19 +106,19 @@ def is_scan(page: PdfPage, lines: Sequence[TextLine]) -> bool:
 
 
 def ocr_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
-    """The lines that OCR reads on a picture of the page, in reading order."""
+    """Read the page with OCR, and return its lines in reading order."""
     return [
         TextLine(line.text, line.box, size=line.box.h) for line in ocr.read(render(page, PAGE_PX), longest_px=PAGE_PX)
     ]
 
 
 def render(page: PdfPage, longest_px: int, box: Box | None = None) -> Image:
-    """Picture of a page or of a part of it for OCR and encoders: RGB, longest side at most `longest_px`."""
+    """Render a page or a part of it for OCR and encoders: RGB, longest side at most `longest_px`."""
     return rendered(page, longest_px, box, dpi=_OCR_DPI)
 
 
 def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
-    """Headers and footers, with digits as ``#``: lines that some sampled pages share at their top or bottom."""
+    """Return headers and footers, with digits as ``#``: lines that sampled pages share at their top or bottom."""
     numbers = range(0, pages, max(1, pages // _SAMPLED_PAGES)) if pages > 2 else ()
     seen: Counter[str] = Counter()
     for number in numbers:
@@ -129,7 +129,7 @@ def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
 
 
 def remove_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) -> list[TextLine]:
-    """The lines that are no header, footer or page number."""
+    """Return the lines that are not a header, footer or page number."""
     return [
         line
         for line in lines
@@ -146,17 +146,17 @@ def _mask_digits(text: str) -> str:
 
 
 def _fragments(page: PdfPage) -> list[TextLine]:
-    """Lines in the order of the content, cut at wide spaces; text in another direction than most is left out."""
+    """Return lines in content order, split at wide spaces; leave out text in another direction than most."""
     textpage = page.get_textpage()
     try:
         reader = _Characters(textpage.raw, page_view(page))
         count = min(textpage.count_chars(), _MAX_CHARACTERS)
-        found = [fragment for fragment in reader.fragments(count) if fragment.line.text]
+        fragments = [fragment for fragment in reader.fragments(count) if fragment.line.text]
     finally:
         textpage.close()
-    directions = Counter(fragment.direction for fragment in found for _ in fragment.line.text)
+    directions = Counter(fragment.direction for fragment in fragments for _ in fragment.line.text)
     main = directions.most_common(1)[0][0] if directions else 0
-    return [fragment.line for fragment in found if fragment.direction == main]
+    return [fragment.line for fragment in fragments if fragment.direction == main]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Fragment:
 
 
 class _Characters:
-    """Reads the characters of a text page one by one; PDFium's own line ends and spaces are kept."""
+    """A reader of a text page, character by character; it keeps PDFium's own line ends and spaces."""
 
     def __init__(self, raw: Any, place: PageView) -> None:
         import pypdfium2.raw as pdfium
@@ -195,7 +195,7 @@ class _Characters:
 
     def _char(self, index: int) -> str:
         code = self._pdfium.FPDFText_GetUnicode(self._raw, index)
-        # Lone surrogates and NUL can be in no text file; characters of private use are kept for the share of noise.
+        # Text files cannot hold lone surrogates and NUL. Private-use characters stay, as they count as noise.
         return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
 
     def _box(self, index: int) -> Box | None:
@@ -208,7 +208,7 @@ class _Characters:
         angle = self._pdfium.FPDFText_GetCharAngle(self._raw, first)
         direction = round(angle * 2 / 3.14159265) % 4 if angle >= 0 else 0
         text = " ".join("".join(pieces).split())
-        # Glyphs that the font maps to no character come with the glyph's number instead, which may or may not be it.
+        # For glyphs that the font does not map, PDFium gives the glyph's number, which may or may not be the character.
         unmapped = any(self._pdfium.FPDFText_HasUnicodeMapError(self._raw, index) == 1 for index in (first, last))
         if unmapped and not _is_language(text):
             text = ""
@@ -225,12 +225,12 @@ class _Characters:
 
 
 def _is_language(text: str) -> bool:
-    """Whether a text is mostly words in small letters, capitalised words and numbers."""
+    """Return whether a text is mostly lower-case words, capitalised words and numbers."""
     return sum(len(word) for word in _WORD.findall(text)) >= _READABLE * len(text.replace(" ", ""))
 
 
 def _is_apart(last: Box, box: Box) -> bool:
-    """Whether a character starts another fragment: far to the right, back to the left, or on another line."""
+    """Return whether a character starts a new fragment: far to the right, back to the left, or on another line."""
     height = min(last.h, box.h)
     gap = box.x - last.x - last.w
     other_line = abs(box.y + box.h / 2 - last.y - last.h / 2) > max(last.h, box.h)

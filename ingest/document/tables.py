@@ -1,4 +1,4 @@
-"""Tables and data files to blocks: CSV, JSON, JSON lines, notebooks, subtitles."""
+"""Turn tables and data files into blocks: CSV, JSON, JSON lines, notebooks, subtitles."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _CUE_TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
 def read_csv(text: str) -> DocumentText:
-    """Rows of a table with named columns; the character between columns is found from the first rows.
+    """Read the rows of a table with named columns; the first rows decide the character between columns.
 
     Raises:
-        DamagedMedia: a cell without end.
+        DamagedMedia: a cell has no end.
     """
     csv.field_size_limit(_CELL_CHARS)
     delimiter = delimiter_of(text) or ("\t" if "\t" in text.partition("\n")[0] else ",")
     try:
         table = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except csv.Error as error:
-        raise DamagedMedia(f"It is no readable table ({error}); check its quotation marks.") from error
+        raise DamagedMedia(f"The table cannot be parsed ({error}); check its quotation marks.") from error
     return join_blocks(TextBlock(row, "row") for row in table_rows([row for row in table if any(row)]))
 
 
 def read_json(text: str) -> DocumentText:
-    """Records of a JSON file, of JSON lines, or the cells of a notebook.
+    """Read the records of a JSON file or of JSON lines, or the cells of a notebook.
 
     Raises:
-        DamagedMedia: not JSON, or nested too deeply.
+        DamagedMedia: it is not JSON, or is nested too deeply.
     """
     try:
         values = _json_values(text)
@@ -49,11 +49,11 @@ def read_json(text: str) -> DocumentText:
     except json.JSONDecodeError as error:
         raise DamagedMedia(f"It is not readable JSON ({error}); it is truncated or malformed.") from error
     except RecursionError as error:
-        raise DamagedMedia("Its JSON is nested too deeply.") from error
+        raise DamagedMedia("Its JSON is nested too deeply; flatten it.") from error
 
 
 def read_subtitles(text: str) -> DocumentText:
-    """What is said in WebVTT or SubRip subtitles, without times and styles."""
+    """Read the words of WebVTT or SubRip subtitles, without times and styles."""
     lines = []
     for cue in re.split(r"\n\s*\n", text):
         rows = cue.strip().split("\n")
@@ -93,7 +93,7 @@ def _record(value: Any) -> str:
 
 
 def _leaves(value: Any, path: str) -> Iterator[str]:
-    """Write the values below a JSON value as ``path: value``."""
+    """Yield the values below a JSON value as ``path: value``."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else str(key))

@@ -27,7 +27,7 @@ _PROLOG_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ArchiveContents:
-    """What an office document holds: slides, pictures, and bytes of the XML with its words."""
+    """The size of an office document: its slides, its pictures, and the bytes of the XML that holds its text."""
 
     slides: int
     pictures: int
@@ -37,7 +37,7 @@ class ArchiveContents:
 def check_archive(path: Path) -> None:
     """Refuse a container that unpacks to too much, or whose XML defines a document type.
 
-    Office formats have no use for a document type; entity bombs and references to other files have.
+    Office formats never need a document type; entity bombs and references to other files do.
 
     Raises:
         MediaTooLarge: too many members, or too many bytes when unpacked.
@@ -55,14 +55,14 @@ def check_archive(path: Path) -> None:
                     with archive.open(member) as part:
                         _check_prolog(part.read(_PROLOG_BYTES), member.filename)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-        raise DamagedMedia(f"Its ZIP container is damaged ({error}).") from error
+        raise DamagedMedia(f"Its ZIP container is damaged ({error}); save the document again.") from error
 
 
 def read_contents(path: Path) -> ArchiveContents:
-    """What a container holds, by its directory alone.
+    """Count what a container holds, from its directory alone.
 
     Raises:
-        MediaError: as `check_archive`.
+        MediaError: see `check_archive`.
     """
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
@@ -75,7 +75,7 @@ def read_contents(path: Path) -> ArchiveContents:
 
 
 def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of the pictures that the document holds; oversized and damaged ones are passed over."""
+    """Yield the name and bytes of each picture in the document, except oversized and damaged ones."""
     with zipfile.ZipFile(path) as archive:
         names = [member.filename for member in archive.infolist() if _PICTURE_NAME.fullmatch(member.filename)]
     for name in names:
@@ -85,7 +85,7 @@ def read_pictures(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_part(path: Path, name: str) -> bytes | None:
-    """Bytes of one picture in the container; None where it is missing, oversized or damaged."""
+    """Return the bytes of one picture in the container; None if it is missing, oversized or damaged."""
     with zipfile.ZipFile(path) as archive:
         try:
             member = archive.getinfo(name)
@@ -96,7 +96,7 @@ def read_part(path: Path, name: str) -> bytes | None:
 
 def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
     if len(members) > _MAX_MEMBERS:
-        raise MediaTooLarge(f"It holds {len(members):,} parts, more than the limit of {_MAX_MEMBERS:,}.")
+        raise MediaTooLarge(f"It holds {len(members):,} parts, more than the limit of {_MAX_MEMBERS:,}; split it.")
     unpacked = sum(member.file_size for member in members)
     xml = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
     for size, limit, what in ((unpacked, _MAX_BYTES, "in all"), (xml, _MAX_XML_BYTES, "of XML")):
@@ -109,4 +109,6 @@ def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
 
 def _check_prolog(head: bytes, name: str) -> None:
     if b"<!DOCTYPE" in head.replace(b"\x00", b""):  # without NULs, UTF-16 reads like ASCII
-        raise DamagedMedia(f"Its part {name} defines an XML document type, which office formats never do.")
+        raise DamagedMedia(
+            f"Its part {name} defines an XML document type, which office formats never need; save it again."
+        )

@@ -1,7 +1,7 @@
-"""What a file is, decided by its content, and which files lie under the paths that were given.
+"""Find the files under the given paths, and identify each by its content.
 
-Nothing is read here beyond a file's first bytes, its SHA-256 and, for containers that may hold sound, pictures or
-both, their headers. The readers (`ingest.document.documents`, `ingest.picture.images`, ...) take a `Source` from here.
+Only the first bytes and the SHA-256 of a file are read, and the headers of containers that may hold sound, pictures or
+both. The readers (`ingest.document.documents`, `ingest.picture.images`, ...) take a `Source` from here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KINDS_OF_FILE = (
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How much there is to read in a file, found without reading it; the units of a plan's estimate."""
+    """The amount of content in a file, found without reading it; the basis of a plan's estimate."""
 
     pages: int = 0
     pictures: int = 0
@@ -44,21 +44,21 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class UnreadablePath:
-    """A path that could not be looked at; it may be a folder, and what lies below must not count as removed."""
+    """A path that could not be examined; it may be a folder, so nothing below it counts as removed."""
 
     path: Path
     reason: str
 
 
 def identify(path: Path, settings: Settings) -> Source:
-    """Look at a file's content and hash it.
+    """Identify a file by its content, and hash it.
 
     Raises:
-        UnsupportedMedia: no reader takes this kind of content, or the path is no regular file.
-        DamagedMedia: empty, truncated or not what its first bytes promise; or the disk fails.
-        ProtectedMedia: it may not be read, or is encrypted as a whole.
-        MediaTooLarge: larger than `settings.max_file_mb`.
-        MediaError: it is not there, as at the end of a dangling link.
+        UnsupportedMedia: no reader takes this kind of content, or the path is a folder, a pipe or a device.
+        DamagedMedia: it is empty, truncated or not what its first bytes promise; or the disk failed.
+        ProtectedMedia: its permissions forbid reading, or it is encrypted as a whole.
+        MediaTooLarge: it is larger than `settings.max_file_mb`.
+        MediaError: it does not exist, such as the target of a dangling link.
     """
     try:
         with open_regular(path) as file:
@@ -74,21 +74,21 @@ def identify(path: Path, settings: Settings) -> Source:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file, and nothing else that has a path.
+    """Open a regular file.
 
     Raises:
-        UnsupportedMedia: it is a folder, a pipe, a device.
+        UnsupportedMedia: it is a folder, a pipe or a device.
     """
-    # Looked at before it is opened, because opening a named pipe waits for its other end.
+    # Checked before opening, because opening a named pipe waits for its other end.
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
-        kind = next((name for test, name in _KINDS_OF_FILE if test(mode)), "no regular file")
+        kind = next((name for test, name in _KINDS_OF_FILE if test(mode)), "something else")
         raise UnsupportedMedia(f"It is {kind}, not a file.")
     return path.open("rb")
 
 
 def medium_of(media_type: str) -> Medium:
-    """Which reader takes this media type; SVG counts as a document because it is read for its words."""
+    """Return which reader takes a media type; SVG counts as a document because only its words are read."""
     match media_type.split("/", 1):
         case ["image", subtype] if subtype != "svg+xml":
             return "image"
@@ -100,11 +100,11 @@ def medium_of(media_type: str) -> Medium:
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path | UnreadablePath]:
-    """Yield the files that were given and those in given folders, sorted, each once, as absolute paths.
+    """Yield the given files and those in the given folders, sorted, each once, as absolute paths.
 
-    In folders, hidden files, lock files of office programs and the leftovers of version control and operating systems
-    are passed over. Links are followed; a folder is entered once, however many links lead to it. A given path that
-    does not exist is yielded as a file: `identify` says what is wrong with it.
+    In folders, skip hidden files, lock files of office programs, and the leftovers of version control and operating
+    systems. Follow links, but enter each folder only once, however many links lead to it. Yield a given path that does
+    not exist as a file: `identify` reports what is wrong with it.
     """
     seen: set[Path] = set()
     entered: set[tuple[int, int]] = set()
@@ -130,7 +130,7 @@ def _check_size(size: int, settings: Settings) -> None:
 def _map_os_error(error: OSError) -> MediaError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
-            return MediaError("There is no such file; if it is a link, what it points at is gone.")
+            return MediaError("There is no such file; if it is a link, its target does not exist.")
         case errno.ELOOP:
             return MediaError("It is a link that leads back to itself; point it at a file.")
         case errno.EACCES | errno.EPERM:
@@ -141,7 +141,7 @@ def _map_os_error(error: OSError) -> MediaError:
 
 
 def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | UnreadablePath]:
-    """Files below a folder in the order of their paths; a stack of iterators, as deep folders outgrow recursion."""
+    """Yield the files below a folder in path order; a stack, because deep folders exceed the recursion limit."""
     stack = [_entries(folder, entered)]
     while stack:
         entry = next(stack[-1], None)
@@ -154,7 +154,7 @@ def _descend(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | Unr
 
 
 def _entries(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | UnreadablePath]:
-    """Sorted entries of a folder."""
+    """Yield the sorted entries of a folder."""
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
@@ -174,8 +174,8 @@ def _check_path(path: Path) -> Path | UnreadablePath:
     try:
         os.stat(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ELOOP):  # links that lead nowhere are files that fail
-            return UnreadablePath(path, f"It could not be looked at: {error.strerror or error}.")
+        if error.errno not in (errno.ENOENT, errno.ELOOP):  # a link that leads nowhere is a file that fails
+            return UnreadablePath(path, f"It could not be examined: {error.strerror or error}.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Bytes that are text: their characters, and which kind of text they are."""
+"""Decode text files, and tell kinds of text apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# C0 controls that no text holds; those of page breaks, DOS file ends and terminal logs are left out.
+# C0 controls that never occur in text; those of page breaks, DOS file ends and terminal logs do occur.
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1a\x1b"))
 _DETECT_BYTES = 256 * 1024
 _HTML_ROOTS = re.compile(
@@ -34,11 +34,11 @@ _BY_SUFFIX = {
     ".srt": "application/x-subrip",
 }
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".geojson", ".ipynb")
-# What may stand before the first element of a marked-up text, and the end of each.
+# What may precede the first element of markup, with its start and its end.
 _BEFORE_ROOT = (("<?", "?>"), ("<!--", "-->"), ("<!doctype", ">"))
 _ROOT = re.compile(r"<(?:\w+:)?(\w+)")
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z][\w.:-]{2,20})""", re.I)
-# Of Windows-1252: currencies, typographic quotes and dashes, ° § © ® ± × and the like, none of which but ’ is in words.
+# Windows-1252 bytes for currencies, typographic quotes and dashes, ° § © ® ± × and the like; only ’ occurs in words.
 _SIGNS = rb"\x80\x82\x84\x85\x8b\x91\x93-\x97\x99\x9b\xa0\xa3\xa5\xa7\xa9\xab\xae\xb0-\xb3\xb5\xb7\xb9\xbb-\xbe\xd7"
 _IN_A_WORD = re.compile(rb"[A-Za-z][" + _SIGNS + rb"][A-Za-z]")
 _NO_SIGN = re.compile(rb"[^\x00-\x7f\x92" + _SIGNS + rb"]")
@@ -53,17 +53,17 @@ _MARKDOWN_SIGNS = (
 
 
 def decode_text(data: bytes) -> str:
-    """The characters of a text: by its byte order mark, as UTF-8, or by the likeliest legacy encoding.
+    """Decode a text by its byte order mark, as UTF-8, or by the likeliest legacy encoding.
 
-    Never fails: bytes that fit no encoding become U+FFFD. Line ends become ``\\n``; NUL, which databases and XML
-    refuse, is dropped.
+    Never fail: bytes that fit no encoding become U+FFFD. Line ends become ``\\n``. NUL is dropped, because databases
+    and XML refuse it.
     """
     text = data.removeprefix(codecs.BOM_UTF8).decode(_encoding(data), errors="replace")
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
 
 
 def is_text(head: bytes) -> bool:
-    """Whether these first bytes of a file are text in some encoding, which may end within a character."""
+    """Return whether the first bytes of a file are text in some encoding; they may end within a character."""
     if any(head.startswith(mark) for mark, _ in _BOMS):
         return True
     if 0 in head:
@@ -74,7 +74,7 @@ def is_text(head: bytes) -> bool:
 
 
 def text_media_type(head: bytes, suffix: str) -> str | None:
-    """Media type of a file that is text, judged by its first bytes; None when they are not text.
+    """Return the media type of a text file, judged by its first bytes; None if they are not text.
 
     Args:
         head: the file's beginning, which may end within a character.
@@ -99,14 +99,14 @@ def text_media_type(head: bytes, suffix: str) -> str | None:
 
 
 def delimiter_of(text: str) -> str | None:
-    """The character that parts the columns of a table, when every one of its first rows has as many."""
+    """Return the character between the columns of a table, if all its first rows have equally many; otherwise None."""
     for delimiter in "\t;,|":
         rows = csv.reader(itertools.islice(text.splitlines(), 40), delimiter=delimiter)
         try:
             widths = [len(row) for row in rows if row]
         except csv.Error:
             continue
-        widths = widths[:-1] if len(widths) > 2 else widths  # the last row may be cut
+        widths = widths[:-1] if len(widths) > 2 else widths  # the last row may be incomplete
         if len(widths) > 1 and min(widths) == max(widths) > 1:
             return delimiter
     return None
@@ -129,11 +129,11 @@ def _encoding(data: bytes) -> str:
 
 
 def _guess_encoding(data: bytes) -> str | None:
-    """The likeliest legacy encoding; of those that fit equally well Windows-1252, which is by far the most common.
+    """Return the likeliest legacy encoding; of equals Windows-1252, by far the most common one.
 
-    Left to its own order, charset_normalizer takes short French, Spanish and Swedish for Central European: *Piña* for
-    *Pińa*. Where words tell it that a text is Czech rather than Western, they decide. A text with a few signs besides
-    ASCII, as a price list in pounds, it takes for anything.
+    In its own order, charset_normalizer takes short French, Spanish and Swedish texts for Central European: *Piña*
+    becomes *Pińa*. If its word statistics prefer Czech to Western, they decide. Texts with only a few signs beyond
+    ASCII, such as a price list in pounds, it identifies at random.
     """
     from charset_normalizer import from_bytes
 
@@ -150,7 +150,7 @@ def _guess_encoding(data: bytes) -> str | None:
 def _is_codec(name: str) -> bool:
     try:
         codecs.lookup(name)
-        "".encode(name)  # refuses the codecs that do not make text
+        "".encode(name)  # refuses codecs that do not produce text
     except LookupError:
         return False
     return True
@@ -165,7 +165,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _is_utf16(sample: bytes) -> bool:
-    """Whether every second byte is mostly zero and the other hardly ever, as in UTF-16 of a Latin script."""
+    """Return whether every second byte is mostly zero and the others hardly ever, as in UTF-16 of a Latin script."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     return max(even, odd) > 0.35 * len(sample) and min(even, odd) < 0.01 * len(sample)
 
@@ -186,7 +186,7 @@ def _marked_up_media_type(text: str, suffix: str) -> str | None:
 
 
 def _root_start(text: str) -> int:
-    """Where the first element can start: after white space, declarations and comments."""
+    """Return where the first element can start: after white space, declarations and comments."""
     position = 0
     while True:
         position = len(text) - len(text[position:].lstrip())
@@ -211,7 +211,7 @@ def _is_json(text: str, suffix: str) -> bool:
     try:
         _, end = json.JSONDecoder().raw_decode(text.lstrip())
     except json.JSONDecodeError as error:
-        # The head of a longer file ends too early: the error is at its very end.
+        # If this is the head of a longer file, the error is at its very end.
         return len(text) > 1000 and error.pos > len(text) - 200
     except RecursionError:
         return False

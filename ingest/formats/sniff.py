@@ -1,7 +1,7 @@
-"""The media type of a file by its content; its name only settles what the content leaves open.
+"""Find the media type of a file by its content; its name only settles what the content leaves open.
 
-Magic numbers are those of the formats' own specifications. Containers that hold sound, pictures or both (MP4,
-Matroska, Ogg, ...) are opened with PyAV, because only their headers tell which.
+Magic numbers come from the formats' own specifications. Containers that may hold sound, pictures or both (MP4,
+Matroska, Ogg, ...) are opened with PyAV, because only their headers show which.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import zipfile
 from pathlib import Path
 
-from ingest.audio_video.decode import sound_stream
 from ingest.formats.plain import is_text, text_media_type
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
 from rag.media.opening import opened_av, picture_stream
@@ -43,7 +42,7 @@ _SOUNDS = (
     (b".snd\x00", "audio/basic"),
     (b"\x0bw", "audio/ac3"),
 )
-# First bytes, type when there are moving pictures, type when there is only sound.
+# First bytes, type with moving pictures, type with sound alone.
 _CONTAINERS = (
     (b"\x1aE\xdf\xa3", "video/x-matroska", "audio/x-matroska"),
     (b"OggS", "video/ogg", "audio/ogg"),
@@ -86,12 +85,12 @@ _NAMED_LIKE_MEDIA = re.compile(
 
 
 def media_type_of(path: Path, head: bytes) -> str:
-    """IANA media type of a file whose first `HEAD_BYTES` are given.
+    """Return the IANA media type of a file, given its first `HEAD_BYTES`.
 
     Raises:
-        UnsupportedMedia: no reader takes it; the message says what it looks like.
-        DamagedMedia: a container whose headers cannot be read, or noise under the name of a known format.
-        ProtectedMedia: an office document that is encrypted as a whole.
+        UnsupportedMedia: no reader takes it; the message names what it looks like.
+        DamagedMedia: the headers of a container cannot be read, or it is noise under the name of a known format.
+        ProtectedMedia: it is an office document that is encrypted as a whole.
     """
     found = _picture_type(head) or _sound_type(head) or _container_type(path, head) or _document_type(path, head)
     if found:
@@ -109,16 +108,18 @@ def _refusal(path: Path, head: bytes) -> DamagedMedia | UnsupportedMedia:
     if head[257:262] == b"ustar":
         looks_like = "a tar archive; unpack it"
     if looks_like:
-        return UnsupportedMedia(f"It looks like {looks_like}. No reader takes it.")
+        return UnsupportedMedia(f"Unsupported format. It looks like {looks_like}.")
     if _NAMED_LIKE_MEDIA.fullmatch(path.suffix.lower()):
-        return DamagedMedia(f"It is named {path.suffix} but its content is not that; it is damaged or mislabelled.")
+        return DamagedMedia(
+            f"Its name ends in {path.suffix}, but its content is something else; it is damaged or mislabelled."
+        )
     return UnsupportedMedia(f"It is binary data of an unknown kind (it starts with {head[:8].hex(' ')}).")
 
 
 def _picture_type(head: bytes) -> str | None:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
-    # "BM" alone is a common beginning of a text; the next fields are a size and two zeros.
+    # Texts often start with "BM"; in a bitmap, a size and two zeros follow.
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and len(head) > 26:
         return "image/bmp"
     if head[4:8] == b"ftyp":
@@ -143,7 +144,7 @@ def _sound_type(head: bytes) -> str | None:
 
 
 def _has_mpeg_frames(head: bytes) -> bool:
-    """Whether an MPEG audio frame starts here and another one follows where it ends (ISO 11172-3, 2.4.1.3)."""
+    """Return whether an MPEG audio frame starts here and another follows at its end (ISO 11172-3, 2.4.1.3)."""
     length = _mpeg_frame_bytes(head[:4])
     return bool(length) and (len(head) <= length or _mpeg_frame_bytes(head[length : length + 4]) > 0)
 
@@ -164,7 +165,7 @@ def _mpeg_frame_bytes(header: bytes) -> int:
 
 
 def _has_adts_frames(head: bytes) -> bool:
-    """Whether an AAC frame with an ADTS header starts here and is followed by another one (ISO 13818-7, 6.2)."""
+    """Return whether an AAC frame with an ADTS header starts here and another follows (ISO 13818-7, 6.2)."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return False
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -198,9 +199,9 @@ def _has_moving_pictures(path: Path) -> bool:
     with opened_av(path) as container:
         if picture_stream(container) is not None:
             return True
-        if sound_stream(container) is None:
+        if container.streams.best("audio") is None:
             raise UnsupportedMedia(
-                "It is a media container without sound or pictures that are read here; convert it to MP4 (H.264, AAC)."
+                "It is a media container without readable sound or pictures; convert it to MP4 (H.264, AAC)."
             )
         return False
 
@@ -219,7 +220,7 @@ def _document_type(path: Path, head: bytes) -> str | None:
 
 
 def _directory_sectors(path: Path, head: bytes) -> bytes:
-    """The start of the directory of a compound file, where the names of its streams are ([MS-CFB] 2.2 and 2.6)."""
+    """Return the start of a compound file's directory, which holds the names of its streams ([MS-CFB] 2.2 and 2.6)."""
     sector_bytes = 1 << min(int.from_bytes(head[30:32], "little"), 12)
     first = int.from_bytes(head[48:52], "little")
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Picture files: one segment each; animations by their frames, TIFFs by their pages, scans also by their passages."""
+"""Turn picture files into segments: one each; animations by frame, TIFFs by page, scans also by passage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rag.errors import MediaTooLarge
 from rag.media.opening import check_pixels, exif, opened_image, rgb
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
-_MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: looked at, and made segments
-_MAX_FRAME_PIXELS = 2_000_000_000  # decoded for looking, in all: about 20 s
-_MAX_PIXELS_PER_BYTE = 5000  # of a TIFF with more pixels than that; a fax page with a few words has about 2,000
+_MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: decoded, and made segments
+_MAX_FRAME_PIXELS = 2_000_000_000  # decoded in all to compare frames: about 20 s
+_MAX_PIXELS_PER_BYTE = 5000  # limit for a TIFF with more pixels than that; a fax page with a few words has about 2,000
 _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two frames look the same
-_PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page, read again in full size
+_PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page and is read again in full size
 _PAGE_WORDS_SHOWN = 60
 _CAPTION_CHARS = 2000
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -32,7 +32,7 @@ _REDUCED_COPY, _NEW_SUBFILE_TYPE = 1, 254  # TIFF 6.0, section 8
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One picture of a file: its pixels, its place, and what is known about it."""
+    """One picture of a file: its pixels, its place, and its metadata."""
 
     pixels: Image.Image
     locator: Locator
@@ -40,7 +40,7 @@ class _View:
 
 
 def measure(source: Source, settings: Settings) -> Measure:
-    """Number of pictures in the file; of an animation at most as many as become segments.
+    """Return the number of pictures in the file; for an animation, at most as many as become segments.
 
     Raises:
         MediaError: its header cannot be read, or states more than the settings allow.
@@ -57,8 +57,8 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
     """Yield the pictures of a file with the text in them.
 
     Raises:
-        MediaTooLarge: more pixels or pages than the settings allow.
-        DamagedMedia: truncated or malformed.
+        MediaTooLarge: it has more pixels or pages than the settings allow.
+        DamagedMedia: it is truncated or malformed.
     """
     ordinal = 0
     with opened_image(source.path, settings.max_pixels) as image:
@@ -88,10 +88,10 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
 
 
 def first_picture(source: Source, settings: Settings) -> Image.Image:
-    """The first picture of a file, upright in RGB, as large as a page is read.
+    """Return the first picture of a file, upright in RGB, in the size in which pages are read.
 
     Raises:
-        MediaError: as `segments`.
+        MediaError: see `segments`.
     """
     with opened_image(source.path, settings.max_pixels) as image:
         pixels = rgb(image)
@@ -101,7 +101,7 @@ def first_picture(source: Source, settings: Settings) -> Image.Image:
 
 def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterator[_View]:
     frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format == "MPO":  # further pictures of an MPO are its previews
+    if frames == 1 or image.format == "MPO":  # further pictures of an MPO are previews
         known = _full_size(image) | capture_fields(image)  # before decoding, which may scale a JPEG down
         yield _View(rgb(image, DRAFT_PX), ImageRegion(), known)
     elif image.format == "TIFF":
@@ -112,7 +112,7 @@ def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterato
 
 
 def _full_size(image: ImageFile.ImageFile) -> dict[str, Scalar]:
-    """Width and height of the picture when upright."""
+    """Return width and height of the upright picture."""
     width, height = image.size
     if exif(image).get(ExifTags.Base.Orientation, 1) in _ROTATED:
         width, height = height, width
@@ -120,7 +120,7 @@ def _full_size(image: ImageFile.ImageFile) -> dict[str, Scalar]:
 
 
 def _check_pages(image: ImageFile.ImageFile, pages: int, size: int, settings: Settings) -> None:
-    """Refuse, by its headers, a TIFF of too many pages or pixels; a small file has both where its pages share a strip.
+    """Refuse, by its headers, a TIFF with too many pages or pixels; a small file can have both if pages share a strip.
 
     Raises:
         MediaTooLarge: it is over a limit.
@@ -151,8 +151,8 @@ def _pages(image: ImageFile.ImageFile, pages: int) -> Iterator[_View]:
 
 
 def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iterator[_View]:
-    """Frames of an animation that differ from the one before; evenly thinned where there are too many."""
-    kept: list[tuple[int, float]] = []
+    """Yield the frames of an animation that differ from the one before, evenly thinned if there are too many."""
+    distinct: list[tuple[int, float]] = []
     last: NDArray[np.float32] | None = None
     at_s = 0.0
     pixels_each = image.width * image.height
@@ -161,11 +161,11 @@ def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iter
         check_pixels(image.size, settings.max_pixels)
         thumbnail = _thumbnail(image)
         if last is None or float(np.abs(thumbnail - last).mean()) >= _SAME_FRAME:
-            kept.append((number, at_s))
+            distinct.append((number, at_s))
             last = thumbnail
         at_s += float(image.info.get("duration") or 100) / 1000  # browsers show 0 as 100 ms
-    step = -(-len(kept) // _MAX_FRAMES_KEPT)
-    for number, start_s in kept[::step]:
+    step = -(-len(distinct) // _MAX_FRAMES_KEPT)
+    for number, start_s in distinct[::step]:
         image.seek(number)
         pixels = rgb(image, DRAFT_PX)
         yield _View(

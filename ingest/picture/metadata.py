@@ -1,4 +1,4 @@
-"""What a picture file says about itself: captions, when, where and with what it was taken."""
+"""Read the metadata of picture files: captions, time, place and camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _XMP_BYTES = 200_000
 _PNG_KEYWORDS = ("Title", "Description")  # of the keywords that PNG, 11.3.4.2, registers
 _IPTC_TITLE, _IPTC_CAPTION = (2, 5), (2, 120)
 _XP_TAGS = (0x9C9B, 0x9C9C, 0x9C9F)  # Windows: title, comment, subject, in UTF-16
-# What cameras and programs write there by themselves.
+# What cameras and programs write there automatically.
 _BOILERPLATE = re.compile(
     r"(?:OLYMPUS |MINOLTA |KODAK )?DIGITAL (?:STILL )?CAMERA|SONY DSC|SAMSUNG CAMERA PICTURES|Exif_JPEG_\w+|"
     r"(?:DSC|IMG|DCIM|P)[\W_]?\d+(?:\.\w+)?|Screenshot|Created with \w+|Untitled[\W\d]*|default|[\W\d_]*",
@@ -33,7 +33,7 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 
 
 def embedded_captions(image: Image.Image) -> list[str]:
-    """Captions that the file holds: EXIF, XMP (Dublin Core), IPTC and PNG text, without repetitions."""
+    """Return the captions inside the file: EXIF, XMP (Dublin Core), IPTC and PNG text, without repetitions."""
     found: dict[str, None] = {}
     for words in (*_png_captions(image), *_exif_captions(image), *_xmp_captions(image), *_iptc_captions(image)):
         caption = " ".join(words.replace("\x00", " ").split())[:_CAPTION_CHARS]
@@ -43,7 +43,7 @@ def embedded_captions(image: Image.Image) -> list[str]:
 
 
 def capture_fields(image: Image.Image) -> dict[str, Scalar]:
-    """Fields that can be filtered on: `taken`'s, ``camera``, ``lat`` and ``lon`` in degrees."""
+    """Return fields to filter on: `capture_time_fields`, ``camera``, ``lat`` and ``lon`` in degrees."""
     tags = exif(image)
     details = tags.get_ifd(ExifTags.IFD.Exif)
     known = capture_time_fields(
@@ -60,9 +60,9 @@ def capture_fields(image: Image.Image) -> dict[str, Scalar]:
 
 
 def capture_time_fields(time: str) -> dict[str, Scalar]:
-    """``taken`` (ISO 8601 by the camera's own clock) and ``taken_s`` (the same in seconds, as if it were UTC).
+    """Return ``taken`` (ISO 8601 by the camera's own clock) and ``taken_s`` (the same in seconds, as if it were UTC).
 
-    A clock that was never set is left out: EXIF's zeros, and the first days of QuickTime's and of Unix's count.
+    Return nothing for a clock that was never set: EXIF's zeros, and the first days of QuickTime's and Unix's count.
     """
     at_s = timestamp_s(time)
     if at_s is None or time.startswith(_UNSET):
@@ -71,7 +71,7 @@ def capture_time_fields(time: str) -> dict[str, Scalar]:
 
 
 def parse_position(text: str) -> tuple[float, float] | None:
-    """Latitude and longitude of ISO 6709, as phones write it into films: ``+48.8577+002.2950+035/``."""
+    """Parse latitude and longitude in ISO 6709, as phones write it into videos: ``+48.8577+002.2950+035/``."""
     found = _ISO_6709.match(text)
     return _valid_position(float(found[1]), float(found[2])) if found else None
 
@@ -93,7 +93,7 @@ def _xmp_captions(image: Image.Image) -> Iterator[str]:
     try:
         root = parse_xml(decode_text(packet.strip(b"\x00 \n")))
     except DamagedMedia:
-        return  # a broken packet takes the caption, not the picture
+        return  # a broken packet costs the caption, not the picture
     for name in ("title", "description"):
         for element in root.iter(f"{_DC}{name}"):
             yield " ".join("".join(element.itertext()).split())
@@ -134,7 +134,7 @@ def _gps_position(gps: dict[int, Any]) -> tuple[float, float] | None:
 
 
 def _valid_position(lat: float, lon: float) -> tuple[float, float] | None:
-    """The place; None where there is no such place, or zeros stand for an unknown one."""
+    """Return the position; None if it is outside the valid range, or if zeros stand for an unknown place."""
     return None if abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0 else (lat, lon)
 
 

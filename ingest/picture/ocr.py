@@ -1,8 +1,9 @@
-"""Text in pictures, read by RapidOCR (PP-OCR detection and recognition, ONNX, in its wheel).
+"""Read text in pictures with RapidOCR (PP-OCR detection and recognition, ONNX, in its wheel).
 
 Measured on one core: 0.28 s for a photo of 500 px without text, 0.6 s for one of 1280 px or more, and 0.1 s for each
-line of a page. A gate that looks at a picture in 384 px first saved 20 % on 190 photos and lost a chart's labels, so
-there is none. On printed pages 1600 px read as well as 2000 px (0.1 % of the characters wrong), 1280 px lost lines.
+line of a page. A first pass at 384 px, to skip pictures without text, saved 20 % on 190 photos but lost a chart's
+labels, so there is none. On printed pages 1600 px read as well as 2000 px (0.1 % of the characters wrong); 1280 px lost
+lines.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 PICTURE_PX = 1280  # longest side that is enough for signs, slides and labels
 PAGE_PX = 1600  # for pages of text: 10 pt on A4 is then 19 px high
 _MIN_CONFIDENCE = 0.65
-_MIN_CONFIDENCE_SHORT = 0.9  # of one or two characters: textures are often taken for single letters
+_MIN_CONFIDENCE_SHORT = 0.9  # for one or two characters: textures are often mistaken for single letters
 _MIN_SIDE_PX = 8
 _SHORTER_PX = 736
 
 
 @dataclass(frozen=True, slots=True)
 class OcrLine:
-    """A line of text in a picture: its words, its box in fractions, and the recogniser's confidence in [0, 1]."""
+    """A line of text in a picture: its words, its box in fractions, and the model's confidence in [0, 1]."""
 
     text: str
     box: Box
@@ -38,13 +39,13 @@ class OcrLine:
 
 
 class Ocr:
-    """Reads text in pictures; the models are loaded when the first picture comes."""
+    """A reader of text in pictures; it loads its models with the first picture."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
 
     def read(self, image: Image, *, longest_px: int = PICTURE_PX) -> list[OcrLine]:
-        """Lines of text in reading order; none for a picture without text.
+        """Return the lines of text in reading order; none for a picture without text.
 
         Args:
             image: RGB, upright.
@@ -52,8 +53,8 @@ class Ocr:
         """
         if min(image.size) < _MIN_SIDE_PX:
             return []
-        # Small pictures are scaled up for small letters, by the shorter side as PaddleOCR does, but never beyond
-        # `longest_px`: a banner of 900 x 120 px would become 5520 x 736, and take 4 s.
+        # Small pictures are enlarged to read small letters, by the shorter side as in PaddleOCR, but never beyond
+        # `longest_px`: a banner of 900 x 120 px would become 5520 x 736 and take 4 s.
         scale = min(max(1.0, _SHORTER_PX / min(image.size)), longest_px / max(image.size))
         if scale != 1:
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -1,4 +1,4 @@
-"""Pictures in the size in which they are read and stored."""
+"""Scale pictures to the size in which they are read and stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DRAFT_PX = 2000  # a larger JPEG is decoded at a half, a quarter or an eighth, w
 
 
 def for_segment(image: Image.Image) -> Image.Image:
-    """The picture as it goes to the encoder: longest side at most `SEGMENT_PX`."""
+    """Return the picture for the encoder: longest side at most `SEGMENT_PX`."""
     small = image.copy()
     small.thumbnail((SEGMENT_PX, SEGMENT_PX), Image.Resampling.LANCZOS)
     return small

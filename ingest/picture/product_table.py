@@ -1,7 +1,7 @@
-"""A catalogue: a table with a row for each picture, whose other columns are said of it, as words and as metadata.
+"""Read product tables: each row names a picture, and its other columns describe it, as words and as metadata.
 
-Numbers are read as people write them: ``1.299,00 €``, ``$3``, ``1,299.50``. What a column's commas and points mean is
-decided by all of its cells.
+Numbers are read as people write them: ``1.299,00 €``, ``$3``, ``1,299.50``. All cells of a column decide together what
+its commas and points mean.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from ingest.formats.plain import delimiter_of
 from rag.segments import RESERVED
@@ -19,7 +20,7 @@ from rag.types import Scalar
 
 MAX_ROWS = 100_000
 _MAX_COLUMNS = 100
-_MAX_VALUE_CHARS = 200  # of a field to filter on; longer texts are words alone
+_MAX_VALUE_CHARS = 200  # of a field to filter on; longer texts are only words
 _PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _CURRENCY = (
     r"(?:[$€£¥₹₩₽₺₪]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|MXN|ZAR|TRY|kr\.?|zł|Kč|Fr\.)"
@@ -31,20 +32,31 @@ _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")  # of money: nobody counts 
 _PADDED = re.compile(r"0\d+")  # an article number: 00123 is not 123
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
-ProductRow = tuple[str, str, Mapping[str, Scalar]]
-Cell = tuple[str, str, Scalar]  # its column's name, what is written in it, and what that is
+
+class ProductRow(NamedTuple):
+    """A row of a product table for one picture: its path as written, the row as a caption, and its fields."""
+
+    picture: str
+    caption: str
+    fields: Mapping[str, Scalar]
+
+
+class _Cell(NamedTuple):
+    column: str
+    text: str
+    value: Scalar
 
 
 def read_rows(text: str) -> Iterator[ProductRow]:
-    """Of each row that names a picture: where that is, the row as a caption, and its fields.
+    """Yield the rows that name a picture, once for each of their pictures.
 
-    Numbers and amounts of money are fields of their column's name, as are truth values (true, yes, false, no) and short
-    texts; a column that is named like a field of Exhibit's own (`title`, `text`…) is words alone. A cell may name
-    several pictures, parted by a comma, a semicolon or a bar.
+    Numbers, amounts of money, booleans (true, yes, false, no) and short texts become fields under the name of their
+    column. A column with the name of a built-in field (`title`, `text`…) only adds words. A cell may name several
+    pictures, separated by a comma, a semicolon or a bar.
     """
     try:
         table = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))[: MAX_ROWS + 1]
-    except csv.Error:  # told when the file is read itself
+    except csv.Error:  # reported when the file itself is read
         return
     names = [_name(cell) for cell in table[0][:_MAX_COLUMNS]] if table else []
     column = _picture_column(table[1:], len(names))
@@ -53,60 +65,60 @@ def read_rows(text: str) -> Iterator[ProductRow]:
     readers = [_reader([row[n].strip() for row in table[1:] if len(row) > n]) for n in range(len(names))]
     for row in table[1:]:
         cells = [
-            (name, cell.strip(), readers[n](cell.strip()))
+            _Cell(name, cell.strip(), readers[n](cell.strip()))
             for n, (name, cell) in enumerate(zip(names, row, strict=False))
             if n != column
         ]
         for picture in _pictures(row[column]) if len(row) > column else ():
-            yield picture, _caption(cells), _fields(cells)
+            yield ProductRow(picture, _caption(cells), _fields(cells))
 
 
 def _delimiter(text: str) -> str:
-    """What parts the columns; where rows differ in length, what the names of the columns are parted by."""
+    """Return the character between columns; if rows differ in length, the one between the names of the columns."""
     names = text.partition("\n")[0]
     return delimiter_of(text) or max(",;\t|", key=names.count)
 
 
 def _picture_column(table: Sequence[Sequence[str]], columns: int) -> int | None:
-    """The column in which most of what is written names pictures."""
-    written = [[row[n] for row in table if len(row) > n and row[n].strip()] for n in range(columns)]
-    counts = [sum(bool(_pictures(cell)) for cell in cells) for cells in written]
+    """Return the column in which most filled cells name pictures; None if there is none."""
+    filled = [[row[n] for row in table if len(row) > n and row[n].strip()] for n in range(columns)]
+    counts = [sum(bool(_pictures(cell)) for cell in cells) for cells in filled]
     best = max(range(columns), key=counts.__getitem__, default=0)
-    return best if counts and counts[best] > len(written[best]) / 2 else None
+    return best if counts and counts[best] > len(filled[best]) / 2 else None
 
 
 def _pictures(cell: str) -> list[str]:
-    """The pictures that a cell names, as paths of any system are written."""
+    """Return the pictures that a cell names; backslashes become slashes."""
     parts = [part.strip() for part in re.split(r"[,;|]", cell)]
     named = parts if all(map(_PICTURE.fullmatch, parts)) else [cell.strip()]
     return [one.replace("\\", "/") for one in named if _PICTURE.fullmatch(one)]
 
 
 def _name(cell: str) -> str:
-    """A column's name as the name of a field: ``Price (EUR)`` as ``price_eur``, ``Größe`` as ``grosse``."""
+    """Return the field name for a column's name: ``price_eur`` for ``Price (EUR)``, ``grosse`` for ``Größe``."""
     plain = unicodedata.normalize("NFKD", cell.strip().casefold())
-    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    name = re.sub(r"\W+", "_", kept, flags=re.ASCII).strip("_")
+    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    name = re.sub(r"\W+", "_", letters, flags=re.ASCII).strip("_")
     return f"_{name}" if name[:1].isdigit() else name
 
 
-def _caption(cells: Sequence[Cell]) -> str:
-    """A row in words, so that questions are answered from it; names and descriptions speak for themselves."""
-    told = [(name, cell, isinstance(value, str)) for name, cell, value in cells if cell]
+def _caption(cells: Sequence[_Cell]) -> str:
+    """Return a row in words, to answer questions from; names and descriptions go without their column's name."""
+    filled = [(name, cell, isinstance(value, str)) for name, cell, value in cells if cell]
     return ". ".join(
-        cell if name in RESERVED or (" " in cell and is_text) else f"{name}: {cell}" for name, cell, is_text in told
+        cell if name in RESERVED or (" " in cell and is_text) else f"{name}: {cell}" for name, cell, is_text in filled
     )
 
 
-def _fields(cells: Sequence[Cell]) -> dict[str, Scalar]:
-    found = {name: value for name, cell, value in cells if name and name not in RESERVED and cell}
+def _fields(cells: Sequence[_Cell]) -> dict[str, Scalar]:
+    fields = {name: value for name, cell, value in cells if name and name not in RESERVED and cell}
     return {
-        name: value for name, value in found.items() if not isinstance(value, str) or len(value) <= _MAX_VALUE_CHARS
+        name: value for name, value in fields.items() if not isinstance(value, str) or len(value) <= _MAX_VALUE_CHARS
     }
 
 
 def _reader(column: Sequence[str]) -> Callable[[str], Scalar]:
-    """What reads the cells of a column: text as it is, or numbers with a point or a comma before their fractions."""
+    """Return a function that reads the cells of a column: as text, or as numbers with a decimal point or comma."""
     if any(map(_PADDED.fullmatch, column)):
         return lambda cell: cell
     has_commas = any(map(_needs_comma, column))
@@ -121,7 +133,7 @@ def _needs_comma(cell: str) -> bool:
 
 
 def _amount(cell: str) -> tuple[str, bool]:
-    """A number as it is written, without its currency, and whether it had one."""
+    """Return a number as it is written, without its currency, and whether it had one."""
     money = _MONEY.fullmatch(cell)
     if money is None:
         return cell, False
