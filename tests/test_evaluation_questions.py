@@ -399,6 +399,16 @@ def test_wrong_usage_is_told_in_a_line(
     assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_the_sets_need_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("EXHIBIT_DATA", raising=False)
+    for arguments, code in ((["--list"], 0), (["esc10"], 1)):
+        monkeypatch.setattr(sys, "argv", ["exhibit", "eval", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        assert "EXHIBIT_DATA" in capsys.readouterr().err
+
+
 def test_the_command_lists_the_sets(desk: Path) -> None:
     rows = json.loads(exhibit("--list", "--json", cwd=desk, EXHIBIT_DATA="data").stdout)
     states = {row["name"]: row["state"] for row in rows}

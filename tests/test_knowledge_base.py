@@ -217,11 +217,18 @@ def test_a_second_process_is_told_who_holds_it(demo_base):
     assert "Traceback" not in done.stderr
 
 
-def test_unknown_settings_are_refused(tmp_path):
-    with pytest.raises(SettingsError, match="colour"):
-        KnowledgeBase.open(tmp_path, Settings(colour="blue"))
-    with pytest.raises(SettingsError, match="top_k"):
-        KnowledgeBase.open(tmp_path, Settings(top_k=0))
+@pytest.mark.parametrize(("name", "value"), [("colour", "blue"), ("top_k", "0"), ("ranking", "no JSON")])
+def test_settings_that_are_unknown_or_invalid_are_refused(name, value, monkeypatch):
+    with pytest.raises(SettingsError, match=name):
+        Settings(**{name: value})
+    monkeypatch.setenv(f"EXHIBIT_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=f"(?i){name}"):
+        Settings()
+
+
+def test_a_setting_given_as_an_argument_takes_precedence_over_the_environment(monkeypatch):
+    monkeypatch.setenv("EXHIBIT_TOP_K", "3")
+    assert (Settings().top_k, Settings(top_k=5).top_k) == (3, 5)
 
 
 def write_media(folder: Path) -> Path:
