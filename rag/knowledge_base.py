@@ -4,65 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from rag.config import Settings
-from rag.errors import KnowledgeBaseBusy, QueryError, UnsupportedMedia
-from rag.explanation import Explanation
+from rag.contents import Contents, Status, disk_bytes
+from rag.errors import KnowledgeBaseBusy
 from rag.query.options import QueryOptions
-from rag.segments import segment_id
-from rag.types import PIXELS, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport, Locator, PageBox
+from rag.types import Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport
 
 if TYPE_CHECKING:
-    from llama_index.core.base.base_query_engine import BaseQueryEngine
-    from llama_index.core.postprocessor.types import BaseNodePostprocessor
-    from llama_index.core.retrievers import BaseRetriever
-
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
     from rag.answering.open_question import Asked
     from rag.answering.query_engine import QueryEngine
     from rag.answering.transcribe import Transcription
-    from rag.catalog.catalog import CatalogEntry
     from rag.encoders import ModelCard
     from rag.encoders.base import Vectors
     from rag.index.base import Dense
-    from rag.media import Renderings, View
+    from rag.integrations.llamaindex import LlamaIndexAdapter
+    from rag.media import MediaLibrary, Renderings
     from rag.personalization.store import PreferenceStore
     from rag.query.options import Modalities, Turn
     from rag.types import Modality, Where
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a knowledge base holds.
-
-    Attributes:
-        path: its folder.
-        assets: number of assets by state.
-        segments: number of segments by modality.
-        failed: the files that are not indexed, each with its reason.
-        encoders: names of the encoders that made its vectors.
-        disk_bytes: size of its folder; the media themselves are elsewhere.
-    """
-
-    path: str
-    assets: Mapping[str, int]
-    segments: Mapping[str, int]
-    failed: tuple[FileResult, ...]
-    encoders: Mapping[str, str]
-    disk_bytes: int
 
 
 class KnowledgeBase:
@@ -336,37 +308,8 @@ class KnowledgeBase:
             segments={m: self._index.count(Filter(modalities=frozenset({m}))) for m in MODALITIES},
             failed=self._catalog.failures(),
             encoders={name: card.name for name, card in self._cards.items()},
-            disk_bytes=_disk_bytes(self.path),
+            disk_bytes=disk_bytes(self.path),
         )
-
-    @cached_property
-    def preferences(self) -> PreferenceStore:
-        """What users who agreed to it like the look of; pass `user` to `search`."""
-        from rag.personalization.store import PreferenceStore, preferences_url
-
-        url = self.settings.catalog_url or preferences_url(self.path)
-        return PreferenceStore(url, self._index, self._dual.card.revision)
-
-    def count(self) -> int:
-        """Number of its segments.
-
-        Raises:
-            IndexUnavailable: the store failed.
-        """
-        return self._index.count()
-
-    def segments(self) -> Iterator[Hit]:
-        """Every segment with its file, file by file, with a score of 0: what there is, not what was found."""
-        for asset_id in self._catalog.asset_ids():
-            yield from self.segments_of(asset_id)
-
-    def assets(self, asset_id: str | None = None) -> list[CatalogEntry]:
-        """The assets that are taken in whole, in no order, or the one with this id, if it is one of them."""
-        return self._catalog.entries(asset_id)
-
-    def files_of(self, asset_id: str) -> list[Path]:
-        """The files that hold an asset, sorted; none where it is unknown."""
-        return [Path(path) for path in self._catalog.paths_of([asset_id]).get(asset_id, ())]
 
     async def aingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
@@ -388,68 +331,38 @@ class KnowledgeBase:
         """Async twin of `remove`."""
         return await asyncio.to_thread(self.remove, paths)
 
-    def as_retriever(self, *, top_k: int | None = None) -> BaseRetriever:
-        """The search as a llama-index retriever."""
-        from rag.integrations.llamaindex import CrossModalRetriever
+    @cached_property
+    def contents(self) -> Contents:
+        """The assets, files, segments and vectors that it holds."""
+        return Contents(self._catalog, self._index, lambda hits: self._engine.located(hits))
 
-        return CrossModalRetriever(lambda words: self.search(words, top_k=top_k))
+    @cached_property
+    def media(self) -> MediaLibrary:
+        """Thumbnails of hits, and pictures, clips and waveforms of any place."""
+        from rag.media import MediaLibrary
 
-    def as_postprocessor(self, *, top_n: int | None = None) -> BaseNodePostprocessor:
-        """The reranker as a llama-index node postprocessor."""
-        from rag.integrations.llamaindex import RelevanceReranker
+        return MediaLibrary(self._renderings, self._catalog.paths_of)
 
-        return RelevanceReranker(rerank=self._engine.reordered, top_n=top_n or self.settings.evidence_n)
+    @cached_property
+    def preferences(self) -> PreferenceStore:
+        """What users who agreed to it like to see; the option `user` of `search` applies it."""
+        from rag.personalization.store import PreferenceStore, preferences_url
 
-    def as_query_engine(self) -> BaseQueryEngine:
-        """The whole way from question to cited answer as a llama-index query engine."""
-        from rag.integrations.llamaindex import GroundedQueryEngine
+        url = self.settings.catalog_url or preferences_url(self.path)
+        return PreferenceStore(url, self._index, self._dual.card.revision)
 
-        return GroundedQueryEngine(self.ask, self.aask)
+    @cached_property
+    def llama_index(self) -> LlamaIndexAdapter:
+        """Search, reranking and answers as objects of llama-index."""
+        from rag.integrations.llamaindex import LlamaIndexAdapter
 
-    def page(self, answers: Sequence[Answer], *, title: str = "Exhibit") -> str:
-        """One self-contained HTML page with answers and their evidence; `Answer.render` gives that of one answer."""
-        from rag.presentation.report import page
-
-        return page(answers, title=title)
-
-    def thumbnail(self, hit: Hit) -> str | None:
-        """Path of a small picture of a hit, made when first asked for; None where there is nothing to see.
-
-        Raises:
-            MediaError: the hit's file has gone or was changed since.
-        """
-        shown = hit.seen or hit.segment
-        if shown.kind not in PIXELS and not isinstance(shown.locator, PageBox):
-            return None
-        try:
-            return str(self._renderings.get(Path(hit.path), shown.asset_id, shown.locator, "thumbnail"))
-        except UnsupportedMedia:  # a slide: nothing here draws it
-            return None
-
-    def rendering(self, asset_id: str, locator: Locator, view: View) -> Path:
-        """A file that shows or plays a place, made when first asked for; see `rag.media.Renderings`.
-
-        Raises:
-            QueryError: no file is known for the asset.
-            MediaError: its file has gone, was changed since, or has no such view.
-        """
-        held = self._catalog.paths_of([asset_id]).get(asset_id)
-        if not held:
-            raise QueryError(f"There is no asset {asset_id} in this knowledge base.")
-        return self._renderings.get(Path(held[0]), asset_id, locator, view)
-
-    def segments_of(self, asset_id: str) -> list[Hit]:
-        """The segments of one asset in their order, each with its file, with a score of 0; none where it is unknown."""
-        return self._engine.located([Hit(segment, Explanation(0.0)) for segment in self._index.segments_of(asset_id)])
-
-    def vectors(self, hits: Sequence[Hit], name: Dense = "joint") -> dict[str, Vectors]:
-        """Vectors (dimensions,) of unit length by `rag.segments.segment_id`; hits that lack one are left out.
-
-        Args:
-            hits: segments, not moments, which are in no store.
-            name: the space: ``joint`` for words and pictures, ``text`` for words, ``sound`` for what is heard.
-        """
-        return self._index.vectors([segment_id(hit.segment) for hit in hits], name)
+        return LlamaIndexAdapter(
+            search=lambda words, top_k: self.search(words, top_k=top_k),
+            rerank=self._engine.reordered,
+            ask=self.ask,
+            aask=self.aask,
+            top_n=self.settings.evidence_n,
+        )
 
     def _roll_back(self) -> None:
         """Take out what a killed run left half written; its files are read again by the next run."""
@@ -510,17 +423,6 @@ class KnowledgeBase:
         from rag.media import Renderings
 
         return Renderings(self.path / "renderings")
-
-
-def _disk_bytes(folder: Path) -> int:
-    """What a folder takes on disk: the store reserves room in sparse files that it has not written yet."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # it has just been deleted
-                stat = os.stat(os.path.join(parent, name))
-                total += stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
-    return total
 
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -314,14 +314,16 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 
 
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: LanguageModel, tmp_path: Path) -> None:
-    made = list(generate(list(demo_base.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1))
+    made = list(
+        generate(list(demo_base.contents.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1)
+    )
     assert made
     assert Path(*made[0].assets).is_file()
     assert made[0].answer[0]
 
 
 def test_all_segments_of_a_knowledge_base_come_file_by_file(demo_base) -> None:
-    hits = list(demo_base.segments())
+    hits = list(demo_base.contents.segments())
     assert len(hits) == sum(demo_base.status().segments.values())
     assert len({hit.path for hit in hits}) == 12
     assert [hit.path for hit in hits] == sorted(hit.path for hit in hits)

@@ -23,12 +23,12 @@ def base(demo_kept, tmp_path_factory):
 
 
 def named(base, name):
-    return sorted(str(asset.path) for asset in base.assets() if name in str(asset.path))
+    return sorted(str(asset.path) for asset in base.contents.assets() if name in str(asset.path))
 
 
 def test_vectors_are_those_of_the_joint_space(base):
-    hits = list(base.segments())
-    held = base.vectors(hits)
+    hits = list(base.contents.segments())
+    held = base.contents.vectors(hits)
     assert set(held) <= {segment_id(hit.segment) for hit in hits}
     assert all(np.linalg.norm(vector) == pytest.approx(1, abs=1e-3) for vector in held.values())
 
@@ -61,7 +61,7 @@ def test_the_map_is_one_picture_with_thumbnails_and_no_script(base):
 def test_a_map_holds_no_more_than_it_may(base):
     drawn = collection_map(base, most=10)
     assert len(drawn.points) == 10
-    assert drawn.left_out == base.count() - 10
+    assert drawn.left_out == base.contents.count() - 10
 
 
 def test_nothing_on_the_map_is_markup_of_a_file():

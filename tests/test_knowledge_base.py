@@ -156,7 +156,7 @@ def test_films_answer_with_moments_and_frames_where_asked(demo_base):
     assert moment.segment.kind == "moment"
     assert 30 < moment.segment.locator.start_s < moment.segment.locator.end_s < 45
     assert {Path(part.path).name for part in moment.parts} == {"film.mp4"}
-    with Image.open(demo_base.thumbnail(moment)) as small:
+    with Image.open(demo_base.media.thumbnail(moment)) as small:
         assert max(small.size) <= 320
     frame = demo_base.search("a bee", where={"kind": "frame"}, top_k=1)[0]
     assert isinstance(frame.segment.locator, FrameRegion)
@@ -195,10 +195,10 @@ def test_a_document_is_no_question(demo_base, demo_folder):
 
 def test_thumbnails_are_files_and_words_have_none(demo_base):
     picture = demo_base.search("orangutan", modality="image")[0]
-    with Image.open(demo_base.thumbnail(picture)) as small:
+    with Image.open(demo_base.media.thumbnail(picture)) as small:
         assert max(small.size) <= 320
     spoken = demo_base.search("Jane Goodall", modality="audio")[0]
-    assert demo_base.thumbnail(spoken) is None
+    assert demo_base.media.thumbnail(spoken) is None
 
 
 def test_the_page_of_an_answer_holds_its_evidence(demo_answer):
@@ -307,16 +307,16 @@ def test_a_slide_has_no_thumbnail_and_a_changed_picture_is_told(small):
     base.ingest(folder)
     slide = base.search("gears of the orrery", modality="text")[0]
     assert isinstance(slide.segment.locator, PageBox)
-    assert base.thumbnail(slide) is None
+    assert base.media.thumbnail(slide) is None
     Image.new("RGB", (64, 64), "red").save(folder / "teal.png")
     with pytest.raises(MediaError, match="has changed"):
-        base.thumbnail(base.search("teal", modality="image")[0])
+        base.media.thumbnail(base.search("teal", modality="image")[0])
 
 
 def test_remove_forgets_and_leaves_the_file(small):
     base, folder = small
     base.ingest(folder)
-    thumbnail = Path(base.thumbnail(base.search("teal", modality="image")[0]))
+    thumbnail = base.media.thumbnail(base.search("teal", modality="image")[0])
     assert states(base.remove(folder / "teal.png")) == {"teal.png": "removed"}
     assert (folder / "teal.png").exists()
     assert not thumbnail.exists()
@@ -340,11 +340,11 @@ def test_a_reranker_that_fails_is_told(small):
     base.ingest(folder)
     base.close()
     with KnowledgeBase.open(base.path, Settings(llm="nonsense")) as other:
-        nodes = other.as_retriever().retrieve("whale oil")
+        nodes = other.llama_index.retriever().retrieve("whale oil")
         for rerank in (
             lambda: other.search("whale oil", rerank=True),
             lambda: asyncio.run(other.asearch("whale oil", rerank=True)),
-            lambda: other.as_postprocessor().postprocess_nodes(nodes, query_str="whale oil"),
+            lambda: other.llama_index.postprocessor().postprocess_nodes(nodes, query_str="whale oil"),
         ):
             with pytest.warns(ExhibitWarning, match="could not judge"):
                 assert len(rerank()) == 3

@@ -13,7 +13,7 @@ from rag.integrations.llamaindex import to_hit, to_node
 
 
 def test_retriever_and_back(demo_base):
-    retriever = demo_base.as_retriever(top_k=4)
+    retriever = demo_base.llama_index.retriever(top_k=4)
     nodes = retriever.retrieve("orangutan")
     assert [to_hit(node) for node in nodes] == [to_hit(to_node(hit)) for hit in demo_base.search("orangutan", top_k=4)]
     again = asyncio.run(retriever.aretrieve("orangutan"))
@@ -39,18 +39,18 @@ def test_a_moment_keeps_its_parts(demo_base):
 
 
 def test_postprocessor_keeps_the_best(demo_base):
-    nodes = demo_base.as_retriever(top_k=4).retrieve("What do the chimpanzees at Fongoli hunt with?")
+    nodes = demo_base.llama_index.retriever(top_k=4).retrieve("What do the chimpanzees at Fongoli hunt with?")
     bundle = QueryBundle("What do the chimpanzees at Fongoli hunt with?")
-    kept = demo_base.as_postprocessor(top_n=2).postprocess_nodes(nodes, query_bundle=bundle)
+    kept = demo_base.llama_index.postprocessor(top_n=2).postprocess_nodes(nodes, query_bundle=bundle)
     assert len(kept) == 2
     assert {node.node_id for node in kept} <= {node.node_id for node in nodes}
     assert to_hit(kept[0]).relevance >= to_hit(kept[1]).relevance
     with pytest.raises(QueryError, match="needs the question"):
-        demo_base.as_postprocessor().postprocess_nodes(nodes)
+        demo_base.llama_index.postprocessor().postprocess_nodes(nodes)
 
 
 def test_query_engine_answers_with_exhibits(demo_base):
-    response = demo_base.as_query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
+    response = demo_base.llama_index.query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
     assert re.search(r"(spear|stick).* \[E\d\]", str(response))
     assert response.source_nodes
     assert response.metadata["answer"].cited

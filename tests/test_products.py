@@ -78,7 +78,7 @@ def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
 
 
 def fields(base):
-    return {Path(hit.path).name: hit.segment.meta for hit in base.segments() if hit.segment.kind == "picture"}
+    return {Path(hit.path).name: hit.segment.meta for hit in base.contents.segments() if hit.segment.kind == "picture"}
 
 
 def test_what_changes_in_the_catalogue_changes_in_the_shop(demo_folder, tmp_path):

@@ -400,7 +400,7 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
         assert found.state == "done"
         assert [item.state for item in found.items] == ["indexed", "failed"]
         assert "private network" in found.items[1].reason
-        (asset,) = base.assets()
+        (asset,) = base.contents.assets()
         assert asset.path.read_text() == "# Sea"
         assert asset.path.is_relative_to(base.path / "uploads" / job)
     jobs.close()

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rag.cli import output
 from rag.demo import COLLECTION, questions
 from rag.knowledge_base import KnowledgeBase
+from rag.presentation.report import page as answers_page
 from rag.types import Answer
 
 
@@ -37,7 +38,7 @@ def run(to: Path, *, as_json: bool = False) -> None:
         loading.result()
         answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
         page = to / "answers.html"
-        page.write_text(base.page(answers, title="Exhibit: the demo"), encoding="utf-8")
+        page.write_text(answers_page(answers, title="Exhibit: the demo"), encoding="utf-8")
     seconds = time.monotonic() - started
     if as_json:
         rows = [output.answer_json(base, answer) for answer in answers]

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from ingest.plan import Plan
     from rag.answering.open_question import Asked
     from rag.cli.doctor import Check
+    from rag.contents import Status
     from rag.evaluation.metrics import Estimate
     from rag.evaluation.questions import Question
     from rag.evaluation.results import Evaluation
-    from rag.knowledge_base import KnowledgeBase, Status
+    from rag.knowledge_base import KnowledgeBase
     from rag.models import ModelState
     from rag.types import Hit, IngestReport
 
@@ -281,9 +282,10 @@ def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
     """Path of its thumbnail; None also where its file has gone since, which is no reason to show nothing at all."""
     try:
-        return base.thumbnail(hit)
+        path = base.media.thumbnail(hit)
     except MediaError:
         return None
+    return None if path is None else str(path)
 
 
 def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:

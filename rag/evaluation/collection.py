@@ -196,11 +196,11 @@ def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Thing:
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
     if hit.seen:
         try:
-            thumbnail = base.thumbnail(hit)
+            thumbnail = base.media.thumbnail(hit)
         except MediaError:  # the file has gone: its words stay
             thumbnail = None
         if thumbnail is not None:
-            return Thing(name, "image", words, Path(thumbnail))
+            return Thing(name, "image", words, thumbnail)
     return Thing(name, "text", words)
 
 

@@ -88,7 +88,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
-        for question in generate(base.segments(), Writer(llm, base.search, picture), out, wanted):
+        for question in generate(base.contents.segments(), Writer(llm, base.search, picture), out, wanted):
             made.append(question)
             on_progress(question.question, before + len(made), wanted)
     return made

@@ -155,7 +155,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
     Raises:
         QueryError: there are fewer than three segments.
     """
-    hits, vectors = _joint(base, list(base.segments()))
+    hits, vectors = _joint(base, list(base.contents.segments()))
     if len(hits) < 3:
         raise QueryError("A map needs three segments at least; ingest something first.")
     chosen = np.unique(np.linspace(0, len(hits) - 1, min(most, len(hits))).round().astype(int))
@@ -167,7 +167,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
     xy = (plane - plane.min(axis=0)) / np.where(span > 0, span, 1.0)
     points = [Point(hit, float(x), float(y), _thumbnail(base, hit)) for hit, (x, y) in zip(shown, xy, strict=True)]
     explained = float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-12))
-    return CollectionMap(tuple(points), explained, base.count() - len(points))
+    return CollectionMap(tuple(points), explained, base.contents.count() - len(points))
 
 
 def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
@@ -181,7 +181,7 @@ def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
         QueryError: nothing in the knowledge base lies there, or nothing lies elsewhere.
     """
     folders = [Path(path).resolve() for path in ([new] if isinstance(new, (str, Path)) else new)]
-    hits, vectors = _joint(base, list(base.segments()))
+    hits, vectors = _joint(base, list(base.contents.segments()))
     is_new = np.array([any(Path(hit.path).resolve().is_relative_to(folder) for folder in folders) for hit in hits])
     if not is_new.any() or is_new.all():
         raise QueryError("Drift needs files that are new and files that are not; both must have been taken in.")
@@ -201,7 +201,7 @@ def coverage(base: KnowledgeBase, questions: Iterable[str]) -> Coverage:
 
 
 def _joint(base: KnowledgeBase, hits: list[Hit]) -> tuple[list[Hit], NDArray[np.float32]]:
-    held = base.vectors(hits)
+    held = base.contents.vectors(hits)
     known = [hit for hit in hits if segment_id(hit.segment) in held]
     return known, np.array([held[segment_id(hit.segment)] for hit in known], np.float32)
 
@@ -239,7 +239,7 @@ def _units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str:
     try:
-        path = base.thumbnail(hit)
+        path = base.media.thumbnail(hit)
     except MediaError:  # gone or changed since: it is on the map by its name
         return ""
     if path is None:

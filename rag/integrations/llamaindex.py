@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -25,6 +26,37 @@ from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Answer, Hit
 
 Rerank = Callable[[str, Sequence[Hit]], list[Hit]]
+
+
+@dataclass(frozen=True)
+class LlamaIndexAdapter:
+    """A knowledge base as objects of llama-index; `KnowledgeBase.llama_index` is one.
+
+    Attributes:
+        search: finds a number of hits for words; None for the setting `top_k`.
+        rerank: orders hits by the language model's judgement.
+        ask: answers a question.
+        aask: its async twin.
+        top_n: number of nodes that the postprocessor keeps by default.
+    """
+
+    search: Callable[[str, int | None], list[Hit]]
+    rerank: Rerank
+    ask: Callable[[str], Answer]
+    aask: Callable[[str], Awaitable[Answer]]
+    top_n: int
+
+    def retriever(self, *, top_k: int | None = None) -> BaseRetriever:
+        """Return the search as a retriever of `top_k` nodes; by default of as many as the setting `top_k`."""
+        return CrossModalRetriever(lambda words: self.search(words, top_k))
+
+    def postprocessor(self, *, top_n: int | None = None) -> BaseNodePostprocessor:
+        """Return the reranker as a node postprocessor that keeps `top_n` nodes; by default the setting `evidence_n`."""
+        return RelevanceReranker(rerank=self.rerank, top_n=top_n or self.top_n)
+
+    def query_engine(self) -> BaseQueryEngine:
+        """Return a query engine that goes all the way from question to cited answer."""
+        return GroundedQueryEngine(self.ask, self.aask)
 
 
 class CrossModalRetriever(BaseRetriever):

@@ -81,7 +81,7 @@ def _of_the_sound(locator: Locator, *, with_sound: bool) -> str:
 
 def _spot(base: KnowledgeBase, place_id: str) -> _Spot:
     asset_id, _, fragment = place_id.strip().partition("#")
-    hits = base.segments_of(asset_id)
+    hits = base.contents.segments_of(asset_id)
     if not hits:
         raise QueryError(f"There is no evidence {place_id[:100]!r} here; use an id that search or ask returned.")
     locator = from_fragment(fragment)

@@ -201,7 +201,7 @@ class Tools:
         """
         with _told():
             async with self.base.used() as base:
-                assets = await asyncio.to_thread(base.assets)
+                assets = await asyncio.to_thread(base.contents.assets)
         found = sorted((one for one in assets if named.lower() in str(one.path).lower()), key=lambda one: one.path)
         return listed(found[start : start + most], len(found), is_local=self.options.is_local)
 

@@ -129,7 +129,7 @@ async def healthz() -> dict[str, str]:
 @operation.get("/readyz", summary="Check that the knowledge bases are available")
 async def readyz(request: Request) -> dict[str, Any]:
     """Counts the segments of each knowledge base, which fails if a store is unreachable."""
-    counts = (asyncio.to_thread(base.count) for base in server_state(request.app).access.bases.values())
+    counts = (asyncio.to_thread(base.contents.count) for base in server_state(request.app).access.bases.values())
     try:
         async with asyncio.timeout(_READY_S):
             await asyncio.gather(*counts)

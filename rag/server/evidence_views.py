@@ -80,7 +80,7 @@ class EvidenceLinker:
         for view in made:
             if view in urls:
                 try:
-                    self.base.rendering(hit.segment.asset_id, places[view], view)
+                    self.base.media.rendering(hit.segment.asset_id, places[view], view)
                 except (MediaError, QueryError):  # a slide has no picture, a file may have gone
                     del urls[view]
         best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
@@ -133,7 +133,7 @@ async def show_evidence(
 
 def _rendered(base: KnowledgeBase, place: LinkTarget, view: View) -> pathlib.Path:
     try:
-        return base.rendering(place.asset_id, place.locator, view)
+        return base.media.rendering(place.asset_id, place.locator, view)
     except QueryError as error:
         raise _gone() from error
 
@@ -144,7 +144,7 @@ def _gone() -> Problem:
 
 def _words(base: KnowledgeBase, place: LinkTarget) -> str:
     """What is read or said at a place; of a moment, all that is said in its seconds."""
-    found = [hit.segment for hit in base.segments_of(place.asset_id)]
+    found = [hit.segment for hit in base.contents.segments_of(place.asset_id)]
     here = [segment for segment in found if segment.locator == place.locator]
     if not here and isinstance(place.locator, TimeSpan):
         span = place.locator

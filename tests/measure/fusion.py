@@ -54,7 +54,7 @@ _WORDLESS = "without bm25"
 def questions(base: KnowledgeBase, alts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Sort, words, and the segment that they ask for."""
     drawn = random.Random(0)
-    hits = list(base.segments())
+    hits = list(base.contents.segments())
     drawn.shuffle(hits)
     for sort, kind, of in (("passage", "passage", "text"), ("figure", "picture", "caption")):
         asked = (_half(hit, of, drawn) for hit in hits if hit.segment.kind == kind and "anthropology" in hit.path)

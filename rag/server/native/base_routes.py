@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from rag.catalog.catalog import CatalogEntry
-from rag.knowledge_base import Status
+from rag.contents import Status
 from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
 from rag.server.access import Caller, CurrentCaller, ReadableBase, WritableBase
@@ -87,7 +87,9 @@ async def list_segments(viewer: ReadableBase, asset_id: AssetId) -> schemas.Segm
 
     def read() -> list[schemas.Hit]:
         _known(viewer, asset_id)
-        return [schemas.Hit(**hit_json(hit), views=viewer.views(hit)) for hit in viewer.base.segments_of(asset_id)]
+        return [
+            schemas.Hit(**hit_json(hit), views=viewer.views(hit)) for hit in viewer.base.contents.segments_of(asset_id)
+        ]
 
     return schemas.Segments(segments=await asyncio.to_thread(read))
 
@@ -102,7 +104,7 @@ async def delete_asset(request: Request, viewer: WritableBase, asset_id: AssetId
 
     def done() -> None:
         failed = [file for file in viewer.base.status().failed if _failed_id(file) == asset_id]
-        files = [file.path for file in failed] or [str(file) for file in viewer.base.files_of(asset_id)]
+        files = [file.path for file in failed] or [str(file) for file in viewer.base.contents.files(asset_id)]
         if not files:
             raise _unknown(asset_id)
         uploads.delete(viewer.base.path, files)
@@ -119,16 +121,16 @@ def _counts(caller: Caller, name: str, status: Status) -> dict[str, Any]:
 
 def _found(viewer: EvidenceLinker, part: str, medium: Medium | None) -> list[CatalogEntry]:
     wanted = part.casefold()
-    listed = viewer.base.assets()
+    listed = viewer.base.contents.assets()
     kept = (one for one in listed if wanted in name_of(one.path).casefold() and medium in (None, one.medium))
     return sorted(kept, key=_key)
 
 
 def _known(viewer: EvidenceLinker, asset_id: str) -> CatalogEntry:
-    found = viewer.base.assets(asset_id) if _is_id(asset_id) else []
-    if not found:
+    found = viewer.base.contents.asset(asset_id) if _is_id(asset_id) else None
+    if found is None:
         raise _unknown(asset_id)
-    return found[0]
+    return found
 
 
 def _unknown(asset_id: str) -> Problem:
@@ -165,7 +167,7 @@ def _seen(viewer: EvidenceLinker, listed: CatalogEntry) -> Locator | None:
     if listed.media_type == "application/pdf":
         return PageBox(1)
     if listed.medium == "video":
-        found = (hit.segment for hit in viewer.base.segments_of(listed.id))
+        found = (hit.segment for hit in viewer.base.contents.segments_of(listed.id))
         return next((segment.locator for segment in found if segment.kind in PIXELS), None)
     return None
 
