@@ -117,7 +117,7 @@ class KnowledgeBase:
 
         with self._writing():
             yield from ingest(_paths(paths), self._stores, on_progress=on_progress)
-            self._engine.retriever.calibrate()
+            self._engine.retriever.calibrator.calibrate()
 
     def plan(self, paths: str | Path | Sequence[str | Path]) -> Plan:
         """Say what `ingest` would do with these paths, without doing it."""
@@ -195,11 +195,11 @@ class KnowledgeBase:
     @property
     def noise_floor(self) -> float:
         """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
-        return self._engine.retriever.calibrate().noise_floor
+        return self._engine.retriever.calibrator.calibrate().noise_floor
 
     def null_scores(self) -> dict[str, list[float]]:
         """By channel of a search, its best scores for questions and pictures that hardly any collection answers."""
-        return self._engine.retriever.null_scores()
+        return self._engine.retriever.calibrator.null_scores()
 
     def ask(
         self,
@@ -408,8 +408,8 @@ class KnowledgeBase:
         from rag.answering.query_engine import QueryEngine
         from rag.retrieval.retriever import Retriever
 
-        kept = self.path / "calibration.json"
-        retriever = Retriever(self._index, self._text, self._dual, self._audio, kept=kept)
+        file = self.path / "calibration.json"
+        retriever = Retriever(self._index, self._text, self._dual, self._audio, calibration_file=file)
         return QueryEngine(
             self.settings,
             retriever,

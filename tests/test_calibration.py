@@ -14,8 +14,9 @@ import pytest
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.query.language import Query
-from rag.retrieval.calibration import CollectionCalibration, unrelated_pictures, unrelated_sounds
+from rag.retrieval.calibration import CollectionCalibration
 from rag.retrieval.fusion import Calibration
+from rag.retrieval.null_queries import unrelated_pictures, unrelated_sounds
 from rag.retrieval.retriever import Retriever
 from rag.types import Filter, Modality
 
@@ -166,19 +167,19 @@ def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"lanes": 3}', '{"lanes": {"text": {"mean": 1}}, "encoders": []}', OLD])
 def test_what_was_not_kept_whole_fits_nothing(text: str) -> None:
-    assert not CollectionCalibration.from_json(text).fit((), {})
+    assert not CollectionCalibration.from_json(text).fits((), {})
 
 
 def test_calibrations_hold_until_what_there_is_of_a_kind_has_grown_by_half() -> None:
     kept = CollectionCalibration(
         ("a", "b"), {"passage": 1000, "picture": 100, "frame": 0}, {"text": Calibration(0.3, 0.1)}, 0.6
     )
-    assert kept.fit(("a", "b"), {"passage": 900, "picture": 149})
-    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 151})
-    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 60})
-    assert not kept.fit(("a", "b"), {"passage": 1000, "picture": 100, "frame": 1})
-    assert not kept.fit(("a", "b"), {"passage": 1000})
-    assert not kept.fit(("a", "c"), {"passage": 1000, "picture": 100})
+    assert kept.fits(("a", "b"), {"passage": 900, "picture": 149})
+    assert not kept.fits(("a", "b"), {"passage": 1000, "picture": 151})
+    assert not kept.fits(("a", "b"), {"passage": 1000, "picture": 60})
+    assert not kept.fits(("a", "b"), {"passage": 1000, "picture": 100, "frame": 1})
+    assert not kept.fits(("a", "b"), {"passage": 1000})
+    assert not kept.fits(("a", "c"), {"passage": 1000, "picture": 100})
 
 
 def test_unrelated_pictures_are_photos_of_their_own() -> None:

@@ -136,7 +136,7 @@ def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no
     assert declined[1].metrics["share"].mean == 1.0
     assert steps[-1] == ("reranking", 6, 6)
     (image,) = [channel for channel in channels if channel.channel == "image"]
-    calibrated = demo_base._engine.retriever.calibrate().channels
+    calibrated = demo_base._engine.retriever.calibrator.calibrate().channels
     assert image.middle == pytest.approx(calibrated["image"].middle)
     assert image.right
 

@@ -346,7 +346,7 @@ class TestMedia:
 
 def test_every_colour_of_text_is_readable_on_its_ground() -> None:
     """WCAG AA, 4.5 to 1, in light and dark."""
-    style = (Path(HERE).parent / "report" / "page.css").read_text(encoding="utf-8")
+    style = (Path(HERE).parent / "presentation" / "report" / "page.css").read_text(encoding="utf-8")
     for scheme in re.findall(r":root \{([^}]*)\}", style):
         colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", scheme))
         for ink in ("ink", "soft", "accent"):

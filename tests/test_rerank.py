@@ -15,6 +15,7 @@ from PIL import Image
 from rag.answering.evidence_text import PromptPictures
 from rag.answering.reranker import Reranked, arerank, rerank
 from rag.errors import DamagedMedia, LLMError, LLMUnavailable
+from rag.explanation import Explanation
 from rag.llm import LanguageModel
 from rag.types import Hit
 from tests.fakes.hits import passage, picture, speech
@@ -39,7 +40,8 @@ def test_best_judged_first_the_rest_as_found() -> None:
 
 
 def test_relevance_is_half_the_log_odds_of_the_search_and_those_of_the_model() -> None:
-    hits = [replace(HITS[0], score=0.8), replace(HITS[1], score=0.2), replace(HITS[2], score=1.0)]
+    scores = (0.8, 0.2, 1.0)
+    hits = [replace(hit, why=Explanation(score)) for hit, score in zip(HITS, scores, strict=False)]
     reranked = rerank("Which fact?", hits, ScriptedModel(logit=lambda _: 1.0), top_n=3)
     expected = [4.45, 1 + math.log(4) / 2, 1 - math.log(4) / 2]
     assert [hit.relevance for hit in reranked.hits] == pytest.approx(expected, abs=0.01)

@@ -16,6 +16,7 @@ from rag.explanation import ChannelScore
 from rag.index import ChannelQuery, IndexedSegment, SegmentIndex
 from rag.index.edge import EdgeIndex
 from rag.query.language import Query, QueryPart
+from rag.retrieval.calibration import Calibrator
 from rag.retrieval.fusion import combine_vectors
 from rag.retrieval.retriever import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
@@ -167,7 +168,7 @@ def test_a_modality_filter_holds(index: SegmentIndex, retriever: Retriever, moda
     )
     admitted = Filter(modalities=frozenset({modality}))  # type: ignore[arg-type]
     for query in (Query("red"), Query(picture=plain("red"))):
-        assert {hit.segment.modality for hit in retriever.retrieve(query, top_k=9, admitted=admitted)} == {modality}
+        assert {hit.segment.modality for hit in retriever.retrieve(query, top_k=9, scope=admitted)} == {modality}
 
 
 def test_where_filters_hold_in_every_channel_kinds_too(index: SegmentIndex, retriever: Retriever) -> None:
@@ -175,7 +176,7 @@ def test_where_filters_hold_in_every_channel_kinds_too(index: SegmentIndex, retr
     index.upsert([indexed(photo("b", "red"), "red")])
 
     def found(where: dict[str, object]) -> list[str]:
-        hits = retriever.retrieve(Query("red", plain("red")), top_k=9, admitted=Filter(where=where))  # type: ignore[arg-type]
+        hits = retriever.retrieve(Query("red", plain("red")), top_k=9, scope=Filter(where=where))  # type: ignore[arg-type]
         return sorted(f"{hit.segment.title}{hit.segment.meta.get('page', '')}" for hit in hits)
 
     assert found({"page": {"gte": 3}}) == ["a3", "a4"]
@@ -221,12 +222,12 @@ def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
         hits = retriever.retrieve(Query(parts=(QueryPart(sounds=(tone(1, 3000),)),)), top_k=9)
         assert [(hit.segment.title, *channels(hit)) for hit in hits[:1]] == [("high.wav", "like sound")]
         both = Query(parts=(QueryPart("low"), QueryPart(sounds=(tone(1, 3000),))))
-        hits = retriever.retrieve(both, top_k=9, admitted=Filter(where={"kind": "sound"}))
+        hits = retriever.retrieve(both, top_k=9, scope=Filter(where={"kind": "sound"}))
         assert set(titles(hits)) == {"low.wav", "high.wav"}
 
 
 def test_a_sound_cannot_be_asked_where_none_is_heard(retriever: Retriever) -> None:
-    with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER is off"):
+    with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER"):
         retriever.retrieve(Query(parts=(QueryPart(sounds=(tone(1),)),)), top_k=1)
 
 
@@ -317,7 +318,7 @@ def test_a_not_in_words_lowers_passages(index: SegmentIndex, retriever: Retrieve
 
 
 def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever: Retriever) -> None:
-    with pytest.raises(QueryError, match="Nothing is said in the recording"):
+    with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER"):
         retriever.retrieve(Query(parts=(QueryPart(sounds=(Path("rain.ogg"),)),)), top_k=1)
 
 
@@ -366,14 +367,14 @@ def test_the_collection_is_calibrated_again_when_a_new_kind_of_segment_comes(ind
     grown.retrieve(Query("red"), top_k=1)
     index.upsert([indexed(photo(f"{n}.jpg"), colour) for n, colour in enumerate(["red", "green", "blue"] * 5)])
     grown.retrieve(Query("red"), top_k=1)
-    assert grown.calibrate() == fresh.calibrate()
-    assert grown.calibrate().segments["picture"] == 15
+    assert grown.calibrator.calibrate() == fresh.calibrator.calibrate()
+    assert grown.calibrator.calibrate().segments["picture"] == 15
 
 
 def test_sounds_are_calibrated_for_words_and_for_sounds(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, CARDS) as index:
         index.upsert([heard("low.wav", 200), heard("high.wav", 2000)])
-        channels = Retriever(index, TEXT, DUAL, AUDIO).calibrate().channels or {}
+        channels = Retriever(index, TEXT, DUAL, AUDIO).calibrator.calibrate().channels or {}
     assert channels["like sound"].middle > 0.9  # to these ears all sounds are one of two, and every tone finds its like
     assert -1 < channels["sound"].middle < channels["like sound"].middle
 
@@ -417,7 +418,7 @@ def test_ten_frames_of_a_scene_leave_room_for_others(index: SegmentIndex, retrie
     places = [hit.segment.locator for hit in hits]
     assert places[:2] == [TimeSpan(0.0, 10.5), TimeSpan(100.0, 101.0)]
     assert titles(hits)[2] == "grey.jpg"
-    frames = retriever.retrieve(Query(picture=plain("blue")), top_k=6, admitted=Filter(where={"kind": "frame"}))
+    frames = retriever.retrieve(Query(picture=plain("blue")), top_k=6, scope=Filter(where={"kind": "frame"}))
     assert FrameRegion(100.0) in [hit.segment.locator for hit in frames]
     assert {hit.segment.kind for hit in frames} == {"frame"}
 
@@ -432,7 +433,7 @@ def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_fil
     index.upsert([IndexedSegment(frame("half.mp4", 3.0), joint=DUAL.embed_images([half])[0])])
     for query in (Query("blue"), Query(picture=plain("blue"))):
         for where in ({}, {"kind": ["frame", "picture"]}):
-            found = titles(retriever.retrieve(query, top_k=10, admitted=Filter(where=where)))
+            found = titles(retriever.retrieve(query, top_k=10, scope=Filter(where=where)))
             assert found[0] in ("lecture.mp4", "barn.jpg")
             assert {"lecture.mp4", "half.mp4"} <= set(found)
             assert "barn.jpg" in found or query.picture is not None
@@ -441,7 +442,7 @@ def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_fil
 def test_hits_know_what_nonsense_scores(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "the red barn by the lake")), indexed(passage("b", "interest rates"))])
     hits = retriever.retrieve(Query("red barn"), top_k=2)
-    assert {hit.why.noise_floor for hit in hits} == {retriever.calibrate().noise_floor}
+    assert {hit.why.noise_floor for hit in hits} == {retriever.calibrator.calibrate().noise_floor}
     assert hits[0].why.noise_floor > 0
 
 
@@ -481,7 +482,7 @@ def test_an_empty_question_is_refused() -> None:
         Query(without=(QueryPart(words="logo"),))
 
 
-class Waiting(Retriever):
+class Waiting(Calibrator):
     """Measures only when it is let."""
 
     let = threading.Event()
@@ -493,19 +494,20 @@ class Waiting(Retriever):
 
 def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
-        retriever = Waiting(index, TEXT, DUAL)
+        retriever = Retriever(index, TEXT, DUAL)
+        waiting = retriever.calibrator = Waiting(index, retriever.planner)
         index.upsert([indexed(photo("red.jpg"), "red")])
-        retriever.let.set()
-        before = retriever.calibrate()
+        waiting.let.set()
+        before = retriever.calibrator.calibrate()
         index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("blue", "yellow", "green")])
-        retriever.let.clear()
-        measuring = threading.Thread(target=retriever.calibrate)
+        waiting.let.clear()
+        measuring = threading.Thread(target=retriever.calibrator.calibrate)
         measuring.start()
-        while not retriever._measuring.locked():
+        while not retriever.calibrator.is_measuring:
             time.sleep(0.01)
         (hit, *_) = retriever.retrieve(Query("blue"), top_k=1)
         assert hit.segment.title == "blue.jpg"
-        assert hit.why.noise_floor == before.why.noise_floor
-        retriever.let.set()
+        assert hit.why.noise_floor == before.noise_floor
+        waiting.let.set()
         measuring.join()
-        assert retriever.calibrate() != before
+        assert retriever.calibrator.calibrate() != before

@@ -161,15 +161,15 @@ class QueryEngine:
         if not 1 <= most <= _MOST_HITS:
             raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
         started = time.monotonic()
-        query = opened(asked, self._settings, audio=self.retriever.audio)
+        query = opened(asked, self._settings, audio=self.retriever.planner.audio)
         if options.turns and query.words:
-            query = query.reworded(standalone(query.words, options.turns, self._llm))
+            query = query.with_words(standalone(query.words, options.turns, self._llm))
         said = self._said(query) if options.rerank else ""
         asked_at = time.monotonic()
         is_reordered = bool(quotas or self._rules or options.user)
         depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
         admitted = replace(admitted, where=business_rules.exclude_hidden(admitted.where, self._rules))
-        hits = self.located(self.retriever.retrieve(query, top_k=depth, admitted=admitted))
+        hits = self.located(self.retriever.retrieve(query, top_k=depth, scope=admitted))
         hits = business_rules.apply_rules(hits, self._rules) if self._rules else hits
         hits = self._preferred(hits, options.user) if options.user else hits
         retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
@@ -180,7 +180,8 @@ class QueryEngine:
         from rag.answering.open_question import in_words
 
         sees = bool(query.pictures) and self._llm.sees_images
-        return in_words(query, self.retriever.dual, self.retriever.audio, self._settings, sees=sees)
+        planner = self.retriever.planner
+        return in_words(query, planner.dual, planner.audio, self._settings, sees=sees)
 
     def _judged(self, found: Found) -> Found:
         """What was found in the order in which the language model puts it."""

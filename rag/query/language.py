@@ -130,8 +130,8 @@ class Query:
         """All pictures that are wanted."""
         return tuple(picture for part in self.parts for picture in part.pictures)
 
-    def reworded(self, words: str) -> Query:
-        """The same question with these words in place of all that it had."""
+    def with_words(self, words: str) -> Query:
+        """Return the query with these words in place of all its words."""
         rest = [replace(part, words="") for part in self.parts]
         first = next(n for n, part in enumerate(self.parts) if part.words.strip())
         rest[first] = replace(self.parts[first], words=words)

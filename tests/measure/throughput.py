@@ -37,7 +37,7 @@ from rag.encoders.minilm import MiniLM
 from rag.encoders.yamnet import LiteSounds
 from rag.evaluation.things import Thing, samples
 from rag.models import ensure
-from rag.retrieval.calibration import UNRELATED_QUESTIONS
+from rag.retrieval.null_queries import UNRELATED_QUESTIONS
 
 ROUNDS = 9
 PASSAGES = 16
