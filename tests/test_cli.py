@@ -110,9 +110,9 @@ def test_status_and_plan_as_json(desk):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("EXHIBIT_COLOUR", "blue", "exhibit: Unknown setting EXHIBIT_COLOUR."),
-        ("EXHIBIT_RANKING", "boost", 'exhibit: A setting cannot be read: error parsing value for field "ranking"'),
-        ("EXHIBIT_RANKING", '{"boost": 2}', "exhibit: Setting `ranking`: Input should be a valid list"),
+        ("EXHIBIT_COLOUR", "blue", "EXHIBIT_COLOUR"),
+        ("EXHIBIT_RANKING", "boost", "ranking"),
+        ("EXHIBIT_RANKING", '{"boost": 2}', "`ranking`"),
     ],
 )
 def test_a_wrong_setting_is_one_line(desk, name, value, said):
@@ -122,8 +122,9 @@ def test_a_wrong_setting_is_one_line(desk, name, value, said):
     command = [sys.executable, "-m", "rag.cli.main", "status"]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(said)
-    assert len(done.stderr.splitlines()) == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("exhibit: ")
+    assert said in line
 
 
 def test_a_warning_is_one_line(desk, monkeypatch):
@@ -131,7 +132,7 @@ def test_a_warning_is_one_line(desk, monkeypatch):
     done = exhibit("search", "lamp", "--rerank", cwd=desk)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "nonsense" in line]
-    assert line.startswith("exhibit: The language model could not judge the hits")
+    assert line.startswith("exhibit: ")
 
 
 @pytest.mark.parametrize("command", [["status"], ["search", "lamp"], ["ask", "What burns?"]])
@@ -153,7 +154,9 @@ def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     done = exhibit("ingest", ".", "--kb", "file", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("exhibit: File exists")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("exhibit: ")
+    assert "file" in line
 
 
 def test_doctor_and_models(desk):

@@ -49,7 +49,7 @@ class TestThreads:
 
 def test_what_pillow_takes_for_a_bomb_is_too_large(tmp_path: Path) -> None:
     path = write(tmp_path, "big.png", huge_png(60_000, 60_000))
-    with pytest.raises(MediaTooLarge, match=r"big\.png has more than 178,956,970 pixels; scale it down\.$"):
+    with pytest.raises(MediaTooLarge, match=r"big\.png .*178,956,970"):
         media.open_picture(path, ImageRegion())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -50,19 +51,19 @@ def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: P
     file.write_text('{"question": "Who?", "assets": ["a/b.pdf"]}\n\n{"question": "What?", "answerable": false}\n')
     assert [question.answerable for question in read_questions(file)] == [True, False]
     for line, said in (
-        ("nonsense", "not JSON"),
-        ('{"question": "Who?"}', "exactly if it is answerable"),
-        ('{"question": " ", "assets": ["a"]}', "no words"),
-        ('{"question": "Who?", "asset": "a"}', "must be an object with `question`"),
-        ('{"question": "Who?", "assets": "a"}', "list of texts"),
-        ('{"question": "Who?", "assets": ["a"], "reviewed": 1}', "true or false"),
+        ("nonsense", "JSON"),
+        ('{"question": "Who?"}', "answerable"),
+        ('{"question": " ", "assets": ["a"]}', "question"),
+        ('{"question": "Who?", "asset": "a"}', "`question`"),
+        ('{"question": "Who?", "assets": "a"}', "assets"),
+        ('{"question": "Who?", "assets": ["a"], "reviewed": 1}', "reviewed"),
         ('{"question": "Who?", "assets": ["a"], "modality": "smell"}', "modality"),
     ):
         file.write_text('{"question": "Who?", "assets": ["a"]}\n' + line)
-        with pytest.raises(QueryError, match=f"Line 2 of .*{said}"):
+        with pytest.raises(QueryError, match=rf"\b2 of .*{said}"):
             read_questions(file)
     file.write_text("\n")
-    with pytest.raises(QueryError, match="holds no questions"):
+    with pytest.raises(QueryError, match=r"q\.jsonl"):
         read_questions(file)
 
 
@@ -197,7 +198,7 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
 
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
-    with pytest.raises(QueryError, match="nothing to find"):
+    with pytest.raises(QueryError):
         trials(demo_base, [Question("Who?", answerable=False)], "", Options(), lambda *_: None)
 
 
@@ -205,7 +206,7 @@ def test_settings_to_compare_with() -> None:
     assert changed_settings("siglip") == {"encoder": "siglip"}
     assert changed_settings("EXHIBIT_ENCODER=a/b, rerank_top_n=8") == {"encoder": "a/b", "rerank_top_n": "8"}
     for wrong in ("colour=blue", "encoder=", ""):
-        with pytest.raises(SettingsError, match="is no setting"):
+        with pytest.raises(SettingsError, match=re.escape(f"`{wrong}`")):
             changed_settings(wrong)
 
 
@@ -374,12 +375,12 @@ def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Name a SET"),
-        (["flickr_dev", "--k", "5,1"], 2, "growing"),
-        (["flickr"], 1, "no set `flickr`"),
+        ([], 2, "SET"),
+        (["flickr_dev", "--k", "5,1"], 2, "5,1"),
+        (["flickr"], 1, "flickr_dev"),
         (["openstax"], 1, "EXHIBIT_DATA"),
         (["q.jsonl"], 1, "--kb"),
-        (["missing.jsonl", "--kb", ".exhibit"], 1, "no set of questions"),
+        (["missing.jsonl", "--kb", ".exhibit"], 1, "missing.jsonl"),
         (["--generate", "nowhere"], 1, "exhibit ingest"),
         (["flickr_dev", "--against", "encoder=nope"], 1, "nope"),
     ],

@@ -85,9 +85,9 @@ def test_what_is_unlike_everything_before_is_strange(base):
 
 
 def test_drift_needs_both_new_and_old(base, tmp_path):
-    with pytest.raises(QueryError, match="both"):
+    with pytest.raises(QueryError):
         drift(base, tmp_path)
-    with pytest.raises(QueryError, match="both"):
+    with pytest.raises(QueryError):
         drift(base, "/")
 
 
@@ -99,5 +99,5 @@ def test_a_question_about_nothing_here_has_nothing_near(base):
 
 
 def test_a_map_of_nothing_is_refused(tmp_path):
-    with KnowledgeBase.open(tmp_path / "kb") as empty, pytest.raises(QueryError, match="three segments"):
+    with KnowledgeBase.open(tmp_path / "kb") as empty, pytest.raises(QueryError):
         collection_map(empty)

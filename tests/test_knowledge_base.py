@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from rag.answering.query_engine import picture as picture_of
 from rag.config import Settings
 from rag.demo import questions
 from rag.errors import (
-    ExhibitError,
+    EncoderMismatch,
     ExhibitWarning,
     IndexUnavailable,
     KnowledgeBaseBusy,
@@ -106,9 +107,9 @@ def test_modality_and_metadata_filters(demo_base):
     pages = demo_base.search("an ape", where={"page": {"gte": 2, "lt": 4}})
     assert pages
     assert {h.segment.meta["page"] for h in pages} <= {2, 3}
-    with pytest.raises(QueryError, match="Unknown modality"):
+    with pytest.raises(QueryError, match="smell"):
         demo_base.search("an ape", modality="smell")
-    with pytest.raises(QueryError, match="empty"):
+    with pytest.raises(QueryError):
         demo_base.search("  ")
 
 
@@ -176,7 +177,7 @@ def test_quotas_reserve_places(demo_base):
         "image",
     ]
     assert len(hits) == 4
-    with pytest.raises(QueryError, match="Unknown modality smell"):
+    with pytest.raises(QueryError, match="smell"):
         demo_base.search("an ape", quotas={"smell": 1})
 
 
@@ -189,7 +190,7 @@ def test_a_picture_is_reranked_by_what_is_seen_in_it(demo_base, demo_folder):
 
 
 def test_a_document_is_no_question(demo_base, demo_folder):
-    with pytest.raises(QueryError, match="is a document"):
+    with pytest.raises(QueryError, match=r"catalogue\.pdf"):
         demo_base.search(demo_folder / "catalogue.pdf")
 
 
@@ -208,12 +209,12 @@ def test_the_page_of_an_answer_holds_its_evidence(demo_answer):
 
 
 def test_a_second_process_is_told_who_holds_it(demo_base):
-    with pytest.raises(KnowledgeBaseBusy, match=r"in use by process \d+"):
+    with pytest.raises(KnowledgeBaseBusy, match=rf"\b{os.getpid()}\b"):
         KnowledgeBase.open(demo_base.path)
     command = [sys.executable, "-m", "rag.cli.main", "status", "--kb", str(demo_base.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "in use by process" in done.stderr
+    assert str(os.getpid()) in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -309,7 +310,7 @@ def test_a_slide_has_no_thumbnail_and_a_changed_picture_is_told(small):
     assert isinstance(slide.segment.locator, PageBox)
     assert base.media.thumbnail(slide) is None
     Image.new("RGB", (64, 64), "red").save(folder / "teal.png")
-    with pytest.raises(MediaError, match="has changed"):
+    with pytest.raises(MediaError, match=r"teal\.png"):
         base.media.thumbnail(base.search("teal", modality="image")[0])
 
 
@@ -321,7 +322,7 @@ def test_remove_forgets_and_leaves_the_file(small):
     assert (folder / "teal.png").exists()
     assert not thumbnail.exists()
     assert base.search("teal", modality="image") == []
-    with pytest.raises(QueryError, match="not in this knowledge base"):
+    with pytest.raises(QueryError, match=r"teal\.png"):
         base.remove(folder / "teal.png")
 
 
@@ -346,7 +347,7 @@ def test_a_reranker_that_fails_is_told(small):
             lambda: asyncio.run(other.asearch("whale oil", rerank=True)),
             lambda: other.llama_index.postprocessor().postprocess_nodes(nodes, query_str="whale oil"),
         ):
-            with pytest.warns(ExhibitWarning, match="could not judge"):
+            with pytest.warns(ExhibitWarning):
                 assert len(rerank()) == 3
 
 
@@ -356,7 +357,7 @@ def test_a_picture_that_was_changed_is_not_shown_to_a_model_that_sees(small):
     hit = base.search("teal", modality="image")[0]
     assert picture_of(hit) is not None
     Image.new("RGB", (64, 64), "red").save(folder / "teal.png")
-    with pytest.raises(MediaError, match="has changed"):
+    with pytest.raises(MediaError, match=r"teal\.png"):
         picture_of(hit)
 
 
@@ -410,7 +411,7 @@ def test_a_collection_of_another_encoder_is_refused(small):
     base.close()
     (cards,) = [path for path in base.path.rglob("*.json") if "minilm" in path.read_text()]
     cards.write_text(cards.read_text().replace("minilm", "other-encoder"))
-    with pytest.raises(ExhibitError, match="was built with"):
+    with pytest.raises(EncoderMismatch, match="other-encoder"):
         KnowledgeBase.open(base.path)
 
 
@@ -422,7 +423,7 @@ def test_a_failed_opening_lets_go(tmp_path):
 
 def test_the_number_of_hits_is_bounded(demo_base):
     for refused in (-1, 0, 10**9):
-        with pytest.raises(QueryError, match="from 1 to 1000"):
+        with pytest.raises(QueryError, match=r"\b1000\b"):
             demo_base.search("ape", top_k=refused)
 
 

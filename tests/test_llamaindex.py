@@ -45,7 +45,7 @@ def test_postprocessor_keeps_the_best(demo_base):
     assert len(kept) == 2
     assert {node.node_id for node in kept} <= {node.node_id for node in nodes}
     assert to_hit(kept[0]).relevance >= to_hit(kept[1]).relevance
-    with pytest.raises(QueryError, match="needs the question"):
+    with pytest.raises(QueryError):
         demo_base.llama_index.postprocessor().postprocess_nodes(nodes)
 
 
@@ -57,5 +57,5 @@ def test_query_engine_answers_with_exhibits(demo_base):
 
 
 def test_a_foreign_node_is_refused():
-    with pytest.raises(QueryError, match="was not retrieved by Exhibit"):
+    with pytest.raises(QueryError):
         to_hit(NodeWithScore(node=TextNode(text="from elsewhere"), score=1.0))

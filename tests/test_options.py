@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import typer
 
@@ -32,7 +34,7 @@ def test_conditions(written, meant):
 
 @pytest.mark.parametrize("written", ["nonsense", "{", "near=Paris"])
 def test_what_is_no_condition_is_wrong_usage(written):
-    with pytest.raises(typer.BadParameter, match=r"is no (condition|JSON|place)"):
+    with pytest.raises(typer.BadParameter, match=re.escape(written.rpartition("=")[2])):
         conditions([written])
 
 

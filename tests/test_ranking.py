@@ -63,13 +63,13 @@ def test_what_is_hidden_is_not_asked_for():
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"boost": 2}, "has `where`"),
-        ({"where": {}, "boost": 2}, "has `where`"),
-        ({"where": {"stock": 1}, "bost": 2}, "has `where`"),
-        ({"where": {"stock": 1}}, "either hides"),
-        ({"where": {"stock": 1}, "boost": 2, "hide": True}, "either hides"),
-        ({"where": {"stock": 1}, "boost": 0}, "from 0.001 to 1000"),
-        ({"where": {"stock": 1}, "boost": "2"}, "from 0.001 to 1000"),
+        ({"boost": 2}, "`where`"),
+        ({"where": {}, "boost": 2}, "`where`"),
+        ({"where": {"stock": 1}, "bost": 2}, "`where`"),
+        ({"where": {"stock": 1}}, "hide.*boost|boost.*hide"),
+        ({"where": {"stock": 1}, "boost": 2, "hide": True}, "hide.*boost|boost.*hide"),
+        ({"where": {"stock": 1}, "boost": 0}, r"0\.001 .*1000"),
+        ({"where": {"stock": 1}, "boost": "2"}, r"0\.001 .*1000"),
         ({"where": {"stock": {"above": 1}}, "boost": 2}, "gt, gte, lt, lte"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 import pytest
@@ -89,7 +90,7 @@ def test_fragments_are_those_of_the_standards(locator: Locator, fragment: str) -
     "fragment", ["page", "page=x", "t=", "t=a,b", "xywh=percent:1,2,3", "char=1", "char=1,2,3", "nothing=1", "&", "="]
 )
 def test_a_malformed_fragment_is_a_query_error(fragment: str) -> None:
-    with pytest.raises(QueryError, match="names no place"):
+    with pytest.raises(QueryError, match=re.escape(fragment)):
         from_fragment(fragment)
 
 
@@ -127,5 +128,5 @@ def test_places_in_words(locator: Locator, words: str) -> None:
 
 
 def test_metadata_may_not_take_the_names_of_fields() -> None:
-    with pytest.raises(ValueError, match="'text', 'words'"):
+    with pytest.raises(ValueError, match=r"'text'.*'words'"):
         to_payload(Segment(ASSET, 0, "text", "passage", PageBox(1), meta={"text": "x", "words": 1, "page": 2}))

@@ -215,7 +215,7 @@ class TestHabitsOfClients:
         assert message.to_dict()["annotations"][0]["exhibit"]["locator"].startswith("#")
 
     def test_a_system_message_alone_is_no_question(self, server):
-        with pytest.raises(openai.BadRequestError, match="user's question"):
+        with pytest.raises(openai.BadRequestError):
             server.openai().chat.completions.create(model="museum", messages=[{"role": "system", "content": "x"}])
 
     def test_a_conversation_of_any_length_is_taken(self, server):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -122,7 +123,7 @@ def exhibit(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
     state = ("--state", str(tmp_path))
     made = exhibit("keys", "add", "website", "--only", "museum", *state)
-    assert "It is not shown again" in made.stderr
+    assert made.stdout.strip() not in made.stderr
     listed = json.loads(exhibit("keys", "list", "--json", *state).stdout)
     assert [(key["name"], key["bases"], key["may_write"]) for key in listed] == [("website", ["museum"], False)]
     kept = Keys(tmp_path / "keys.db")
@@ -136,9 +137,9 @@ def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--kb", "nowhere"], "There is no knowledge base at nowhere"),
-        (["--kb", ".", "--host", "0.0.0.0"], "it needs a key"),
-        (["--kb", ".", "--workers", "2"], "2 processes cannot serve an embedded knowledge base"),
+        (["--kb", "nowhere"], "nowhere"),
+        (["--kb", ".", "--host", "0.0.0.0"], "exhibit keys add"),
+        (["--kb", ".", "--workers", "2"], "EXHIBIT_QDRANT_URL"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
@@ -198,7 +199,7 @@ def test_two_servers_of_one_knowledge_base_are_one_too_many(tmp_path):
         told = exhibit("serve", "--kb", str(tmp_path / "museum"), "--port", "8009")
     assert told.returncode == 1
     (line,) = told.stderr.splitlines()
-    assert "is in use by process" in line
+    assert str(os.getpid()) in line
     assert "EXHIBIT_QDRANT_URL" in line
     assert told.stdout == ""
 
@@ -209,7 +210,7 @@ def test_a_port_that_is_taken_is_told(tmp_path):
         told = exhibit("serve", "--kb", str(tmp_path), "--port", str(taken.getsockname()[1]))
     assert told.returncode == 1
     (line,) = told.stderr.splitlines()
-    assert "choose others with --host and --port" in line
+    assert "--port" in line
 
 
 def test_a_key_opens_its_own_knowledge_bases_alone(demo_kept, tmp_path):

@@ -83,9 +83,9 @@ async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
     answer = await events(client.request, gate, work())
 
     async def broken(message) -> None:
-        raise OSError("gone")
+        raise ConnectionResetError
 
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(ConnectionResetError):
         await answer(client.scope, client.receive, broken)
     assert work.ended
     async with gate.entered():
@@ -152,10 +152,10 @@ async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streame
 
 async def test_what_takes_too_long_is_told():
     client, gate, work = Client(), Gate(1, 0), Work()
-    with pytest.raises(Problem, match="longer than 0 s") as told:
+    with pytest.raises(Problem, match=r"\b0 s") as told:
         await until_gone(client.request, anext(work()), gate, longest_s=0)
     assert told.value.status_code == 504
-    with pytest.raises(Problem, match="longer than 0 s"):
+    with pytest.raises(Problem, match=r"\b0 s"):
         await events(client.request, gate, work(), longest_s=0)
     answer = await events(client.request, gate, Work({"n": 1})(), longest_s=0.05)
     await answer(client.scope, client.receive, client.send)

