@@ -1,4 +1,4 @@
-"""Recordings to segments: what is said, in passages with times, and what else is heard."""
+"""Turn recordings into segments: speech in passages with times, and other sounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rag.types import Extracted, Modality, Source, TimeSpan
 
 
 def measure(source: Source, settings: Settings) -> Measure:
-    """Seconds of sound, as the container's headers state them.
+    """Return the seconds of sound that the container's headers state.
 
     Raises:
         MediaError: the headers cannot be read, or state more than the settings allow.
@@ -39,54 +39,55 @@ def measure(source: Source, settings: Settings) -> Measure:
 
 
 def segments(source: Source, settings: Settings, transcriber: Transcriber) -> Iterator[Extracted]:
-    """Yield the passages of speech, then what else is heard; where nothing is, one segment for the whole recording.
+    """Yield the passages of speech, then the other sounds; if there is neither, one segment for the whole recording.
 
     Raises:
-        MediaError: the file cannot be decoded to its end, or is over a limit.
+        MediaError: the file cannot be decoded to its end, or exceeds a limit.
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
     with opened_av(source.path) as container:
         if sound_stream(container) is None:
-            raise UnsupportedMedia("It has no sound that could be heard.")
+            raise UnsupportedMedia("It has no sound track.")
         caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
-        heard = SoundMonitor(
+        monitor = SoundMonitor(
             decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
         )
         empty = True
-        for found in speech_and_sounds(heard, transcriber, source, "audio", first=0, caption=caption):
+        for extracted in speech_and_sounds(monitor, transcriber, source, "audio", first=0, caption=caption):
             empty = False
-            yield found
-        if heard.end_s == 0:
-            raise DamagedMedia("Its sound track is empty; it is truncated, or nothing was recorded.")
+            yield extracted
+        if monitor.end_s == 0:
+            raise DamagedMedia("Its sound track is empty: it is truncated, or nothing was recorded.")
         if empty:
-            whole = TimeSpan(0.0, heard.end_s)
-            yield Extracted(sound_segment(source, whole, "audio", 0, caption=caption, silent=heard.is_silent))
+            whole = TimeSpan(0.0, monitor.end_s)
+            yield Extracted(sound_segment(source, whole, "audio", 0, caption=caption, silent=monitor.is_silent))
 
 
 def sound_windows(source: Source, settings: Settings) -> Iterator[NDArray[np.float32]]:
-    """Yield the sound of a recording in windows of at most 10 s, speech and all, (n,) at 16 kHz; see
-    `ingest.audio_video.sounds`.
+    """Yield the sound of a recording, speech included, in windows of at most 10 s.
+
+    The windows have shape (n,) at 16 kHz; see `ingest.audio_video.sounds`.
 
     Raises:
-        MediaError: the file cannot be decoded to its end, or is over a limit.
+        MediaError: the file cannot be decoded to its end, or exceeds a limit.
     """
     with opened_av(source.path) as container:
-        heard = SoundMonitor(decode_sound(container, limits_of(settings)))
-        deque(heard, maxlen=0)
-    yield from (stretch.samples for stretch in heard.unspoken_stretches([]))
+        monitor = SoundMonitor(decode_sound(container, limits_of(settings)))
+        deque(monitor, maxlen=0)
+    yield from (stretch.samples for stretch in monitor.unspoken_stretches([]))
 
 
 def speech_and_sounds(
-    heard: SoundMonitor, transcriber: Transcriber, source: Source, modality: Modality, *, first: int, caption: str
+    monitor: SoundMonitor, transcriber: Transcriber, source: Source, modality: Modality, *, first: int, caption: str
 ) -> Iterator[Extracted]:
-    """Yield the passages of speech, then what else is heard, numbered from `first`; number 0 has the caption."""
+    """Yield the passages of speech, then the other sounds, numbered from `first`; number 0 gets the caption."""
     words: list[tuple[float, float]] = []
     count = first
     for segment in speech_segments(
-        transcribe_speech(heard, transcriber), source, modality, first=first, caption=caption
+        transcribe_speech(monitor, transcriber), source, modality, first=first, caption=caption
     ):
         words += [(word.start_s, word.end_s) for word in segment.words]
         count += 1
         yield Extracted(segment)
-    yield from sound_segments(heard, words, source, modality, first=count, caption=caption)
+    yield from sound_segments(monitor, words, source, modality, first=count, caption=caption)

@@ -1,10 +1,10 @@
-"""Sound and pictures out of media containers, on one clock, bounded, for ingest.
+"""Decode sound and pictures from media containers, on one clock and within limits.
 
-The clock: seconds from the container's start time, which is where players and ``ffmpeg -ss`` count from. Every frame
-is placed by its own presentation time, so late starts, gaps, edit lists and variable rates stay true.
+The clock counts seconds from the container's start time, as players and ``ffmpeg -ss`` do. Every frame is placed by its
+own presentation time, so late starts, gaps, edit lists and variable rates are respected.
 
-A few broken packets are passed over, as every player does. A file of which more than one packet in fifty is broken, or
-which ends well before the length that its header states, is damaged as a whole: a half of it is never indexed silently.
+A few broken packets are skipped, as in every player. A file with more than one broken packet in fifty, or one that ends
+well before the length in its header, is damaged as a whole: half a file is never indexed silently.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 
-# Those whose header states the length of the whole; the others estimate it from bytes or from the last page.
+# Formats whose header states the full length; the others estimate it from bytes or from the last page.
 _STATED_LENGTH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac"})
 _TAGS = ("title", "artist", "album", "composer", "genre", "description", "comment")
 _TAG_CHARACTERS = 400
 
 _PIECE_S = 10.0
-# Below this a difference between presentation time and counted samples is jitter of the container.
+# A smaller difference between presentation time and counted samples is jitter of the container.
 _JITTER_S = 0.2
-# A clock that jumps back further than this was reset; players go on counting.
+# A clock that jumps back further was reset; players go on counting.
 _RESET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPiece:
-    """Gapless sound: mono float32 samples in [-1, 1] at 16 kHz, and when the first of them is heard."""
+    """A piece of gapless sound: mono float32 samples in [-1, 1] at 16 kHz, and the time of the first."""
 
     start_s: float
     samples: NDArray[np.float32]
 
     @property
     def end_s(self) -> float:
-        """When the last sample has been heard."""
+        """The time after the last sample."""
         return self.start_s + len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
 class TimedFrame:
-    """A decoded frame and when it is shown."""
+    """A decoded frame and its time."""
 
     at_s: float
     frame: VideoFrame
@@ -61,7 +61,7 @@ class TimedFrame:
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """How much may be decoded: seconds of the recording, pixels of a frame; and the threads to decode with."""
+    """The limits of decoding: seconds of the recording, pixels of a frame, and threads."""
 
     seconds: float
     pixels: int
@@ -69,22 +69,22 @@ class DecodeLimits:
 
 
 def limits_of(settings: Settings) -> DecodeLimits:
-    """What the settings allow."""
+    """Return the limits in the settings."""
     return DecodeLimits(settings.max_media_s, settings.max_pixels, settings.threads)
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
-    """The sound track that a player would choose."""
+    """Return the sound track that a player would choose; None if there is none."""
     return container.streams.best("audio")
 
 
 def stated_duration_s(container: InputContainer) -> float:
-    """Length of the whole as its headers state or suggest it, in seconds; 0 where they do not."""
+    """Return the length in seconds that the headers state or suggest; 0 if they do not."""
     return max(container.duration or 0, 0) / 1e6
 
 
 def describe_container(container: InputContainer) -> str:
-    """What the container's own tags say it is: title, artist, album, comment; empty without tags."""
+    """Return the container's own tags as a text: title, artist, album, comment and the like; empty without tags."""
     found: dict[str, None] = {}
     for track in (container, sound_stream(container)):  # Ogg keeps them in the stream
         metadata = track.metadata if track is not None else {}
@@ -94,20 +94,20 @@ def describe_container(container: InputContainer) -> str:
 
 
 def check_length(container: InputContainer, limits: DecodeLimits) -> None:
-    """Refuse, before decoding, what is too long by its own header.
+    """Refuse, before decoding, a file that is too long by its own header.
 
     Raises:
-        MediaTooLarge: longer than `limits.seconds`.
+        MediaTooLarge: it is longer than `limits.seconds`.
     """
     if stated_duration_s(container) > limits.seconds:
         raise _too_long(stated_duration_s(container), limits)
 
 
 def decode_sound(container: InputContainer, limits: DecodeLimits) -> Iterator[AudioPiece]:
-    """Decode the sound track to gapless pieces of at most 10 s, in order; nothing where there is no track.
+    """Decode the sound track to gapless pieces of at most 10 s, in order; yield nothing without a sound track.
 
     Raises:
-        MediaTooLarge: it goes on for longer than `limits.seconds`.
+        MediaTooLarge: it is longer than `limits.seconds`.
         DamagedMedia: the file breaks off or is broken.
     """
     stream = sound_stream(container)
@@ -129,7 +129,7 @@ def decode_sound(container: InputContainer, limits: DecodeLimits) -> Iterator[Au
 
 
 def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
-    """Mono samples (n,) at another rate."""
+    """Convert mono samples (n,) to another rate."""
     if rate == wanted:
         return samples
     from av import AudioFrame, AudioResampler
@@ -144,10 +144,10 @@ def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np
 def decode_frames(
     container: InputContainer, limits: DecodeLimits, *, keyframes_only: bool = False
 ) -> Iterator[TimedFrame]:
-    """Decode the moving pictures, in the order in which they are shown.
+    """Decode the moving pictures, in the order of presentation.
 
     Raises:
-        MediaTooLarge: it goes on for longer than `limits.seconds`, or its frames have more than `limits.pixels`.
+        MediaTooLarge: it is longer than `limits.seconds`, or its frames have more than `limits.pixels`.
         DamagedMedia: the file breaks off or is broken.
     """
     stream = picture_stream(container)
@@ -173,7 +173,7 @@ def decode_frames(
 
 
 class _MonoResampler:
-    """Brings frames of any rate and layout to gapless 16 kHz mono, and counts where on the clock they end."""
+    """A converter of frames of any rate and layout to gapless 16 kHz mono, which tracks their end on the clock."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -184,6 +184,7 @@ class _MonoResampler:
         self._setup: tuple[str, str, int] | None = None
 
     def add(self, frame: AudioFrame) -> None:
+        """Convert a frame and append it."""
         from av import AudioResampler
 
         setup = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -195,14 +196,14 @@ class _MonoResampler:
         self._keep(self._resampler.resample(frame))
 
     def take(self) -> AudioPiece:
-        """All that waits, as one piece."""
+        """Return everything converted so far as one piece, and start a new one."""
         samples = np.concatenate(self._waiting).astype(np.float32) / 32768.0
         piece = AudioPiece(self.now_s - self.waiting_s, samples)
         self._waiting, self.waiting_s = [], 0.0
         return piece
 
     def finish(self) -> Iterator[AudioPiece]:
-        """End the gapless stretch."""
+        """Yield what is left of the gapless stretch."""
         self._flush()
         if self._waiting:
             yield self.take()
@@ -226,11 +227,11 @@ def _is_discontinuous(at_s: float, now_s: float) -> bool:
 
 
 def _decode_packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
-    """Frames of one stream; packets of the others are looked at for how far the file reaches."""
+    """Yield the frames of one stream; packets of the others only show how far the file reaches."""
     import av
 
     if stream.codec_context is None:
-        raise UnsupportedMedia("Its codec is not read here; convert it to MP4 (H.264, AAC), WebM or WAV.")
+        raise UnsupportedMedia("Its codec is not supported; convert it to MP4 (H.264, AAC), WebM or WAV.")
     packets = broken = 0
     reached_s = 0.0
     for packet in _demux(container):
@@ -255,7 +256,7 @@ def _demux(container: InputContainer) -> Iterator[Packet]:
         try:
             packet = next(packets, None)
         except IndexError:
-            # PyAV 18.1 ends like this where a track has turned up late; those it knew are flushed by then.
+            # PyAV 18.1 ends with this error if a track appears late; the known ones are flushed by then.
             return
         if packet is None:
             return
@@ -270,13 +271,13 @@ def _end_s(packet: Packet) -> float:
 
 def _check_complete(container: InputContainer, reached_s: float, packets: int, broken: int) -> None:
     if broken > max(3, packets / 50):
-        raise DamagedMedia(f"{broken} of its {packets} packets are broken; copy it again from where it came from.")
+        raise DamagedMedia(f"{broken} of its {packets} packets are broken; copy it again from the original.")
     length_s = stated_duration_s(container)
     reached_s -= (container.start_time or 0) / 1e6
     if container.format.name in _STATED_LENGTH and length_s - reached_s > max(1.0, length_s / 20):
         raise DamagedMedia(
-            f"It breaks off after {reached_s:.1f} s of the {length_s:.1f} s that its header states; "
-            "copy it again from where it came from."
+            f"It breaks off after {reached_s:.1f} s, but its header states {length_s:.1f} s; "
+            "copy it again from the original."
         )
 
 

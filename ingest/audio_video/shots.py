@@ -1,10 +1,10 @@
-"""Which frames of a video are worth keeping: the first good one of each shot, and one at a steady rate.
+"""Select the frames of a video to keep: the first good one of each shot, and one at a steady rate.
 
-Pure functions over small pictures. Two pictures are compared on a grid of 64 x 36 cells: `changed` is the share of
-cells whose colour differs by more than a tenth, `difference` adds how far the colours as a whole moved. A shot begins
-with a large difference to the frame before, or with a change that stands out from the motion of the last seconds; the
-latter finds a slide that gains a line (0.3 % of the cells) and yet leaves hand-held film alone. Of the frames
-after the beginning the sharpest is taken, so that a dissolve or a blurred pan is not.
+Pure functions over small pictures. Two pictures are compared on a grid of 64 x 36 cells: `changed_share` is the share
+of cells whose colour differs by more than a tenth; `difference` also counts how far the colours as a whole moved. A
+shot begins with a large difference to the frame before, or with a change that stands out from the motion of the last
+seconds. The latter finds a slide that gains a line (0.3 % of the cells), and still ignores hand-held video. Of the
+frames after the beginning the sharpest is kept, to avoid dissolves and blurred pans.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ SAMPLE_PX = (GRID[1] * _BLOCK, GRID[0] * _BLOCK)
 
 T = TypeVar("T")
 
-# Measured on film, animation, a talking head and slides: cuts lie above 0.31, fast motion mostly below 0.3.
+# Measured on feature films, animation, a talking head and slides: cuts exceed 0.31, fast motion is mostly below 0.3.
 _CUT = 0.3
-# Of the cells: a change of one word on a slide is 0.3 %, noise of the codec none.
+# Share of the cells: one changed word on a slide is 0.3 %, noise of the codec 0.
 _MIN_CHANGE = 0.003
 _STANDS_OUT = 4.0
 _MIN_MOTION_SAMPLES, _MOTION_SAMPLES = 4, 16
-# So far a picture has drifted from the one looked at last when another shot has begun without a cut; while it still
-# moves on by the second number, the dissolve or pan is not over.
+# At this difference from the last candidate, a new shot has begun without a cut. As long as frames still differ by the
+# second number, the dissolve or pan is not over.
 _DRIFT, _MOVES_ON = 0.45, 0.1
-# Of the cells: what a person who talks changes within seconds.
+# Share of the cells that a talking person changes within seconds.
 _SIMILAR = 0.05
 _REMEMBERED_S = 120.0
 _SETTLE_S, _LONGEST_SETTLE_S = 0.4, 2.0
-# Standard deviation of the brightness, of 1; a word on an empty slide is 0.03, black film 0.01.
+# Standard deviation of the brightness, of 1; a word on an empty slide is 0.03, a black frame 0.01.
 _BLANK = 0.015
-# After so many frames the steady rate and the least distance between frames double, again and again.
+# After every so many frames, the interval of the steady rate and the least gap between frames double.
 _FRAMES = 500
 _MIN_GAP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSample(Generic[T]):
-    """A frame as the selection sees it.
+    """The features of a frame that the selection uses.
 
     Attributes:
-        at_s: when it is shown.
+        at_s: its time.
         cells: shape (36, 64, 3), uint8.
         sharpness: variance of the Laplacian of its brightness.
         contrast: standard deviation of its brightness, of 1.
@@ -68,13 +68,13 @@ class FrameSample(Generic[T]):
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing to see."""
+        """Whether the frame shows nothing."""
         return self.contrast < _BLANK
 
 
 @dataclass(frozen=True, slots=True)
 class Shot(Generic[T]):
-    """A kept frame and the stretch ``[start_s, end_s)`` that it stands for."""
+    """A kept frame and the stretch ``[start_s, end_s)`` that it represents."""
 
     sample: FrameSample[T]
     start_s: float
@@ -82,7 +82,7 @@ class Shot(Generic[T]):
 
 
 def sample_frame(at_s: float, rgb: NDArray[np.uint8], frame: T) -> FrameSample[T]:
-    """See a frame that was scaled to `LOOK_PX`: shape (144, 256, 3), uint8."""
+    """Compute the features of a frame that was scaled to `SAMPLE_PX`: shape (144, 256, 3), uint8."""
     rows, columns = GRID
     # In two steps and as a product, which is four times as fast as means over axes.
     bands = rgb.reshape(rows, _BLOCK, -1).sum(axis=1, dtype=np.uint16)
@@ -93,23 +93,23 @@ def sample_frame(at_s: float, rgb: NDArray[np.uint8], frame: T) -> FrameSample[T
 
 
 def changed_share(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Share of the cells whose colour differs by more than a tenth, in [0, 1]."""
+    """Return the share of the cells whose colour differs by more than a tenth, in [0, 1]."""
     apart = np.abs(a.astype(np.int16) - b).mean(axis=2)
     return float((apart > 25.5).mean())
 
 
 def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean difference of the cells plus half the distance of their colour histograms, in [0, 1.5]."""
+    """Return the mean difference of the cells plus half the distance of their colour histograms, in [0, 1.5]."""
     apart = float(np.abs(a.astype(np.int16) - b).mean()) / 255
     return apart + float(np.abs(_histogram(a) - _histogram(b)).sum()) / 4
 
 
 def select_shots(samples: Iterable[FrameSample[T]], every_s: float) -> Iterator[Shot[T]]:
-    """Yield the frames to keep, each as soon as it is known how long it stands for; at least one if there is any.
+    """Yield the frames to keep, each as soon as the end of its stretch is known; at least one if there is any.
 
     Args:
-        looks: in the order of time, about `LOOKS_PER_S`.
-        every_s: the steady rate.
+        samples: in the order of time, about `SAMPLES_PER_S`.
+        every_s: the interval of the steady rate.
     """
     selection = _Selection[T](every_s)
     for sample in samples:
@@ -120,14 +120,14 @@ def select_shots(samples: Iterable[FrameSample[T]], every_s: float) -> Iterator[
 
 @dataclass
 class _Candidate(Generic[T]):
-    """A beginning shot, or a frame that is due, until the picture has settled.
+    """The start of a shot, or a frame that is due, until the picture has settled.
 
     Attributes:
-        first_s: where the picture began to change.
-        start_s: where it last changed.
-        best: the sharpest look since then.
+        first_s: when the picture began to change.
+        start_s: when it last changed.
+        best: the sharpest sample since then.
         is_shot: False for a frame of the steady rate.
-        is_gradual: begun by a dissolve or a pan, which goes on.
+        is_gradual: True if it began with a dissolve or a pan, which goes on.
     """
 
     first_s: float
@@ -137,20 +137,23 @@ class _Candidate(Generic[T]):
     is_gradual: bool = False
 
     def add(self, sample: FrameSample[T]) -> None:
+        """Take a sample into account."""
         if self.is_gradual and difference(self.best.cells, sample.cells) >= _MOVES_ON:
             self.restart(sample)
         elif sample.sharpness > self.best.sharpness:
             self.best = sample
 
     def restart(self, sample: FrameSample[T]) -> None:
+        """Start again from this sample, because the picture changed."""
         self.start_s, self.best, self.is_shot = sample.at_s, sample, True
 
     def is_settled(self, at_s: float) -> bool:
+        """Return whether the picture has not changed for long enough, or the candidate has waited too long."""
         return at_s - self.start_s >= _SETTLE_S or at_s - self.first_s >= _LONGEST_SETTLE_S
 
 
 class _Selection(Generic[T]):
-    """What the selection remembers between looks."""
+    """The state of the selection between samples."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -166,6 +169,7 @@ class _Selection(Generic[T]):
         self._spare: FrameSample[T] | None = None
 
     def add(self, sample: FrameSample[T]) -> Iterator[Shot[T]]:
+        """Take the next sample, and yield the shot that it completes, if any."""
         candidate = self._candidate
         if candidate and candidate.is_settled(sample.at_s) and sample.at_s >= self._gap_until_s:
             yield from self._decide(candidate)
@@ -183,6 +187,7 @@ class _Selection(Generic[T]):
         self._previous = sample
 
     def finish(self) -> Iterator[Shot[T]]:
+        """Yield the last shots."""
         if self._candidate:
             yield from self._decide(self._candidate)
         end_s = self._previous.at_s + 1 / SAMPLES_PER_S if self._previous else 0.0
@@ -223,7 +228,7 @@ class _Selection(Generic[T]):
         self._gap_until_s = best.at_s + _MIN_GAP_S * widening
 
     def _twin(self, candidate: _Candidate[T]) -> float | None:
-        """When a frame was kept that looks like this one; None when there is none, or it is too long ago."""
+        """Return the time of a kept frame that looks like this one; None if there is none in the last 120 s."""
         best = candidate.best
         while self._kept and best.at_s - self._kept[0][0] > _REMEMBERED_S:
             self._kept.popleft()
@@ -233,7 +238,7 @@ class _Selection(Generic[T]):
 
 
 def _histogram(cells: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of the cells in each of 64 colours."""
+    """Return the share of the cells in each of 64 colours."""
     colours = cells >> 6
     index = colours[..., 0] * 16 + colours[..., 1] * 4 + colours[..., 2]
     shares: NDArray[np.float64] = np.bincount(index.ravel(), minlength=64) / index.size

@@ -1,8 +1,8 @@
-"""What is heard in a recording besides speech: windows of at most 10 s that a sound encoder can hear.
+"""Find the sounds other than speech in a recording: windows of at most 10 s for a sound encoder.
 
-Windows lie on a fixed grid and are taken while the recording is transcribed, so nothing is decoded twice. At most 60
-are kept of a recording: of a longer one every second is heard, or every fourth, each standing for its neighbours too.
-What is quiet between words is the room, no sound of its own; it is left out.
+Windows lie on a fixed grid and are kept while the recording is transcribed, so nothing is decoded twice. At most 60 are
+kept of a recording. In a longer one every second window is used, or every fourth; each then represents its neighbours
+too. Quiet stretches between words are only background noise and are left out.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from rag.types import Extracted, Modality, Segment, Source, TimeSpan
 
 WINDOW_S = 10.0
 MAX_WINDOWS = 60  # of float32: 38 MB
-# A pause of speech shorter than this is a pause, and less than a second of a window too little to be known by.
+# A shorter pause in speech is not searched for sounds; less than a second of a window is too short to recognise.
 _MIN_PAUSE_S, _MIN_HEARD_S = 2.0, 1.0
-# A shorter hole in the sound is none.
+# A shorter gap in the sound is ignored.
 _SEAM_S = 0.01
-# Words go on a little before and after the times that are known of them.
+# Words extend a little beyond their recorded times.
 _MARGIN_S = 0.25
-# -60 dB of full scale; below, a recording is silent to the ear.
+# -60 dB of full scale; a recording below that is inaudible.
 SILENT_PEAK = 1e-3
-# Beside speech, what is more than 20 dB below it is the room.
+# Next to speech, anything more than 20 dB below it is background noise.
 _QUIET = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class SoundStretch:
-    """Seconds ``[start_s, end_s)`` without words, and sound from the beginning of them."""
+    """Seconds ``[start_s, end_s)`` without words, and the sound at their beginning."""
 
     start_s: float
     end_s: float
@@ -41,7 +41,7 @@ class SoundStretch:
 
 
 class SoundMonitor:
-    """Passes sound on, and remembers how loud and how long it was and, unless told not to, windows of it."""
+    """A pass-through for sound that records its peak and length and, with `keeps_windows`, windows of it."""
 
     def __init__(self, pieces: Iterable[AudioPiece], *, keeps_windows: bool = True) -> None:
         self.peak = 0.0
@@ -61,11 +61,11 @@ class SoundMonitor:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing of it can be heard."""
+        """Whether the sound is inaudible."""
         return self.peak < SILENT_PEAK
 
     def unspoken_stretches(self, spoken: Sequence[tuple[float, float]]) -> list[SoundStretch]:
-        """What is heard besides speech, in order.
+        """Return the stretches of sound other than speech, in order.
 
         Args:
             spoken: start and end of each word in seconds, in order.
@@ -82,7 +82,7 @@ class SoundMonitor:
             end_s = min(pause[1], (number + self._every) * WINDOW_S)
             if len(part.samples) >= _MIN_HEARD_S * SAMPLE_RATE or not found:
                 found.append(SoundStretch(part.start_s, end_s, part.samples))
-            elif found[-1].end_s == part.start_s:  # what is left at the end goes with what it ends
+            elif found[-1].end_s == part.start_s:  # a short rest at the end joins the stretch before it
                 found[-1] = replace(found[-1], end_s=end_s)
         return found
 
@@ -98,7 +98,7 @@ class SoundMonitor:
             self._windows = {n: parts for n, parts in self._windows.items() if n % self._every == 0}
 
     def _speech_level(self, free: Sequence[tuple[float, float]]) -> float:
-        """Root mean square of what is not free of words; 0 where all is."""
+        """Return the root mean square of the parts with words; 0 if there are none."""
         edges = [0.0, *(at_s for pause in free for at_s in pause), self.end_s]
         pieces = [piece for pieces in self._windows.values() for piece in pieces]
         spans = zip(edges[::2], edges[1::2], strict=True)
@@ -107,7 +107,7 @@ class SoundMonitor:
 
 
 def sound_segments(
-    heard: SoundMonitor,
+    monitor: SoundMonitor,
     spoken: Sequence[tuple[float, float]],
     source: Source,
     modality: Modality,
@@ -115,8 +115,8 @@ def sound_segments(
     first: int,
     caption: str,
 ) -> Iterator[Extracted]:
-    """Yield what is heard besides speech as segments with their sound, numbered from `first`."""
-    for ordinal, stretch in enumerate(heard.unspoken_stretches(spoken), start=first):
+    """Yield the sounds other than speech as segments, numbered from `first`."""
+    for ordinal, stretch in enumerate(monitor.unspoken_stretches(spoken), start=first):
         span = TimeSpan(stretch.start_s, stretch.end_s)
         segment = sound_segment(source, span, modality, ordinal, caption="" if ordinal else caption)
         yield Extracted(segment, sound=stretch.samples)
@@ -125,7 +125,7 @@ def sound_segments(
 def sound_segment(
     source: Source, span: TimeSpan, modality: Modality, ordinal: int, *, caption: str, silent: bool = False
 ) -> Segment:
-    """A segment for what is heard in a span of a recording."""
+    """Return the segment for the sound in a span of a recording."""
     return Segment(
         asset_id=source.asset_id,
         ordinal=ordinal,
@@ -139,7 +139,7 @@ def sound_segment(
 
 
 def _append_joined(parts: list[AudioPiece], part: AudioPiece) -> None:
-    """Add a part, joined with the last where it goes on without a hole."""
+    """Append a part, joined with the last one if there is no gap."""
     if parts and part.start_s - parts[-1].end_s < _SEAM_S:
         parts[-1] = AudioPiece(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
     else:
@@ -147,7 +147,7 @@ def _append_joined(parts: list[AudioPiece], part: AudioPiece) -> None:
 
 
 def _find_pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:
-    """Start and end of each stretch without words that is long enough; the whole where nothing is said."""
+    """Return start and end of each long enough stretch without words; the whole recording if there are no words."""
     if not spoken:
         return [(0.0, end_s)]
     pauses, now_s = [], 0.0
@@ -159,7 +159,7 @@ def _find_pauses(spoken: Sequence[tuple[float, float]], end_s: float) -> list[tu
 
 
 def _clip(piece: AudioPiece, span_s: tuple[float, float]) -> AudioPiece | None:
-    """What of the piece lies in the span."""
+    """Return the part of a piece that lies in a span; None if it is empty."""
     low, high = (round((at_s - piece.start_s) * SAMPLE_RATE) for at_s in span_s)
     low, high = max(low, 0), min(high, len(piece.samples))
     return AudioPiece(piece.start_s + low / SAMPLE_RATE, piece.samples[low:high]) if low < high else None

@@ -1,7 +1,7 @@
-"""Words to passages: 15 to 40 seconds of speech, cut where sentences end and speakers pause.
+"""Group words into passages: 15 to 40 seconds of speech, cut where sentences end and speakers pause.
 
-A passage is what is found and cited. It carries the times of its own first and last word, its language, and how sure
-the recogniser was.
+Passages are what search finds and answers cite. A passage carries the times of its first and last word, its language,
+and the confidence of the transcriber.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from rag.types import Modality, Segment, Source, TimeSpan, Word
 SHORTEST_S = 15.0
 LONGEST_S = 40.0
 _SHORTEST_SPAN_S = 0.1
-# A silence this long ends a passage however short it is: what follows is another matter.
+# A silence this long ends any passage, however short: the topic changes.
 _BREAK_S = 8.0
-# Written without spaces between words; the set in which Whisper's own tokenizer splits by character.
+# Languages written without spaces; those that Whisper's own tokenizer splits by character.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
 def split_speech(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple[Word, ...]]]:
     """Yield language and words of each passage, as soon as its end is known.
 
-    The words of all passages are the words given, each once and in order. A change of language ends a passage, too.
+    Every given word is in exactly one passage, in order. A change of language also ends a passage.
     """
     language = ""
     words: list[Word] = []
@@ -33,7 +33,7 @@ def split_speech(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple
             yield from ((language, part) for part in _split_all(words))
             language, words = transcript.language, []
         words.extend(transcript.words)
-        # Two longest passages must be known before the first is cut: the rest may be too short to stand alone.
+        # Wait for the length of two passages before cutting the first, as the rest may be too short to stand alone.
         while words and words[-1].end_s - words[0].start_s > 2 * LONGEST_S:
             end = _first_passage_length(words)
             yield language, tuple(words[:end])
@@ -44,7 +44,7 @@ def split_speech(transcripts: Iterable[Transcript]) -> Iterator[tuple[str, tuple
 def speech_segments(
     transcripts: Iterable[Transcript], source: Source, modality: Modality, *, first: int, caption: str
 ) -> Iterator[Segment]:
-    """Passages as segments numbered from `first`; the caption goes to the first segment of an asset only."""
+    """Yield passages as segments numbered from `first`; only the first segment of an asset gets the caption."""
     for ordinal, (language, words) in enumerate(split_speech(transcripts), start=first):
         span = TimeSpan(words[0].start_s, max(words[-1].end_s, words[0].start_s + _SHORTEST_SPAN_S))
         yield Segment(
@@ -67,7 +67,7 @@ def speech_segments(
 
 
 def join_words(words: Sequence[Word], language: str) -> str:
-    """Words as running text."""
+    """Join words to running text."""
     return ("" if language in _UNSPACED else " ").join(word.text for word in words)
 
 
@@ -79,9 +79,9 @@ def _split_all(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
 
 
 def _first_passage_length(words: Sequence[Word]) -> int:
-    """How many words the first passage takes: up to a long silence, or to the best place between 15 and 40 s.
+    """Return how many words the first passage takes: up to a long silence, or to the best place between 15 and 40 s.
 
-    Best is the end of a sentence, then one that leaves enough for another passage, then the longest pause.
+    The end of a sentence is best; next, a place that leaves enough for another passage; next, the longest pause.
     """
     start_s, left_s = words[0].start_s, words[-1].end_s
     possible: list[tuple[bool, bool, float, int]] = []

@@ -1,8 +1,8 @@
-"""Speech to words with times: Whisper in three forms behind one contract.
+"""Transcribe speech to words with times: Whisper in three forms behind one protocol.
 
 A transcriber takes a block of sound in which a voice was detected (`ingest.audio_video.voice_activity` finds such
-blocks) and gives the words in it. Whisper invents words where it hears none: a run of text that repeats itself, or of
-which the model itself thinks little, is dropped.
+blocks) and returns its words. Where there is no speech, Whisper invents words. So runs of text that repeat themselves,
+or that the model itself rates low, are dropped.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 _BUNDLED = ("base", "tiny.en")
 
-# Whisper sees 30 s at once. To a service a longer block costs fewer requests; 120 s of 16-bit WAV are 3.8 MB of the
-# 25 MB that OpenAI's takes.
+# Whisper sees 30 s at once. For a service, longer blocks need fewer requests; 120 s of 16-bit WAV are 3.8 MB of the
+# 25 MB that OpenAI's service accepts.
 _WHISPER_BLOCK_S = 30.0
 _API_BLOCK_S = 120.0
 
-# Radford et al. 2022, section 4.5: text that compresses better than this is a loop; below this mean log-probability
-# of its tokens, a decoding has failed.
+# Radford et al. 2022, section 4.5: text that compresses better than this is a loop; with a mean log-probability of
+# its tokens below this, decoding has failed.
 _MAX_COMPRESSION = 2.4
 _MIN_LOG_PROBABILITY = -1.0
 _MAX_NO_SPEECH = 0.6
 # Mean probability of the words: single words of clear speech reach 0.39, "Okay. What?" in a sneeze 0.15.
 _MIN_PROBABILITY = 0.35
-# Whisper's own decision counts from here on; below, the two likeliest languages are both tried.
+# Whisper's own choice of language counts from here on; below, the two likeliest languages are both tried.
 _SURE = 0.5
 _POSSIBLE = 0.1
-# Within a recording, another language than so far needs better evidence.
+# Within a recording, a change of language needs better evidence.
 _SURE_OF_CHANGE = 0.8
 
 
@@ -56,8 +56,8 @@ class Transcript:
     """The words of a stretch of sound.
 
     Attributes:
-        words: in the order of speaking; empty where there is no speech.
-        language: ISO 639-1 code such as ``en``; empty where nothing was said.
+        words: in the order of speaking; empty without speech.
+        language: ISO 639-1 code such as ``en``; empty without words.
         duration_s: length of the sound.
     """
 
@@ -67,20 +67,20 @@ class Transcript:
 
 
 class Transcriber(Protocol):
-    """What turns speech into words.
+    """A converter of speech into words.
 
     Attributes:
-        block_s: the longest sound it takes at once, in seconds.
+        block_s: the longest sound that it takes at once, in seconds.
     """
 
     block_s: float
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """The words of mono 16 kHz samples in [-1, 1], with times from their first sample.
+        """Return the words of mono 16 kHz samples in [-1, 1], with times from the first sample.
 
         Args:
             samples: shape (n,), at most `block_s` long.
-            hint: language spoken so far in this recording, empty when unknown.
+            hint: the language so far in this recording; empty if unknown.
 
         Raises:
             ModelError: the model is missing or cannot be loaded.
@@ -89,10 +89,10 @@ class Transcriber(Protocol):
 
 
 def load_transcriber(settings: Settings) -> Transcriber:
-    """The transcriber that `settings.transcriber` names; its model is loaded when it is first used.
+    """Return the transcriber that `settings.transcriber` names; its model is loaded on first use.
 
     Raises:
-        SettingsError: the name is none of a Whisper size, a model folder, ``openai-whisper:SIZE`` and ``api:MODEL``.
+        SettingsError: the name is not a Whisper size, a model folder, ``openai-whisper:SIZE`` or ``api:MODEL``.
     """
     name = settings.transcriber
     match name.partition(":"):
@@ -107,8 +107,8 @@ class FasterWhisper:
     """Whisper on CTranslate2, in 8-bit integers on the CPU.
 
     Args:
-        model: name of a bundled model, a size that faster-whisper knows, or the path of a converted model.
-        settings: `language`, `threads` and `home` are used.
+        model: a bundled model, a size that faster-whisper knows, or the path of a converted model.
+        settings: for `language`, `threads` and `home`.
     """
 
     block_s = _WHISPER_BLOCK_S
@@ -118,7 +118,7 @@ class FasterWhisper:
         self._settings = settings
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """See `Transcriber.transcribe`."""
+        """Transcribe; see `Transcriber.transcribe`."""
         attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
         return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
 
@@ -133,7 +133,7 @@ class FasterWhisper:
             samples,
             language=language,
             beam_size=5,
-            temperature=0.0,  # sampling would give other words on every run
+            temperature=0.0,  # sampling would give different words on every run
             condition_on_previous_text=False,
             word_timestamps=True,
             compression_ratio_threshold=_MAX_COMPRESSION,
@@ -165,12 +165,12 @@ class FasterWhisper:
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The Whisper model `{self._name}` cannot be loaded ({error}). Sizes other than "
-                f"{' and '.join(_BUNDLED)} come from the Hugging Face hub: is it reachable, and HF_HUB_OFFLINE unset?"
+                f"{' and '.join(_BUNDLED)} come from the Hugging Face hub; is it reachable, and HF_HUB_OFFLINE unset?"
             ) from error
 
 
 class OpenAIWhisper:
-    """OpenAI's own implementation of Whisper, on PyTorch, on a GPU if any; the extra ``openai-whisper``."""
+    """OpenAI's own implementation of Whisper, on PyTorch and a GPU if there is one; the extra ``openai-whisper``."""
 
     block_s = _WHISPER_BLOCK_S
 
@@ -179,7 +179,7 @@ class OpenAIWhisper:
         self._settings = settings
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """See `Transcriber.transcribe`."""
+        """Transcribe; see `Transcriber.transcribe`."""
         attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
         return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
 
@@ -194,7 +194,7 @@ class OpenAIWhisper:
         return _candidate_languages(sorted(likely.items(), key=lambda pair: -pair[1]), hint)
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
-        found = self._model.transcribe(
+        result = self._model.transcribe(
             samples,
             language=language,
             beam_size=5,
@@ -214,7 +214,7 @@ class OpenAIWhisper:
                 segment["avg_logprob"],
                 segment["compression_ratio"],
             )
-            for segment in found["segments"]
+            for segment in result["segments"]
         ]
         return _Attempt(language, runs)
 
@@ -242,7 +242,7 @@ class ApiTranscriber:
 
     Args:
         model: litellm's name of a model that gives word times.
-        settings: `language` and `llm_timeout_s` are used.
+        settings: for `language` and `llm_timeout_s`.
     """
 
     block_s = _API_BLOCK_S
@@ -252,18 +252,20 @@ class ApiTranscriber:
         self._settings = settings
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """See `Transcriber.transcribe`."""
+        """Transcribe; see `Transcriber.transcribe`."""
         answer = litellm_api.transcribe(
             self._name, _wav(samples), language=self._settings.language, timeout_s=self._settings.llm_timeout_s
         )
         try:
             words = tuple(_plain_word(w["word"], w["start"], w["end"], 1.0) for w in answer.get("words") or ())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise LLMError(f"`{self._name}` gave a malformed answer ({error!r}); try again or use another.") from error
+            raise LLMError(
+                f"`{self._name}` returned a malformed answer ({error!r}); try again or use another."
+            ) from error
         if not words and (answer.get("text") or "").strip():
             raise LLMError(
-                f"`{self._name}` gives a text without the times of its words, so that nothing could be cited; "
-                "use a model that gives them, such as api:openai/whisper-1."
+                f"`{self._name}` returned a text without the times of its words, so nothing could be cited; "
+                "use a model that returns them, such as api:openai/whisper-1."
             )
         language = self._settings.language or _language_code(answer.get("language") or hint)
         return Transcript(words, language if words else "", len(samples) / SAMPLE_RATE)
@@ -271,7 +273,7 @@ class ApiTranscriber:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Words that were decoded together, and the model's own view of them."""
+    """Words that were decoded together, and the model's own rating of them."""
 
     words: tuple[Word, ...]
     log_probability: float
@@ -279,6 +281,7 @@ class _Run:
 
     @property
     def is_plausible(self) -> bool:
+        """Whether the words are probably not invented."""
         return (
             self.compression <= _MAX_COMPRESSION
             and self.log_probability >= _MIN_LOG_PROBABILITY
@@ -297,12 +300,12 @@ class _Attempt:
 
 
 def _plain_word(text: str, start_s: float, end_s: float, probability: float) -> Word:
-    """A word in plain Python numbers; the engines give NumPy's, which no payload takes."""
+    """Return a word with plain Python numbers: the engines return NumPy's, which cannot be stored."""
     return Word(text.strip(), float(start_s), float(end_s), float(probability))
 
 
 def _candidate_languages(ranked: Sequence[tuple[str, float]], hint: str) -> list[str]:
-    """The languages to transcribe in, of those that Whisper finds likely, the likeliest first."""
+    """Return the languages to try, the likeliest first, from Whisper's own ranking."""
     language, probability = ranked[0]
     if probability >= (_SURE_OF_CHANGE if hint and language != hint else _SURE):
         return [language]
@@ -312,11 +315,11 @@ def _candidate_languages(ranked: Sequence[tuple[str, float]], hint: str) -> list
 
 
 def _best_transcript(attempts: Iterable[_Attempt], duration_s: float) -> Transcript:
-    """The attempt whose words the model finds likeliest; without a believable one, silence."""
-    heard = [attempt for attempt in attempts if attempt.plausible_runs]
-    if not heard:
+    """Return the attempt whose words the model rates likeliest; silence if none is plausible."""
+    plausible = [attempt for attempt in attempts if attempt.plausible_runs]
+    if not plausible:
         return Transcript((), "", duration_s)
-    best = max(heard, key=lambda attempt: np.mean([run.log_probability for run in attempt.plausible_runs]))
+    best = max(plausible, key=lambda attempt: np.mean([run.log_probability for run in attempt.plausible_runs]))
     words = tuple(word for run in best.plausible_runs for word in run.words if word.text)
     return Transcript(words, best.language if words else "", duration_s)
 
@@ -327,7 +330,7 @@ def _faster_whisper_name(name: str) -> str:
     if name in available_models() or Path(name, "model.bin").is_file() or name.count("/") == 1:
         return name
     raise SettingsError(
-        f"EXHIBIT_TRANSCRIBER is `{name}`, which is no transcriber. Use a Whisper size "
+        f"EXHIBIT_TRANSCRIBER names no known transcriber: `{name}`. Use a Whisper size "
         f"({', '.join(available_models())}), the folder of a CTranslate2 model, its name on the Hugging Face hub "
         "(owner/model), openai-whisper:SIZE, or api:MODEL as in api:openai/whisper-1."
     )
@@ -344,7 +347,7 @@ def _wav(samples: NDArray[np.float32]) -> bytes:
 
 
 def _language_code(name: str) -> str:
-    """The service names languages in English; codes pass through, as do languages that the table leaves out."""
+    """Return the code for a language's English name, as services give it; other names and codes stay as they are."""
     return _CODES.get(name.lower(), name.lower())
 
 

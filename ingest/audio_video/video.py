@@ -1,4 +1,4 @@
-"""Videos to segments: frames worth looking at, the words in them, what is said and what else is heard, on one clock."""
+"""Turn videos into segments on one clock: selected frames with the words in them, speech, and other sounds."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PICTURE_PX = 768
-# Up to here every frame is decoded, at 200 to 2,000 a second; in a longer video key frames do, where they are dense.
+# Up to this length every frame is decoded, at 200 to 2,000 a second; in a longer video key frames are, if dense.
 _DECODE_ALL_S = 600.0
-_TIMES = ("com.apple.quicktime.creationdate", "creation_time")  # by the phone's own clock; in UTC
+_TIMES = ("com.apple.quicktime.creationdate", "creation_time")  # the first by the phone's own clock, the second in UTC
 _PLACES = ("com.apple.quicktime.location.iso6709", "location")
 _TAG_CHARACTERS = 100
 _SECONDS = len("2024-05-01T12:30:00")  # of a time, without fractions and zone
 
 
 def measure(source: Source, settings: Settings) -> Measure:
-    """Seconds of moving pictures and of sound, as the container's headers state them.
+    """Return the seconds of moving pictures and of sound that the container's headers state.
 
     Raises:
         MediaError: the headers cannot be read, or state more than the settings allow.
@@ -61,10 +61,10 @@ def measure(source: Source, settings: Settings) -> Measure:
 
 
 def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: Ocr) -> Iterator[Extracted]:
-    """Yield the kept frames with the words in them, then the passages of speech, then what else is heard.
+    """Yield the selected frames with the words in them, then the passages of speech, then the other sounds.
 
     Raises:
-        MediaError: the file cannot be decoded to its end, or is over a limit.
+        MediaError: the file cannot be decoded to its end, or exceeds a limit.
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
@@ -85,27 +85,27 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
             yield Extracted(segment, picture)
             count += 1
     if not count:
-        raise DamagedMedia("No frame of it could be decoded; it is truncated or malformed.")
+        raise DamagedMedia("None of its frames could be decoded; it is truncated or malformed.")
     with opened_av(source.path) as container:
-        heard = SoundMonitor(
+        monitor = SoundMonitor(
             decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
         )
-        for extracted in audio.speech_and_sounds(heard, transcriber, source, "video", first=count, caption=caption):
+        for extracted in audio.speech_and_sounds(monitor, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
 
 
 def spread_frames(source: Source, settings: Settings, count: int) -> Iterator[Image]:
-    """Yield frames spread evenly over a video; those that are damaged or behind its real end are left out.
+    """Yield frames spread evenly over a video, without damaged ones and those past its real end.
 
     Raises:
-        MediaTooLarge: it is over a limit.
+        MediaTooLarge: it exceeds a limit.
         MediaError: no frame could be decoded.
     """
     with opened_av(source.path) as container:
-        next(decode_frames(container, limits_of(settings)), None)  # refuses what is over a limit
+        next(decode_frames(container, limits_of(settings)), None)  # refuses a video that exceeds a limit
         length_s = stated_duration_s(container)
-    found = False
+    is_any_decoded = False
     for n in range(count):
         try:
             frame = open_picture(source.path, FrameRegion((n + 0.5) * length_s / count))
@@ -113,14 +113,14 @@ def spread_frames(source: Source, settings: Settings, count: int) -> Iterator[Im
             raise
         except MediaError:
             continue
-        found = True
+        is_any_decoded = True
         yield frame
-    if not found:
+    if not is_any_decoded:
         yield open_picture(source.path, FrameRegion(0.0))
 
 
 def _capture_fields(container: InputContainer) -> dict[str, Scalar]:
-    """When and where it was filmed, as far as the container says so: the same fields as a photo's."""
+    """Return when and where the video was taken, if the container says so: the same fields as a photo's."""
     tags = {key.lower(): value[:_TAG_CHARACTERS] for key, value in container.metadata.items()}
     known = capture_time_fields(next((tags[tag] for tag in _TIMES if tag in tags), "")[:_SECONDS])
     place = parse_position(next((tags[tag] for tag in _PLACES if tag in tags), ""))
@@ -132,23 +132,23 @@ def _capture_fields(container: InputContainer) -> dict[str, Scalar]:
 def _sample_frames(
     container: InputContainer, stream: VideoStream, settings: Settings
 ) -> Iterator[FrameSample[VideoFrame]]:
-    """Frames at 8 a second, or key frames alone where a video is long and they are dense enough."""
-    few = (
+    """Yield frames at 8 a second, or only key frames if the video is long and they are dense enough."""
+    keyframes_only = (
         stated_duration_s(container) > _DECODE_ALL_S
         and _longest_keyframe_gap_s(container, stream) <= settings.frame_every_s / 2
     )
     next_s = 0.0
-    for picture in decode_frames(container, limits_of(settings), keyframes_only=few):
+    for picture in decode_frames(container, limits_of(settings), keyframes_only=keyframes_only):
         if picture.at_s < next_s:
             continue
-        # A little early, so that a rate that is a multiple of this one is not halved by rounding.
+        # Slightly early, so that rounding does not halve a rate that is a multiple of this one.
         next_s = picture.at_s + 0.99 / SAMPLES_PER_S
         small = picture.frame.reformat(width=SAMPLE_PX[0], height=SAMPLE_PX[1], format="rgb24", interpolation="AREA")
         yield sample_frame(picture.at_s, small.to_ndarray(), picture.frame)
 
 
 def _longest_keyframe_gap_s(container: InputContainer, stream: VideoStream) -> float:
-    """The longest stretch without a key frame, as far as the container has an index; all of it where it has none."""
+    """Return the longest stretch without a key frame by the container's index; the whole length without an index."""
     scale = stream.time_base or Fraction(1)
     start_s, end_s = (container.start_time or 0) / 1e6, (container.start_time or 0) / 1e6 + stated_duration_s(container)
     times = [start_s, *(float(entry.timestamp * scale) for entry in stream.index_entries if entry.is_keyframe), end_s]
@@ -156,7 +156,7 @@ def _longest_keyframe_gap_s(container: InputContainer, stream: VideoStream) -> f
 
 
 def _frame_segment(source: Source, ordinal: int, shot: Shot[VideoFrame], text: str) -> Segment:
-    # Rounded up, so that the frame is already shown at that time.
+    # Rounded up, so that the frame is already visible at that time.
     at_s = math.ceil(shot.sample.at_s * 1000 - 0.01) / 1000
     return Segment(
         asset_id=source.asset_id,

@@ -1,8 +1,8 @@
-"""From decoded sound to words on the recording's clock, without ever holding more than a few minutes of it.
+"""Turn decoded sound into words on the recording's clock, holding at most a few minutes of it.
 
-A voice detector (Silero VAD, which faster-whisper carries) finds where somebody speaks. The stretches of speech are
-packed into blocks, without the silence between them, as long as the transcriber takes; times are mapped back. What is
-not speech is never transcribed, so nothing is invented there.
+A voice detector (Silero VAD, which faster-whisper includes) finds the stretches of speech. They are packed into blocks
+as long as the transcriber takes, without the silence between them, and times are mapped back. Only speech is
+transcribed, so no words are invented elsewhere.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from rag.types import Word
 
 # 4 minutes of float32 at 16 kHz are 15 MB.
 _WINDOW_S = 240.0
-# Speech within this of a window's end may go on in the next one.
+# Speech this close to a window's end may continue in the next one.
 _OPEN_S = 1.0
-# A shorter hole in the sound is no end of a window.
+# A shorter gap in the sound does not end a window.
 _SEAM_S = 0.01
-# 10 ms; a word is where it is louder than -26 dB of its peak, up to a pause.
+# Frames of 10 ms; a word is where the sound is above -26 dB of its peak, up to a pause.
 _FRAME, _AUDIBLE, _PAUSE_S = 160, 0.0025, 0.2
 _MIN_SPEECH_MS, _MIN_SILENCE_MS, _PAD_MS = 150, 2000, 400
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechBlock:
-    """Speech packed without the silence between it.
+    """Stretches of speech, packed without the silence between them.
 
     Attributes:
         samples: mono float32 at 16 kHz.
-        pieces: for each stretch, its first sample in the block and the time of that sample in the recording.
+        pieces: for each stretch, its first sample in the block, and that sample's time in the recording.
     """
 
     samples: NDArray[np.float32]
     pieces: tuple[tuple[int, float], ...]
 
     def to_recording_time(self, word: Word) -> Word:
-        """A word whose times count from the block's start, with times of the recording.
+        """Return a word with its times in the recording instead of the block.
 
-        A word is as a whole in the stretch that holds its middle; where its ends reach into others, they are cut.
+        A word belongs to the stretch that holds its middle; ends that reach into other stretches are cut.
         """
         middle = (word.start_s + word.end_s) / 2 * SAMPLE_RATE
         index = max(i for i, (first, _) in enumerate(self.pieces) if first <= middle or i == 0)
@@ -62,7 +62,7 @@ class SpeechBlock:
 
 
 def transcribe_speech(pieces: Iterable[AudioPiece], transcriber: Transcriber) -> Iterator[Transcript]:
-    """Yield what is said, block by block, in the order of speaking, with times of the recording.
+    """Yield the transcript of each block of speech, in order, with times in the recording.
 
     Raises:
         ModelError: the transcriber's model is missing or damaged.
@@ -71,12 +71,12 @@ def transcribe_speech(pieces: Iterable[AudioPiece], transcriber: Transcriber) ->
     spoken_s: defaultdict[str, float] = defaultdict(float)
     for block in speech_blocks(pieces, transcriber.block_s):
         hint = max(spoken_s, key=spoken_s.__getitem__, default="")
-        heard = transcriber.transcribe(block.samples, hint=hint)
+        transcript = transcriber.transcribe(block.samples, hint=hint)
         beat()
-        if heard.words:
-            spoken_s[heard.language] += heard.duration_s
-            words = tuple(block.to_recording_time(trim_pause(word, block.samples)) for word in heard.words)
-            yield Transcript(words, heard.language, heard.duration_s)
+        if transcript.words:
+            spoken_s[transcript.language] += transcript.duration_s
+            words = tuple(block.to_recording_time(trim_pause(word, block.samples)) for word in transcript.words)
+            yield replace(transcript, words=words)
 
 
 def speech_blocks(pieces: Iterable[AudioPiece], block_s: float) -> Iterator[SpeechBlock]:
@@ -99,18 +99,18 @@ def speech_blocks(pieces: Iterable[AudioPiece], block_s: float) -> Iterator[Spee
 
 
 def trim_pause(word: Word, samples: NDArray[np.float32]) -> Word:
-    """A word without the pause that Whisper counts to it, which is up to 1.3 s long before it.
+    """Return a word without the pause before it, up to 1.3 s long, that Whisper includes in its times.
 
     Args:
-        word: with times from the first of the samples.
+        word: with times from the first sample.
         samples: mono, 16 kHz.
     """
     first = int(word.start_s * SAMPLE_RATE)
-    heard = samples[first : int(word.end_s * SAMPLE_RATE)]
-    count = len(heard) // _FRAME
+    sound = samples[first : int(word.end_s * SAMPLE_RATE)]
+    count = len(sound) // _FRAME
     if count < 2:
         return word
-    power = (heard[: count * _FRAME].reshape(count, _FRAME) ** 2).mean(axis=1)
+    power = (sound[: count * _FRAME].reshape(count, _FRAME) ** 2).mean(axis=1)
     loud = np.flatnonzero(power > _AUDIBLE * power.max())
     if not len(loud):
         return word
@@ -125,7 +125,7 @@ def trim_pause(word: Word, samples: NDArray[np.float32]) -> Word:
 
 
 def _detect_speech(window: AudioPiece, longest_s: float) -> list[tuple[int, int]]:
-    """First sample, and the one after the last, of each stretch with a voice."""
+    """Return the first sample of each stretch with a voice, and the one after its last."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     options = VadOptions(
@@ -134,11 +134,11 @@ def _detect_speech(window: AudioPiece, longest_s: float) -> list[tuple[int, int]
         speech_pad_ms=_PAD_MS,
         max_speech_duration_s=longest_s,
     )
-    return [(found["start"], found["end"]) for found in get_speech_timestamps(window.samples, options)]
+    return [(region["start"], region["end"]) for region in get_speech_timestamps(window.samples, options)]
 
 
 def _safe_cut(window: AudioPiece, regions: list[tuple[int, int]]) -> int:
-    """The sample from which the window must be heard again with what follows, because somebody may be speaking."""
+    """Return the sample from which the window must be processed again with what follows: speech may continue there."""
     late = len(window.samples) - int(_OPEN_S * SAMPLE_RATE)
     if not regions:
         return late

@@ -1,4 +1,4 @@
-"""faster-whisper's model, without encoding a block of sound once for its language and once more for each attempt."""
+"""Make faster-whisper encode a block of sound once, and not again for its language and for each attempt."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 
 class CachedEncoderModel(WhisperModel):  # type: ignore[misc]  # the library has no types
-    """Keeps the last encoding: a quarter of the work on a block, needed for its language and for each transcription."""
+    """A Whisper model that keeps the last encoding, a quarter of the work on a block, for all uses of the block."""
 
     _encoded: tuple[NDArray[np.float32], Any] | None = None
 
     def encode(self, features: NDArray[np.float32]) -> Any:
-        """The encoder's output for a log-mel spectrogram of shape (mels, 3000)."""
+        """Return the encoder's output for a log-mel spectrogram of shape (mels, 3000)."""
         if self._encoded is None or not np.array_equal(self._encoded[0], features):
             self._encoded = features, super().encode(features)
         return self._encoded[1]

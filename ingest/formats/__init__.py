@@ -1,1 +1,5 @@
-"""What a file is, decided by its content."""
+"""Decide by its content what a file is.
+
+`identify` finds files and makes a `Source` of each; `sniff` knows binary formats, `plain` kinds of text; `archive`
+checks the ZIP container of office documents before a library opens it.
+"""
