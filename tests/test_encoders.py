@@ -24,7 +24,7 @@ from rag.encoders import (
     load_text_encoder,
 )
 from rag.encoders.base import Vectors, normalize
-from rag.encoders.lite import DATA, classes, prepared
+from rag.encoders.lite import DATA, classes, preprocess
 from rag.encoders.minilm import MiniLM
 from rag.errors import EncoderMismatch, ModelError, QueryError, SettingsError, UnsupportedMedia
 from rag.media.opening import rgb
@@ -255,7 +255,7 @@ class TestLite(DualEncoderContract, SenseContract):
         assert np.load(DATA / "photos.npy").dtype == np.float16
 
     def test_pixels_are_scaled_as_in_training(self) -> None:
-        pixels = prepared(Image.new("RGB", (500, 20), (255, 127, 0)))
+        pixels = preprocess(Image.new("RGB", (500, 20), (255, 127, 0)))
         assert pixels.shape == (3, 260, 260)
         assert pixels.dtype == np.float32
         np.testing.assert_allclose(pixels[:, 100, 100], [1.0, 0.0, -127 / 128], atol=1e-6)

@@ -19,8 +19,8 @@ from rag.cli.doctor import examine
 from rag.config import Settings
 from rag.encoders import DualEncoder, TextEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.hub_dual import HubEncoder
-from rag.encoders.hub_text import pooled
-from rag.encoders.matryoshka import split
+from rag.encoders.hub_text import pool
+from rag.encoders.matryoshka import split_dimensions
 from rag.encoders.open_clip import clip_config, processor_config
 from rag.errors import EncoderMismatch, ModelError, SettingsError
 from rag.models import resolve_checkpoint
@@ -147,7 +147,7 @@ class TestBert(TextEncoderContract):
 
 
 def pixels(encoder: HubEncoder, image: Image.Image) -> np.ndarray:
-    values: np.ndarray = encoder.prepared([image])["pixel_values"][0].numpy()
+    values: np.ndarray = encoder.preprocess([image])["pixel_values"][0].numpy()
     return values
 
 
@@ -265,9 +265,9 @@ class TestOpenClip(DualEncoderContract):
 
 class TestMatryoshka:
     def test_names_may_end_with_dimensions(self) -> None:
-        assert split("google/siglip2-base-patch16-224") == ("google/siglip2-base-patch16-224", None)
-        assert split("jinaai/jina-clip@256") == ("jinaai/jina-clip", 256)
-        assert split("litellm:openai/text-embedding-3-small@512") == ("litellm:openai/text-embedding-3-small", 512)
+        assert split_dimensions("google/siglip2-base-patch16-224") == ("google/siglip2-base-patch16-224", None)
+        assert split_dimensions("jinaai/jina-clip@256") == ("jinaai/jina-clip", 256)
+        assert split_dimensions("litellm:openai/text-embedding-3-small@512") == ("litellm:openai/text-embedding-3-small", 512)
 
     def test_a_model_that_was_trained_for_it_is_cut(self, copied: Path) -> None:
         config = json.loads((copied / "config.json").read_text())
@@ -305,7 +305,7 @@ class TestPooling:
         [("mean", [[2, 3], [7, 8]]), ("cls", [[0, 1], [6, 7]]), ("lasttoken", [[4, 5], [8, 9]])],
     )
     def test_ways(self, way: str, expected: list[list[float]]) -> None:
-        np.testing.assert_allclose(pooled(self.HIDDEN, self.MASK, way), expected)
+        np.testing.assert_allclose(pool(self.HIDDEN, self.MASK, way), expected)
 
     def test_what_the_files_say_is_done(self, folder: Path, bert: TextEncoder) -> None:
         cls, plain = (words(checkpoints.bert(folder / f"bert {way}", pooling=way)) for way in ("cls", None))

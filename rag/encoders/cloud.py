@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rag.encoders.base import CLOUD, ModelCard, TaggedVectors, Vectors, clean, normalize, require_query, require_texts
+from rag.encoders.base import (
+    CLOUD,
+    ModelCard,
+    TaggedVectors,
+    Vectors,
+    clean_text,
+    normalize,
+    require_query,
+    require_texts,
+)
 from rag.errors import LLMError, ModelError
 from rag.llm import litellm_api
 from rag.llm.base import data_url
@@ -79,7 +88,7 @@ class CloudTextEncoder:
     def _embed(self, texts: Sequence[str], *, is_query: bool) -> Vectors:
         # Cohere's models distinguish questions from passages by a parameter of their own.
         kind = {"input_type": "search_query" if is_query else "search_document"} if "cohere" in self._model else {}
-        return self._request([clean(text, _MAX_CHARS) for text in texts], kind)
+        return self._request([clean_text(text, _MAX_CHARS) for text in texts], kind)
 
     def _request(self, inputs: list[str], options: Mapping[str, str]) -> Vectors:
         try:

@@ -1,9 +1,8 @@
-"""Any text encoder in the layout of sentence-transformers, or a plain one of the transformers library.
+"""Text encoders in the layout of sentence-transformers, or plain ones of the transformers library.
 
-What its ``modules.json`` says is done: a transformer, then the pooling that ``1_Pooling/config.json`` names, at unit
-length. Without that file it is the mean over the tokens; a copy in the hub's cache without it is used only if the hub
-has said that there is none.
-Prompts are those of its card; E5 wants its two in any case.
+``modules.json`` determines the steps: a transformer, then the pooling that ``1_Pooling/config.json`` names, then unit
+length. Without that file, the vector is the mean over the tokens; a copy in the hub's cache without the file is used
+only if the hub is known to have none. Prompts come from the checkpoint; E5 always gets its two.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders import matryoshka
-from rag.encoders.base import Vectors, clean, normalize, require_query, require_texts
-from rag.encoders.hub_dual import TOKENIZER, card, max_tokens
-from rag.encoders.minilm import BATCH_TOKENS, batches
+from rag.encoders.base import Vectors, clean_text, normalize, require_query, require_texts
+from rag.encoders.hub_dual import TOKENIZER, make_card, max_tokens
+from rag.encoders.minilm import BATCH_TOKENS, group_by_length
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
 from rag.types import Scalar
 
 NEEDS = ("config.json", TOKENIZER, "modules.json")
-# Raise when this module makes other vectors of the same files.
+# Increase when the same files give other vectors.
 _VERSION = 1
 _SETTING = "EXHIBIT_TEXT_ENCODER"
 _MAX_CHARS = 32_768  # bounds the tokenizer's work on a huge text
@@ -36,52 +35,52 @@ _E5 = re.compile(r"(multilingual-)?e5-(small|base|large)(-v2)?")
 class HubTextEncoder:
     """A text encoder of the transformers library."""
 
-    def __init__(self, found: Checkpoint, threads: int = 1, dimensions: int | None = None) -> None:
-        """Load it.
+    def __init__(self, checkpoint: Checkpoint, threads: int = 1, dimensions: int | None = None) -> None:
+        """Load the model.
 
         Args:
-            found: its files.
+            checkpoint: its files.
             threads: cores that it may use.
-            dimensions: keep so many of its dimensions; all by default.
+            dimensions: number of dimensions to keep; all by default.
 
         Raises:
-            SettingsError: it is built in a way that is not known here, or it cannot be cut so.
+            SettingsError: its architecture is not supported, or it cannot be cut to that length.
             ModelError: a file is missing or damaged.
         """
-        self._pooling = _pooling(found)
-        self._query_prompt, self._text_prompt = _prompts(found)
-        self._model = load_model(found, threads, unused=r"(^|\.)pooler\.")
-        self._tokenizer = load_part(found, "AutoTokenizer")
+        self._pooling = _read_pooling(checkpoint)
+        self._query_prompt, self._text_prompt = _read_prompts(checkpoint)
+        self._model = load_model(checkpoint, threads, unused=r"(^|\.)pooler\.")
+        self._tokenizer = load_part(checkpoint, "AutoTokenizer")
         self._tokenizer.padding_side = "right"
-        most = max_tokens(self._tokenizer, self._model.model.config)
-        self._max_tokens = min(most, int(found.json("sentence_bert_config.json").get("max_seq_length") or most))
+        limit = max_tokens(self._tokenizer, self._model.model.config)
+        self._max_tokens = min(limit, int(checkpoint.json("sentence_bert_config.json").get("max_seq_length") or limit))
         full = self._features(["a"]).shape[1]
-        kept = matryoshka.chosen(found, dimensions, full, _SETTING)
-        told: dict[str, Scalar] = {
+        width = matryoshka.choose_dimensions(checkpoint, dimensions, full, _SETTING)
+        settings: dict[str, Scalar] = {
             "max_tokens": self._max_tokens,
             "pooling": self._pooling,
             "query_prompt": self._query_prompt,
             "text_prompt": self._text_prompt,
         }
-        self.card = card(found, self._model, _VERSION, (kept, full), told)
+        self.card = make_card(checkpoint, self._model, _VERSION, (width, full), settings)
 
     def embed_query(self, text: str) -> Vectors:
-        """Vector (dimensions,) of a question. Raises QueryError where it is blank."""
-        vector: Vectors = self._vectors([self._query_prompt + clean(require_query(text), _MAX_CHARS)])[0]
+        """Return the vector (dimensions,) of a query. Raises QueryError if it is blank."""
+        vector: Vectors = self._vectors([self._query_prompt + clean_text(require_query(text), _MAX_CHARS)])[0]
         return vector
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
-        """Vectors (n, dimensions) of passages, in their order; what is beyond the model's tokens is not seen.
+        """Return the vectors (n, dimensions) of passages, in order; tokens beyond the model's limit have no effect.
 
         Raises:
             ModelError: a text is blank.
         """
-        return self._vectors([self._text_prompt + clean(text, _MAX_CHARS) for text in require_texts(texts)])
+        return self._vectors([self._text_prompt + clean_text(text, _MAX_CHARS) for text in require_texts(texts)])
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         features = np.zeros((len(texts), self.card.dimensions), np.float32)
         lengths = [min(self._max_tokens, len(text) // 4 + 2) for text in texts]
-        for batch in batches(lengths, BATCH_TOKENS):
+        for batch in group_by_length(lengths, BATCH_TOKENS):
             features[batch] = self._features([texts[i] for i in batch])[:, : self.card.dimensions]
         return normalize(features)
 
@@ -90,34 +89,34 @@ class HubTextEncoder:
             list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
         )
         hidden = self._model.run("forward", tokens, "last_hidden_state")
-        return pooled(hidden, tokens["attention_mask"].numpy(), self._pooling)
+        return pool(hidden, tokens["attention_mask"].numpy(), self._pooling)
 
 
-def pooled(hidden: NDArray[np.float32], mask: NDArray[Any], way: str) -> NDArray[np.float32]:
-    """Features (n, dimensions) of token states (n, tokens, dimensions), padded on the right."""
-    if way == "cls":
+def pool(hidden: NDArray[np.float32], mask: NDArray[Any], mode: str) -> NDArray[np.float32]:
+    """Return features (n, dimensions) of token states (n, tokens, dimensions), padded on the right."""
+    if mode == "cls":
         return hidden[:, 0]
-    if way == "lasttoken":
+    if mode == "lasttoken":
         last: NDArray[np.float32] = hidden[np.arange(len(hidden)), mask.sum(1) - 1]
         return last
     mean: NDArray[np.float32] = np.einsum("nld,nl->nd", hidden, mask.astype(np.float32)) / mask.sum(1)[:, None]
     return mean
 
 
-def _pooling(found: Checkpoint) -> str:
-    """How token states become one vector.
+def _read_pooling(checkpoint: Checkpoint) -> str:
+    """Return the way in which token states become one vector.
 
     Raises:
-        SettingsError: the model has parts that are not known here.
+        SettingsError: the model has unsupported parts.
     """
-    modules = found.value("modules.json") or []
+    modules = checkpoint.value("modules.json") or []
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    strange = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
-    if strange or any(module["path"] for module in modules[:1]):
-        what = strange[0] if strange else "transformer in a folder of its own"
-        raise SettingsError(f"`{found.name}` has a {what}, which is not known here; choose another {_SETTING}.")
+    unsupported = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
+    if unsupported or any(module["path"] for module in modules[:1]):
+        part = unsupported[0] if unsupported else "transformer in a folder of its own"
+        raise SettingsError(f"`{checkpoint.name}` has a {part}, which is not supported; choose another {_SETTING}.")
     path = next((module["path"] for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"), None)
-    settings = found.json(f"{path}/config.json") if path else {}
+    settings = checkpoint.json(f"{path}/config.json") if path else {}
     modes = [
         key.removeprefix("pooling_mode_") for key, on in settings.items() if key.startswith("pooling_mode_") and on
     ]
@@ -125,16 +124,18 @@ def _pooling(found: Checkpoint) -> str:
         settings.get("pooling_mode", "mean")
     ]
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise SettingsError(f"`{found.name}` pools by {', '.join(map(str, modes))}; known are {', '.join(_POOLINGS)}.")
+        raise SettingsError(
+            f"`{checkpoint.name}` pools by {', '.join(map(str, modes))}; supported are {', '.join(_POOLINGS)}."
+        )
     return str(modes[0])
 
 
-def _prompts(found: Checkpoint) -> tuple[str, str]:
-    """What is put before a query and before a passage."""
-    prompts = found.json("config_sentence_transformers.json").get("prompts") or {}
+def _read_prompts(checkpoint: Checkpoint) -> tuple[str, str]:
+    """Return the prompts that precede a query and a passage."""
+    prompts = checkpoint.json("config_sentence_transformers.json").get("prompts") or {}
     if not isinstance(prompts, dict):
-        raise ModelError(f"The prompts of `{found.name}` are no JSON object; get the checkpoint again.")
-    if not prompts and _E5.fullmatch(found.name.rstrip("/").rpartition("/")[2].lower()):
+        raise ModelError(f"The prompts of `{checkpoint.name}` are not a JSON object; get the checkpoint again.")
+    if not prompts and _E5.fullmatch(checkpoint.name.rstrip("/").rpartition("/")[2].lower()):
         prompts = {"query": "query: ", "passage": "passage: "}
     text = next((prompts[key] for key in ("passage", "document", "corpus") if key in prompts), "")
     return str(prompts.get("query", "")), str(text)

@@ -1,7 +1,7 @@
-"""Shorter vectors of models that were trained for it: ``EXHIBIT_ENCODER=name@256`` keeps the first 256 numbers.
+"""Shorter vectors of models trained for it: ``EXHIBIT_ENCODER=name@256`` keeps the first 256 numbers.
 
-Kusupati et al. 2022 train a model so that each of a few prefixes of its vector is a good vector too. Prefixes of any
-other model are not, so only those are given that the model's own files name.
+Kusupati et al. 2022 train a model so that a few prefixes of its vector are good vectors, too. Prefixes of other models
+are not, so only the lengths that a model's own files name are accepted.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from rag.models import Checkpoint
 _KEYS = ("matryoshka_dimensions", "matryoshka_dims")
 
 
-def split(value: str) -> tuple[str, int | None]:
-    """Name and dimensions of a setting's value; None where it names no dimensions."""
-    found = re.fullmatch(r"(.+)@(\d+)", value)
-    return (found.group(1), int(found.group(2))) if found else (value, None)
+def split_dimensions(value: str) -> tuple[str, int | None]:
+    """Split a setting's value into the model's name and the dimensions, or None if it names none."""
+    match = re.fullmatch(r"(.+)@(\d+)", value)
+    return (match.group(1), int(match.group(2))) if match else (value, None)
 
 
-def trained(found: Checkpoint) -> tuple[int, ...]:
-    """Dimensions that a checkpoint was trained for: of its configuration, or of the results on its model card."""
-    config = found.config
+def trained_dimensions(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the lengths that a checkpoint was trained for, from its configuration and its model card's results."""
+    config = checkpoint.config
     nested = [value for value in config.values() if isinstance(value, dict)]
     named = [size for part in (config, *nested) for key in _KEYS for size in part.get(key) or ()]
     # sentence-transformers writes one evaluation for each prefix, as a data set called `dim_256`.
-    named += re.findall(r"^\s*(?:type|name): ['\"]?dim[_ ](\d+)['\"]?\s*$", found.front_matter, re.MULTILINE)
+    named += re.findall(r"^\s*(?:type|name): ['\"]?dim[_ ](\d+)['\"]?\s*$", checkpoint.front_matter, re.MULTILINE)
     return tuple(sorted({int(size) for size in named}))
 
 
-def chosen(found: Checkpoint, asked: int | None, full: int, setting: str) -> int:
-    """The length of vectors to give, of a model whose own have length `full`.
+def choose_dimensions(checkpoint: Checkpoint, requested: int | None, full: int, setting: str) -> int:
+    """Return the length of vectors to keep, for a model whose own vectors have length `full`.
 
     Raises:
-        SettingsError: the model was not trained for the length that is asked for.
+        SettingsError: the model was not trained for the requested length.
     """
-    if asked is None or asked == full:
+    if requested is None or requested == full:
         return full
-    allowed = [size for size in trained(found) if 0 < size < full]
-    if asked in allowed:
-        return asked
+    allowed = [size for size in trained_dimensions(checkpoint) if 0 < size < full]
+    if requested in allowed:
+        return requested
     which = f"it can be cut to {', '.join(map(str, allowed))}" if allowed else "it was not trained to be cut"
-    raise SettingsError(f"`{found.name}` gives {full} dimensions, and {which}: set {setting}={found.name} for all.")
+    raise SettingsError(
+        f"`{checkpoint.name}` gives {full} dimensions, and {which}: set {setting}={checkpoint.name} for all."
+    )

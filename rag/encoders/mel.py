@@ -1,7 +1,7 @@
-"""Sound to log-mel patches as YAMNet was trained on them, in NumPy alone.
+"""Log-mel patches of sounds, as YAMNet was trained on them, in NumPy alone.
 
 As in ``tensorflow/models/research/audioset/yamnet``: magnitudes of 25 ms under a periodic Hann window every 10 ms, 64
-bands from 125 to 7,500 Hz with triangles on the mel scale, log(x + 0.001), patches of 0.96 s every 0.48 s.
+triangular bands from 125 to 7,500 Hz on the mel scale, log(x + 0.001), patches of 0.96 s every 0.48 s.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _WINDOW, _HOP, _FFT = 400, 160, 512
 _PATCH_HOP = 48
 _LOW_HZ, _HIGH_HZ = 125.0, 7500.0
 _OFFSET = 0.001
-# The samples of one patch, and those that each further one adds.
+# Samples of the first patch, and samples that each further patch adds.
 _FIRST, _FURTHER = (PATCH[0] - 1) * _HOP + _WINDOW, _PATCH_HOP * _HOP
 
 
-def patches(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel patches (n, 1, 96, 64), n at least 1, of samples (any number,); silence is added at the end."""
+def make_patches(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return log-mel patches (n, 1, 96, 64) of samples (any number,), n at least 1; silence pads the end."""
     further = max(-(-(len(samples) - _FIRST) // _FURTHER), 0)
     padded = np.zeros(_FIRST + further * _FURTHER, np.float32)
     padded[: len(samples)] = samples
@@ -41,7 +41,7 @@ def _hann() -> NDArray[np.float32]:
 
 @cache
 def _bands() -> NDArray[np.float32]:
-    """Weights (257, 64) of frequencies in bands; the constant part of the sound has none."""
+    """Return the weights (257, 64) of frequencies in bands; the constant part of a sound has weight 0."""
     low, high = _mel(np.array([_LOW_HZ, _HIGH_HZ]))
     edges = np.linspace(float(low), float(high), PATCH[1] + 2)
     bins = _mel(np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1))[1:, None]

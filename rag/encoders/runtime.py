@@ -1,4 +1,4 @@
-"""Runs an ONNX model on the CPU; the only place where errors of onnxruntime are mapped."""
+"""ONNX models on the CPU; the only place that maps errors of onnxruntime."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ class OnnxModel:
         Args:
             path: the file.
             threads: cores that one run may use.
-            weights: the safetensors file with the weights of a model that has none inside.
+            weights: safetensors file with the weights, for a model file without weights.
 
         Raises:
-            ModelError: the file is missing or is no model that onnxruntime can run.
+            ModelError: the file is missing, or onnxruntime cannot run it.
         """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Spinning threads take the cores that decoders and the language model want.
+        # Spinning threads take cores from the decoders and the language model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._path = path
         with self._mapped_errors():
-            self._weights = _given(options, weights) if weights else {}  # the session reads them where they are
+            # The session reads the weights in place, so they must live as long as it does.
+            self._weights = _bind_weights(options, weights) if weights else {}
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The named outputs for these inputs.
+        """Run the model and return the named outputs.
 
         Raises:
-            ModelError: the model cannot take the inputs.
+            ModelError: the inputs do not fit the model.
         """
         with self._mapped_errors():
             results: list[NDArray[Any]] = self._session.run(list(outputs), dict(inputs))
@@ -54,7 +55,7 @@ class OnnxModel:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
         from safetensors import SafetensorError
 
-        # They have no common base but Exception; ValueError is for inputs that the model does not have.
+        # Their only common base is Exception; ValueError means an input that the model does not have.
         known = (
             SafetensorError,
             FileNotFoundError,
@@ -74,11 +75,13 @@ class OnnxModel:
             raise ModelError(f"{self._path.name} could not be run: {reason} Remove {self._path.parent}.") from error
 
 
-def _given(options: Any, weights: Path) -> dict[str, NDArray[Any]]:
-    """The weights of a file, put in the place of those that a graph says lie outside of it."""
+def _bind_weights(options: Any, path: Path) -> dict[str, NDArray[Any]]:
+    """Load a file's weights, bind them to the graph's external initializers, and return them."""
     from onnxruntime import OrtValue
     from safetensors.numpy import load_file
 
-    found: dict[str, NDArray[Any]] = load_file(weights)
-    options.add_external_initializers(list(found), [OrtValue.ortvalue_from_numpy(values) for values in found.values()])
-    return found
+    weights: dict[str, NDArray[Any]] = load_file(path)
+    options.add_external_initializers(
+        list(weights), [OrtValue.ortvalue_from_numpy(values) for values in weights.values()]
+    )
+    return weights

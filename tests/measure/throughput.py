@@ -31,7 +31,7 @@ from PIL import Image
 
 from rag.config import Settings
 from rag.demo import HERE
-from rag.encoders.lite import LiteEncoder, prepared
+from rag.encoders.lite import LiteEncoder, preprocess
 from rag.encoders.mel import SAMPLE_RATE, patches
 from rag.encoders.minilm import MiniLM
 from rag.encoders.yamnet import LiteSounds
@@ -109,12 +109,12 @@ def encoders(settings: Settings) -> Iterator[Measured]:
     text = MiniLM(folders["minilm"], settings.threads)
     lite = LiteEncoder(folders["lite"], text, settings.threads)
     photos = [Image.open(path).convert("RGB") for path in sorted(HERE.rglob("photo-*.jpg"))]
-    views = [{"pixels": prepared(photos[0])[None]}]
+    views = [{"pixels": preprocess(photos[0])[None]}]
     yield Measured(
         f"pictures, lite, {np.mean([p.width * p.height for p in photos]) / 1e6:.1f} megapixels, decoded",
         photos,
         lite.embed_images,
-        lambda photo: (prepared(photo), prepared(photo, 0.8)),
+        lambda photo: (preprocess(photo), preprocess(photo, 0.8)),
         4 * multiply_adds(folders["lite"] / "lite.onnx", views),
     )
     guide = samples(Thing("guide", "sound", path=HERE / "collection" / "audio-guide.m4a"), SAMPLE_RATE)
