@@ -267,7 +267,10 @@ class TestMatryoshka:
     def test_names_may_end_with_dimensions(self) -> None:
         assert split_dimensions("google/siglip2-base-patch16-224") == ("google/siglip2-base-patch16-224", None)
         assert split_dimensions("jinaai/jina-clip@256") == ("jinaai/jina-clip", 256)
-        assert split_dimensions("litellm:openai/text-embedding-3-small@512") == ("litellm:openai/text-embedding-3-small", 512)
+        assert split_dimensions("litellm:openai/text-embedding-3-small@512") == (
+            "litellm:openai/text-embedding-3-small",
+            512,
+        )
 
     def test_a_model_that_was_trained_for_it_is_cut(self, copied: Path) -> None:
         config = json.loads((copied / "config.json").read_text())
