@@ -188,7 +188,7 @@ def test_what_files_say_moves_no_terminal(capsys):
         Explanation(0.5),
         path="x.txt",
     )
-    output.hits([hit], "")
+    output.print_hits([hit], "")
     shown = capsys.readouterr().out
     assert "[red]b" in shown
     assert "\x1b]" not in shown
@@ -200,11 +200,11 @@ def test_an_exhibit_is_shown_by_the_sentence_that_matters(capsys):
         "The kestrel is a falcon that eats. " * 9 + "It feeds on voles. " + "It is seen all over Europe. " * 9
     )
     said = "A kestrel eats voles [E1]."
-    output.exhibits(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
+    output.print_evidence(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
     assert "that eats. It feeds on voles. …" in capsys.readouterr().out
 
 
 def test_files_are_named_from_the_folder_that_was_taken_in(tmp_path, capsys):
     found = IngestReport((FileResult(str(tmp_path / "photos" / "a.jpg"), "indexed", 1),))
-    output.report(found, tmp_path)
+    output.print_report(found, tmp_path)
     assert capsys.readouterr().out.startswith("  indexed photos/a.jpg 1 segment, ")

@@ -19,20 +19,29 @@ from rag.cli import output
 from rag.config import Settings
 from rag.encoders.base import Vectors
 from rag.errors import QueryError, SettingsError
-from rag.evaluation import datasets, embed
-from rag.evaluation.datasets import as_questions, load
-from rag.evaluation.embed import Embedder, Encoders, load_encoders
+from rag.evaluation import cached_vectors, datasets
+from rag.evaluation.cached_vectors import Embedder, EncoderSet, load_encoders
+from rag.evaluation.datasets import load, to_questions
+from rag.evaluation.encoder_trials import evaluate
 from rag.evaluation.metrics import Estimate, scores
-from rag.evaluation.report import columns, page
-from rag.evaluation.results import ChannelDistributions, Evaluation, Judged, Options, Row, Trial, kinds_apart, rows
-from rag.evaluation.run import evaluate
-from rag.evaluation.things import Direction, EvaluationSet, Thing
+from rag.evaluation.report_page import columns, page
+from rag.evaluation.results import (
+    ChannelDistributions,
+    EvalOptions,
+    Evaluation,
+    JudgedQuery,
+    ScoreRow,
+    Trial,
+    kind_gaps,
+    rows,
+)
+from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import JFK, noise, tone, write_audio
 
 SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COLOURS = ("red", "green", "blue", "yellow")
-OPTIONS = Options(ks=(1, 3))
+OPTIONS = EvalOptions(ks=(1, 3))
 
 
 @pytest.fixture
@@ -41,9 +50,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def encoders() -> Encoders:
+def encoders() -> EncoderSet:
     text = HashingTextEncoder()
-    return Encoders(text, HashingEncoder(text), PitchEncoder(), ear="fake")
+    return EncoderSet(text, HashingEncoder(text), PitchEncoder(), ear="fake")
 
 
 class Deaf(HashingEncoder):
@@ -190,7 +199,7 @@ def test_robustness_changes_one_medium_at_a_time(settings, encoders) -> None:
 
 def test_vectors_are_kept_and_made_anew_for_other_words_encoders_or_recipes(settings, encoders, monkeypatch) -> None:
     asked = []
-    things = [Thing("a", "text", "red"), Thing("b", "text", "blue")]
+    things = [Item("a", "text", "red"), Item("b", "text", "blue")]
 
     def embedded(these, encoders=encoders):
         return Embedder(encoders, settings.home, lambda *_: asked.append(1)).vectors(these, "joint", "query")
@@ -201,20 +210,20 @@ def test_vectors_are_kept_and_made_anew_for_other_words_encoders_or_recipes(sett
     assert len(asked) == steps
     embedded([things[0], replace(things[1], text="green")])
     other = HashingTextEncoder(name="other")
-    embedded(things, Encoders(other, HashingEncoder(other)))
+    embedded(things, EncoderSet(other, HashingEncoder(other)))
     assert len(asked) == 3 * steps
-    monkeypatch.setattr(embed, "_RECIPE", "another")
+    monkeypatch.setattr(cached_vectors, "_RECIPE", "another")
     embedded(things)
     assert len(asked) == 4 * steps
     assert not [path for path in settings.home.iterdir() if path.suffix != ".npy"]
 
 
 def test_a_module_counts_once_at_its_best_passage(encoders) -> None:
-    items = [Thing(f"{m}:{n}", "text", text, family=m) for m, n, text in (
+    items = [Item(f"{m}:{n}", "text", text, family=m) for m, n, text in (
         ("a", 0, "red red"), ("a", 1, "red green"), ("b", 0, "blue"), ("c", 0, "green yellow"),
     )]  # fmt: skip
     direction = Direction(
-        "question>passage", "text", [Thing("q", "text", "green")], items, {"q": frozenset({"a"})}, by_family=True
+        "question>passage", "text", [Item("q", "text", "green")], items, {"q": frozenset({"a"})}, by_family=True
     )
     result = evaluate(EvaluationSet("x", "", [direction]), {"": encoders}, OPTIONS)
     (row,) = result.rows
@@ -223,9 +232,9 @@ def test_a_module_counts_once_at_its_best_passage(encoders) -> None:
 
 
 def test_right_things_are_counted_however_deep_one_cuts(encoders) -> None:
-    items = [Thing(f"{n:04}", "text", "red") for n in range(1200)]
-    direction = Direction("words>words", "text", [Thing("q", "text", "red")], items, {"q": frozenset({"1150"})})
-    result = evaluate(EvaluationSet("x", "", [direction]), {"": encoders}, Options(ks=(1, 1200)))
+    items = [Item(f"{n:04}", "text", "red") for n in range(1200)]
+    direction = Direction("words>words", "text", [Item("q", "text", "red")], items, {"q": frozenset({"1150"})})
+    result = evaluate(EvaluationSet("x", "", [direction]), {"": encoders}, EvalOptions(ks=(1, 1200)))
     assert found(result, "words>words", "recall@1200") == 1.0
 
 
@@ -248,21 +257,21 @@ def test_a_comparison_is_also_made_for_each_kind(settings, encoders) -> None:
     assert gains[""] == pytest.approx((gains["map"] + 2 * gains["photo"]) / 3)
 
 
-def told(kind: str, book: int, score: float) -> Judged:
-    query = Thing(f"{kind} {book} {score}", "text", slice=kind, cluster=f"book {book}")
-    return Judged(query, (), (), {"mrr": score}, None, {})
+def told(kind: str, book: int, score: float) -> JudgedQuery:
+    query = Item(f"{kind} {book} {score}", "text", slice=kind, cluster=f"book {book}")
+    return JudgedQuery(query, (), (), {"mrr": score}, None, {})
 
 
 def test_kinds_are_set_against_the_rest_under_every_variant() -> None:
     maps, photos = ([told(kind, n, score) for n in range(4)] for kind, score in (("map", 0.25), ("photo", 1.0)))
     for variant in ("", "blur"):
-        (gap,) = kinds_apart(Trial("alt>figure", "", variant, maps + photos), 0)
+        (gap,) = kind_gaps(Trial("alt>figure", "", variant, maps + photos), 0)
         assert (gap.slice, gap.variant, gap.queries) == ("map", variant, 4)
         assert gap.metrics["mrr"] == Estimate(-0.75, -0.75, -0.75)
         parts = [row.slice for row in rows(Trial("alt>figure", "", variant, maps + photos), 0)]
         assert parts == ["", "map", "photo"]
     charts = [told("chart", 1, 0.5), told("chart", 1, 0.6)]
-    apart = kinds_apart(Trial("alt>figure", "", "", maps + photos + charts), 0)
+    apart = kind_gaps(Trial("alt>figure", "", "", maps + photos + charts), 0)
     assert [gap.slice for gap in apart] == ["map", "photo"]  # all charts are of one book
     unknown = [told("", 7, 0.5), told("", 8, 0.5)]
     assert [row.slice for row in rows(Trial("question>file", "", "", maps + unknown), 0)] == ["", "map"]
@@ -271,10 +280,10 @@ def test_kinds_are_set_against_the_rest_under_every_variant() -> None:
 def test_gaps_are_told_with_their_sign(capsys) -> None:
     found = {name: Estimate(0.5, 0.4, 0.6) for name in scores(["a"], {"a"}, (1,))}
     apart = {name: Estimate(-0.125, -0.25, 0.031) for name in found}
-    row = Row("alt>figure", "", "", "", 9, found)
+    row = ScoreRow("alt>figure", "", "", "", 9, found)
     result = Evaluation("mine", "", {}, (1,), (row,), (replace(row, slice="map", metrics=apart),))
     assert '-12.5 <span class="interval">-25.0 to +3.1</span>' in page(result)
-    output.evaluation(result)
+    output.print_evaluation(result)
     assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
 
 
@@ -282,7 +291,7 @@ def test_channels_are_drawn_with_what_they_say_for_nothing() -> None:
     channel = ChannelDistributions("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
     assert channel.middle == 0.2
     assert channel.above == pytest.approx((1.5 + 3) / 6)
-    row = Row("question>file", "", "", "", 1, {name: Estimate(1, 1, 1) for name in scores(["a"], {"a"}, (1,))})
+    row = ScoreRow("question>file", "", "", "", 1, {name: Estimate(1, 1, 1) for name in scores(["a"], {"a"}, (1,))})
     html = page(
         Evaluation("mine", "", {}, (1,), (row,), channels=(channel, replace(channel, unrelated=[0.5], right=[0.5])))
     )
@@ -296,7 +305,7 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     folder = write_flickr(settings.data)
     captions = folder / "captions.csv"
     captions.write_text(captions.read_text("utf-8") + '\nred.jpg,"<script>alert(1)</script> grey & white"', "utf-8")
-    result = evaluate(load("flickr_dev", settings), {"": encoders}, Options(ks=(1,)))
+    result = evaluate(load("flickr_dev", settings), {"": encoders}, EvalOptions(ks=(1,)))
     html = page(result)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; grey &amp; white" in html
@@ -310,19 +319,19 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
 
 def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base(settings) -> None:
     write_spoken(settings.data)
-    first, *_ = as_questions(load("flickr_dev", settings), settings.data)
+    first, *_ = to_questions(load("flickr_dev", settings), settings.data)
     assert (first.question, first.modality) == ("red", "image")
     assert first.names("/a/copy/of/flickr_dev/images/red.jpg")
-    assert {question.modality for question in as_questions(load("speech", settings), settings.data)} == {"audio"}
+    assert {question.modality for question in to_questions(load("speech", settings), settings.data)} == {"audio"}
     with pytest.raises(QueryError, match="--kb"):
-        as_questions(load("flickr_spoken", settings), settings.data)
+        to_questions(load("flickr_spoken", settings), settings.data)
 
 
 def test_sounds_of_which_each_class_has_one_are_still_asked_for_by_name(settings) -> None:
     for name in ("001 - Low hum", "002 - High whistle"):
         (settings.data / "esc10" / name).mkdir(parents=True)
         write_audio(settings.data / "esc10" / name / "0.ogg", tone(1, 200.0), codec="libopus")
-    assert [question.assets for question in as_questions(load("esc10", settings), settings.data)] == [
+    assert [question.assets for question in to_questions(load("esc10", settings), settings.data)] == [
         ("esc10/001 - Low hum/0.ogg",),
         ("esc10/002 - High whistle/0.ogg",),
     ]
@@ -344,8 +353,8 @@ def test_a_missing_set_or_file_is_named(settings) -> None:
 def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
     settings = Settings()
     shown = {"photo-04.jpg": "an orangutan", "photo-06.jpg": "a guenon monkey", "photo-07.jpg": "a tabby cat"}
-    photos = [Thing(path.name, "image", path=path) for path in sorted(demo_folder.glob("photo-*.jpg"))]
-    words = [Thing(text, "text", text, family=name) for name, text in shown.items()]
+    photos = [Item(path.name, "image", path=path) for path in sorted(demo_folder.glob("photo-*.jpg"))]
+    words = [Item(text, "text", text, family=name) for name, text in shown.items()]
     direction = Direction("text>image", "joint", words, photos, {w.id: frozenset({w.family}) for w in words})
     encoders = load_encoders(settings, frozenset({"joint"}))
     result = evaluate(EvaluationSet("demo", "", [direction]), {"": encoders}, OPTIONS)
@@ -356,10 +365,10 @@ def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
 
 def test_real_speech_is_heard() -> None:
     encoders = load_encoders(Settings(transcriber="tiny.en"), frozenset({"text"}))
-    spoken = Thing("jfk", "speech", path=JFK)
-    other = Thing("other", "text", "a recipe for lemon cake")
+    spoken = Item("jfk", "speech", path=JFK)
+    other = Item("other", "text", "a recipe for lemon cake")
     items = Embedder(encoders, None, lambda *_: None)
-    asked = items.vectors([Thing("q", "text", "ask what you can do for your country"), other], "text", "query")
+    asked = items.vectors([Item("q", "text", "ask what you can do for your country"), other], "text", "query")
     cosines = asked @ items.vectors([spoken], "text", "item").T
     assert cosines[0, 0] > 0.6 > 0.3 > cosines[1, 0]
 

@@ -20,11 +20,11 @@ from rag.cli.main import main
 from rag.config import Settings
 from rag.demo import questions
 from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
-from rag.evaluation.collection import channel_distributions, overlap, trials
 from rag.evaluation.command import changed_settings
-from rag.evaluation.generate import Writer, by_turns, generate
-from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import ChannelDistributions, Options, Trial
+from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions, shipped_questions
+from rag.evaluation.question_trials import channel_distributions, overlap, run_trials
+from rag.evaluation.question_writer import QuestionWriter, by_turns, write_questions
+from rag.evaluation.results import ChannelDistributions, EvalOptions, Trial
 from rag.explanation import ChannelScore, Explanation
 from rag.llm import LanguageModel
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
@@ -69,7 +69,7 @@ def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: P
 
 def test_the_shipped_questions_are_well_formed() -> None:
     assert len(read_questions(SHIPPED)) == 67
-    assert {asset.split("/")[0] for question in shipped("anthropology/") for asset in question.assets} == {
+    assert {asset.split("/")[0] for question in shipped_questions("anthropology/") for asset in question.assets} == {
         "anthropology"
     }
 
@@ -122,7 +122,9 @@ def firsts(trial: Trial) -> dict[str, float]:
 def test_a_knowledge_base_is_measured_before_and_after_reranking_which_lowers_no_medium(demo_base) -> None:
     asked = [of_the_demo(row) for row in questions()]
     steps = []
-    made, declined, channels = trials(demo_base, asked, "", Options(ks=(1, 3)), lambda *step: steps.append(step))
+    made, declined, channels = run_trials(
+        demo_base, asked, "", EvalOptions(ks=(1, 3)), lambda *step: steps.append(step)
+    )
     assert [(t.direction, len(t.judged)) for t in made] == [
         ("question>file", 5),
         ("question>place", 1),
@@ -164,7 +166,7 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
         def null_scores(self) -> dict[str, list[float]]:
             return {"text": [0.1]}
 
-    made, _, _ = trials(Wide(), [Question("Who?", ("60.md",))], "", Options(ks=(1, 80)), lambda *_: None)
+    made, _, _ = run_trials(Wide(), [Question("Who?", ("60.md",))], "", EvalOptions(ks=(1, 80)), lambda *_: None)
     assert made[0].judged[0].rank == 61
 
 
@@ -188,7 +190,7 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
             return f"/small{hit.path}"
 
     asked = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
-    (trial,), _, _ = trials(Album(), asked, "", Options(ks=(1, 2)), lambda *_: None)
+    (trial,), _, _ = run_trials(Album(), asked, "", EvalOptions(ks=(1, 2)), lambda *_: None)
     found, missed = trial.judged
     assert (found.rank, found.why, {one.path for one in found.ranking}) == (2, {}, {None})
     assert sorted(drawn) == [f"/media/{n}.jpg" for n in (0, 1, 2, 4)]
@@ -199,7 +201,7 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
 
 def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
     with pytest.raises(QueryError):
-        trials(demo_base, [Question("Who?", answerable=False)], "", Options(), lambda *_: None)
+        run_trials(demo_base, [Question("Who?", answerable=False)], "", EvalOptions(), lambda *_: None)
 
 
 def test_settings_to_compare_with() -> None:
@@ -228,7 +230,7 @@ def pixels(hit: Hit) -> Image.Image | None:
 
 
 def written(llm: ScriptedModel, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:
-    return list(generate(hits, Writer(llm, lambda words: [KESTREL], pixels), out, wanted))
+    return list(write_questions(hits, QuestionWriter(llm, lambda words: [KESTREL], pixels), out, wanted))
 
 
 def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
@@ -316,7 +318,9 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
 
 def test_the_bundled_model_writes_questions_about_the_demo(demo_base, bundled: LanguageModel, tmp_path: Path) -> None:
     made = list(
-        generate(list(demo_base.contents.segments()), Writer(bundled, demo_base.search), tmp_path / "q.jsonl", 1)
+        write_questions(
+            list(demo_base.contents.segments()), QuestionWriter(bundled, demo_base.search), tmp_path / "q.jsonl", 1
+        )
     )
     assert made
     assert Path(*made[0].assets).is_file()

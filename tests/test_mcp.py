@@ -21,8 +21,8 @@ from PIL import Image
 from rag import KnowledgeBase
 from rag.errors import KnowledgeBaseBusy, SettingsError
 from rag.mcp.ondemand import OnDemand
-from rag.mcp.run import http_app
-from rag.mcp.server import Options, create_server
+from rag.mcp.tools import ToolOptions, create_server
+from rag.mcp.transports import http_app
 from rag.server.keys import Keys
 from rag.server.launch import Address
 from tests.fakes.uvicorn_server import running
@@ -39,7 +39,7 @@ def museum(demo_kept, tmp_path_factory):
 @pytest.fixture
 def tools(museum):
     """The tools in this process."""
-    return create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options())
+    return create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions())
 
 
 async def called(client, tool, **arguments):
@@ -192,7 +192,7 @@ async def test_a_long_call_gives_signs_of_life(museum):
     async def hear(progress, total, message):
         heard.append(progress)
 
-    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options(beat_s=0.01))
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions(beat_s=0.01))
     async with Client(server) as client:
         await client.call_tool("ask", {"question": "Which photo shows an orangutan?"}, progress_callback=hear)
     assert len(heard) > 1
@@ -226,7 +226,7 @@ async def test_files_are_taken_in_where_that_is_allowed_and_progress_is_told(tmp
         heard.append((progress, total, message))
 
     server = create_server(
-        OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), Options(may_write=True, below=[media])
+        OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), ToolOptions(may_write=True, below=[media])
     )
     async with Client(server) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == {*READING, "ingest"}
@@ -247,7 +247,7 @@ async def test_files_are_taken_in_where_that_is_allowed_and_progress_is_told(tmp
 
 
 async def test_a_cancelled_ingest_ends_and_the_next_waits_for_that(tmp_path, demo_folder):
-    server = create_server(OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), Options(may_write=True))
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(tmp_path / "kb")), ToolOptions(may_write=True))
     scope = anyio.CancelScope()
 
     async def hear(progress, total, message):
@@ -266,7 +266,7 @@ async def test_a_cancelled_ingest_ends_and_the_next_waits_for_that(tmp_path, dem
 
 
 async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):
-    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum), idle_s=0), Options())
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum), idle_s=0), ToolOptions())
     async with Client(server) as client:
         for _ in range(2):
             await asyncio.gather(*(called(client, "list_assets") for _ in range(4)))
@@ -276,7 +276,7 @@ async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):
 
 
 async def test_it_is_held_while_it_is_asked_and_until_the_end(museum):
-    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), Options())
+    server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions())
     async with Client(server) as client:
         await called(client, "list_assets")
         with pytest.raises(KnowledgeBaseBusy):
@@ -306,7 +306,7 @@ async def test_over_http_keys_decide_who_reads_and_who_writes(museum, keys, tmp_
     _, reader = keys.make("reader")
     _, writer = keys.make("writer", ["museum"], may_write=True)
     _, other = keys.make("other", ["archive"])
-    options = Options(may_write=True, below=[tmp_path])
+    options = ToolOptions(may_write=True, below=[tmp_path])
     with running(http_app(museum, options, Address("0.0.0.0"), keys), tmp_path) as server:
         for key in ("", other, f"{reader}x"):
             with server.http(key) as http:
@@ -321,16 +321,16 @@ async def test_over_http_keys_decide_who_reads_and_who_writes(museum, keys, tmp_
 
 
 async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(museum, keys, tmp_path):
-    with running(http_app(museum, Options(), Address(), keys), tmp_path) as server:
+    with running(http_app(museum, ToolOptions(), Address(), keys), tmp_path) as server:
         async with connected(server.socket) as client:
             assert (await called(client, "list_assets")).structured_content["total"] == 12
         asked = {"headers": {"Host": "evil.example", "Accept": "application/json, text/event-stream"}, "json": {}}
         with server.http() as http:
             assert http.post("/mcp", **asked).status_code == 421
     with pytest.raises(SettingsError, match="exhibit keys add"):
-        http_app(museum, Options(), Address("0.0.0.0"), keys)
+        http_app(museum, ToolOptions(), Address("0.0.0.0"), keys)
     with pytest.raises(SettingsError, match="--below"):
-        http_app(museum, Options(may_write=True), Address(), keys)
+        http_app(museum, ToolOptions(may_write=True), Address(), keys)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rag.encoders.mel import PATCH
-from rag.evaluation.questions import SHIPPED, Question, read_questions
+from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.models import ensure
 from tests.measure.metrics import Record, holds, normalised, outcome, percentile, step_seconds
 from tests.measure.run import Report, tables

@@ -19,7 +19,7 @@ import typer
 from rag.cli import arguments, serving
 
 if TYPE_CHECKING:
-    from rag.evaluation.command import Request
+    from rag.evaluation.command import EvalRequest
     from rag.knowledge_base import KnowledgeBase
 
 app = typer.Typer(
@@ -76,8 +76,8 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     from rag.cli import output
 
     with _opened(kb) as base:
-        report = output.ingest(base, paths, quiet=as_json)
-    _show(as_json, report, output.report)
+        report = output.run_ingest(base, paths, quiet=as_json)
+    _show(as_json, report, output.print_report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -88,7 +88,7 @@ def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     from rag.cli import output
 
     with tempfile.TemporaryDirectory() as nowhere, _opened(kb if kb.is_dir() else Path(nowhere)) as base:
-        _show(as_json, base.plan(paths), output.plan)
+        _show(as_json, base.plan(paths), output.print_plan)
 
 
 @app.command()
@@ -120,7 +120,7 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
         if as_json:
             _print_json([output.hit_json(base, hit) for hit in hits])
         else:
-            output.hits(hits, words or "", noise_floor=base.noise_floor, explain=explain)
+            output.print_hits(hits, words or "", noise_floor=base.noise_floor, explain=explain)
     if not hits:
         raise typer.Exit(NOTHING)
 
@@ -145,7 +145,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 
     asked, admitted = arguments.parts(question, image, audio, video), arguments.conditions(where)
     with _opened(kb, existing=True) as base:
-        answer = output.ask(base, asked, modality=modality, where=admitted, quiet=as_json)
+        answer = output.print_answer(base, asked, modality=modality, where=admitted, quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:
@@ -160,7 +160,7 @@ def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
     from rag.cli import output
 
     with _opened(kb, existing=True) as base:
-        _show(as_json, base.status(), output.status)
+        _show(as_json, base.status(), output.print_status)
 
 
 @app.command()
@@ -169,7 +169,7 @@ def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
     from rag.cli import output
 
     with _opened(kb, existing=True) as base:
-        _show(as_json, base.remove(paths), output.report)
+        _show(as_json, base.remove(paths), output.print_report)
 
 
 @app.command()
@@ -193,7 +193,7 @@ def models(
     home = Settings().home
     for name in fetch or []:
         output.make_ready(name, home)
-    _show(as_json, list_states(home), output.models)
+    _show(as_json, list_states(home), output.print_models)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
     from rag.cli import output
 
     checks = checkup.examine(kb)
-    _show(as_json, checks, output.checks)
+    _show(as_json, checks, output.print_checks)
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(FAILED)
 
@@ -230,14 +230,14 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
     exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
     """
-    from rag.evaluation.command import Options, Request
+    from rag.evaluation.command import EvalOptions, EvalRequest
 
     if listed:
         _list_sets(as_json)
     elif generate is not None:
         _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
     elif name is not None:
-        _measure(Request(name, Options(arguments.cuts(k), robust), limit, kb, against), out, as_json)
+        _measure(EvalRequest(name, EvalOptions(arguments.cuts(k), robust), limit, kb, against), out, as_json)
     else:
         raise typer.BadParameter("Name a SET, or use --list or --generate.")
 
@@ -250,9 +250,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Take in a small collection, ask it questions, and write a page with the evidence."""
-    from rag.cli import demo as tour
+    from rag.cli import demo_tour
 
-    tour.run(to, as_json=as_json)
+    demo_tour.run(to, as_json=as_json)
 
 
 app.command()(serving.serve)
@@ -296,7 +296,7 @@ def _list_sets(as_json: bool) -> None:
     from rag.evaluation import command, datasets
 
     settings = Settings()
-    _show(as_json, command.listed(settings), output.sets)
+    _show(as_json, command.list_sets(settings), output.print_sets)
     if settings.data is None:
         print(f"exhibit: {datasets.NO_DATA}", file=sys.stderr)
 
@@ -305,20 +305,20 @@ def _write_questions(kb: Path, out: Path, wanted: int, as_json: bool) -> None:
     from rag.cli import output
     from rag.evaluation import command
 
-    with output.working(quiet=as_json) as progress:
+    with output.progress_bar(quiet=as_json) as progress:
         made = command.generate(kb, out, wanted, progress)
-    _show(as_json, made, output.questions)
+    _show(as_json, made, output.print_questions)
 
 
-def _measure(request: Request, html: Path | None, as_json: bool) -> None:
+def _measure(request: EvalRequest, html: Path | None, as_json: bool) -> None:
     from rag.cli import output
-    from rag.evaluation import command, report
+    from rag.evaluation import command, report_page
 
-    with output.working(quiet=as_json) as progress:
+    with output.progress_bar(quiet=as_json) as progress:
         result = command.measure(request, progress)
     if html is not None:
-        html.write_text(report.page(result), encoding="utf-8")
-    _show(as_json, result, output.evaluation)
+        html.write_text(report_page.page(result), encoding="utf-8")
+    _show(as_json, result, output.print_evaluation)
 
 
 def _show(as_json: bool, value: Any, printer: Any) -> None:

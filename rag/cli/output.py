@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from rag.answering.open_question import Asked
     from rag.cli.doctor import Check
     from rag.contents import Status
+    from rag.evaluation.labelled_questions import Question
     from rag.evaluation.metrics import Estimate
-    from rag.evaluation.questions import Question
     from rag.evaluation.results import Evaluation
     from rag.knowledge_base import KnowledgeBase
     from rag.models import ModelState
@@ -46,13 +46,13 @@ out = Console()
 err = Console(stderr=True)
 
 
-def plain(text: str) -> str:
+def clean(text: str) -> str:
     """What a file, a model or a path brought, as nothing but text: no markup, and no codes that move a terminal."""
     return markup_escape(_CONTROL.sub(" ", text))
 
 
 @contextmanager
-def working(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error, moved by calls with what is done, how much of it, and of how much."""
     columns = (
         SpinnerColumn(),
@@ -63,12 +63,12 @@ def working(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[
     )
     with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as bar:
         task = bar.add_task(first, total=None)
-        yield lambda label, done, total: bar.update(task, description=plain(label[:60]), completed=done, total=total)
+        yield lambda label, done, total: bar.update(task, description=clean(label[:60]), completed=done, total=total)
 
 
-def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
+def run_ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
     """Run `ingest` under a progress bar on standard error."""
-    with working("Looking at the files", quiet=quiet) as update:
+    with progress_bar("Looking at the files", quiet=quiet) as update:
 
         def show(progress: IngestProgress) -> None:
             segments = f" · {progress.segments} segments" if progress.segments else ""
@@ -77,7 +77,7 @@ def ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> Ingest
         return base.ingest(paths, on_progress=show)
 
 
-def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: Any) -> Answer:
+def print_answer(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: Any) -> Answer:
     """Ask with the options of `KnowledgeBase.ask`, printing the answer as it is written and then its exhibits."""
     if quiet:
         return base.ask(query, **options)
@@ -85,16 +85,16 @@ def ask(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: An
     for chunk in base.ask_stream(query, **options):
         if answer := chunk.answer:
             if answer.text != written.strip():  # what could not be cited was asked for again, or dropped
-                out.print(f"\n[dim]Checked:[/dim] {plain(answer.text)}", end="", highlight=False, soft_wrap=True)
+                out.print(f"\n[dim]Checked:[/dim] {clean(answer.text)}", end="", highlight=False, soft_wrap=True)
             out.print("\n")
-            exhibits(answer)
+            print_evidence(answer)
             return answer
         written += chunk.text
-        out.print(plain(chunk.text), end="", highlight=False, soft_wrap=True)
+        out.print(clean(chunk.text), end="", highlight=False, soft_wrap=True)
     raise AssertionError("a stream ends with its answer")
 
 
-def exhibits(answer: Answer) -> None:
+def print_evidence(answer: Answer) -> None:
     """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
     if answer.declined and answer.evidence:
         out.print("[dim]Nearest, but not answering it:[/dim]")
@@ -102,14 +102,16 @@ def exhibits(answer: Answer) -> None:
         statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == exhibit.number)
         about = answer.question if answer.declined else " ".join(new_stems(" ".join(statements), answer.question))
         out.print(
-            f"  [bold cyan]E{exhibit.number}[/bold cyan] {plain(_name(exhibit.hit))}", highlight=False, soft_wrap=True
+            f"  [bold cyan]E{exhibit.number}[/bold cyan] {clean(_name(exhibit.hit))}",
+            highlight=False,
+            soft_wrap=True,
         )
-        out.print(f"     [dim]{plain(_glimpse(exhibit.hit, about))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"     [dim]{clean(_glimpse(exhibit.hit, about))}[/dim]", highlight=False, soft_wrap=True)
     for warning in answer.warnings:
-        err.print(f"[yellow]{plain(warning)}[/yellow]", highlight=False, soft_wrap=True)
+        err.print(f"[yellow]{clean(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
-def hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0, explain: bool = False) -> None:
+def print_hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0, explain: bool = False) -> None:
     """Print hits, best first, and say so where even the first scores no more than nonsense; `explain` tells why."""
     if not found:
         out.print("Nothing found.")
@@ -118,31 +120,31 @@ def hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0, expla
     for number, hit in enumerate(found, 1):
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
         out.print(
-            f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {plain(_name(hit))}"
+            f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {clean(_name(hit))}"
             f" [dim]{hit.score:.3f} ({hit.why.places}){judged}[/dim]",
             highlight=False,
             soft_wrap=True,
         )
-        out.print(f"   [dim]{plain(_glimpse(hit, question))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"   [dim]{clean(_glimpse(hit, question))}[/dim]", highlight=False, soft_wrap=True)
         for line in str(hit.why).splitlines() if explain else ():
-            out.print(f"     {plain(line)}", highlight=False, soft_wrap=True)
+            out.print(f"     {clean(line)}", highlight=False, soft_wrap=True)
 
 
-def report(result: IngestReport, folder: Path | None = None) -> None:
+def print_report(result: IngestReport, folder: Path | None = None) -> None:
     """Print what an ingest run did: a line for each file that changed or failed, from `folder`, and a summary."""
     for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
-            detail = plain(file.reason or file.summary)
+            detail = clean(file.reason or file.summary)
             out.print(
-                f"[{color}]{file.state:>9}[/{color}] {plain(_short(file.path, folder))} [dim]{detail}[/dim]",
+                f"[{color}]{file.state:>9}[/{color}] {clean(_short(file.path, folder))} [dim]{detail}[/dim]",
                 highlight=False,
                 soft_wrap=True,
             )
     out.print(result.summary, highlight=False, soft_wrap=True)
 
 
-def plan(planned: Plan) -> None:
+def print_plan(planned: Plan) -> None:
     """Print what an ingest run would do."""
     table = Table(
         "to do", "segments", "model calls", "seconds", Column("file", overflow="fold"), box=None, header_style="bold"
@@ -155,7 +157,7 @@ def plan(planned: Plan) -> None:
             f"~{file.seconds:.0f}",
             f"{_short(file.path)} ({file.reason or file.media_type})",
         )
-        table.add_row(*(plain(cell) for cell in row))
+        table.add_row(*(clean(cell) for cell in row))
     out.print(table)
     out.print(
         f"{len(planned.files)} files · about {planned.segments} segments, {planned.model_calls} model calls, "
@@ -164,9 +166,9 @@ def plan(planned: Plan) -> None:
     )
 
 
-def status(state: Status) -> None:
+def print_status(state: Status) -> None:
     """Print what a knowledge base holds."""
-    out.print(f"[bold]{plain(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    out.print(f"[bold]{clean(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
     out.print(
         "assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False, soft_wrap=True
     )
@@ -180,18 +182,18 @@ def status(state: Status) -> None:
     )
     for file in state.failed:
         out.print(
-            f"[red]failed[/red] {plain(_short(file.path))} [dim]{plain(file.reason)}[/dim]",
+            f"[red]failed[/red] {clean(_short(file.path))} [dim]{clean(file.reason)}[/dim]",
             highlight=False,
             soft_wrap=True,
         )
 
 
-def models(states: Sequence[ModelState]) -> None:
+def print_models(states: Sequence[ModelState]) -> None:
     """Print the bundled models and where each stands."""
     table = Table("model", "role", "size", "licence", "state", "where", box=None, header_style="bold")
     for model in states:
         row = (model.name, model.role, f"{model.bytes / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
-        table.add_row(*(plain(cell) for cell in row))
+        table.add_row(*(clean(cell) for cell in row))
     out.print(table)
 
 
@@ -199,45 +201,45 @@ def make_ready(name: str, home: Path) -> None:
     """Make a bundled model's files, under a progress bar where that takes time."""
     from rag.models import ensure
 
-    columns = (TextColumn(f"Preparing {plain(name)}"), BarColumn())
+    columns = (TextColumn(f"Preparing {clean(name)}"), BarColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task(name, visible=False)
         ensure(name, home, progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True))
 
 
-def checks(found: Sequence[Check]) -> None:
+def print_checks(found: Sequence[Check]) -> None:
     """Print what `exhibit doctor` found."""
     colors = {"good": "green", "weak": "yellow", "bad": "red"}
     for check in found:
         color = colors[check.state]
         out.print(
-            f"[{color}]{check.state:>4}[/{color}]  {plain(check.name)}: {plain(check.detail)}",
+            f"[{color}]{check.state:>4}[/{color}]  {clean(check.name)}: {clean(check.detail)}",
             highlight=False,
             soft_wrap=True,
         )
 
 
-def sets(known: Sequence[Mapping[str, str]]) -> None:
+def print_sets(known: Sequence[Mapping[str, str]]) -> None:
     """Print the evaluation sets."""
     table = Table("set", "state", "what it is", box=None, header_style="bold")
     for one in known:
-        table.add_row(one["name"], one["state"], plain(one["about"]))
+        table.add_row(one["name"], one["state"], clean(one["about"]))
     out.print(table)
 
 
-def questions(made: Sequence[Question]) -> None:
+def print_questions(made: Sequence[Question]) -> None:
     """Print questions that were written just now."""
     for one in made:
         state = (
-            "[green]answer[/green] " + plain("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
+            "[green]answer[/green] " + clean("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
         )
-        out.print(f"{plain(one.question)} {state} [dim]{plain(one.about)}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"{clean(one.question)} {state} [dim]{clean(one.about)}[/dim]", highlight=False, soft_wrap=True)
     out.print(f'{len(made)} questions written. Read them, mend them, and set "reviewed" to true.', highlight=False)
 
 
-def evaluation(result: Evaluation) -> None:
+def print_evaluation(result: Evaluation) -> None:
     """Print an evaluation: per cent with 95 % intervals, and differences with their p-values."""
-    from rag.evaluation.report import DECLINED, columns, label
+    from rag.evaluation.report_page import DECLINED, columns, label
 
     names = columns(result)
     table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
@@ -245,25 +247,29 @@ def evaluation(result: Evaluation) -> None:
     for row in found:
         part = " · ".join(filter(None, (row.variant, row.slice)))
         name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
-        table.add_row(plain(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
+        table.add_row(clean(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
     out.print(table)
     for row in result.rows:
         if row not in found:
-            out.print(f"{plain(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
+            out.print(f"{clean(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
     if result.gaps:
         table = Table("against the rest", "n", *names, box=None, header_style="bold", pad_edge=False)
         for row in result.gaps:
-            table.add_row(plain(label(row)), str(row.queries), *(_points(row.metrics[metric]) for metric in names))
+            table.add_row(clean(label(row)), str(row.queries), *(_points(row.metrics[metric]) for metric in names))
         out.print(table)
     if result.differences:
         table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
         for one in result.differences:
             first, second = (f"{100 * value:.1f}" for value in (one.a, one.b))
-            table.add_row(plain(label(one)), one.metric, first, second, _points(one.gain), f"{one.p_value:.4f}")
+            table.add_row(clean(label(one)), one.metric, first, second, _points(one.gain), f"{one.p_value:.4f}")
         out.print(table)
     made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
     notes = "".join(f" {note}" for note in result.notes)
-    out.print(f"[dim]{plain(made_with)} · {result.seconds:.0f} s.{plain(notes)}[/dim]", highlight=False, soft_wrap=True)
+    out.print(
+        f"[dim]{clean(made_with)} · {result.seconds:.0f} s.{clean(notes)}[/dim]",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _points(value: Estimate) -> str:

@@ -103,10 +103,10 @@ def mcp(
     if not write:  # what takes files in makes the knowledge base where there is none
         _check_existing([kb])
     with _installed("mcp"):
-        from rag.mcp.run import serve_http, serve_stdio
-        from rag.mcp.server import Options
+        from rag.mcp.tools import ToolOptions
+        from rag.mcp.transports import serve_http, serve_stdio
         from rag.server.launch import Address
-    folder, options = kb.absolute(), Options(may_write=write, below=tuple(below or ()))
+    folder, options = kb.absolute(), ToolOptions(may_write=write, below=tuple(below or ()))
     if http is None:
         serve_stdio(folder, options)
         return

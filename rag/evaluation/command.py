@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING, Any
 from rag.config import Settings
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets
-from rag.evaluation.questions import SHIPPED, Question, read_questions, shipped
-from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Options, Row, Trial, differences
+from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions, shipped_questions
+from rag.evaluation.results import (
+    PLAIN,
+    ChannelDistributions,
+    Difference,
+    EvalOptions,
+    Evaluation,
+    ScoreRow,
+    Trial,
+    differences,
+)
 
 if TYPE_CHECKING:
-    from rag.evaluation.embed import OnProgress
+    from rag.evaluation.cached_vectors import OnProgress
     from rag.knowledge_base import KnowledgeBase
 
-__all__ = ["Options", "Request", "generate", "listed", "measure"]
+__all__ = ["EvalOptions", "EvalRequest", "generate", "list_sets", "measure"]
 
 QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
 _PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
 
 
 @dataclass(frozen=True)
-class Request:
+class EvalRequest:
     """What to measure.
 
     Attributes:
@@ -38,13 +47,13 @@ class Request:
     """
 
     name: str
-    options: Options
+    options: EvalOptions
     limit: int | None = None
     kb: Path | None = None
     against: str | None = None
 
 
-def listed(settings: Settings) -> list[dict[str, str]]:
+def list_sets(settings: Settings) -> list[dict[str, str]]:
     """The sets: name, what each is, and whether its files are there."""
     rows = [
         {
@@ -58,7 +67,7 @@ def listed(settings: Settings) -> list[dict[str, str]]:
     return [*rows, asked]
 
 
-def measure(request: Request, on_progress: OnProgress) -> Evaluation:
+def measure(request: EvalRequest, on_progress: OnProgress) -> Evaluation:
     """Measure encoders on a set, or a knowledge base on questions.
 
     Raises:
@@ -80,7 +89,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         LLMError: the language model failed.
     """
     from rag.answering.query_engine import picture
-    from rag.evaluation.generate import Writer, generate
+    from rag.evaluation.question_writer import QuestionWriter, write_questions
     from rag.llm import create_language_model
 
     with _opened(kb, {}) as base:
@@ -88,7 +97,8 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
-        for question in generate(base.contents.segments(), Writer(llm, base.search, picture), out, wanted):
+        writer = QuestionWriter(llm, base.search, picture)
+        for question in write_questions(base.contents.segments(), writer, out, wanted):
             made.append(question)
             on_progress(question.question, before + len(made), wanted)
     return made
@@ -110,9 +120,9 @@ def changed_settings(text: str) -> dict[str, Any]:
     return changes
 
 
-def _of_encoders(request: Request, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
-    from rag.evaluation.embed import load_encoders
-    from rag.evaluation.run import evaluate
+def _of_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
+    from rag.evaluation.cached_vectors import load_encoders
+    from rag.evaluation.encoder_trials import evaluate
 
     settings = Settings()
     chosen = datasets.load(request.name, settings, limit=request.limit)
@@ -123,22 +133,22 @@ def _of_encoders(request: Request, changes: Mapping[str, Any] | None, on_progres
     return evaluate(chosen, runs, request.options, cache=settings.home / "evaluation", on_progress=on_progress)
 
 
-def _of_base(request: Request, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
-    from rag.evaluation.collection import RERANKED, trials
-    from rag.evaluation.run import assembled
+def _of_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
+    from rag.evaluation.encoder_trials import assemble
+    from rag.evaluation.question_trials import RERANKED, run_trials
 
     if request.kb is None:
         raise QueryError(f"The questions of `{request.name}` are put to a knowledge base; name its folder with --kb.")
     started = time.monotonic()
-    questions = datasets.evenly(_questions(request.name), request.limit)
+    questions = datasets.sample_evenly(_questions(request.name), request.limit)
     made: list[Trial] = []
-    declined: list[Row] = []
+    declined: list[ScoreRow] = []
     channels: list[ChannelDistributions] = []
     for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
         with _opened(request.kb, changed) as base:
-            found, rows, channels = trials(base, questions, run, request.options, on_progress)
+            found, rows, channels = run_trials(base, questions, run, request.options, on_progress)
         made, declined = [*made, *found], [*declined, *rows]
-    result = assembled(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
+    result = assemble(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
     return replace(
         result,
         rows=(*result.rows, *declined),
@@ -150,7 +160,7 @@ def _of_base(request: Request, changes: Mapping[str, Any] | None, on_progress: O
     )
 
 
-def _by_reranking(made: Sequence[Trial], options: Options, suffix: str) -> Iterator[Difference]:
+def _by_reranking(made: Sequence[Trial], options: EvalOptions, suffix: str) -> Iterator[Difference]:
     """What reranking gains, for one configuration."""
     plain = {trial.direction: trial for trial in made if trial.variant == PLAIN and trial.run == ""}
     for name, trial in plain.items():
@@ -163,10 +173,10 @@ def _questions(name: str) -> list[Question]:
     if name == QUESTIONS:
         return read_questions(SHIPPED)
     if name in _PREFIXES:
-        return list(shipped(_PREFIXES[name]))
+        return list(shipped_questions(_PREFIXES[name]))
     if name in {one.name for one in datasets.SETS}:
         settings = Settings()
-        return datasets.as_questions(datasets.load(name, settings), datasets.data_folder(settings))
+        return datasets.to_questions(datasets.load(name, settings), datasets.data_folder(settings))
     return read_questions(Path(name))
 
 

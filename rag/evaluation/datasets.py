@@ -18,8 +18,8 @@ from typing import Any
 from rag.config import Settings
 from rag.encoders.training.splits import held_out
 from rag.errors import QueryError, SettingsError
-from rag.evaluation.questions import Question, shipped
-from rag.evaluation.things import Direction, EvaluationSet, Thing
+from rag.evaluation.labelled_questions import Question, shipped_questions
+from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 from rag.types import Modality
 
 FIGURES = "anthropology/media/"
@@ -29,7 +29,7 @@ NO_DATA = "EXHIBIT_DATA is not set; set it to the folder that holds the evaluati
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSet:
     """A set that `exhibit eval --list` names: what it is, where it lies below `data`, what reads it, and a warning."""
 
     name: str
@@ -67,7 +67,7 @@ def data_folder(settings: Settings) -> Path:
     return settings.data.absolute()
 
 
-def as_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
+def to_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
     """The written queries of a set that ask for whole files, as questions to a knowledge base that holds these.
 
     Args:
@@ -89,12 +89,12 @@ def as_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
     return made
 
 
-def _below(data: Path, item: Thing) -> str:
+def _below(data: Path, item: Item) -> str:
     assert item.path is not None
     return item.path.relative_to(data.absolute()).as_posix()
 
 
-def evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
+def sample_evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
     """At most `limit` of them, from all parts: sets are sorted by photo, book or kind."""
     if limit is None or limit >= len(things):
         return things
@@ -102,7 +102,7 @@ def evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
 
 
 def _limited(direction: Direction, limit: int | None) -> Direction:
-    return replace(direction, queries=evenly(direction.queries, limit))
+    return replace(direction, queries=sample_evenly(direction.queries, limit))
 
 
 def _flickr(folder: Path, _: Settings) -> Sequence[Direction]:
@@ -126,7 +126,7 @@ def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
     said = {one.family: _plain(one.text) for one in spoken}
     captions = _photos(folder)[1]
     others = [one for one in captions if one.family in said and _plain(one.text) != said[one.family]]
-    exact = [Thing(one.id, "text", one.text, family=one.family) for one in spoken]
+    exact = [Item(one.id, "text", one.text, family=one.family) for one in spoken]
     recording = {one.family: frozenset({one.id}) for one in spoken}
     return [
         Direction("words>speech", "text", exact, spoken, {one.id: recording[one.family] for one in exact}),
@@ -134,20 +134,20 @@ def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
     ]
 
 
-def _photos(folder: Path) -> tuple[list[Thing], list[Thing]]:
+def _photos(folder: Path) -> tuple[list[Item], list[Item]]:
     with _there(folder / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["image"], row["caption"].strip()) for row in csv.DictReader(file)]
     names = dict.fromkeys(image for image, _ in rows)
-    photos = [Thing(name, "image", path=_there(folder / "images" / name), family=name) for name in names]
-    captions = [Thing(f"{name}#{n}", "text", caption, family=name) for n, (name, caption) in enumerate(rows) if caption]
+    photos = [Item(name, "image", path=_there(folder / "images" / name), family=name) for name in names]
+    captions = [Item(f"{name}#{n}", "text", caption, family=name) for n, (name, caption) in enumerate(rows) if caption]
     return photos, captions
 
 
-def _recordings(folder: Path) -> list[Thing]:
+def _recordings(folder: Path) -> list[Item]:
     paths = sorted((folder / "spoken").glob("*.mp3"))
     if not paths:
         raise QueryError(f"{folder / 'spoken'} holds no recordings; the set needs them.")
-    return [Thing(path.name, "speech", _said(path), path, family=f"{path.stem}.jpg") for path in paths]
+    return [Item(path.name, "speech", _said(path), path, family=f"{path.stem}.jpg") for path in paths]
 
 
 def _said(recording: Path) -> str:
@@ -161,11 +161,11 @@ def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
     # Figures of one module share their subject and often their wording: 538 figures are 212 clusters.
     labels = {r["id"]: {"family": r["id"], "slice": r["kind"], "cluster": r["module_id"]} for r in rows}
     figures = [
-        Thing(r["id"], "image", r["alt"], folder / r["shard"], spans[r["shard"]][r["path"]], **labels[r["id"]])
+        Item(r["id"], "image", r["alt"], folder / r["shard"], spans[r["shard"]][r["path"]], **labels[r["id"]])
         for r in rows
     ]
     alts, captions = (
-        [Thing(r["id"], "text", r[key].strip(), **labels[r["id"]]) for r in rows if r[key].strip()]
+        [Item(r["id"], "text", r[key].strip(), **labels[r["id"]]) for r in rows if r[key].strip()]
         for key in ("alt", "caption")
     )
     described = [figure for figure in figures if figure.id in {alt.id for alt in alts}]
@@ -183,7 +183,7 @@ def _members(shard: Path) -> dict[str, tuple[int, int]]:
 
 
 def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
-    asked = list(shipped("anthropology/"))
+    asked = list(shipped_questions("anthropology/"))
     passages = [
         passage for path in sorted(folder.glob("modules/*/index.cnxml")) for passage in _passages(path, settings)
     ]
@@ -191,7 +191,7 @@ def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
     trained = trained_on(folder.parent)
     slices = {path.name: "trained on" if path.name in trained else "not trained on" for path in media if trained}
     figures = [
-        Thing(path.name, "image", path=path, family=f"{FIGURES}{path.name}", slice=slices.get(path.name, ""))
+        Item(path.name, "image", path=path, family=f"{FIGURES}{path.name}", slice=slices.get(path.name, ""))
         for path in media
     ]
     return [
@@ -207,7 +207,7 @@ def trained_on(data: Path) -> frozenset[str]:
     return frozenset(Path(row["path"]).name for row in rows if held_out(row["module_id"]) == "train")
 
 
-def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
+def _passages(path: Path, settings: Settings) -> Iterable[Item]:
     """The passages of a module as `exhibit ingest` would cut them."""
     from ingest.formats.identify import identify
     from ingest.reading.readers import Readers
@@ -216,28 +216,28 @@ def _passages(path: Path, settings: Settings) -> Iterable[Thing]:
     for extracted in Readers(settings).extract(identify(path, settings)):
         segment = extracted.segment
         if segment.kind == "passage" and segment.text.strip():
-            yield Thing(f"{module}:{segment.ordinal}", "text", segment.text, family=module)
+            yield Item(f"{module}:{segment.ordinal}", "text", segment.text, family=module)
 
 
 def _searched(
-    asked: Sequence[Question], items: Sequence[Thing]
-) -> tuple[list[Thing], Sequence[Thing], Mapping[str, frozenset[str]]]:
+    asked: Sequence[Question], items: Sequence[Item]
+) -> tuple[list[Item], Sequence[Item], Mapping[str, frozenset[str]]]:
     """Queries, items and what is relevant: a question's assets may be of other media too, which are not searched."""
     families = {item.family for item in items}
     relevant = {q.question: families & set(q.assets) for q in asked if families & set(q.assets)}
     slices = {item.family: item.slice for item in items}
-    queries = [Thing(q, "text", q, family=q, slice=slices[min(found)]) for q, found in relevant.items()]
+    queries = [Item(q, "text", q, family=q, slice=slices[min(found)]) for q, found in relevant.items()]
     return queries, items, {question: frozenset(assets) for question, assets in relevant.items()}
 
 
 def _esc10(folder: Path, _: Settings) -> Sequence[Direction]:
     paths = sorted(folder.glob("*/*.ogg"))
     sounds = [
-        Thing(f"{path.parent.name}/{path.name}", "sound", _class(path), path, None, path.parent.name, _class(path))
+        Item(f"{path.parent.name}/{path.name}", "sound", _class(path), path, None, path.parent.name, _class(path))
         for path in paths
     ]
     names = {sound.family: sound.text for sound in sounds}
-    classes = [Thing(family, "text", name, family=family, slice=name) for family, name in names.items()]
+    classes = [Item(family, "text", name, family=family, slice=name) for family, name in names.items()]
     of_class = _ids_by_family(sounds)
     others = {sound.id: of_class[sound.family] - {sound.id} for sound in sounds}
     return [
@@ -251,12 +251,12 @@ def _class(path: Path) -> str:
     return path.parent.name.partition(" - ")[2].lower()
 
 
-def _families(things: Iterable[Thing]) -> dict[str, frozenset[str]]:
+def _families(things: Iterable[Item]) -> dict[str, frozenset[str]]:
     """By the id of each thing, the one thing that it was made from."""
     return {thing.id: frozenset({thing.family}) for thing in things}
 
 
-def _ids_by_family(things: Iterable[Thing]) -> dict[str, frozenset[str]]:
+def _ids_by_family(things: Iterable[Item]) -> dict[str, frozenset[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for thing in things:
         found[thing.family].add(thing.id)
@@ -274,16 +274,16 @@ def _there(path: Path) -> Path:
 
 
 SETS = (
-    Known("flickr_dev", "500 photos with 5 captions each: text>image, image>text", "flickr_dev", _flickr),
-    Known("flickr_spoken", "captions read out, to find their photo: speech>image", "flickr_dev", _flickr_spoken),
-    Known("openstax", "textbook figures of modules kept from training, by kind", "openstax_pairs", _openstax),
-    Known(
+    KnownSet("flickr_dev", "500 photos with 5 captions each: text>image, image>text", "flickr_dev", _flickr),
+    KnownSet("flickr_spoken", "captions read out, to find their photo: speech>image", "flickr_dev", _flickr_spoken),
+    KnownSet("openstax", "textbook figures of modules kept from training, by kind", "openstax_pairs", _openstax),
+    KnownSet(
         "anthropology",
         "questions to a textbook: question>passage, question>figure",
         "anthropology",
         _anthropology,
         (FIGURES_NOTE,),
     ),
-    Known("esc10", "100 sounds of 10 classes: name>sound, sound>sound", "esc10", _esc10),
-    Known("speech", "recordings by what is said: words>speech, paraphrase>speech", "flickr_dev", _speech),
+    KnownSet("esc10", "100 sounds of 10 classes: name>sound, sound>sound", "esc10", _esc10),
+    KnownSet("speech", "recordings by what is said: words>speech, paraphrase>speech", "flickr_dev", _speech),
 )

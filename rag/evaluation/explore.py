@@ -35,7 +35,7 @@ _WORDS_CHARS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MapPoint:
     """A segment on the map: x and y in [0, 1], and its thumbnail as a data URI, empty where there is nothing to see."""
 
     hit: Hit
@@ -54,7 +54,7 @@ class CollectionMap:
         left_out: segments that are not on it, for want of room or of a vector.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[MapPoint, ...]
     explained: float
     left_out: int = 0
 
@@ -115,7 +115,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
+class QuestionCoverage:
     """A question and the best hit for it; None where nothing was found."""
 
     question: str
@@ -131,7 +131,7 @@ class Covered:
 class Coverage:
     """Which questions have something near, those that have nothing first."""
 
-    questions: tuple[Covered, ...]
+    questions: tuple[QuestionCoverage, ...]
 
     def __repr__(self) -> str:
         return f"<Coverage: {sum(q.is_covered for q in self.questions)} of {len(self.questions)} questions>"
@@ -165,7 +165,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
     plane = left[:, :2] * spread[:2]
     span = np.ptp(plane, axis=0)
     xy = (plane - plane.min(axis=0)) / np.where(span > 0, span, 1.0)
-    points = [Point(hit, float(x), float(y), _thumbnail(base, hit)) for hit, (x, y) in zip(shown, xy, strict=True)]
+    points = [MapPoint(hit, float(x), float(y), _thumbnail(base, hit)) for hit, (x, y) in zip(shown, xy, strict=True)]
     explained = float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-12))
     return CollectionMap(tuple(points), explained, base.contents.count() - len(points))
 
@@ -196,7 +196,7 @@ def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
 
 def coverage(base: KnowledgeBase, questions: Iterable[str]) -> Coverage:
     """Which questions have something near them in the collection; no language model is asked."""
-    found = [Covered(question, next(iter(base.search(question, top_k=1)), None)) for question in questions]
+    found = [QuestionCoverage(question, next(iter(base.search(question, top_k=1)), None)) for question in questions]
     return Coverage(tuple(sorted(found, key=lambda covered: covered.hit.score if covered.hit else 0.0)))
 
 
@@ -252,12 +252,12 @@ def _thumbnail(base: KnowledgeBase, hit: Hit) -> str:
     return data_uri(buffer.getvalue())
 
 
-def _at(point: Point) -> tuple[float, float]:
+def _at(point: MapPoint) -> tuple[float, float]:
     x = _MARGIN + point.x * (_WIDTH - 2 * _MARGIN)
     return round(x, 1), round(_MARGIN + point.y * (_HEIGHT - 2 * _MARGIN), 1)
 
 
-def _dot(number: int, point: Point) -> str:
+def _dot(number: int, point: MapPoint) -> str:
     x, y = _at(point)
     colour = _COLOURS[point.hit.segment.modality]
     label = html.escape(_name(point.hit))
@@ -267,7 +267,7 @@ def _dot(number: int, point: Point) -> str:
     )
 
 
-def _tip(number: int, point: Point) -> str:
+def _tip(number: int, point: MapPoint) -> str:
     """What a segment shows under the pointer, kept within the picture."""
     x, y = _at(point)
     left = min(x + 12, _WIDTH - _THUMBNAIL_PX * 2.4)
@@ -298,5 +298,5 @@ def _name(hit: Hit) -> str:
     return replace_surrogates(f"{name}, {spot}" if spot else name)[:60]
 
 
-def _said(covered: Covered) -> str:
+def _said(covered: QuestionCoverage) -> str:
     return "" if covered.is_covered else "nothing near: no better than nonsense"

@@ -53,7 +53,7 @@ _LEAST_LETTERS = 4
 _GREY = (127, 127, 127)  # of what stands in the way
 
 
-def typos(text: str, seed: int = 0) -> str:
+def add_typos(text: str, seed: int = 0) -> str:
     """The text with a slip in about one word of seven: two letters swapped, one left out, doubled or mistaken."""
     rng = random.Random(seed)
     words = [found for found in _WORD.finditer(text) if len(found[0]) >= _LEAST_LETTERS]
@@ -75,7 +75,7 @@ def _mistyped(word: str, rng: random.Random) -> str:
     return rng.choice(kept)
 
 
-def vague(text: str, seed: int = 0) -> str:
+def make_vague(text: str, seed: int = 0) -> str:
     """The text as somebody asks who does not recall it well.
 
     Lower case, no punctuation, without colours, sizes and numbers, and "something" for its longest word.
@@ -85,7 +85,7 @@ def vague(text: str, seed: int = 0) -> str:
     return " ".join("something" if word == longest else word for word in words) or "something"
 
 
-def ambiguous(text: str, seed: int = 0) -> str:
+def make_ambiguous(text: str, seed: int = 0) -> str:
     """The text with a kind of things for what it names, so that it fits more than was meant: a creature, not a dog.
 
     Words of no known kind stay.
@@ -111,14 +111,14 @@ def _plural(word: str) -> str:
     return f"{word}es" if word.endswith(("s", "ch", "sh")) else f"{word}s"
 
 
-def blurred(picture: Image, seed: int = 0, *, share: float = 0.015) -> Image:
+def blur(picture: Image, seed: int = 0, *, share: float = 0.015) -> Image:
     """The picture out of focus: Gaussian blur with a radius of this share of its shorter side."""
     from PIL import ImageFilter
 
     return picture.filter(ImageFilter.GaussianBlur(max(1.0, share * min(picture.size))))
 
 
-def occluded(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
+def occlude(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
     """The picture with a grey box over this share of it, in its proportions, somewhere."""
     rng = random.Random(seed)
     width, height = (max(1, round(side * share**0.5)) for side in picture.size)
@@ -128,7 +128,7 @@ def occluded(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
     return covered
 
 
-def noisy(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10.0) -> NDArray[np.float32]:
+def add_noise(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10.0) -> NDArray[np.float32]:
     """The sound under white noise, whose power lies `snr_db` below its own; silence stays silent."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
     deviation = (power / 10 ** (snr_db / 10)) ** 0.5
@@ -148,10 +148,10 @@ class Variant:
 
 _HEARD: frozenset[Medium] = frozenset({"sound", "speech"})
 VARIANTS = (
-    Variant("typos", frozenset({"text"}), typos),
-    Variant("vague wording", frozenset({"text"}), vague),
-    Variant("ambiguous wording", frozenset({"text"}), ambiguous),
-    Variant("blur", frozenset({"image"}), blurred),
-    Variant("occlusion", frozenset({"image"}), occluded),
-    Variant("noise, 10 dB", _HEARD, noisy),
+    Variant("typos", frozenset({"text"}), add_typos),
+    Variant("vague wording", frozenset({"text"}), make_vague),
+    Variant("ambiguous wording", frozenset({"text"}), make_ambiguous),
+    Variant("blur", frozenset({"image"}), blur),
+    Variant("occlusion", frozenset({"image"}), occlude),
+    Variant("noise, 10 dB", _HEARD, add_noise),
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.evaluation.metrics import Estimate, bootstrap, first_rank, gaps, intervals, permutation_test, scores
-from rag.evaluation.things import Thing
+from rag.evaluation.retrieval_sets import Item
 
 PLAIN = ""  # the name of what was not changed
 _FAILURES = 12  # shown of each direction
@@ -16,7 +16,7 @@ SHOWN = 3  # of what was found for a query, and of what should have been
 
 
 @dataclass(frozen=True)
-class Options:
+class EvalOptions:
     """How to measure.
 
     Attributes:
@@ -31,12 +31,12 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedQuery:
     """One query, what was found for it, what should have been, its scores, and by id why some came where they did."""
 
-    query: Thing
-    ranking: Sequence[Thing]
-    expected: Sequence[Thing]
+    query: Item
+    ranking: Sequence[Item]
+    expected: Sequence[Item]
     scores: Mapping[str, float]
     rank: int | None
     why: Mapping[str, str]
@@ -60,11 +60,11 @@ class Trial:
     direction: str
     run: str
     variant: str
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedQuery]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """Estimates over some queries of a trial.
 
     Attributes:
@@ -100,9 +100,9 @@ class Failure:
     """A query that missed, what it should have found, what came first, the rank of the first right one, and why."""
 
     direction: str
-    query: Thing
-    expected: tuple[Thing, ...]
-    first: tuple[Thing, ...]
+    query: Item
+    expected: tuple[Item, ...]
+    first: tuple[Item, ...]
     rank: int | None
     why: Mapping[str, str]
 
@@ -155,8 +155,8 @@ class Evaluation:
     about: str
     configuration: Mapping[str, str]
     ks: tuple[int, ...]
-    rows: tuple[Row, ...]
-    gaps: tuple[Row, ...] = ()
+    rows: tuple[ScoreRow, ...]
+    gaps: tuple[ScoreRow, ...] = ()
     differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
     channels: tuple[ChannelDistributions, ...] = ()
@@ -164,20 +164,24 @@ class Evaluation:
     seconds: float = field(default=0.0, compare=False)
 
 
-def judged(
-    query: Thing, ranking: Sequence[Thing], expected: Sequence[Thing], ks: Sequence[int], why: Mapping[str, str]
-) -> Judged:
+def judge(
+    query: Item,
+    ranking: Sequence[Item],
+    expected: Sequence[Item],
+    ks: Sequence[int],
+    why: Mapping[str, str],
+) -> JudgedQuery:
     """The scores of one ranking; things are told apart by id, by which `why` says why some came where they did."""
     ids, relevant = [thing.id for thing in ranking], {thing.id for thing in expected}
-    return Judged(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant), why)
+    return JudgedQuery(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant), why)
 
 
-def rows(trial: Trial, seed: int) -> list[Row]:
+def rows(trial: Trial, seed: int) -> list[ScoreRow]:
     """Estimates of a trial over all its queries, and over each slice where there are several."""
     return [_row(trial, name, part, seed) for name, part in _sliced(trial)]
 
 
-def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[Judged]]]:
+def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[JudgedQuery]]]:
     """All queries of a trial, and those of each slice; what is of no known kind has none."""
     yield "", trial.judged
     slices = {one.query.slice for one in trial.judged}
@@ -186,12 +190,12 @@ def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[Judged]]]:
             yield name, [one for one in trial.judged if one.query.slice == name]
 
 
-def _row(trial: Trial, name: str, part: Sequence[Judged], seed: int) -> Row:
+def _row(trial: Trial, name: str, part: Sequence[JudgedQuery], seed: int) -> ScoreRow:
     metrics = intervals(_table(part), clusters=_clusters(part), seed=seed)
-    return Row(trial.direction, trial.run, trial.variant, name, len(part), metrics)
+    return ScoreRow(trial.direction, trial.run, trial.variant, name, len(part), metrics)
 
 
-def kinds_apart(trial: Trial, seed: int) -> list[Row]:
+def kind_gaps(trial: Trial, seed: int) -> list[ScoreRow]:
     """Each slice less all the others; of two, the first alone, since the other is its negative.
 
     Where either side is a single cluster there is nothing to resample, and no gap is told.
@@ -204,11 +208,11 @@ def kinds_apart(trial: Trial, seed: int) -> list[Row]:
         rest = [one for one in trial.judged if one.query.slice != name]
         if min(len(set(_clusters(side))) for side in (part, rest)) > 1:
             found = gaps(_table(trial.judged), inside, clusters=_clusters(trial.judged), seed=seed)
-            made.append(Row(trial.direction, trial.run, trial.variant, name, len(part), found))
+            made.append(ScoreRow(trial.direction, trial.run, trial.variant, name, len(part), found))
     return made
 
 
-def _table(part: Sequence[Judged]) -> dict[str, list[float]]:
+def _table(part: Sequence[JudgedQuery]) -> dict[str, list[float]]:
     return {metric: [one.scores[metric] for one in part] for metric in part[0].scores}
 
 
@@ -226,7 +230,7 @@ def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Differ
 
 
 def _difference(
-    trial: Trial, name: str, metric: str, a: Sequence[Judged], b: Sequence[Judged], seed: int
+    trial: Trial, name: str, metric: str, a: Sequence[JudgedQuery], b: Sequence[JudgedQuery], seed: int
 ) -> Difference:
     pairs = [(x.scores[metric], y.scores[metric]) for x, y in zip(a, b, strict=True)]
     gains, clusters = [y - x for x, y in pairs], _clusters(a)
@@ -247,5 +251,5 @@ def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
     ]
 
 
-def _clusters(part: Sequence[Judged]) -> list[str]:
+def _clusters(part: Sequence[JudgedQuery]) -> list[str]:
     return [one.query.cluster or one.query.family or one.query.id for one in part]

@@ -2,12 +2,12 @@
 
 ::
 
-    server.py      the tools, and what tells a model when to use which
-    values.py      what they return as data: hits, cited answers, assets, what became of files
-    evidence.py    what `get_evidence` shows: pictures, sound, words
-    below.py       which paths may be taken in
-    ondemand.py    opens the knowledge base when it is needed, and lets go of it when it is not
-    run.py         over standard input and output, or over HTTP for those with a key
+    tools.py            the tools, and the instructions that tell a model when to use which
+    tool_results.py     what the tools return as data: hits, cited answers, assets, ingest results
+    evidence_blocks.py  what `get_evidence` shows: pictures, sound, words
+    allowed_paths.py    which paths `ingest` accepts
+    ondemand.py         opens the knowledge base for a call and closes it when idle
+    transports.py       standard input and output, or HTTP with keys
 
 Everything that a tool returns fits in a message of a megabyte, which is as much as common clients take.
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.evaluation.datasets import load
-from rag.evaluation.things import picture
+from rag.evaluation.retrieval_sets import picture
 from rag.query.language import Query
 from rag.retrieval.retriever import Retriever
 from rag.segments import segment_id

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from rag.evaluation.questions import Question
+from rag.evaluation.labelled_questions import Question
 
 Outcome = Literal[
     "correct and cited", "correct, cited elsewhere", "wrong", "declined wrongly", "declined correctly", "made up"

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rag import KnowledgeBase
-from rag.evaluation.datasets import evenly, trained_on
+from rag.evaluation.datasets import sample_evenly, trained_on
+from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.evaluation.metrics import hit
-from rag.evaluation.questions import SHIPPED, Question, read_questions
 from rag.types import MODALITIES, Answer, FileResult, Hit
 from tests.measure.metrics import Outcome, Record, outcome, percentile, step_seconds
 
@@ -79,7 +79,7 @@ def main() -> None:
     options = _options()
     if not (options.data / COLLECTION[0]).is_dir():
         sys.exit(f"{options.data} does not hold the data; name its folder with --data or EXHIBIT_DATA.")
-    questions = evenly(read_questions(SHIPPED), options.limit)
+    questions = sample_evenly(read_questions(SHIPPED), options.limit)
     report = Report.load(options.out)
     report.trained = trained_on(options.data)
     if not options.resume:

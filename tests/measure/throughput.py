@@ -35,7 +35,7 @@ from rag.encoders.lite import LiteEncoder, preprocess
 from rag.encoders.mel import SAMPLE_RATE, patches
 from rag.encoders.minilm import MiniLM
 from rag.encoders.yamnet import LiteSounds
-from rag.evaluation.things import Thing, samples
+from rag.evaluation.retrieval_sets import Item, samples
 from rag.models import ensure
 from rag.retrieval.null_queries import UNRELATED_QUESTIONS
 
@@ -117,7 +117,7 @@ def encoders(settings: Settings) -> Iterator[Measured]:
         lambda photo: (preprocess(photo), preprocess(photo, 0.8)),
         4 * multiply_adds(folders["lite"] / "lite.onnx", views),
     )
-    guide = samples(Thing("guide", "sound", path=HERE / "collection" / "audio-guide.m4a"), SAMPLE_RATE)
+    guide = samples(Item("guide", "sound", path=HERE / "collection" / "audio-guide.m4a"), SAMPLE_RATE)
     sounds = np.split(guide[: SOUNDS * _SOUND_S * SAMPLE_RATE], SOUNDS)
     yield Measured(
         f"sounds, YAMNet, {_SOUND_S} s, decoded",

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import LLMUnavailable, MediaError, QueryError
+from rag.evaluation.labelled_questions import Question
 from rag.evaluation.metrics import intervals
 from rag.evaluation.perturb import VARIANTS, Variant
-from rag.evaluation.questions import Question
-from rag.evaluation.results import PLAIN, SHOWN, ChannelDistributions, Judged, Options, Row, Trial, judged
-from rag.evaluation.things import Thing
+from rag.evaluation.results import PLAIN, SHOWN, ChannelDistributions, EvalOptions, JudgedQuery, ScoreRow, Trial, judge
+from rag.evaluation.retrieval_sets import Item
 from rag.segments import from_fragment, to_fragment
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
 
 if TYPE_CHECKING:
-    from rag.evaluation.embed import OnProgress
+    from rag.evaluation.cached_vectors import OnProgress
     from rag.knowledge_base import KnowledgeBase
 
 RERANKED = ", reranked"
@@ -28,9 +28,9 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", 
 Search = Callable[[str], Sequence[Hit]]
 
 
-def trials(
-    base: KnowledgeBase, questions: Sequence[Question], run: str, options: Options, on_progress: OnProgress
-) -> tuple[list[Trial], list[Row], list[ChannelDistributions]]:
+def run_trials(
+    base: KnowledgeBase, questions: Sequence[Question], run: str, options: EvalOptions, on_progress: OnProgress
+) -> tuple[list[Trial], list[ScoreRow], list[ChannelDistributions]]:
     """Ask a knowledge base; return the trials, the rows of declined questions and the scores of each channel.
 
     Args:
@@ -100,7 +100,7 @@ def _asked(
     for number, question in enumerate(questions):
         on_progress(label, number, len(questions))
         words = question.question
-        yield words if variant is None else variant.change(words, Thing(words, "text").seed)
+        yield words if variant is None else variant.change(words, Item(words, "text").seed)
     on_progress(label, len(questions), len(questions))
 
 
@@ -110,7 +110,7 @@ def _compared(
     found: Sequence[Sequence[Hit]],
     run: str,
     variant: str,
-    options: Options,
+    options: EvalOptions,
 ) -> Iterator[Trial]:
     """The files of all questions, and the places of those that name some."""
     pairs = list(zip(questions, found, strict=True))
@@ -126,20 +126,20 @@ def _judged(
     question: Question,
     hits: Sequence[Hit],
     wanted: Sequence[str],
-    options: Options,
+    options: EvalOptions,
     key: Callable[[Question, Hit], str],
-) -> Judged:
+) -> JudgedQuery:
     words, about = question.question, question.assets[0]
-    query = Thing(words, "text", words, family=words, slice=question.modality, cluster=about)
+    query = Item(words, "text", words, family=words, slice=question.modality, cluster=about)
     found: dict[str, Hit] = {}
     for hit in hits:
         found.setdefault(key(question, hit), hit)
-    ranking, expected = ([Thing(name, "text", name) for name in names] for names in (found, wanted))
-    one = judged(query, ranking, expected, options.ks, {})
+    ranking, expected = ([Item(name, "text", name) for name in names] for names in (found, wanted))
+    one = judge(query, ranking, expected, options.ks, {})
     return _illustrated(base, question, one, found) if one.missed(options.ks[-1]) else one
 
 
-def _illustrated(base: KnowledgeBase, question: Question, missed: Judged, found: Mapping[str, Hit]) -> Judged:
+def _illustrated(base: KnowledgeBase, question: Question, missed: JudgedQuery, found: Mapping[str, Hit]) -> JudgedQuery:
     """A query that missed as the report shows it: what should have come and what came, with pictures and reasons."""
     first = [_shown(base, found[thing.id], thing.id) for thing in missed.ranking[:SHOWN]]
     expected = [_expected(base, question, thing.id, found.get(thing.id)) for thing in missed.expected[:SHOWN]]
@@ -191,7 +191,7 @@ def _boxes_meet(a: Box | None, b: Box | None) -> bool:
     return a.x < b.x + b.w and b.x < a.x + a.w and a.y < b.y + b.h and b.y < a.y + a.h
 
 
-def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Thing:
+def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Item:
     """A hit as the report shows it: its thumbnail where it has pixels, else its words."""
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
     if hit.seen:
@@ -200,11 +200,11 @@ def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Thing:
         except MediaError:  # the file has gone: its words stay
             thumbnail = None
         if thumbnail is not None:
-            return Thing(name, "image", words, thumbnail)
-    return Thing(name, "text", words)
+            return Item(name, "image", words, thumbnail)
+    return Item(name, "text", words)
 
 
-def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | None) -> Thing:
+def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | None) -> Item:
     """What should have been found, with its picture where it was found or can be opened from here."""
     if found and (shown := _shown(base, found, name)).path:
         return shown
@@ -212,13 +212,13 @@ def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | N
     data = base.settings.data
     for path in (Path(asset), *([data / asset] if data else ())):
         if path.suffix.lower() in _PICTURES and path.is_file():
-            return Thing(name, "image", name, path.absolute())
-    return Thing(name, "text", name)
+            return Item(name, "image", name, path.absolute())
+    return Item(name, "text", name)
 
 
 def _declined(
-    questions: Sequence[Question], found: Iterable[Sequence[Hit]], least: float, run: str, options: Options
-) -> list[Row]:
+    questions: Sequence[Question], found: Iterable[Sequence[Hit]], least: float, run: str, options: EvalOptions
+) -> list[ScoreRow]:
     """Share of questions for which no hit is relevant enough to answer from, by whether there is an answer.
 
     The language model may decline more of them when it writes; `tests/measure` counts that.
@@ -228,5 +228,7 @@ def _declined(
         given = [hits for question, hits in zip(questions, found, strict=True) if question.answerable is answerable]
         if given:
             none = [float(all(hit.relevance is None or hit.relevance < least for hit in hits)) for hits in given]
-            made.append(Row("declined", run, PLAIN, name, len(none), intervals({"share": none}, seed=options.seed)))
+            made.append(
+                ScoreRow("declined", run, PLAIN, name, len(none), intervals({"share": none}, seed=options.seed))
+            )
     return made

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rag.errors import SettingsError
 from rag.knowledge_base import KnowledgeBase
 from rag.mcp.ondemand import OnDemand
-from rag.mcp.server import Options, create_server
+from rag.mcp.tools import ToolOptions, create_server
 from rag.server.keys import Keys
 from rag.server.launch import Address
 from rag.server.served_bases import name_folders
@@ -20,12 +20,12 @@ from rag.server.served_bases import name_folders
 _GRACE_S = 10
 
 
-def serve_stdio(folder: Path, options: Options) -> None:
+def serve_stdio(folder: Path, options: ToolOptions) -> None:
     """Serve the program that started this one, until it closes standard input."""
     create_server(OnDemand(lambda: KnowledgeBase.open(folder)), options).run("stdio")
 
 
-def serve_http(folder: Path, options: Options, address: Address, state: Path) -> None:
+def serve_http(folder: Path, options: ToolOptions, address: Address, state: Path) -> None:
     """Serve at ``http://HOST:PORT/mcp`` until the process is told to stop.
 
     Args:
@@ -58,7 +58,7 @@ def serve_http(folder: Path, options: Options, address: Address, state: Path) ->
         keys.close()
 
 
-def http_app(folder: Path, options: Options, address: Address, keys: Keys) -> ASGIApp:
+def http_app(folder: Path, options: ToolOptions, address: Address, keys: Keys) -> ASGIApp:
     """The tools as an ASGI app; once there are keys, one is needed.
 
     Raises:

@@ -13,8 +13,8 @@ import numpy as np
 
 from rag.errors import MediaError
 from rag.evaluation.metrics import Estimate
-from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Failure, Row
-from rag.evaluation.things import Thing, picture
+from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Failure, ScoreRow
+from rag.evaluation.retrieval_sets import Item, picture
 
 _HERE = Path(__file__).parent
 _THUMBNAIL_PX = 168
@@ -24,7 +24,7 @@ DECLINED = "share"  # the one metric of rows that count declined questions
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ReportCard:
     """A thing as the page shows it: a picture as a data URI, or its words; `note` says what it is and why it came."""
 
     words: str
@@ -36,14 +36,14 @@ class Card:
 class Miss:
     """A failure as the page shows it."""
 
-    query: Card
-    expected: tuple[Card, ...]
-    first: tuple[Card, ...]
+    query: ReportCard
+    expected: tuple[ReportCard, ...]
+    first: tuple[ReportCard, ...]
     rank: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReportLine:
     """A row of the table: what it is about, number of queries, and an estimate for each column."""
 
     label: str
@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class HistogramPlot:
     """Two histograms of one channel: scores of right files upwards, scores for nothing downwards.
 
     Attributes:
@@ -78,9 +78,9 @@ def columns(evaluation: Evaluation) -> list[str]:
     return [*((*hits, recalls[-1]) if differ else recalls), f"ndcg@{evaluation.ks[-1]}", "mrr"]
 
 
-def label(row: Row | Difference) -> str:
+def label(row: ScoreRow | Difference) -> str:
     """What a row is about, in words."""
-    parts = (row.run if isinstance(row, Row) else "", row.direction, row.variant, row.slice)
+    parts = (row.run if isinstance(row, ScoreRow) else "", row.direction, row.variant, row.slice)
     return " · ".join(part for part in parts if part)
 
 
@@ -107,18 +107,18 @@ def page(evaluation: Evaluation) -> str:
     )
 
 
-def _lines(rows: Sequence[Row], names: Sequence[str]) -> Iterator[Line]:
+def _lines(rows: Sequence[ScoreRow], names: Sequence[str]) -> Iterator[ReportLine]:
     for row in rows:
         if not _is_share(row):
             is_part = bool(row.slice) or row.variant != PLAIN
-            yield Line(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
+            yield ReportLine(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
 
 
-def _is_share(row: Row) -> bool:
+def _is_share(row: ScoreRow) -> bool:
     return DECLINED in row.metrics
 
 
-def _plot(channel: ChannelDistributions) -> Plot:
+def _plot(channel: ChannelDistributions) -> HistogramPlot:
     low, high = (end(*channel.unrelated, *channel.right) for end in (min, max))
     high = max(high, low + 1e-6)
     shares = [
@@ -132,7 +132,7 @@ def _plot(channel: ChannelDistributions) -> Plot:
         for n, share in enumerate(side)
         if share
     ]
-    return Plot(channel, low, high, tuple(bars), (channel.middle - low) / (high - low) * _PLOT_PX[0])
+    return HistogramPlot(channel, low, high, tuple(bars), (channel.middle - low) / (high - low) * _PLOT_PX[0])
 
 
 def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
@@ -149,7 +149,7 @@ def _miss(failure: Failure) -> Miss:
     return Miss(_card(failure.query), expected, first, failure.rank)
 
 
-def _card(thing: Thing, why: str = "") -> Card:
+def _card(thing: Item, why: str = "") -> ReportCard:
     words = " ".join((thing.text or thing.id).split())
     words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
     source, notes = "", [str(thing.medium)] if thing.medium in ("sound", "speech") else []
@@ -158,10 +158,10 @@ def _card(thing: Thing, why: str = "") -> Card:
             source = _data_uri(thing)
         except MediaError:
             notes = ["the picture has gone"]
-    return Card(words, source, " · ".join(filter(None, (*notes, why))))
+    return ReportCard(words, source, " · ".join(filter(None, (*notes, why))))
 
 
-def _data_uri(thing: Thing) -> str:
+def _data_uri(thing: Item) -> str:
     from rag.media import data_uri
 
     small = picture(thing)

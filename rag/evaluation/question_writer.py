@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, has_text
-from rag.evaluation.questions import Question, read_questions
+from rag.evaluation.labelled_questions import Question, read_questions
 from rag.llm.prompts import load
 from rag.segments import to_fragment
 from rag.text import stems
@@ -54,7 +54,7 @@ Search = Callable[[str], Sequence[Hit]]
 
 
 @dataclass(frozen=True)
-class Writer:
+class QuestionWriter:
     """A language model that writes questions, and what it needs for that.
 
     Attributes:
@@ -139,7 +139,9 @@ class Writer:
         return add_pictures(written, [hit], self.llm, PromptPictures(self.picture), reply_tokens=reply_tokens)
 
 
-def generate(hits: Iterable[Hit], writer: Writer, out: Path, wanted: int, *, seed: int = 0) -> Iterator[Question]:
+def write_questions(
+    hits: Iterable[Hit], writer: QuestionWriter, out: Path, wanted: int, *, seed: int = 0
+) -> Iterator[Question]:
     """Write questions to a JSON Lines file until it holds as many as wanted, each as soon as it is made.
 
     Questions that the file holds already are kept and count; segments that they were made from are not used again.

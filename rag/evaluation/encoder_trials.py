@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.encoders.base import Vectors
-from rag.evaluation.embed import Embedder, Encoders, OnProgress
+from rag.evaluation.cached_vectors import Embedder, EncoderSet, OnProgress
 from rag.evaluation.perturb import VARIANTS, Variant
 from rag.evaluation.results import (
     PLAIN,
     SHOWN,
+    EvalOptions,
     Evaluation,
-    Options,
     Trial,
     differences,
     failures,
-    judged,
-    kinds_apart,
+    judge,
+    kind_gaps,
     rows,
 )
-from rag.evaluation.things import Direction, EvaluationSet, Thing
+from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 
 _LEAST_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
 
 
 def evaluate(
     chosen: EvaluationSet,
-    runs: Mapping[str, Encoders],
-    options: Options,
+    runs: Mapping[str, EncoderSet],
+    options: EvalOptions,
     *,
     cache: Path | None = None,
     on_progress: OnProgress = lambda label, done, total: None,
@@ -61,11 +61,11 @@ def evaluate(
         for name, encoders in runs.items()
         for space, card in encoders.cards().items()
     }
-    made = assembled(chosen.name, chosen.about, trials, options)
+    made = assemble(chosen.name, chosen.about, trials, options)
     return replace(made, configuration=configuration, notes=tuple(chosen.notes), seconds=time.monotonic() - started)
 
 
-def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) -> Evaluation:
+def assemble(name: str, about: str, trials: Sequence[Trial], options: EvalOptions) -> Evaluation:
     """The trials as rows, gaps between kinds, differences between A and B, and failures of the last configuration."""
     a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
     shown = list(b.values()) or trials
@@ -75,13 +75,13 @@ def assembled(name: str, about: str, trials: Sequence[Trial], options: Options) 
         configuration={},
         ks=options.ks,
         rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
-        gaps=tuple(row for trial in trials for row in kinds_apart(trial, options.seed)),
+        gaps=tuple(row for trial in trials for row in kind_gaps(trial, options.seed)),
         differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
         failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
     )
 
 
-def _trials(direction: Direction, run: str, embedder: Embedder, options: Options) -> Iterator[Trial]:
+def _trials(direction: Direction, run: str, embedder: Embedder, options: EvalOptions) -> Iterator[Trial]:
     if not direction.queries:
         return
     queries = embedder.vectors(direction.queries, direction.space, "query")
@@ -97,7 +97,7 @@ def _trials(direction: Direction, run: str, embedder: Embedder, options: Options
             yield _trial(direction, run, variant, queries @ changed.T, options)
 
 
-def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: Options) -> Trial:
+def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: EvalOptions) -> Trial:
     depth = max(_LEAST_DEPTH, options.ks[-1])
     named, targets = _ranked_things(direction)
     at = {key: n for n, key in enumerate(targets)}
@@ -109,11 +109,11 @@ def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vec
         ranking = [named[i] for i in order if (named[i].id, named[i].medium) != (query.id, query.medium)][:depth]
         expected = [targets[key] for key in sorted(direction.relevant[query.id])]
         why = {t.id: f"cosine {best[at[t.id]]:.2f}" for t in (*ranking[:SHOWN], *expected[:SHOWN])}
-        made.append(judged(query, ranking, expected, options.ks, why))
+        made.append(judge(query, ranking, expected, options.ks, why))
     return Trial(direction.name, run, variant.name if variant else PLAIN, made)
 
 
-def _ranked_things(direction: Direction) -> tuple[Sequence[Thing], dict[str, Thing]]:
+def _ranked_things(direction: Direction) -> tuple[Sequence[Item], dict[str, Item]]:
     """What stands in the rankings, by column and by id: items, or one thing for each family."""
     if not direction.by_family:
         return direction.items, {item.id: item for item in direction.items}

@@ -23,7 +23,7 @@ _LONGEST_S = 30.0  # of a sound
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Item:
     """Words, a picture, a sound, or speech that is heard by its words.
 
     Attributes:
@@ -67,8 +67,8 @@ class Direction:
 
     name: str
     space: Space
-    queries: Sequence[Thing]
-    items: Sequence[Thing]
+    queries: Sequence[Item]
+    items: Sequence[Item]
     relevant: Mapping[str, frozenset[str]]
     by_family: bool = False
 
@@ -83,7 +83,7 @@ class EvaluationSet:
     notes: Sequence[str] = ()
 
 
-def picture(thing: Thing) -> Image:
+def picture(thing: Item) -> Image:
     """The pixels of a picture, RGB and upright.
 
     Raises:
@@ -104,7 +104,7 @@ def picture(thing: Thing) -> Image:
         return rgb(Pictures.open(BytesIO(file.read(size))))
 
 
-def samples(thing: Thing, rate: int) -> NDArray[np.float32]:
+def samples(thing: Item, rate: int) -> NDArray[np.float32]:
     """The sound (n,), mono in [-1, 1], its first 30 s.
 
     Raises:

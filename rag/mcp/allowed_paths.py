@@ -9,17 +9,17 @@ from pathlib import Path
 from rag.errors import QueryError
 
 
-def admitted(written: Sequence[str], folders: Sequence[Path]) -> list[Path]:
+def allowed_paths(written: Sequence[str], folders: Sequence[Path]) -> list[Path]:
     """Paths as an assistant wrote them, none of which leads out of the folders; without folders all may be taken in.
 
     Raises:
         QueryError: one is no absolute path, or it, or a link in it, leads elsewhere.
     """
     allowed = [folder.resolve() for folder in folders]
-    return [_admitted(path, allowed) for path in written]
+    return [_allowed_path(path, allowed) for path in written]
 
 
-def _admitted(written: str, allowed: Sequence[Path]) -> Path:
+def _allowed_path(written: str, allowed: Sequence[Path]) -> Path:
     try:
         path = Path(written).expanduser()
         ways_out = _ways_out(path, allowed) if allowed else iter(())

@@ -92,7 +92,7 @@ def read_questions(path: Path) -> list[Question]:
     return found
 
 
-def shipped(prefix: str = "") -> Iterable[Question]:
+def shipped_questions(prefix: str = "") -> Iterable[Question]:
     """The shipped questions that are answered by files below a folder of the data alone."""
     return [q for q in read_questions(SHIPPED) if q.assets and all(asset.startswith(prefix) for asset in q.assets)]
 

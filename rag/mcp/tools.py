@@ -20,10 +20,19 @@ from mcp.types import ContentBlock, ToolAnnotations
 from pydantic import BeforeValidator, Field
 
 from rag.errors import ExhibitError, QueryError
-from rag.mcp.below import admitted
-from rag.mcp.evidence import View, evidence
+from rag.mcp.allowed_paths import allowed_paths
+from rag.mcp.evidence_blocks import View, evidence_blocks
 from rag.mcp.ondemand import OnDemand
-from rag.mcp.values import Answered, Found, Listed, TakenIn, answered, found, listed, taken_in
+from rag.mcp.tool_results import (
+    AnswerResult,
+    AssetList,
+    IngestResult,
+    SearchResult,
+    answer_result,
+    asset_list,
+    ingest_result,
+    search_result,
+)
 from rag.text import replace_surrogates
 from rag.types import Modality
 
@@ -59,7 +68,7 @@ TopK = Annotated[int, Field(ge=1, le=50, description="Number of hits.")]
 
 
 @dataclass(frozen=True)
-class Turn:
+class EarlierTurn:
     """What was asked and answered before."""
 
     question: Annotated[str, Field(max_length=2000)]
@@ -67,7 +76,7 @@ class Turn:
 
 
 Before = Annotated[
-    list[Turn] | None,
+    list[EarlierTurn] | None,
     Field(max_length=20, description="What was said before, oldest first, where the question refers to it."),
 ]
 PlaceId = Annotated[
@@ -103,7 +112,7 @@ Paths = Annotated[
 
 
 @dataclass(frozen=True)
-class Options:
+class ToolOptions:
     """What a server offers.
 
     Attributes:
@@ -119,7 +128,7 @@ class Options:
     beat_s: float = 5.0
 
 
-def create_server(base: OnDemand, options: Options) -> MCPServer[None]:
+def create_server(base: OnDemand, options: ToolOptions) -> MCPServer[None]:
     """The server of a knowledge base; it closes the knowledge base when it ends."""
 
     @asynccontextmanager
@@ -153,10 +162,10 @@ class Tools:
     """The tools; their docstrings are what models read."""
 
     base: OnDemand
-    options: Options
+    options: ToolOptions
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def search(self, words: Words, to: To = None, where: Where = None, top_k: TopK = 8) -> Found:
+    async def search(self, words: Words, to: To = None, where: Where = None, top_k: TopK = 8) -> SearchResult:
         """Find places in the user's collection of documents, pictures, recordings and films, by meaning and by words.
 
         Use it first for anything that the collection may hold, also "find the photo of …" and "where in the film …".
@@ -164,13 +173,13 @@ class Tools:
         works") rather than giving orders. Each hit has an `id` with which get_evidence shows the place itself; text is
         an excerpt. Hits that are not above chance are merely the nearest.
         """
-        with _told():
+        with _exhibit_errors_as_tool_errors():
             async with self.base.used() as base:
-                return found(await base.asearch(words, modality=to, where=where, top_k=top_k), words)
+                return search_result(await base.asearch(words, modality=to, where=where, top_k=top_k), words)
 
     async def ask(
         self, question: Question, context: Context[Any, Any], to: To = None, where: Where = None, before: Before = None
-    ) -> Answered:
+    ) -> AnswerResult:
         """Have a question answered from the collection, each statement with a numbered citation that was checked.
 
         Use it where a quotable answer with its sources is wanted, or many places would have to be read; search is
@@ -179,9 +188,9 @@ class Tools:
         so.
         """
         turns = [(turn.question, turn.answer) for turn in before or ()]
-        with _told():
-            async with self._signs_of_life(context, "looking for the answer"), self.base.used() as base:
-                return answered(await base.aask(question, modality=to, where=where, turns=turns))
+        with _exhibit_errors_as_tool_errors():
+            async with self._keep_alive(context, "looking for the answer"), self.base.used() as base:
+                return answer_result(await base.aask(question, modality=to, where=where, turns=turns))
 
     async def get_evidence(self, id: PlaceId, show: Show = "marked", sound: Sound = False) -> list[ContentBlock]:
         """Show a place that search or ask returned: look at it before you rely on it, and to read more of it.
@@ -190,36 +199,38 @@ class Tools:
         of a film. Use it to read print and diagrams, to describe a picture, to check a citation, and where an excerpt
         was cut.
         """
-        with _told():
+        with _exhibit_errors_as_tool_errors():
             async with self.base.used() as base:
-                return await asyncio.to_thread(evidence, base, id, show, with_sound=sound)
+                return await asyncio.to_thread(evidence_blocks, base, id, show, with_sound=sound)
 
-    async def list_assets(self, named: Named = "", start: Start = 0, most: Most = 50) -> Listed:
+    async def list_assets(self, named: Named = "", start: Start = 0, most: Most = 50) -> AssetList:
         """List the files of the collection, by path: what there is, not what fits a question.
 
         Use it to say what the collection holds, or to find a file by its name. For content use search.
         """
-        with _told():
+        with _exhibit_errors_as_tool_errors():
             async with self.base.used() as base:
                 assets = await asyncio.to_thread(base.contents.assets)
         found = sorted((one for one in assets if named.lower() in str(one.path).lower()), key=lambda one: one.path)
-        return listed(found[start : start + most], len(found), is_local=self.options.is_local)
+        return asset_list(found[start : start + most], len(found), is_local=self.options.is_local)
 
-    async def ingest(self, paths: Paths, context: Context[Any, Any]) -> TakenIn:
+    async def ingest(self, paths: Paths, context: Context[Any, Any]) -> IngestResult:
         """Take files and folders into the collection, so that they can be found; only when the user asks for it.
 
         What has not changed is not read again. It may take minutes: speech, scans and films the most. A file that
         cannot be read is listed with its reason and stops nothing. The files themselves are not changed or moved.
         """
-        with _told():
+        with _exhibit_errors_as_tool_errors():
             _check_may_write(context)
-            chosen = await asyncio.to_thread(admitted, paths, self.options.below)
+            chosen = await asyncio.to_thread(allowed_paths, paths, self.options.below)
             async with self.writing, self.base.used() as base:
-                report = await anyio.to_thread.run_sync(lambda: base.ingest(chosen, on_progress=_teller(context)))
-        return taken_in(report)
+                report = await anyio.to_thread.run_sync(
+                    lambda: base.ingest(chosen, on_progress=_progress_reporter(context))
+                )
+        return ingest_result(report)
 
     @asynccontextmanager
-    async def _signs_of_life(self, context: Context[Any, Any], what: str) -> AsyncIterator[None]:
+    async def _keep_alive(self, context: Context[Any, Any], what: str) -> AsyncIterator[None]:
         """Tell the client now and then that work goes on, of which nobody knows how long it takes."""
 
         async def tell() -> None:
@@ -242,7 +253,7 @@ def _check_may_write(context: Context[Any, Any]) -> None:
         raise QueryError("Your key may only read; `exhibit keys add NAME --write` makes one that may take in files.")
 
 
-def _teller(context: Context[Any, Any]) -> Callable[[Progress], None]:
+def _progress_reporter(context: Context[Any, Any]) -> Callable[[Progress], None]:
     """What tells how far an ingest is, from its thread; where the call was cancelled, it ends the ingest."""
     steps, told = itertools.count(1), 0.0
 
@@ -260,7 +271,7 @@ def _teller(context: Context[Any, Any]) -> Callable[[Progress], None]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _exhibit_errors_as_tool_errors() -> Iterator[None]:
     """What is wrong reaches the model in Exhibit's words; any other error is a crash, of which it learns nothing."""
     try:
         yield

@@ -18,7 +18,7 @@ from rag.encoders import DualEncoder, TextEncoder, load_audio_encoder, load_dual
 from rag.encoders.base import AudioEncoder, ModelCard, Vectors
 from rag.errors import SettingsError
 from rag.evaluation.perturb import Variant
-from rag.evaluation.things import Space, Thing, picture, samples
+from rag.evaluation.retrieval_sets import Item, Space, picture, samples
 from rag.text import replace_surrogates
 
 Role = Literal["query", "item"]
@@ -33,7 +33,7 @@ _SILENCE = "silence"  # what stands for a recording in which nothing is heard: b
 
 
 @dataclass
-class Encoders:
+class EncoderSet:
     """One configuration: the encoders of each space, and what hears words (samples at 16 kHz) in recordings.
 
     Attributes:
@@ -67,7 +67,7 @@ class Encoders:
         return {space: encoder.card for space, encoder in loaded.items() if encoder is not None}
 
 
-def load_encoders(settings: Settings, spaces: frozenset[Space]) -> Encoders:
+def load_encoders(settings: Settings, spaces: frozenset[Space]) -> EncoderSet:
     """The encoders that the settings name, and of sounds only where a direction needs them.
 
     Raises:
@@ -77,17 +77,17 @@ def load_encoders(settings: Settings, spaces: frozenset[Space]) -> Encoders:
     text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
     dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, text)
     audio = _audio_encoder(settings, text) if "audio" in spaces else None
-    return Encoders(text, dual, audio, _ear(settings), f"{settings.transcriber} {settings.language or ''}")
+    return EncoderSet(text, dual, audio, _ear(settings), f"{settings.transcriber} {settings.language or ''}")
 
 
 class Embedder:
     """Vectors of things with one configuration; `cache` is the folder where they are kept, None for nowhere."""
 
-    def __init__(self, encoders: Encoders, cache: Path | None, on_progress: OnProgress) -> None:
+    def __init__(self, encoders: EncoderSet, cache: Path | None, on_progress: OnProgress) -> None:
         self.encoders = encoders
         self._cache, self._on_progress = cache, on_progress
 
-    def vectors(self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None = None) -> Vectors:
+    def vectors(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None = None) -> Vectors:
         """Vectors (n, dimensions) of things of one medium, changed first where a variant is given.
 
         Raises:
@@ -105,7 +105,7 @@ class Embedder:
             _save(kept, lambda path: np.save(path, made))
         return made
 
-    def _made(self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None, label: str) -> Vectors:
+    def _made(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None, label: str) -> Vectors:
         rows: list[Vectors] = []
         for start in range(0, len(things), _BATCH):
             self._on_progress(label, start, len(things))
@@ -113,7 +113,7 @@ class Embedder:
         self._on_progress(label, len(things), len(things))
         return np.concatenate(rows)
 
-    def _batch(self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None) -> Vectors:
+    def _batch(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Vectors:
         match things[0].medium:
             case "image":
                 pictures = [_changed(picture(thing), thing, variant) for thing in things]
@@ -134,7 +134,7 @@ class Embedder:
             return passages.embed_text(texts)
         return np.stack([encoder.embed_query(text) for text in texts])
 
-    def _heard(self, thing: Thing, variant: Variant | None) -> str:
+    def _heard(self, thing: Item, variant: Variant | None) -> str:
         """What is said in a recording; each is kept, because hearing it takes seconds."""
         name = variant.name if variant else ""
         made_by = (_RECIPE, self.encoders.ear, name, *_identity(thing))
@@ -148,7 +148,7 @@ class Embedder:
             _save(kept, lambda path: path.write_text(text, "utf-8"))
         return words
 
-    def _kept(self, things: Sequence[Thing], space: Space, role: Role, variant: Variant | None) -> Path | None:
+    def _kept(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Path | None:
         """Where these vectors are kept: another card, file, wording or change has another name."""
         if self._cache is None:
             return None
@@ -160,12 +160,12 @@ class Embedder:
         return self._cache / f"{digest.hexdigest()[:32]}.npy"
 
 
-def _changed(value: Any, thing: Thing, variant: Variant | None) -> Any:
+def _changed(value: Any, thing: Item, variant: Variant | None) -> Any:
     """The value of a thing under a variant, at random but the same in every run."""
     return value if variant is None else variant.change(value, thing.seed)
 
 
-def _identity(thing: Thing) -> Iterator[str]:
+def _identity(thing: Item) -> Iterator[str]:
     yield from (thing.id, thing.medium)
     if thing.path is None:
         yield thing.text

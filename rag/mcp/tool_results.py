@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rag.answering.markers import plain_line
-from rag.catalog.catalog import CatalogEntry as HeldAsset
+from rag.catalog.catalog import CatalogEntry
 from rag.segments import KIND_NAMES, place, to_fragment
 from rag.server.openai.markdown import sanitize
 from rag.text import excerpt, replace_surrogates
@@ -23,7 +23,7 @@ _MOST_FAILED = 50
 
 
 @dataclass(frozen=True)
-class FoundPlace:
+class Place:
     """A place in a file of the collection."""
 
     id: Annotated[str, Field(description="For get_evidence.")]
@@ -40,34 +40,34 @@ class FoundPlace:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found, best first."""
 
-    hits: list[FoundPlace]
+    hits: list[Place]
     note: str
 
 
 @dataclass(frozen=True)
-class CitedPlace(FoundPlace):
+class CitedPlace(Place):
     """A place that an answer cites."""
 
     number: Annotated[int, Field(description="As in the answer's [1].")]
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerResult:
     """An answer with its citations."""
 
     question: Annotated[str, Field(description="As it was understood from what was said before.")]
     answer: Annotated[str, Field(description="Each statement with the number of its citation, as [1].")]
     is_declined: Annotated[bool, Field(description="Whether the collection does not answer it.")]
     citations: list[CitedPlace]
-    nearest: Annotated[list[FoundPlace], Field(description="What came nearest, where it is declined.")]
+    nearest: Annotated[list[Place], Field(description="What came nearest, where it is declined.")]
     warnings: list[str]
 
 
 @dataclass(frozen=True)
-class ListedAsset:
+class AssetRow:
     """A file of the collection."""
 
     id: Annotated[str, Field(description="For get_evidence, with #page=3 or #t=10,20 behind it.")]
@@ -79,15 +79,15 @@ class ListedAsset:
 
 
 @dataclass(frozen=True)
-class Listed:
+class AssetList:
     """Files of the collection, by path."""
 
-    assets: list[ListedAsset]
+    assets: list[AssetRow]
     total: Annotated[int, Field(description="Of all that match, also beyond this list.")]
 
 
 @dataclass(frozen=True)
-class NotTakenIn:
+class FailedFile:
     """A file that could not be taken in."""
 
     path: str
@@ -95,45 +95,45 @@ class NotTakenIn:
 
 
 @dataclass(frozen=True)
-class TakenIn:
+class IngestResult:
     """What became of the files."""
 
     counts: Annotated[dict[str, int], Field(description="Number of files by state.")]
-    failed: list[NotTakenIn]
+    failed: list[FailedFile]
     seconds: float
 
 
 def hit_id(hit: Hit) -> str:
-    """The name of a place for `rag.mcp.evidence`: it lasts as long as the file is in the collection."""
+    """The name of a place for `rag.mcp.evidence_blocks`: it lasts as long as the file is in the collection."""
     return f"{hit.segment.asset_id}#{to_fragment(hit.segment.locator)}"
 
 
-def found(hits: list[Hit], words: str) -> Found:
+def search_result(hits: list[Hit], words: str) -> SearchResult:
     """The result of a search."""
     note = "" if hits else "Nothing was found; try other words, or without filters."
     if hits and not hits[0].is_above_noise:
         note = "Nothing fits better than by chance; these are the nearest, and probably not what was meant."
-    return Found([FoundPlace(**_place(hit, words)) for hit in hits], note)
+    return SearchResult([Place(**_place(hit, words)) for hit in hits], note)
 
 
-def answered(answer: Answer) -> Answered:
+def answer_result(answer: Answer) -> AnswerResult:
     """The result of a question."""
     cited = [CitedPlace(**_place(shown.hit, answer.text), number=shown.number) for shown in answer.cited]
     nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
-    return Answered(
+    return AnswerResult(
         question=answer.question,
         answer=sanitize(answer.text),
         is_declined=answer.declined,
         citations=cited,
-        nearest=[FoundPlace(**_place(shown.hit, answer.question)) for shown in nearest],
+        nearest=[Place(**_place(shown.hit, answer.question)) for shown in nearest],
         warnings=list(answer.warnings),
     )
 
 
-def listed(assets: list[HeldAsset], total: int, *, is_local: bool) -> Listed:
+def asset_list(assets: list[CatalogEntry], total: int, *, is_local: bool) -> AssetList:
     """The result of a listing; only who is on this machine learns its folders."""
     rows = [
-        ListedAsset(
+        AssetRow(
             held.id,
             _readable(held.path.name),
             _readable(str(held.path.parent)) if is_local else "",
@@ -143,13 +143,13 @@ def listed(assets: list[HeldAsset], total: int, *, is_local: bool) -> Listed:
         )
         for held in assets
     ]
-    return Listed(rows, total)
+    return AssetList(rows, total)
 
 
-def taken_in(report: IngestReport) -> TakenIn:
+def ingest_result(report: IngestReport) -> IngestResult:
     """The result of taking files in; of many failures the first are named."""
-    failed = [NotTakenIn(_readable(file.path), _readable(file.reason)) for file in report.failed[:_MOST_FAILED]]
-    return TakenIn(report.counts, failed, round(report.seconds, 1))
+    failed = [FailedFile(_readable(file.path), _readable(file.reason)) for file in report.failed[:_MOST_FAILED]]
+    return IngestResult(report.counts, failed, round(report.seconds, 1))
 
 
 def _place(hit: Hit, about: str) -> dict[str, Any]:

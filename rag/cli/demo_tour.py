@@ -32,9 +32,9 @@ def run(to: Path, *, as_json: bool = False) -> None:
     started = time.monotonic()
     with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
         loading = beside.submit(base.load)
-        report = output.ingest(base, [COLLECTION], quiet=as_json)
+        report = output.run_ingest(base, [COLLECTION], quiet=as_json)
         if not as_json:
-            output.report(report, COLLECTION)
+            output.print_report(report, COLLECTION)
         loading.result()
         answers = [_ask(base, question["question"], quiet=as_json) for question in questions()]
         page = to / "answers.html"
@@ -52,4 +52,4 @@ def run(to: Path, *, as_json: bool = False) -> None:
 def _ask(base: KnowledgeBase, question: str, *, quiet: bool) -> Answer:
     if not quiet:
         output.out.print(f"\n[bold]{escape(question)}[/bold]", highlight=False)
-    return output.ask(base, question, quiet=quiet)
+    return output.print_answer(base, question, quiet=quiet)

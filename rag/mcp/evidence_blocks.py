@@ -45,12 +45,12 @@ class _Spot:
     frames: tuple[float, ...]
 
 
-def evidence(base: KnowledgeBase, place_id: str, view: View, *, with_sound: bool = False) -> list[ContentBlock]:
+def evidence_blocks(base: KnowledgeBase, place_id: str, view: View, *, with_sound: bool = False) -> list[ContentBlock]:
     """What is at a place: words first, then what is seen and heard there.
 
     Args:
         base: the knowledge base.
-        place_id: `rag.mcp.values.hit_id`, or an asset's id with the fragment of another place.
+        place_id: `rag.mcp.tool_results.hit_id`, or an asset's id with the fragment of another place.
         view: the whole page or picture with the place marked, the place alone, or only its words.
         with_sound: whether sound comes with it; many a client refuses a whole result with sound in it.
 
