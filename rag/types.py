@@ -8,7 +8,7 @@ fragment and read back is the same locator.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rag.errors import QueryError
 from rag.explanation import ChannelScore, Explanation
-from rag.presentation.tables import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -205,22 +204,22 @@ class Hit:
         why: the score and the reasons for it.
         path: where the asset's file is now; empty when the catalog knows no file for it.
         parts: the frames and the speech of a moment, best first.
-        renderer: shows it in a notebook; None where no knowledge base made it.
     """
 
     segment: Segment
     why: Explanation
     path: str = ""
     parts: tuple[Hit, ...] = ()
-    renderer: Callable[[Hit], str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         name = Path(self.path).name or self.segment.title
         return f"<Hit {self.score:.3f} {self.segment.kind} of {name!r} at {self.segment.locator}>"
 
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the picture, the marked page or a player, the words, and why it was found."""
-        return self.renderer(self) if self.renderer else None
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the picture, the marked page or a player, the words, and why it was found."""
+        from rag.presentation.notebook import hit_html
+
+        return hit_html(self)
 
     @property
     def score(self) -> float:
@@ -251,20 +250,13 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """What a search found, best first: a list that shows itself in a notebook.
+    """The hits of a search, best first: a list that shows itself in a notebook."""
 
-    Args:
-        hits: the hits.
-        drawer: shows them; None where no knowledge base found them.
-    """
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a small card for each of the first hits."""
+        from rag.presentation.notebook import hits_html
 
-    def __init__(self, hits: Iterable[Hit] = (), drawer: Callable[[Sequence[Hit]], str] | None = None) -> None:
-        super().__init__(hits)
-        self._drawer = drawer
-
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: a small card for each of the first hits."""
-        return self._drawer(self) if self._drawer else None
+        return hits_html(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -277,9 +269,11 @@ class Evidence:
     def __repr__(self) -> str:
         return f"<Evidence E{self.number}: {self.hit!r}>"
 
-    def _repr_html_(self) -> str | None:
-        shown = self.hit._repr_html_()
-        return shown and f"<div>Exhibit {self.number}</div>{shown}"
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the number and the hit."""
+        from rag.presentation.notebook import evidence_html
+
+        return evidence_html(self)
 
     @property
     def segment(self) -> Segment:
@@ -322,8 +316,6 @@ class Answer:
         declined: True when the collection does not hold the answer.
         warnings: what went wrong on the way without stopping it.
         trace: the steps, with their seconds.
-        renderer: makes the page of `render`.
-        drawer: shows it in a notebook; None where no knowledge base made it, like `renderer`.
     """
 
     question: str
@@ -333,16 +325,16 @@ class Answer:
     declined: bool = False
     warnings: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
-    renderer: Callable[[Answer], str] | None = field(default=None, compare=False)
-    drawer: Callable[[Answer], str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         said = f"declined, {len(self.evidence)} near" if self.declined else f"{len(self.cited)} cited"
         return f"<Answer {shorten(self.text, _REPR_CHARS, placeholder=' …')!r}, {said}>"
 
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the text with its numbers, and the cited evidence itself."""
-        return self.drawer(self) if self.drawer else None
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text with its numbers, and the cited evidence itself."""
+        from rag.presentation.notebook import answer_html
+
+        return answer_html(self)
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
@@ -351,10 +343,10 @@ class Answer:
         return tuple(e for e in self.evidence if e.number in used)
 
     def render(self) -> str:
-        """One self-contained HTML page with the answer and its evidence: pages, pictures, playable seconds."""
-        if self.renderer is None:
-            raise QueryError("This answer was not made by a knowledge base, so it cannot find its media.")
-        return self.renderer(self)
+        """Return one self-contained HTML page with the answer and its evidence: pages, pictures, playable seconds."""
+        from rag.presentation.report import page
+
+        return page([self], title="Exhibit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,11 +391,10 @@ class IngestReport:
         return f"<IngestReport {self.summary}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each file that changed or failed, those first; of very many the first."""
-        told = (r for r in self.results if r.state != "unchanged")
-        ordered = sorted(told, key=lambda r: (r.state != "failed", r.path))
-        rows = [(Path(r.path).name, r.state, r.reason or r.summary) for r in ordered]
-        return table(("file", "state", ""), rows, self.summary)
+        """Return what a notebook shows: a row for each file that changed or failed, the failed ones first."""
+        from rag.presentation.notebook import ingest_html
+
+        return ingest_html(self)
 
     @property
     def summary(self) -> str:

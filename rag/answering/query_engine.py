@@ -233,33 +233,7 @@ def _whole(answer: Answer, found: Found, started: float) -> Answer:
         answer,
         warnings=(*found.warnings, *answer.warnings),
         trace=(*steps, *answer.trace),
-        renderer=_page,
-        drawer=_drawn,
     )
-
-
-def _page(answer: Answer) -> str:
-    from rag.presentation.report import page
-
-    return page([answer], title="Exhibit")
-
-
-def _drawn(answer: Answer) -> str:
-    from rag.presentation.notebook import answer_html
-
-    return answer_html(answer)
-
-
-def _cards(hits: Sequence[Hit]) -> str:
-    from rag.presentation.notebook import hits_html
-
-    return hits_html(hits)
-
-
-def _shown(hit: Hit) -> str:
-    from rag.presentation.notebook import hit_html
-
-    return hit_html(hit)
 
 
 def picture(hit: Hit) -> Image | None:
@@ -280,9 +254,9 @@ def _told(found: Found) -> list[Hit]:
     """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
     for problem in found.warnings:
         warnings.warn(problem, ExhibitWarning, stacklevel=3)
-    return Hits(found.chosen, _cards)
+    return Hits(found.chosen)
 
 
 def _at(hit: Hit, path: str) -> Hit:
-    parts = tuple(replace(part, path=path, renderer=_shown) for part in hit.parts)
-    return replace(hit, path=path, parts=parts, renderer=_shown)
+    parts = tuple(replace(part, path=path) for part in hit.parts)
+    return replace(hit, path=path, parts=parts)

@@ -297,7 +297,11 @@ def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
 def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
     """An answer for programs: text, citations and the exhibits they name."""
     exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
-    return {**json_values.jsonable(dataclasses.replace(answer, evidence=(), renderer=None)), "evidence": exhibit_rows}
+    return {
+        **json_values.jsonable(dataclasses.replace(answer, evidence=())),
+        "renderer": None,  # has always been there, and null
+        "evidence": exhibit_rows,
+    }
 
 
 def _short(path: str, folder: Path | None = None) -> str:

@@ -22,11 +22,11 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 def jsonable(value: Any) -> Any:
-    """Dataclasses, paths and numbers as what JSON can hold; callables are left out."""
+    """Dataclasses, paths and numbers as what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         keys = _KEYS.get(type(value).__name__, {})
         fields = ((keys.get(f.name, f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {key: jsonable(item) for key, item in fields if not callable(item)}
+        return {key: jsonable(item) for key, item in fields}
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from markupsafe import Markup
 from rag.presentation.explanation_svg import explanation_html
 from rag.presentation.report.exhibits import Album, Exhibit
 from rag.presentation.report.view import answer_view
-from rag.types import Answer, Evidence, Hit
+from rag.presentation.tables import table
+from rag.types import Answer, Evidence, Hit, IngestReport
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -50,6 +52,19 @@ def hits_html(hits: Sequence[Hit]) -> str:
         for n, hit in enumerate(hits[:_MOST_CARDS], 1)
     ]
     return _template("cell_hits.html").render(cards=cards, px=_CARD_PX, more=len(hits) - len(cards))
+
+
+def evidence_html(evidence: Evidence) -> str:
+    """Show a piece of evidence: its number, and the hit."""
+    return f"<div>Exhibit {evidence.number}</div>{hit_html(evidence.hit)}"
+
+
+def ingest_html(report: IngestReport) -> str:
+    """Show an ingest run: a row for each file that changed or failed, failed ones first, within a limit."""
+    changed = (result for result in report if result.state != "unchanged")
+    ordered = sorted(changed, key=lambda result: (result.state != "failed", result.path))
+    rows = [(Path(result.path).name, result.state, result.reason or result.summary) for result in ordered]
+    return table(("file", "state", ""), rows, report.summary)
 
 
 def answer_html(answer: Answer) -> str:
