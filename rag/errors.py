@@ -1,43 +1,43 @@
-"""Every error that Exhibit raises on purpose; each message says what is wrong and what to do.
+"""All errors that Exhibit raises on purpose; each message names the problem and the remedy.
 
 ::
 
     ExhibitError
-    ├── SettingsError          a setting is unknown or has a value that cannot work
-    ├── ModelError             a model is missing, damaged or cannot be used
-    ├── MediaError             a file (or a place in it) cannot be read as what it should be
+    ├── SettingsError          a setting is unknown or invalid
+    ├── ModelError             a model is missing, damaged or unusable
+    ├── MediaError             a file, or a place in it, cannot be read
     │   ├── UnsupportedMedia   no reader for this kind of file
     │   ├── DamagedMedia       truncated, mislabelled or malformed
-    │   ├── ProtectedMedia     needs a password, or may not be read
+    │   ├── ProtectedMedia     needs a password, or its permissions forbid reading
     │   └── MediaTooLarge      over a limit on bytes, pixels, pages or seconds
-    ├── IndexUnavailable       the vector store or the catalog cannot be reached or is damaged
-    │   └── KnowledgeBaseBusy  another process holds this knowledge base
-    ├── EncoderMismatch        the collection was built with another encoder
-    ├── QueryError             the question or a filter is malformed
+    ├── IndexUnavailable       the vector store or the catalog is unreachable or damaged
+    │   └── KnowledgeBaseBusy  another process has the knowledge base open
+    ├── EncoderMismatch        the knowledge base was built with another encoder
+    ├── QueryError             the question, an option or a filter is invalid
     └── LLMError               the language model failed
-        ├── LLMUnavailable     it could not be reached or refused the request; may pass
+        ├── LLMUnavailable     it is unreachable or refused the request; a retry may succeed
         └── ContextOverflow    the prompt is longer than its context
 """
 
 
 class ExhibitWarning(UserWarning):
-    """Something went wrong that a result cannot tell of, and the result is the worse for it."""
+    """A step failed; the result is degraded."""
 
 
 class ExhibitError(Exception):
-    """Base of all errors that Exhibit raises on purpose."""
+    """Base class of all errors that Exhibit raises on purpose."""
 
 
 class SettingsError(ExhibitError):
-    """A setting is unknown or has a value that cannot work."""
+    """A setting is unknown or invalid."""
 
 
 class ModelError(ExhibitError):
-    """A model is missing, damaged or cannot be used."""
+    """A model is missing, damaged or unusable."""
 
 
 class MediaError(ExhibitError):
-    """A file, or a place in it, cannot be read as what it should be."""
+    """A file, or a place in it, cannot be read."""
 
 
 class UnsupportedMedia(MediaError):
@@ -57,19 +57,19 @@ class MediaTooLarge(MediaError):
 
 
 class IndexUnavailable(ExhibitError):
-    """The vector store or the catalog cannot be reached or is damaged."""
+    """The vector store or the catalog is unreachable or damaged."""
 
 
 class KnowledgeBaseBusy(IndexUnavailable):
-    """Another process holds this knowledge base."""
+    """Another process has this knowledge base open."""
 
 
 class EncoderMismatch(ExhibitError):
-    """The collection was built with another encoder than the one that opens it."""
+    """The knowledge base was built with a different encoder from the one that opens it."""
 
 
 class QueryError(ExhibitError):
-    """The question or a filter is malformed."""
+    """The question, an option or a filter is invalid."""
 
 
 class LLMError(ExhibitError):
@@ -77,7 +77,7 @@ class LLMError(ExhibitError):
 
 
 class LLMUnavailable(LLMError):
-    """The language model could not be reached or refused the request; it may pass."""
+    """The language model is unreachable or refused the request; a retry may succeed."""
 
 
 class ContextOverflow(LLMError):

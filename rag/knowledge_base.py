@@ -1,13 +1,11 @@
-"""The SDK, and the only place where Exhibit's parts are put together."""
+"""The SDK: `KnowledgeBase`, the only place where the parts of Exhibit are put together."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from rag.media import MediaLibrary, Renderings
     from rag.personalization.store import PreferenceStore
     from rag.query.options import Modalities, Turn
+    from rag.retrieval.calibration import Calibrator
     from rag.types import Modality, Where
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
@@ -40,19 +39,20 @@ Space = Literal["text", "joint"]  # what `embed` embeds in
 class KnowledgeBase:
     """A collection of documents, images, audio and video that can be searched and asked.
 
-    Open it with `KnowledgeBase.open`; use it as a context manager or `close` it. One process holds an embedded
-    knowledge base at a time; threads may share it. Every method that does work has an async twin with an ``a`` before
-    its name.
+    Open it with `KnowledgeBase.open`; use it as a context manager, or `close` it. Only one process can have an embedded
+    knowledge base open at a time; its threads may share it. The methods that do most of the work have an async twin
+    whose name begins with ``a``. Everything else is grouped: `contents`, `media`, `preferences`, `calibration` and
+    `llama_index`.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
         from rag.catalog.catalog import Catalog
         from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
         from rag.index import open_index
+        from rag.index.write_lock import WriteLock
         from rag.retrieval.business_rules import parse_rules
 
         self.path, self.settings, self._rules = path, settings, parse_rules(settings.ranking)
-        self._writer = 0  # the thread that writes
         self._text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
         self._dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, self._text)
         self._audio = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, self._text)
@@ -62,6 +62,7 @@ class KnowledgeBase:
             opened.callback(self._catalog.close)
             self._index = open_index(path / "index", settings, self._cards, self._catalog.identity)
             opened.callback(self._index.close)
+            self._write_lock = WriteLock(path / "writing", self._catalog.write_lock)
             self._roll_back()
             opened.pop_all()
 
@@ -83,7 +84,7 @@ class KnowledgeBase:
         return cls(Path(path).absolute(), settings or Settings())
 
     def close(self) -> None:
-        """Let go of the knowledge base, so that another process may open it."""
+        """Close the knowledge base, so that another process can open it."""
         if "preferences" in self.__dict__:
             self.preferences.close()
         self._index.close()
@@ -100,10 +101,14 @@ class KnowledgeBase:
     def ingest(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
     ) -> IngestReport:
-        """Take in files and folders; what has not changed is not read again.
+        """Index files and folders; unchanged files are not read again.
 
-        A file that cannot be read never stops the run: it is listed in the report with its reason, and tried again at
-        the next run. Files that have gone from a folder are removed.
+        A file that cannot be read does not stop the run: the report lists it with the reason, and the next run tries it
+        again. Files that have disappeared from a folder are removed.
+
+        Args:
+            paths: one file or folder, or several.
+            on_progress: called with the progress of the run.
         """
         started = time.monotonic()
         results = tuple(self.ingest_each(paths, on_progress=on_progress))
@@ -112,21 +117,21 @@ class KnowledgeBase:
     def ingest_each(
         self, paths: str | Path | Sequence[str | Path], *, on_progress: Callable[[Progress], None] | None = None
     ) -> Iterator[FileResult]:
-        """The same as `ingest`, yielding each file's result as soon as it is final."""
+        """Index as `ingest` does, and yield the result of each file as soon as it is final."""
         from ingest.pipeline import ingest
 
-        with self._writing():
+        with self._write_lock.held():
             yield from ingest(_paths(paths), self._stores, on_progress=on_progress)
             self._engine.retriever.calibrator.calibrate()
 
     def plan(self, paths: str | Path | Sequence[str | Path]) -> Plan:
-        """Say what `ingest` would do with these paths, without doing it."""
+        """Return what `ingest` would do with these paths; nothing is changed."""
         from ingest.plan import plan
 
         return plan(_paths(paths), self._stores)
 
     def remove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
-        """Forget files, or all files below folders; the files themselves are not touched.
+        """Remove files, or all files below folders, from the knowledge base; the files themselves stay on disk.
 
         Raises:
             QueryError: a path is not in the knowledge base.
@@ -134,7 +139,7 @@ class KnowledgeBase:
         from ingest.pipeline import remove
 
         started = time.monotonic()
-        with self._writing():
+        with self._write_lock.held():
             results = tuple(remove(_paths(paths), self._stores))
         return IngestReport(results, time.monotonic() - started)
 
@@ -185,21 +190,12 @@ class KnowledgeBase:
         return await self._engine.asearch(query, QueryOptions(modality, where, top_k, rerank, quotas, user))
 
     def load(self) -> None:
-        """Load the language model now, in a thread if you like, so that the first question does not wait for it.
+        """Load the language model now, so that the first question does not wait for it.
 
         Raises:
             ModelError: the bundled model or its runtime is missing.
         """
         self._engine.load()
-
-    @property
-    def noise_floor(self) -> float:
-        """The best score that a search for nonsense gets here; hits that score less fit no better than by chance."""
-        return self._engine.retriever.calibrator.calibrate().noise_floor
-
-    def null_scores(self) -> dict[str, list[float]]:
-        """By channel of a search, its best scores for questions and pictures that hardly any collection answers."""
-        return self._engine.retriever.calibrator.null_scores()
 
     def ask(
         self,
@@ -265,11 +261,11 @@ class KnowledgeBase:
                 yield chunk
 
     def embed(self, texts: Sequence[str], *, space: Space = "text", is_query: bool = False) -> Vectors:
-        """Vectors (n, dimensions) of texts, in their order, at unit length.
+        """Return vectors (n, dimensions) of the texts, in their order and of unit length.
 
         Args:
-            texts: what an encoder does not see of a long one has no effect.
-            space: ``text``, as passages are compared, or ``joint``, as words and pictures are.
+            texts: an encoder ignores the end of a text that is longer than it can read.
+            space: ``text``, in which passages are compared, or ``joint``, which words and pictures share.
             is_query: embed the texts as queries, not as passages; some encoders treat the two differently.
 
         Raises:
@@ -284,11 +280,11 @@ class KnowledgeBase:
         return np.stack([encoder.embed_query(text) for text in checked]) if is_query else encoder.embed_text(checked)
 
     def transcribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
-        """What is said in a recording or film.
+        """Transcribe the speech of a recording or video.
 
         Args:
-            recording: its path or its bytes; it is read in a process of its own.
-            language: code such as ``en``; the setting `language` by default, or else detected.
+            recording: its path or its bytes; a separate process reads it.
+            language: a code such as ``en``; by default the setting `language`, or else it is detected.
 
         Raises:
             QueryError: the transcriber does not know the language.
@@ -299,7 +295,7 @@ class KnowledgeBase:
         return transcribed(recording, self.settings, language)
 
     def status(self) -> Status:
-        """Count what the knowledge base holds, and list the files that failed."""
+        """Return what the knowledge base holds in numbers, and the files that failed."""
         from rag.types import MODALITIES
 
         return Status(
@@ -351,6 +347,11 @@ class KnowledgeBase:
         url = self.settings.catalog_url or preferences_url(self.path)
         return PreferenceStore(url, self._index, self._dual.card.revision)
 
+    @property
+    def calibration(self) -> Calibrator:
+        """The scores that a search for nonsense gets here: `noise_floor` and `null_scores`."""
+        return self._engine.retriever.calibrator
+
     @cached_property
     def llama_index(self) -> LlamaIndexAdapter:
         """Search, reranking and answers as objects of llama-index."""
@@ -365,32 +366,12 @@ class KnowledgeBase:
         )
 
     def _roll_back(self) -> None:
-        """Take out what a killed run left half written; its files are read again by the next run."""
+        """Remove what a killed run left half written; the next run reads those files again."""
         from ingest.pipeline import roll_back
 
-        # Another process may be writing right now (several may share a Qdrant server): nothing of it is left over.
-        with contextlib.suppress(KnowledgeBaseBusy), self._writing():
+        # Several processes may share a Qdrant server. If another one is writing, its unfinished work is not a remnant.
+        with contextlib.suppress(KnowledgeBaseBusy), self._write_lock.held():
             roll_back(self._stores)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the knowledge base for writing; the locks go with the process, however that ends.
-
-        The thread that holds it may write between two files of its own run.
-        """
-        from rag.index.lock import FolderLock
-
-        if self._writer == threading.get_ident():
-            yield
-            return
-        lock = FolderLock(self.path / "writing")
-        try:
-            with self._catalog.write_lock():
-                self._writer = threading.get_ident()
-                yield
-        finally:
-            self._writer = 0
-            lock.release()
 
     @cached_property
     def _stores(self) -> Stores:

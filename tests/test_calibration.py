@@ -145,7 +145,7 @@ def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_believed(
 ) -> None:
     base: KnowledgeBase = request.getfixturevalue(collection)
     found = [hit for words in letters() for hit in base.search(words, top_k=1)]
-    assert {hit.why.noise_floor for hit in found} == {base.noise_floor}
+    assert {hit.why.noise_floor for hit in found} == {base.calibration.noise_floor}
     assert sum(hit.is_above_noise for hit in found) <= len(list(letters())) / 20
 
 

@@ -120,7 +120,7 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
         if as_json:
             _print_json([output.hit_json(base, hit) for hit in hits])
         else:
-            output.print_hits(hits, words or "", noise_floor=base.noise_floor, explain=explain)
+            output.print_hits(hits, words or "", noise_floor=base.calibration.noise_floor, explain=explain)
     if not hits:
         raise typer.Exit(NOTHING)
 

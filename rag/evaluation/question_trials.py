@@ -53,7 +53,7 @@ def run_trials(
     for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
         label = variant.name if variant else "searching"
         found = [base.search(words, top_k=depth) for words in _asked(answerable, variant, label, on_progress)]
-        channels = channels if variant else channel_distributions(answerable, found, base.null_scores())
+        channels = channels if variant else channel_distributions(answerable, found, base.calibration.null_scores())
         made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
     if not base.settings.rerank_top_n:
         return made, [], channels

@@ -102,6 +102,11 @@ class Calibrator:
         """Whether a thread is measuring, or reading the stored calibration, at the moment."""
         return self._lock.locked()
 
+    @property
+    def noise_floor(self) -> float:
+        """The best score that a search for nonsense gets; a hit below it matches no better than by chance."""
+        return self.calibrate().noise_floor
+
     def current(self) -> CollectionCalibration:
         """Return the calibration, renewed if the number of segments has changed: one count per question.
 
