@@ -1,7 +1,8 @@
-"""What was taken in: assets, the files that hold them, their state, and why a file is not indexed.
+"""The catalog: assets, the files that hold them, their state, and the reason why a file is not indexed.
 
-The catalog decides; the vector store follows. An asset is written between `Catalog.begin` and `Catalog.finish`, and is
-deleted from the store before its row is, so whatever a killed run left half done is found by `Catalog.interrupted`.
+The catalog decides and the vector store follows. An asset's segments are written between `Catalog.begin` and
+`Catalog.finish`, and deleted from the store before its row is. So `Catalog.interrupted` finds everything that a killed
+run left unfinished.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from rag.types import FileResult, Medium, Scalar, Source
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_LOCK = 0x6578686962  # any number that other programs on the same database are unlikely to lock
+_LOCK = 0x6578686962  # any number that other programs are unlikely to lock in the same database
 _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans short lists faster
 
 
 @dataclass(frozen=True, slots=True)
 class AssetRecord:
-    """A file's content as taken in.
+    """The record of one file content.
 
     Attributes:
-        id: from the content's SHA-256.
-        state: ``indexing`` until all its segments are safe, then ``done``.
-        segments: number of its segments; 0 says that there was nothing in it.
+        id: derived from the content's SHA-256.
+        state: ``indexing`` until all its segments are stored, then ``done``.
+        segments: number of its segments; 0 means that it has no content to index.
         recipe: hash of the settings that made them.
-        captions: what documents beside it said about it.
+        captions: captions from documents beside it.
     """
 
     id: str
@@ -51,15 +52,15 @@ class AssetRecord:
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """An asset that is taken in whole, for people who look through them.
+    """A fully indexed asset, as shown in lists.
 
     Attributes:
-        id: of the asset.
-        path: where the first of its files is.
+        id: id of the asset.
+        path: path of the first of its files.
         media_type: IANA media type of its content.
         medium: document, image, audio or video.
-        size: in bytes.
-        segments: number of its segments; 0 says that there was nothing in it.
+        size: size in bytes.
+        segments: number of its segments; 0 means that it has no content to index.
     """
 
     id: str
@@ -74,7 +75,7 @@ class Catalog:
     """The catalog behind a SQLAlchemy URL; every operation is one transaction, and threads may share it.
 
     Raises:
-        IndexUnavailable: from any method, when the database cannot be reached or is damaged.
+        IndexUnavailable: from any method, if the database is unreachable, damaged, or from a newer version.
     """
 
     def __init__(self, url: str) -> None:
@@ -86,24 +87,24 @@ class Catalog:
 
     @property
     def identity(self) -> str:
-        """A UUID made with the catalog; a collection on a server belongs to one catalog."""
+        """The catalog's own UUID; a collection on a server belongs to one catalog."""
         with self._transaction() as connection:
-            known: str | None = connection.scalar(self._tables.identity.select())
-            if known is None:
-                known = str(uuid.uuid4())
-                connection.execute(self._tables.identity.insert().values(id=known))
-            return known
+            identity: str | None = connection.scalar(self._tables.identity.select())
+            if identity is None:
+                identity = str(uuid.uuid4())
+                connection.execute(self._tables.identity.insert().values(id=identity))
+            return identity
 
     @contextmanager
     def write_lock(self) -> Iterator[None]:
-        """Hold the right to write, among all machines that share a PostgreSQL; it goes with the connection.
+        """Hold the lock for writing among all machines that share a PostgreSQL; it ends with the connection.
 
         Raises:
             KnowledgeBaseBusy: another process holds it.
         """
         import sqlalchemy as sa
 
-        if self._engine.dialect.name != "postgresql":  # a file has the lock of its folder
+        if self._engine.dialect.name != "postgresql":  # a file is protected by the lock of its folder
             yield
             return
         with database.map_errors():
@@ -111,56 +112,58 @@ class Catalog:
             is_held = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
         try:
             if not is_held:
-                raise KnowledgeBaseBusy("Another process is writing to this catalog. Wait until it has finished.")
+                raise KnowledgeBaseBusy("Another process is writing to this catalog. Wait until it finishes.")
             yield
         finally:
-            connection.invalidate()  # a connection that goes back to the pool would keep the lock
+            connection.invalidate()  # in the pool, the connection would keep the lock
             connection.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._engine.dispose()
 
     def find_unchanged(
         self, path: Path, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None = None
     ) -> AssetRecord | None:
-        """The finished asset of a file that looks as it did, by size and modification time, under the same recipe.
+        """Return the finished asset of a file that is unchanged by size, modification time and recipe, or None.
 
-        Captions that are no longer said do not count as a change: what said them may lie elsewhere. Nor do fields where
-        these are None, because no catalogue was looked at.
+        Captions that are gone do not count as a change, because their document may be elsewhere. Fields count only if
+        a product table was read; otherwise they are None.
         """
         assets, files = self._assets, self._files
         try:
             stat = os.stat(path)
         except OSError:
             return None
-        looks = (
-            (files.c.path == _written(path)) & (files.c.size == stat.st_size) & (files.c.mtime_ns == stat.st_mtime_ns)
+        is_same = (
+            (files.c.path == _encode_path(path))
+            & (files.c.size == stat.st_size)
+            & (files.c.mtime_ns == stat.st_mtime_ns)
         )
-        query = assets.select().join(files, files.c.asset_id == assets.c.id).where(looks)
+        query = assets.select().join(files, files.c.asset_id == assets.c.id).where(is_same)
         with self._transaction() as connection:
-            return _matching(connection.execute(query).mappings().first(), recipe, captions, fields)
+            return _match_record(connection.execute(query).mappings().first(), recipe, captions, fields)
 
     def find_finished(self, source: Source, recipe: str, *, is_catalogued: bool = False) -> AssetRecord | None:
-        """The finished asset with this content under the same recipe, whichever file it came from.
+        """Return the finished asset with this content and recipe, from any file, or None.
 
         Args:
             source: the file.
             recipe: see `ingest.pipeline.recipe`.
-            is_catalogued: whether a catalogue was looked at that knows of it, so that its fields are all there are.
+            is_catalogued: whether a product table that covers the file was read, so that its fields are complete.
         """
         query = self._assets.select().where(self._assets.c.id == source.asset_id)
         fields = source.fields if is_catalogued else None
         with self._transaction() as connection:
-            return _matching(connection.execute(query).mappings().first(), recipe, source.captions, fields)
+            return _match_record(connection.execute(query).mappings().first(), recipe, source.captions, fields)
 
     def attach(self, source: Source) -> list[str]:
-        """Record that a file holds this content; return the ids of assets that are left without a file."""
+        """Record that a file holds this content; return the ids of assets that have lost their last file."""
         with self._transaction() as connection:
-            return self._hold(connection, source)
+            return self._attach(connection, source)
 
     def begin(self, source: Source, recipe: str) -> list[str]:
-        """Mark an asset as being written, for this file; return the ids of assets that are left without a file."""
+        """Mark an asset as being written, for this file; return the ids of assets that have lost their last file."""
         row = {
             "sha256": source.sha256,
             "size": source.size,
@@ -172,65 +175,65 @@ class Catalog:
             "captions": [*source.captions, *([dict(source.fields)] if source.fields else [])],
         }
         with self._transaction() as connection:
-            self._put(connection, self._assets, "id", source.asset_id, row)
-            return self._hold(connection, source)
+            self._upsert(connection, self._assets, "id", source.asset_id, row)
+            return self._attach(connection, source)
 
     def finish(self, asset_id: str, segments: int) -> None:
-        """Mark an asset as written whole."""
+        """Mark an asset as completely written."""
         assets = self._assets
         with self._transaction() as connection:
             connection.execute(assets.update().where(assets.c.id == asset_id).values(state="done", segments=segments))
 
     def fail(self, path: Path, reason: str, source: Source | None = None) -> list[str]:
-        """List a file as failed; return the ids of assets that are left without a file.
+        """List a file as failed; return the ids of assets that have lost their last file.
 
-        Where the same content is already indexed, what is indexed stays.
+        If the same content is already indexed, it stays indexed.
         """
-        row: dict[str, Any] = {"asset_id": None, "size": None, "mtime_ns": None, "reason": _plain(reason)}
+        row: dict[str, Any] = {"asset_id": None, "size": None, "mtime_ns": None, "reason": _escape_text(reason)}
         with self._transaction() as connection:
-            if source is not None and self._holds(connection, path, source.asset_id):
+            if source is not None and self._asset_id_of(connection, path) == source.asset_id:
                 row["asset_id"] = source.asset_id
-            return self._point(connection, path, row)
+            return self._put_file(connection, path, row)
 
     def forget(self, paths: Iterable[Path]) -> list[str]:
-        """Take files off the list; return the ids of assets that are left without a file."""
+        """Remove files from the list; return the ids of assets that have lost their last file."""
         orphans: list[str] = []
         with self._transaction() as connection:
             for path in paths:
-                before = self._asset_of(connection, path)
-                connection.execute(self._files.delete().where(self._files.c.path == _written(path)))
-                orphans += self._alone(connection, before)
+                asset_id = self._asset_id_of(connection, path)
+                connection.execute(self._files.delete().where(self._files.c.path == _encode_path(path)))
+                orphans += self._list_if_orphan(connection, asset_id)
         return orphans
 
     def interrupted(self) -> list[str]:
-        """Ids of assets that a killed run left half written, or without a file but not yet deleted."""
+        """Return the ids of assets that a killed run left half written, or without a file but not yet deleted."""
         assets, files = self._assets, self._files
-        held = files.select().where(files.c.asset_id == assets.c.id).exists()
+        has_file = files.select().where(files.c.asset_id == assets.c.id).exists()
         with self._transaction() as connection:
-            query = assets.select().where((assets.c.state == "indexing") | ~held)
+            query = assets.select().where((assets.c.state == "indexing") | ~has_file)
             return [row.id for row in connection.execute(query)]
 
     def delete(self, asset_ids: Sequence[str]) -> None:
-        """Delete the rows of assets, once their segments are gone; their files, if any, must be read again."""
+        """Delete the rows of assets whose segments are deleted; their files, if any, will be read again."""
         assets, files = self._assets, self._files
         with self._transaction() as connection:
-            for ids in _chunks(asset_ids):
+            for ids in _split_ids(asset_ids):
                 connection.execute(files.update().where(files.c.asset_id.in_(ids)).values(asset_id=None, size=None))
                 connection.execute(assets.delete().where(assets.c.id.in_(ids)))
 
     def paths_of(self, asset_ids: Iterable[str]) -> dict[str, list[str]]:
-        """The files that hold each asset, sorted."""
+        """Return the files that hold each asset, sorted."""
         files = self._files
-        found: dict[str, list[str]] = {}
+        paths: dict[str, list[str]] = {}
         with self._transaction() as connection:
-            for ids in _chunks(list(asset_ids)):
+            for ids in _split_ids(list(asset_ids)):
                 query = files.select().where(files.c.asset_id.in_(ids)).order_by(files.c.path)
                 for row in connection.execute(query):
-                    found.setdefault(row.asset_id, []).append(str(_read(row.path)))
-        return found
+                    paths.setdefault(row.asset_id, []).append(str(_decode_path(row.path)))
+        return paths
 
     def asset_ids(self) -> list[str]:
-        """The assets whose segments are all in the store, sorted by the path of their first file."""
+        """Return the ids of assets whose segments are all in the store, sorted by the path of their first file."""
         import sqlalchemy as sa
 
         assets, files = self._assets, self._files
@@ -245,7 +248,7 @@ class Catalog:
             return list(connection.scalars(query))
 
     def entries(self, asset_id: str | None = None) -> list[CatalogEntry]:
-        """The assets whose segments are all in the store, or the one with this id, if it is one of them."""
+        """Return the assets whose segments are all in the store, or only the one with this id, if it is among them."""
         import sqlalchemy as sa
 
         assets, files = self._assets, self._files
@@ -256,29 +259,29 @@ class Catalog:
             query = query.where(assets.c.id == asset_id)
         with self._transaction() as connection:
             rows = connection.execute(query.group_by(*(column for column in columns if column is not first)))
-            return [CatalogEntry(row[0], _read(row[1]), *row[2:]) for row in rows]
+            return [CatalogEntry(row[0], _decode_path(row[1]), *row[2:]) for row in rows]
 
     def files_under(self, root: Path) -> list[Path]:
-        """The listed files at or below a path, sorted."""
+        """Return the listed files at or below a path, sorted."""
         import sqlalchemy as sa
 
         path = self._files.c.path
-        folder = _written(root).rstrip(os.sep) + os.sep
-        below = sa.func.substr(path, 1, len(folder)) == folder  # SQLite's LIKE takes a for A
+        folder = _encode_path(root).rstrip(os.sep) + os.sep
+        is_below = sa.func.substr(path, 1, len(folder)) == folder  # SQLite's LIKE ignores case
         with self._transaction() as connection:
-            query = self._files.select().where((path == _written(root)) | below).order_by(path)
-            return [_read(row.path) for row in connection.execute(query)]
+            query = self._files.select().where((path == _encode_path(root)) | is_below).order_by(path)
+            return [_decode_path(row.path) for row in connection.execute(query)]
 
     def failures(self) -> tuple[FileResult, ...]:
-        """The files that could not be read, each with its reason."""
+        """Return the files that could not be read, each with its reason."""
         files = self._files
         with self._transaction() as connection:
             query = files.select().where(files.c.reason != "").order_by(files.c.path)
             rows = connection.execute(query)
-            return tuple(FileResult(str(_read(row.path)), "failed", reason=row.reason) for row in rows)
+            return tuple(FileResult(str(_decode_path(row.path)), "failed", reason=row.reason) for row in rows)
 
     def counts(self) -> dict[str, int]:
-        """Number of assets that are indexed and that were empty, and number of files that failed."""
+        """Count the indexed assets, the empty assets and the failed files."""
         import sqlalchemy as sa
 
         assets, files = self._assets, self._files
@@ -291,32 +294,30 @@ class Catalog:
                 "failed": connection.scalar(failed) or 0,
             }
 
-    def _hold(self, connection: Connection, source: Source) -> list[str]:
+    def _attach(self, connection: Connection, source: Source) -> list[str]:
         row = {"asset_id": source.asset_id, "size": source.size, "mtime_ns": source.mtime_ns, "reason": ""}
-        return self._point(connection, source.path, row)
+        return self._put_file(connection, source.path, row)
 
-    def _point(self, connection: Connection, path: Path, row: dict[str, Any]) -> list[str]:
-        before = self._asset_of(connection, path)
-        self._put(connection, self._files, "path", _written(path), row)
-        return self._alone(connection, before)
+    def _put_file(self, connection: Connection, path: Path, row: dict[str, Any]) -> list[str]:
+        previous_id = self._asset_id_of(connection, path)
+        self._upsert(connection, self._files, "path", _encode_path(path), row)
+        return self._list_if_orphan(connection, previous_id)
 
-    def _put(self, connection: Connection, table: Any, key: str, value: str, row: dict[str, Any]) -> None:
-        """Insert or update; one process writes at a time, so the two statements do not race."""
+    def _upsert(self, connection: Connection, table: Any, key: str, value: str, row: dict[str, Any]) -> None:
+        """Update a row, or insert it; one process writes at a time, so the two statements do not race."""
         if not connection.execute(table.update().where(table.c[key] == value).values(**row)).rowcount:
             connection.execute(table.insert().values(**{key: value}, **row))
 
-    def _asset_of(self, connection: Connection, path: Path) -> str | None:
-        row = connection.execute(self._files.select().where(self._files.c.path == _written(path))).first()
+    def _asset_id_of(self, connection: Connection, path: Path) -> str | None:
+        row = connection.execute(self._files.select().where(self._files.c.path == _encode_path(path))).first()
         return row.asset_id if row else None
 
-    def _holds(self, connection: Connection, path: Path, asset_id: str) -> bool:
-        return self._asset_of(connection, path) == asset_id
-
-    def _alone(self, connection: Connection, asset_id: str | None) -> list[str]:
+    def _list_if_orphan(self, connection: Connection, asset_id: str | None) -> list[str]:
+        """Return the id in a list if no file holds the asset any more, else an empty list."""
         if asset_id is None:
             return []
-        held = connection.execute(self._files.select().where(self._files.c.asset_id == asset_id).limit(1)).first()
-        return [] if held else [asset_id]
+        file = connection.execute(self._files.select().where(self._files.c.asset_id == asset_id).limit(1)).first()
+        return [] if file else [asset_id]
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -324,32 +325,33 @@ class Catalog:
             yield connection
 
 
-def _matching(
+def _match_record(
     row: Any, recipe: str, captions: Iterable[str], fields: Mapping[str, Scalar] | None
 ) -> AssetRecord | None:
     if row is None or row["state"] != "done" or row["recipe"] != recipe:
         return None
-    said = tuple(one for one in row["captions"] if isinstance(one, str))
-    known: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
-    if not set(captions) <= set(said) or fields not in (None, known):
+    # The column holds the captions and, since there are product tables, one object with the fields.
+    known_captions = tuple(one for one in row["captions"] if isinstance(one, str))
+    known_fields: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
+    if not set(captions) <= set(known_captions) or fields not in (None, known_fields):
         return None
-    return AssetRecord(row["id"], row["state"], row["segments"], row["recipe"], said)
+    return AssetRecord(row["id"], row["state"], row["segments"], row["recipe"], known_captions)
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_ids(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(ids), _IDS_PER_QUERY):
         yield ids[start : start + _IDS_PER_QUERY]
 
 
-def _written(path: Path) -> str:
-    """The path as text that a database takes: bytes that are not UTF-8 (lone surrogates in Python) as %XX."""
-    return re.sub("[%\udc80-\udcff]", lambda found: f"%{ord(found[0]) & 0xFF:02X}", str(path))
+def _encode_path(path: Path) -> str:
+    """Return the path as valid Unicode: bytes that are not UTF-8 (lone surrogates in Python) become %XX, as does %."""
+    return re.sub("[%\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 0xFF:02X}", str(path))
 
 
-def _read(written: str) -> Path:
-    return Path(unquote(written, errors="surrogateescape"))
+def _decode_path(encoded: str) -> Path:
+    return Path(unquote(encoded, errors="surrogateescape"))
 
 
-def _plain(reason: str) -> str:
-    """The reason without what a database refuses: NUL, and lone surrogates from file names."""
+def _escape_text(reason: str) -> str:
+    """Return the reason without characters that databases refuse: NUL, and lone surrogates from file names."""
     return escape_surrogates(reason.replace("\0", ""))

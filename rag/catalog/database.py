@@ -1,6 +1,6 @@
-"""Databases of Exhibit's own, by SQLAlchemy URL: how they are opened, and what their errors become.
+"""Exhibit's own databases: open them by SQLAlchemy URL, and map their errors.
 
-SQLite by default; any database that SQLAlchemy knows by URL.
+SQLite is the default; any database that SQLAlchemy supports works.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def map_errors() -> Iterator[None]:
-    """The one place where a database's errors become Exhibit's."""
+    """Map errors of the database to Exhibit's; the only place that does so."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -27,12 +27,12 @@ def map_errors() -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise IndexUnavailable(
-            f"The catalog cannot be used ({cause}); check EXHIBIT_CATALOG_URL, free disk space, or restore its folder."
+            f"The catalog cannot be used ({cause}). Check EXHIBIT_CATALOG_URL, free disk space, or restore its folder."
         ) from error
 
 
 def open_engine(url: str) -> Engine:
-    """The database at a URL; dispose of it at the end."""
+    """Open the database at a URL; the caller disposes of the engine."""
     import sqlalchemy as sa
 
     address = sa.make_url(url)
@@ -41,13 +41,13 @@ def open_engine(url: str) -> Engine:
     engine = sa.create_engine(address, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
-        # Python's driver begins before the first write only: two threads that had both read would then collide.
+        # Python's driver begins a transaction only before the first write: two threads that have read would collide.
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
 def scrub(engine: Engine) -> None:
-    """Leave nothing of what was deleted in SQLite's log beside its file; other databases see to that themselves."""
+    """Remove deleted data from SQLite's write-ahead log; other databases do so themselves."""
     if engine.dialect.name == "sqlite":
         connection = engine.raw_connection()
         try:
@@ -57,8 +57,8 @@ def scrub(engine: Engine) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun above
+    connection.isolation_level = None  # `open_engine` begins transactions
     connection.execute("PRAGMA busy_timeout=10000")
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # a finished asset stays finished through a power cut
-    connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten, too
+    connection.execute("PRAGMA synchronous=FULL")  # a finished asset survives a power cut
+    connection.execute("PRAGMA secure_delete=ON")  # overwrite deleted data

