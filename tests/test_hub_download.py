@@ -113,7 +113,7 @@ def test_a_hub_that_does_not_answer_is_given_up_soon(tmp_path: Path) -> None:
         kind, said, seconds = looked_up("tiny/clip", f"http://127.0.0.1:{port}", tmp_path)
     assert seconds < 15  # 5.0 on an idle machine; its own client would try for 23
     assert kind == "ModelError"
-    assert "EXHIBIT_ENCODER=/path/of/it" in str(said)
+    assert "EXHIBIT_ENCODER=" in str(said)
 
 
 def test_offline_says_where_to_put_a_copy(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ import pytest
 import sqlalchemy as sa
 
 from rag.catalog.catalog import Catalog
+from rag.catalog.catalog_tables import STEPS, define_tables
 from rag.catalog.database import open_engine
 from rag.catalog.migrations import upgrade
-from rag.catalog.schema import STEPS, define_tables
 from rag.errors import IndexUnavailable
 from rag.personalization import store as preferences
 from rag.server.history import History

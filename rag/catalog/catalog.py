@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rag.catalog import database
+from rag.catalog.catalog_tables import STEPS, define_tables
 from rag.catalog.migrations import upgrade
-from rag.catalog.schema import STEPS, define_tables
 from rag.errors import KnowledgeBaseBusy
 from rag.text import escape_surrogates
 from rag.types import FileResult, Medium, Scalar, Source

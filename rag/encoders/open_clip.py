@@ -80,7 +80,7 @@ def clip_config(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in the form of the transformers library.
 
     Raises:
-        SettingsError: they are of a model that has no twin there.
+        SettingsError: the model has no counterpart there.
     """
     vision, text = dict(model.get("vision_cfg") or {}), dict(model.get("text_cfg") or {})
     _refuse_others(name, model, _MODEL_KEYS)
