@@ -1,7 +1,8 @@
 """Model files: the bundled models and the checkpoints of the hub.
 
-`cards` lists the bundled models; `assembly` joins their parts from installed packages into verified folders; `checkpoints`
-finds checkpoints in a folder or downloads them. Encoders, transcribers and the bundled language model load the result.
+`cards` lists the bundled models; `assembly` joins their parts from installed packages into verified folders;
+`checkpoints` finds checkpoints in a folder or downloads them. Encoders, transcribers and the bundled language model
+load the result.
 """
 
 from rag.models.assembly import ModelState, ensure, list_states
