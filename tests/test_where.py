@@ -49,7 +49,7 @@ def test_what_stands_side_by_side_must_all_hold() -> None:
         ({"gte": "2024-05-01T02:00:00+02:00"}, {"gte": MAY}),
     ],
 )
-def test_times_are_stretches_of_seconds(bounds: dict[str, str], expected: dict[str, float]) -> None:
+def test_times_are_ranges_of_seconds(bounds: dict[str, str], expected: dict[str, float]) -> None:
     assert read({"taken": bounds}) == (Clause("taken_s", ranges=(expected,)),)
 
 
@@ -58,7 +58,7 @@ def test_near_a_place() -> None:
 
 
 @pytest.mark.parametrize("time", ["", "soon", "2024-13", "2024-02-30", "99999-01-01", "0000"])
-def test_what_is_no_time_is_told(time: str) -> None:
+def test_an_invalid_time_is_named(time: str) -> None:
     with pytest.raises(QueryError, match=re.escape(time) or None):
         read({"taken": {"gte": time}})
     assert timestamp_s(time) is None or time == "0000"

@@ -1,9 +1,9 @@
-"""The language of questions: parts in any medium, each with a weight, and what is not wanted.
+"""The language of queries: parts in any medium, each with a weight, and negatives.
 
 ``[Text("like this, but in blue"), Image("jacket.jpg", weight=0.7), Not(Text("logo"))]``
 
-`Text`, `Image`, `Audio`, `Video` and `Not` are what is written; `Query` is the same with its media opened, which
-`rag.answering.open_question` does: all that the rest of the way needs, without files.
+Callers write `Text`, `Image`, `Audio`, `Video` and `Not`. `rag.answering.open_question` opens the media and makes a
+`Query`, which needs no files.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A recording: what is said in it, and how it sounds."""
+    """A recording: its speech, and how it sounds."""
 
     source: str | Path | bytes
     weight: float = 1.0
@@ -57,7 +57,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A film: some of its frames, and what is said in it."""
+    """A video: some of its frames, and its speech."""
 
     source: str | Path | bytes
     weight: float = 1.0
@@ -68,21 +68,21 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What is not wanted; the part's weight says how much it is minded."""
+    """A negative: hits that fit the part rank lower, the more the higher its weight."""
 
     part: Text | Image | Audio | Video
 
 
 @dataclass(frozen=True, slots=True)
 class QueryPart:
-    """One part of a question, opened.
+    """One part of a query, with its media opened.
 
     Attributes:
-        words: written, or said in a recording or film.
-        pictures: RGB, upright; several are frames of one film, and a hit need only be like one of them.
-        sounds: what is heard in a recording besides speech, between the words or under them, each (samples,) as the
-            sound encoder takes it; a hit need only be like one of them.
-        weight: beside the other parts.
+        words: written words, or the speech of a recording or video.
+        pictures: RGB, upright; several are frames of one video, and a hit need only resemble one of them.
+        sounds: sounds of a recording other than speech, between the words or under them, each (samples,) as the sound
+            encoder takes it; a hit need only resemble one of them.
+        weight: weight relative to the other parts.
     """
 
     words: str = ""
@@ -92,19 +92,19 @@ class QueryPart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing in it to search with."""
+        """Whether the part has nothing to search with."""
         return not (self.words.strip() or self.pictures or self.sounds)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question, opened: `words` and `picture` for a plain one, or `parts`; each is filled from the other.
+    """A query with its media opened: give `words` and `picture` for a plain one, or `parts`; each fills the other.
 
     Attributes:
-        words: all words that are wanted, for those who judge and answer.
-        picture: the first picture.
-        parts: what is wanted.
-        without: what is not.
+        words: all wanted words, for the reranker and the answerer.
+        picture: the first wanted picture.
+        parts: the wanted parts.
+        without: the negatives.
     """
 
     words: str = ""
@@ -117,17 +117,16 @@ class Query:
         parts = tuple(part for part in self.parts or plain if not part.is_empty)
         if not parts:
             raise QueryError(
-                "The question is empty; ask in words, with a picture or with a recording, and say what is wanted "
-                "beside what is not."
+                "The question is empty. Ask in words, with a picture or with a recording, not with negatives alone."
             )
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "without", tuple(part for part in self.without if not part.is_empty))
-        object.__setattr__(self, "words", _joined(parts))
+        object.__setattr__(self, "words", _join_words(parts))
         object.__setattr__(self, "picture", next(iter(self.pictures), None))
 
     @property
     def pictures(self) -> tuple[PIL.Image.Image, ...]:
-        """All pictures that are wanted."""
+        """All wanted pictures."""
         return tuple(picture for part in self.parts for picture in part.pictures)
 
     def with_words(self, words: str) -> Query:
@@ -139,15 +138,15 @@ class Query:
 
 
 def relative_weights(parts: Sequence[QueryPart]) -> list[float]:
-    """The parts' weights as shares of the heaviest."""
+    """Return the parts' weights relative to the largest."""
     heaviest = max((part.weight for part in parts), default=1.0)
     return [part.weight / heaviest for part in parts]
 
 
-def _joined(parts: Sequence[QueryPart]) -> str:
+def _join_words(parts: Sequence[QueryPart]) -> str:
     return " ".join(part.words.strip() for part in parts if part.words.strip())
 
 
 def _check_weight(weight: float) -> None:
     if not (math.isfinite(weight) and weight > 0):
-        raise QueryError(f"A part's weight is a number above 0, not {weight}; wrap in Not what is not wanted.")
+        raise QueryError(f"The weight of a part must be above 0: {weight}. Wrap negatives in `Not`.")

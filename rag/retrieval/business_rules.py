@@ -1,12 +1,12 @@
-"""Business rules over what a search finds: what is hidden, and what comes earlier or later; pure functions.
+"""Business rules over search results: what to hide, and what to rank earlier or later. Pure functions.
 
-A rule is a filter in the language of `rag.query.filters` and what it does to the segments that it admits::
+A rule is a filter in the language of `rag.query.filters` and its effect on the segments that match::
 
     {"where": {"discontinued": true}, "hide": true}
     {"where": {"stock": {"gte": 1}}, "boost": 2, "name": "in stock"}
 
-Hiding is the store's work. A boost multiplies the odds of a hit, score / (1 - score), so that a score stays one: twice
-the odds make 0.67 of 0.5 and 0.95 of 0.9, and what fits the question badly does not come before what fits it well.
+The store hides segments. A boost multiplies the odds of a hit, score / (1 - score), so that scores stay in [0, 1].
+Twice the odds turn 0.5 into 0.67 and 0.9 into 0.95, and a poor hit does not overtake a good one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from rag.query.filters import Group, matches, parse_filter
 from rag.segments import to_payload
 from rag.types import Filter, Hit, Where
 
-_MOST_RULES = 100
-_MOST_BOOST = 1000.0
+_MAX_RULES = 100
+_MAX_BOOST = 1000.0
 _KEYS = frozenset({"where", "boost", "hide", "name"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of the hits that a filter admits.
+    """A filter, and whether matching segments are hidden or their odds multiplied.
 
     Attributes:
-        name: for people.
+        name: label for explanations.
         where: the filter.
-        boost: what the odds of such a hit are multiplied by; below 1 it comes later.
-        hides: whether such a segment is not found at all.
+        boost: factor for the odds of a matching hit; below 1 it ranks later.
+        hides: whether matching segments are hidden.
     """
 
     name: str
@@ -44,32 +44,32 @@ class Rule:
 
     @property
     def conditions(self) -> Group:
-        """The filter, read."""
+        """The parsed filter."""
         return parse_filter(Filter(where=self.where))
 
 
-def parse_rules(given: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """Rules from the setting `ranking`.
+def parse_rules(values: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    """Parse the rules of the setting `ranking`.
 
     Raises:
-        SettingsError: one of them is malformed.
+        SettingsError: a rule is malformed, or there are too many.
     """
-    found = tuple(_rule(one) for one in given)
-    if len(found) > _MOST_RULES:
-        raise SettingsError(f"Setting `ranking` has {len(found)} rules; {_MOST_RULES} are the most.")
-    return found
+    rules = tuple(_parse_rule(value) for value in values)
+    if len(rules) > _MAX_RULES:
+        raise SettingsError(f"Setting `ranking` has {len(rules)} rules (limit {_MAX_RULES}).")
+    return rules
 
 
 def exclude_hidden(where: Where, ranking: Sequence[Rule]) -> Where:
-    """A filter, less what rules hide."""
+    """Exclude from a filter what the rules hide."""
     hidden = [{"not": rule.where} for rule in ranking if rule.hides]
     return {"and": [where, *hidden]} if hidden else where
 
 
 def apply_rules(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
-    """Hits in the order of their scores after the rules, each with the names of those that it meets.
+    """Boost the hits and sort them by their new scores; each names the rules that it meets.
 
-    A moment of a film meets a rule where one of its parts does.
+    A moment of a video meets a rule if one of its parts does.
     """
     boosts = [(rule, rule.conditions) for rule in ranking if not rule.hides]
     changed = [
@@ -79,7 +79,7 @@ def apply_rules(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
 
 
 def boost_hit(hit: Hit, boosts: Sequence[tuple[str, float]]) -> Hit:
-    """A hit with its odds multiplied, which it names among its rules."""
+    """Multiply the odds of a hit, and name each boost among its rules."""
     boost = math.prod(factor for _, factor in boosts)
     score = boost * hit.score / (1 - hit.score + boost * hit.score)
     rules = (*hit.why.rules, *(f"{name} ×{factor:g}" for name, factor in boosts))
@@ -90,20 +90,20 @@ def _meets(hit: Hit, group: Group) -> bool:
     return any(matches(group, to_payload(one.segment)) for one in hit.parts or (hit,))
 
 
-def _rule(given: Mapping[str, Any]) -> Rule:
-    where, boost, hides = given.get("where"), given.get("boost", 1.0), given.get("hide", False)
-    unknown = sorted(set(given) - _KEYS)
+def _parse_rule(value: Mapping[str, Any]) -> Rule:
+    where, boost, hides = value.get("where"), value.get("boost", 1.0), value.get("hide", False)
+    unknown = sorted(set(value) - _KEYS)
     if unknown or not isinstance(where, Mapping) or not where:
         raise SettingsError(
-            f"A rule of `ranking` has `where`, `boost` or `hide`, and perhaps a `name`; this is none: {dict(given)!r}."
+            f"A rule of `ranking` has `where`, `boost` or `hide`, and optionally `name`: {dict(value)!r}."
         )
-    if isinstance(boost, bool) or not isinstance(boost, (int, float)) or not 1 / _MOST_BOOST <= boost <= _MOST_BOOST:
-        raise SettingsError(f"`boost` of a rule is a number from {1 / _MOST_BOOST} to {_MOST_BOOST:g}, not {boost!r}.")
+    if isinstance(boost, bool) or not isinstance(boost, (int, float)) or not 1 / _MAX_BOOST <= boost <= _MAX_BOOST:
+        raise SettingsError(f"`boost` of a rule must be from {1 / _MAX_BOOST} to {_MAX_BOOST:g}: {boost!r}.")
     if not isinstance(hides, bool) or hides == (boost != 1):
-        raise SettingsError(f"A rule either hides (`hide` is true) or boosts (`boost` is not 1): {dict(given)!r}.")
-    rule = Rule(str(given.get("name") or ", ".join(map(str, where)))[:80], where, float(boost), hides)
+        raise SettingsError(f"A rule either hides (`hide` is true) or boosts (`boost` is not 1): {dict(value)!r}.")
+    rule = Rule(str(value.get("name") or ", ".join(map(str, where)))[:80], where, float(boost), hides)
     try:
-        rule.conditions  # noqa: B018 - refuses a malformed filter now, not at the first question
+        rule.conditions  # noqa: B018 - rejects a malformed filter now, not at the first question
     except QueryError as error:
         raise SettingsError(f"`where` of a rule of `ranking`: {error}") from error
     return rule

@@ -1,23 +1,24 @@
-"""The channels of a search: what each compares and can see, and what a question asks them.
+"""The channels of a search: what each compares, what it can see, and how a query is turned into requests to them.
 
 ==========  =============  ==================================================  ==========
 channel     view           compares                                            sees
 ==========  =============  ==================================================  ==========
-text        words          the question's words with a segment's, by meaning   words
+text        words          the query's words with a segment's, by meaning      words
 bm25        words          the same, word by word                              words
-image       looks          the question's words, and each sentence of them,    pictures, figures
-                           with pixels, in joint space
+image       looks          the query's words, and each sentence of them, with  pictures, figures
+                           pixels, in joint space
 video       looks          the same                                            frames
-sound       sounds         the question's words with sorts of sounds           sounds
-like sound  likeness       the question's sound with sounds                    sounds
-like image  likeness       the question's picture with pixels                  pictures, figures
+sound       sounds         the query's words with kinds of sounds              sounds
+like sound  likeness       the query's sound with sounds                       sounds
+like image  likeness       the query's picture with pixels                     pictures, figures
 like video  likeness       the same                                            frames
-like text   likeness       the question's picture with words                   passages, speech
-blend …     blend          the weighted sum of the question's parts, likewise  as above
+like text   likeness       the query's picture with words                      passages, speech
+blend …     blend          the weighted sum of the query's parts, likewise     as above
 ==========  =============  ==================================================  ==========
 
-Words ask pictures and frames as a whole and, where they are several sentences, by each of these; a film asks by some of
-its frames. The best score counts, calibrated as the best of so many (`rag.retrieval.fusion.calibrate_best_of`).
+Pictures and frames are compared with the whole text of a query and, if it has several sentences, with each sentence. A
+video as a query is compared by some of its frames. The best score counts, calibrated as the best of several
+(`rag.retrieval.fusion.calibrate_best_of`).
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from rag.index.base import ChannelQuery, Dense
 from rag.retrieval.fusion import combine_vectors
 from rag.types import Filter, Kind, Segment
 
-_FRAMES = 4  # times as many frames: a quarter of an hour of one scene must not hide all other films
+_FRAME_DEPTH = 4  # times as many frames: a scene of a quarter of an hour must not hide all other videos
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a channel compares and can see, and how far it is believed.
+    """One way to find segments: the vectors that are compared, and the kinds of segments that can be found.
 
     Attributes:
-        view: channels of one view look at the same thing.
-        vector: the named vectors that it searches.
-        kinds: the kinds of segments that it sees; None for all that have words.
-        weight: its share of its view.
+        view: what is looked at; channels of one view are averaged.
+        vector: the named vectors to search.
+        kinds: the kinds of segments that the channel sees; None for all segments with words.
+        weight: weight within its view.
     """
 
     view: Literal["words", "looks", "sounds", "likeness", "blend"]
@@ -51,7 +52,7 @@ class Channel:
     weight: float = 1.0
 
     def sees(self, segment: Segment) -> bool:
-        """Whether the channel could have found a segment at all."""
+        """Whether the channel can find a segment at all."""
         return segment.kind in self.kinds if self.kinds is not None else bool(segment.searchable_text.strip())
 
 
@@ -72,14 +73,14 @@ CHANNELS: Mapping[str, Channel] = {
 
 @dataclass(frozen=True, slots=True)
 class ChannelRequest:
-    """A channel as one part of a question asks it.
+    """What one query part asks of one channel.
 
     Attributes:
-        name: of the channel, without the part's number.
-        queries: what it is asked; where there are several, as of a film's frames, the best score counts.
-        part: which part of the question asks; what different parts ask are different views.
-        weight: of the part, at most 1.
-        is_unwanted: whether it asks for what is not wanted.
+        name: name of the channel, without the part's number.
+        queries: the queries; if there are several, as for a video's frames, the best score counts.
+        part: number of the query part; different parts are different views.
+        weight: weight of the part, at most 1.
+        is_unwanted: whether the part is a negative.
     """
 
     name: str
@@ -90,12 +91,13 @@ class ChannelRequest:
 
     @property
     def channel(self) -> Channel:
-        """What the channel is."""
+        """The channel that is asked."""
         return CHANNELS[self.name]
 
 
+# Requests by channel; where several parts ask the same channel, the later names carry a number.
 SearchPlan = dict[str, ChannelRequest]
-# What each channel is asked with.
+# The queries of one part by channel.
 EncodedPart = Mapping[str, Sequence[Vectors | str]]
 
 
@@ -103,50 +105,50 @@ def add_requests(
     plan: SearchPlan,
     encoded: EncodedPart,
     depth: int,
-    admitted: Filter,
+    scope: Filter,
     *,
     part: int,
     weight: float = 1.0,
     is_unwanted: bool = False,
 ) -> None:
-    """Add what one part asks; a channel that another part asks already gets a number."""
-    for channel, asked in encoded.items():
+    """Add the requests of one part; the name of a channel that another part already asks gets a number."""
+    for channel, vectors in encoded.items():
         name = f"not {channel}" if is_unwanted else channel
-        taken = sum(other == name or other.startswith(f"{name} #") for other in plan)
-        only = _only(admitted, CHANNELS[channel].kinds)
-        deep = _FRAMES * depth if "frame" in (CHANNELS[channel].kinds or ()) else depth
-        queries = tuple(ChannelQuery(CHANNELS[channel].vector, what, deep, only) for what in asked)
+        namesakes = sum(other == name or other.startswith(f"{name} #") for other in plan)
+        narrowed = _restrict(scope, CHANNELS[channel].kinds)
+        limit = _FRAME_DEPTH * depth if "frame" in (CHANNELS[channel].kinds or ()) else depth
+        queries = tuple(ChannelQuery(CHANNELS[channel].vector, vector, limit, narrowed) for vector in vectors)
         if queries:
-            key = f"{name} #{taken + 1}" if taken else name
+            key = f"{name} #{namesakes + 1}" if namesakes else name
             plan[key] = ChannelRequest(channel, queries, part, weight, is_unwanted)
 
 
 def _joint(encoded: EncodedPart) -> Vectors | None:
-    """A part as one vector in the joint space: the middle of its words, as a whole, and its pictures."""
-    asked = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
-    vectors = [(v, 1.0) for v in asked if not isinstance(v, str)]
+    """Return a part as one vector in the joint space: the mean of its whole text and its pictures."""
+    queries = (*encoded.get("image", ())[:1], *encoded.get("like image", ()))
+    vectors = [(v, 1.0) for v in queries if not isinstance(v, str)]
     return combine_vectors(vectors) if vectors else None
 
 
 def joint_vectors(parts: Sequence[EncodedPart], shares: Sequence[float]) -> list[tuple[Vectors, float]]:
-    """The parts that have a vector in the joint space, with their weights."""
+    """Return the joint vectors of the parts that have one, with their weights."""
     return [(v, share) for part, share in zip(parts, shares, strict=True) if (v := _joint(part)) is not None]
 
 
-def subtract_unwanted(encoded: EncodedPart, away: Sequence[tuple[Vectors, float]]) -> EncodedPart:
-    """What is asked, in the joint space less what is not wanted."""
-    if not away:
+def subtract_unwanted(encoded: EncodedPart, unwanted: Sequence[tuple[Vectors, float]]) -> EncodedPart:
+    """Subtract the negatives from a part's queries in the joint space."""
+    if not unwanted:
         return encoded
-    less: dict[str, Sequence[Vectors | str]] = {}
-    for channel, asked in encoded.items():
+    result: dict[str, Sequence[Vectors | str]] = {}
+    for channel, queries in encoded.items():
         if CHANNELS[channel].vector == "joint":
-            vectors = [combine_vectors([(v, 1.0)], away) for v in asked if not isinstance(v, str)]
-            less[channel] = [v for v in vectors if v is not None]
+            vectors = [combine_vectors([(v, 1.0)], unwanted) for v in queries if not isinstance(v, str)]
+            result[channel] = [v for v in vectors if v is not None]
         else:
-            less[channel] = asked
-    return less
+            result[channel] = queries
+    return result
 
 
-def _only(admitted: Filter, kinds: frozenset[Kind] | None) -> Filter:
-    """The filter, narrowed to these kinds of segments."""
-    return admitted if kinds is None else replace(admitted, where={"and": [admitted.where, {"kind": sorted(kinds)}]})
+def _restrict(scope: Filter, kinds: frozenset[Kind] | None) -> Filter:
+    """Restrict the filter to these kinds of segments."""
+    return scope if kinds is None else replace(scope, where={"and": [scope.where, {"kind": sorted(kinds)}]})

@@ -42,12 +42,12 @@ Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
 Vector = NDArray[np.float32]
 
-# Deviations below the middle of what a channel gives for nothing, where it says nothing at all any more.
-_NOTHING_BELOW = 2.0
-_TAKEN_AWAY = 0.5  # of what is not wanted: less than all, or a picture's other sides would go with it
-_NOTHING_LEFT = 0.05  # length of a difference of unit vectors that means nothing any more
-_AGREEMENT = 0.5  # of what further views say; with all of it, photos without words fall behind those with any
-_ONE_MORE = 0.8  # of what one further of the same group is worth
+# Deviations below the median null score at which a score counts as zero.
+_ZERO_BELOW = 2.0
+_UNWANTED_SHARE = 0.5  # of an unwanted vector; with all of it, the other sides of a picture would go, too
+_MIN_LENGTH = 0.05  # of a difference of unit vectors; a shorter one is meaningless
+_AGREEMENT = 0.5  # share that further views count; at 1, photos without words fall behind photos with words
+_REPEAT_FACTOR = 0.8  # of the score, for each further item of a group
 _QUARTILES_PER_DEVIATION = 1.349  # of a normal distribution
 
 
@@ -59,23 +59,23 @@ class Calibration:
     deviation: float
 
     def confidence(self, score: float) -> float:
-        """How far a score can be believed, in [0, 1]: half at the middle, 0.88 four deviations above it."""
+        """Return the confidence in a score, in [0, 1]: 0.5 at the median, 0.88 four deviations above it."""
         steps = (score - self.middle) / (2 * self.deviation)
         return 1 / (1 + math.exp(-min(max(steps, -30.0), 30.0)))
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What one channel found.
+    """The results of one channel.
 
     Attributes:
-        view: what it looks at; channels of the same view are averaged.
+        view: what the channel looks at; channels of the same view are averaged.
         scores: ids and scores, best first, each id at most once.
-        weight: its share of its view.
-        calibration: how to read its scores; None where a score in [0, 1] itself says how far it can be believed.
-        trust: the most that this channel is believed; below 1, so that what two views agree on comes before what one is
-            sure of.
-        part: which part of the question it answers; what several parts agree on counts in full.
+        weight: weight of the channel within its view.
+        calibration: how to read the scores; None if the scores are confidences in [0, 1] already.
+        trust: upper limit of the confidence; below 1, so that hits that two views agree on rank before hits that one
+            view is sure of.
+        part: the query part that it answers; agreement of several parts counts in full.
     """
 
     view: str
@@ -86,32 +86,32 @@ class Ranking:
     part: int = 0
 
     def confidence(self, score: float) -> float:
-        """How far one of its scores can be believed, in [0, 1]."""
+        """Return the confidence in one of its scores, in [0, 1]."""
         return self.calibration.confidence(score) if self.calibration else min(max(score, 0.0), 1.0)
 
     def share(self, score: float) -> float:
-        """How near one of its scores comes to its best, in [0, 1]."""
-        nothing = self.calibration.middle - _NOTHING_BELOW * self.calibration.deviation if self.calibration else 0.0
-        best = self.scores[0][1] - nothing
-        return min(max((score - nothing) / best, 0.0), 1.0) if best > 0 else 1.0
+        """Return how near one of its scores comes to its best, in [0, 1]."""
+        zero = self.calibration.middle - _ZERO_BELOW * self.calibration.deviation if self.calibration else 0.0
+        best = self.scores[0][1] - zero
+        return min(max((score - zero) / best, 0.0), 1.0) if best > 0 else 1.0
 
 
 def calibrate(best_scores: Sequence[float], least_deviation: float) -> Calibration:
-    """Calibration from the best scores of at least two unanswerable questions; robust to some that were answerable."""
+    """Estimate a calibration from the best scores of at least two unanswerable questions; robust to answerable ones."""
     lower, middle, upper = statistics.quantiles(best_scores, n=4)
     return Calibration(middle, max((upper - lower) / _QUARTILES_PER_DEVIATION, least_deviation))
 
 
 def calibrate_best_of(calibration: Calibration, queries: Sequence[Vector]) -> Calibration:
-    """Calibration of a channel that is asked by several queries, of whose scores the best counts.
+    """Adjust a channel's calibration for several queries of which the best score counts.
 
-    The best of n normal scores with correlation r lies sqrt(1 - r) E[max of n] deviations above the middle of one. The
+    The best of n normal scores with correlation r lies sqrt(1 - r) E[max of n] deviations above the median of one. The
     mean cosine of the queries stands for r; E[max of n] is about the quantile of (n - 3/8) / (n + 1/4) (Blom 1958).
-    Foretold and measured on the demo's pictures, in deviations: 0.6 and 0.9 for two unrelated sentences and their
+    Predicted and measured on the demo's pictures, in deviations: 0.6 and 0.9 for two unrelated sentences and their
     whole, 1.1 and 1.5 for four and theirs, 0.1 and 0.1 for four crops of one photo.
 
     Args:
-        calibration: of the channel asked by one query.
+        calibration: the channel's calibration for a single query.
         queries: unit vectors (dimensions,), at least one.
     """
     n, matrix = len(queries), np.stack(queries)
@@ -122,38 +122,38 @@ def calibrate_best_of(calibration: Calibration, queries: Sequence[Vector]) -> Ca
 
 
 def fuse(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> list[tuple[str, float]]:
-    """Fuse the rankings of channels.
+    """Fuse the rankings of all channels.
 
     A view's score is the weighted mean over its channels that can see the candidate: trust * confidence * share, and 0
     for a channel that could see it and did not find it. Views add up as probabilities do, but all views after the best
     one of a part count half, because they often err together: 1 - (1 - a) sqrt(1 - b).
 
     Args:
-        rankings: what each channel found.
-        sees: whether a channel could have found an id at all.
+        rankings: ranking by channel.
+        sees: whether a channel can find an id at all.
 
     Returns:
-        Ids and scores in [0, 1], best first; equal scores in the order of their ids.
+        Ids and scores in [0, 1], best first; ties in the order of the ids.
     """
-    scored = [(key, _score(key, given, rankings, sees)) for key, given in _votes(rankings, compared=True).items()]
+    scored = [(key, _score(key, votes, rankings, sees)) for key, votes in _votes(rankings, compared=True).items()]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
 
 def score_negatives(rankings: Mapping[str, Ranking], *, sees: Callable[[str, str], bool]) -> dict[str, float]:
-    """How far each id fits what is not wanted, in [0, 1]: `fuse` without comparing with the channel's best.
+    """Score how well each id fits the negatives, in [0, 1]: like `fuse`, but not compared with the channel's best.
 
     Args:
-        rankings: what the same channels found for what is not wanted.
-        sees: whether a channel could have found an id at all.
+        rankings: ranking of the negatives by channel.
+        sees: whether a channel can find an id at all.
     """
-    votes = _votes(rankings, compared=False)
-    return {key: _score(key, given, rankings, sees) for key, given in votes.items()}
+    votes_by_id = _votes(rankings, compared=False)
+    return {key: _score(key, votes, rankings, sees) for key, votes in votes_by_id.items()}
 
 
 def apply_negatives(fused: Iterable[tuple[str, float]], against: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The chance that an id is wanted and not unwanted: score * (1 - against), best first.
+    """Multiply each score by the probability that the id is not unwanted, score * (1 - against); best first.
 
-    What fits the unwanted better than the wanted falls below 1/4: s (1 - a) < s (1 - s) where a > s.
+    An id that fits the negatives better than the query falls below 1/4: s (1 - a) < s (1 - s) where a > s.
     """
     scored = [(key, score * (1 - against.get(key, 0.0))) for key, score in fused]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
@@ -162,20 +162,20 @@ def apply_negatives(fused: Iterable[tuple[str, float]], against: Mapping[str, fl
 def combine_vectors(
     wanted: Sequence[tuple[Vector, float]], unwanted: Sequence[tuple[Vector, float]] = ()
 ) -> Vector | None:
-    """Several vectors as one to search with: the weighted sum of what is wanted, less half of what is not.
+    """Combine several vectors into one to search with: the weighted sum of the wanted less half of the unwanted.
 
     Args:
         wanted: unit vectors (dimensions,) of one space with weights above 0.
         unwanted: the same.
 
     Returns:
-        A unit vector; None where nothing is left, as of a picture less itself.
+        A unit vector; None if nothing is left, as of a picture less itself.
     """
     total = np.sum([weight * vector for vector, weight in wanted], axis=0) / sum(weight for _, weight in wanted)
     for vector, weight in unwanted:
-        total = total - _TAKEN_AWAY * weight * vector
+        total = total - _UNWANTED_SHARE * weight * vector
     length = float(np.linalg.norm(total))
-    if length < _NOTHING_LEFT:
+    if length < _MIN_LENGTH:
         return None
     direction: Vector = (total / length).astype(np.float32)
     return direction
@@ -196,63 +196,63 @@ def merge_best(
 def apply_quotas(
     items: Sequence[Item], group: Callable[[Item], Group], quotas: Mapping[Group, int], most: int
 ) -> list[Item]:
-    """The best `most` items in which each group with a quota has that many, as far as there are, and no more.
+    """Return the best `most` items, filling each group's quota as far as possible and never exceeding it.
 
     Args:
         items: best first; their order is kept.
-        group: of an item.
-        quotas: places of some groups; the other groups share what these leave.
-        most: places in all; where the quotas exceed it, the better items get them.
+        group: returns the group of an item.
+        quotas: places per group; groups without a quota share the rest.
+        most: places in all; if the quotas exceed it, the better items get them.
     """
     counts: dict[Group, int] = {}
-    given: list[int] = []
+    chosen: list[int] = []
     for n, item in enumerate(items):
         name = group(item)
         if counts.get(name, 0) < quotas.get(name, 0):
             counts[name] = counts.get(name, 0) + 1
-            given.append(n)
-    free = [n for n, item in enumerate(items) if group(item) not in quotas][: max(most - len(given), 0)]
-    return [items[n] for n in sorted([*given, *free])[:most]]
+            chosen.append(n)
+    free = [n for n, item in enumerate(items) if group(item) not in quotas][: max(most - len(chosen), 0)]
+    return [items[n] for n in sorted([*chosen, *free])[:most]]
 
 
 def defer_repeats(items: Iterable[Item], place: Callable[[Item], Hashable], *, most: int) -> list[Item]:
-    """Move what exceeds `most` items of one place behind the others, keeping order: no ten frames of one scene."""
-    kept: list[Item] = []
+    """Move items beyond `most` of one place behind all others, keeping the order: no ten frames of one scene."""
+    first: list[Item] = []
     later: list[Item] = []
-    seen: dict[Hashable, int] = {}
+    counts: dict[Hashable, int] = {}
     for item in items:
         key = place(item)
-        seen[key] = seen.get(key, 0) + 1
-        (kept if seen[key] <= most else later).append(item)
-    return kept + later
+        counts[key] = counts.get(key, 0) + 1
+        (first if counts[key] <= most else later).append(item)
+    return first + later
 
 
 def penalize_repeats(
     items: Iterable[Item], group: Callable[[Item], Hashable | None], score: Callable[[Item], float], *, most: int
 ) -> list[Item]:
-    """Order by what items are worth beside others of their group: after `most` of them, each a fifth less.
+    """Rerank so that items of one group, after the first `most`, count a fifth less each.
 
-    A long scene gives fifty frames that fit alike. Without this they are the first ten hits; with it whatever else fits
-    a quarter as well stands among them, and a lone film beside what does not fit still fills the list.
+    A long scene gives fifty frames that fit equally well. Without the penalty they are the first ten hits. With it,
+    anything else that fits a quarter as well ranks among them, and a single video among poor hits still fills the list.
 
     Args:
         items: best first.
-        group: of an item; None where it is one of its own.
-        score: of an item, at least 0.
-        most: items of one group that are worth their whole score.
+        group: returns the group of an item; None for an item without a group.
+        score: returns the score of an item, at least 0.
+        most: items of one group that keep their whole score.
     """
     counts: dict[Hashable, int] = {}
-    worth: list[tuple[float, Item]] = []
+    scored: list[tuple[float, Item]] = []
     for item in items:
         key = group(item)
         counts[key] = counts.get(key, 0) + 1
         further = 0 if key is None else max(counts[key] - most, 0)
-        worth.append((score(item) * _ONE_MORE**further, item))
-    return [item for _, item in sorted(worth, key=lambda pair: -pair[0])]
+        scored.append((score(item) * _REPEAT_FACTOR**further, item))
+    return [item for _, item in sorted(scored, key=lambda pair: -pair[0])]
 
 
 def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict[str, float]]:
-    """For each id, what each channel that found it says, in [0, 1]; also compared with what else it found."""
+    """Return the votes of the channels for each id, in [0, 1]; `compared` scales them by the channel's best score."""
     votes: dict[str, dict[str, float]] = {}
     for channel, ranking in rankings.items():
         for key, score in ranking.scores:
@@ -262,19 +262,19 @@ def _votes(rankings: Mapping[str, Ranking], *, compared: bool) -> dict[str, dict
 
 
 def _score(
-    key: str, given: Mapping[str, float], rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool]
+    key: str, votes: Mapping[str, float], rankings: Mapping[str, Ranking], sees: Callable[[str, str], bool]
 ) -> float:
     parts: dict[int, dict[str, list[tuple[float, float]]]] = {}
     for channel in sorted(rankings):
-        if channel in given or sees(channel, key):
+        if channel in votes or sees(channel, key):
             ranking = rankings[channel]
             views = parts.setdefault(ranking.part, {})
-            views.setdefault(ranking.view, []).append((ranking.weight, given.get(channel, 0.0)))
-    return 1 - math.prod(1 - _agreed(views.values()) for views in parts.values())
+            views.setdefault(ranking.view, []).append((ranking.weight, votes.get(channel, 0.0)))
+    return 1 - math.prod(1 - _combine_views(views.values()) for views in parts.values())
 
 
-def _agreed(views: Iterable[Sequence[tuple[float, float]]]) -> float:
-    """What the views of one part of a question say together; each is weights and votes of its channels."""
+def _combine_views(views: Iterable[Sequence[tuple[float, float]]]) -> float:
+    """Combine the views of one query part; a view is the weights and votes of its channels."""
     means = [sum(w * vote for w, vote in channels) / sum(w for w, _ in channels) for channels in views]
     first, *others = sorted(means, reverse=True)
     return 1 - (1 - first) * math.prod(1 - mean for mean in others) ** _AGREEMENT
