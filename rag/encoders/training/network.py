@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Blocks that are trained, each with its stride; those before see edges and textures, and stay.
+# Blocks that are trained, each with its stride; earlier ones detect edges and textures, and are frozen.
 BLOCKS = ((8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 2), *((n, 1) for n in range(16, 21)))
 FEATURES, HIDDEN, DIMENSIONS = 1280, 768, 384
 _EPSILON = 1e-3
@@ -36,7 +36,7 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """An inverted bottleneck that is left out at random in training (stochastic depth)."""
+    """An inverted bottleneck, skipped at random in training (stochastic depth)."""
 
     def __init__(self, state: Mapping[str, Tensor], number: int, stride: int, drop: float) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class Block(nn.Module):
         if not self.skips:
             return out
         if self.training:
-            kept = torch.rand(len(x), 1, 1, 1) >= self.drop
-            out = out * kept.to(out.dtype) / (1 - self.drop)
+            is_active = torch.rand(len(x), 1, 1, 1) >= self.drop
+            out = out * is_active.to(out.dtype) / (1 - self.drop)
         return out + x
 
 

@@ -1,4 +1,4 @@
-"""Which textbook modules are kept from training: the one rule that training and evaluation share."""
+"""The split of textbook modules into training, validation and test: the one rule for training and evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TEST_BELOW, _VALIDATION_BELOW = 8, 16  # of 100
 
 
 def held_out(module_id: str) -> Split:
-    """The part that a module's figures belong to, by a hash of its id.
+    """Return the split of a module's figures, by a hash of its id.
 
     Figures of one module share their subject and often their wording, so they stay together.
     """
