@@ -33,7 +33,7 @@ def test_conditions(written, meant):
 
 
 @pytest.mark.parametrize("written", ["nonsense", "{", "near=Paris"])
-def test_what_is_no_condition_is_wrong_usage(written):
+def test_other_text_is_wrong_usage(written):
     with pytest.raises(typer.BadParameter, match=re.escape(written.rpartition("=")[2])):
         conditions([written])
 

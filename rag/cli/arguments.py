@@ -1,4 +1,4 @@
-"""What is written on the command line, as the values that it stands for; what cannot be read is wrong usage."""
+"""Command-line text to values; text that cannot be parsed raises `typer.BadParameter`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YEAR = re.compile(r"\d{4}")
 def parts(
     words: str | None, image: Path | None, audio: Path | None, video: Path | None, without: list[str] | None = None
 ) -> list[Any]:
-    """What was given as the parts of one question."""
+    """Return the given texts and files as the parts of one query."""
     from rag.query.language import Audio, Image, Not, Text, Video
 
     given: tuple[tuple[Any, Any], ...] = ((Text, words), (Image, image), (Audio, audio), (Video, video))
@@ -26,20 +26,20 @@ def parts(
 
 
 def quotas(texts: list[str] | None) -> dict[Any, int]:
-    """`image=3` as a quota."""
+    """Parse quotas such as `image=3`."""
     found = {}
     for text in texts or []:
         name, _, number = text.partition("=")
         if not number.strip().isdecimal():
-            raise typer.BadParameter(f"`{text}` is no quota; write MODALITY=NUMBER, as in image=3.")
+            raise typer.BadParameter(f"`{text}` is not a quota. Write MODALITY=NUMBER, as in image=3.")
         found[name.strip()] = int(number)
     return found
 
 
 def conditions(texts: list[str] | None) -> dict[str, Any]:
-    """`page=3`, `page<=10`, `near=48.86,2.35,5` and JSON in the language of `rag.query.filters`.
+    """Parse `page=3`, `page<=10`, `near=48.86,2.35,5` and JSON to a filter in the language of `rag.query.filters`.
 
-    All must hold; values that one field is given by `=` are alternatives.
+    All conditions must hold; several values of one field with `=` are alternatives.
     """
     values: dict[str, list[Any]] = {}
     others: list[Any] = []
@@ -49,7 +49,7 @@ def conditions(texts: list[str] | None) -> dict[str, Any]:
             continue
         found = _CONDITION.fullmatch(text)
         if not found:
-            raise typer.BadParameter(f"`{text}` is no condition; write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
+            raise typer.BadParameter(f"`{text}` is not a condition. Write FIELD=VALUE, FIELD<=NUMBER or FIELD>=NUMBER.")
         key, sign, raw = found[1], found[2], found[3].strip()
         if (key, sign) == ("near", "="):
             others.append({"near": _place(raw)})
@@ -61,10 +61,10 @@ def conditions(texts: list[str] | None) -> dict[str, Any]:
 
 
 def cuts(text: str) -> tuple[int, ...]:
-    """`1,5,10` as numbers from 1 that grow."""
+    """Parse cut-offs such as `1,5,10`: ascending numbers from 1."""
     found = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
     if found[0] < 1 or sorted(set(found)) != list(found):
-        raise typer.BadParameter(f"`{text}` must be growing numbers from 1, such as 1,5,10.")
+        raise typer.BadParameter(f"`{text}` must be ascending numbers from 1, such as 1,5,10.")
     return found
 
 
@@ -76,7 +76,7 @@ def _value(raw: str) -> Any:
 
 
 def _bound(key: str, raw: str) -> Any:
-    """A number, or a time; a year alone is a time only of what has times."""
+    """Return a number or a time; a year alone is a time only for the field `taken`."""
     return raw if key == "taken" and _YEAR.fullmatch(raw) else _value(raw)
 
 
@@ -84,13 +84,13 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"`{text}` is no JSON ({error}).") from error
+        raise typer.BadParameter(f"`{text}` is not JSON ({error}).") from error
 
 
 def _place(text: str) -> dict[str, float]:
-    """`48.86,2.35,5` as a place and a distance."""
+    """Parse `48.86,2.35,5` as a place and a distance."""
     try:
         lat, lon, km = (float(number) for number in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"`near={text}` is no place; write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
+        raise typer.BadParameter(f"`near={text}` is not a place. Write near=LATITUDE,LONGITUDE,KILOMETRES.") from error
     return {"lat": lat, "lon": lon, "km": km}

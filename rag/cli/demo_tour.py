@@ -1,4 +1,4 @@
-"""`exhibit demo`: the main job from end to end on the small collection of `rag.demo`."""
+"""`exhibit demo`: ingest, questions and answers, from end to end, on the small collection of `rag.demo`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rag.types import Answer
 
 
 def run(to: Path, *, as_json: bool = False) -> None:
-    """Take in the collection, ask its questions, and write one page with the evidence.
+    """Index the collection, ask its questions, and write one page that shows the evidence.
 
     Args:
         to: folder for the knowledge base and `answers.html`.
@@ -44,9 +44,7 @@ def run(to: Path, *, as_json: bool = False) -> None:
         rows = [output.answer_json(base, answer) for answer in answers]
         print(json.dumps({"seconds": seconds, "page": str(page), "answers": rows}, ensure_ascii=False, indent=2))
     else:
-        output.out.print(
-            f"\n{len(answers)} questions, {seconds:.0f} s in all. The evidence itself: {escape(str(page))}"
-        )
+        output.out.print(f"\n{len(answers)} questions, {seconds:.0f} s in all. The evidence: {escape(str(page))}")
 
 
 def _ask(base: KnowledgeBase, question: str, *, quiet: bool) -> Answer:

