@@ -273,6 +273,12 @@ def test_log_odds_of_yes(logprobs: dict[str, float], odds: float) -> None:
     assert yes_no_log_odds(logprobs) == pytest.approx(odds, abs=0.001)
 
 
+def test_the_bundled_model_imports_no_other() -> None:
+    program = "import sys, rag.llm.base, rag.llm.bundled; print([m for m in ('litellm', 'openai') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_without_a_provider_litellm_is_never_imported(tmp_path: Path) -> None:
     (tmp_path / "birds.md").write_text("Kestrels eat voles. They hover above the meadow.")
     program = """
