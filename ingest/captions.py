@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ingest.picture.mentions import DOCUMENT_SUFFIXES, MAX_CAPTIONS, SIDECAR_SUFFIXES, TABLE_SUFFIXES, Mention
-from ingest.reading.messages import ItemEvent
+from ingest.reading.protocol import ItemEvent
 from rag.types import Scalar
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ingest.audio_video.shots import sample_frame, select_shots
 from ingest.audio_video.sounds import SoundMonitor
 from ingest.audio_video.voice_activity import transcribe_speech
 from ingest.reading import heartbeat
-from ingest.reading.messages import (
+from ingest.reading.protocol import (
     BeatEvent,
     BeatMessage,
     EndEvent,

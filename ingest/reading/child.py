@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 from ingest.reading import heartbeat
-from ingest.reading.messages import BeatMessage, EndMessage, ErrorMessage, ItemMessage, MemoryMessage, Reply
+from ingest.reading.protocol import BeatMessage, EndMessage, ErrorMessage, ItemMessage, MemoryMessage, Reply
 from rag import errors
 from rag.config import Settings
 

@@ -3,7 +3,7 @@
 A native crash, a leak or an endless loop in a decoder ends the child process. The file is listed with that reason, and
 a fresh child takes the next one. Reading also overlaps with embedding, which stays in the parent. A child is started as
 ``python -m ingest.reading.child`` rather than through `multiprocessing`, which would import the user's own script
-again. `ingest.reading.messages` holds what parent and child say to each other; both sides pickle it through pipes.
+again. `ingest.reading.protocol` holds what parent and child say to each other; both sides pickle it through pipes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ingest.reading.messages import (
+from ingest.reading.protocol import (
     BeatEvent,
     BeatMessage,
     EndEvent,
@@ -34,7 +34,7 @@ from ingest.reading.messages import (
     ItemMessage,
     MemoryMessage,
     Message,
-    Request,
+    ReaderRequest,
     SilenceMessage,
     TimeoutMessage,
 )
@@ -168,7 +168,7 @@ class Worker:
             ExhibitError: any other error that the operation raised on purpose.
         """
         process = self._running_process()
-        process.send(Request(operation, arguments))
+        process.send(ReaderRequest(operation, arguments))
         message: Message | None = None
         try:
             for message in self._messages(process, _time_limit_s(arguments, self._settings)):

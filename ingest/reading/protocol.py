@@ -1,7 +1,7 @@
-"""What the reading processes and their parent say to each other.
+"""The messages between the reading processes and their parent.
 
-A `Request` goes to the child. The child answers with an `ItemMessage` for every value and a `BeatMessage` while it
-works, and ends with an `EndMessage`, an `ErrorMessage` or a `MemoryMessage`. The parent adds an `ExitMessage`, a
+A `ReaderRequest` goes to the child. The child answers with an `ItemMessage` for every value and a `BeatMessage` while
+it works, and ends with an `EndMessage`, an `ErrorMessage` or a `MemoryMessage`. The parent adds an `ExitMessage`, a
 `SilenceMessage` or a `TimeoutMessage` when the child dies or has to be stopped. The pool of workers passes events on to
 its caller, each with the argument it belongs to.
 
@@ -17,7 +17,7 @@ from rag.errors import ExhibitError
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReaderRequest:
     """An operation of `ingest.reading.readers.Readers` and its arguments."""
 
     operation: str
