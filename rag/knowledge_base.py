@@ -20,7 +20,7 @@ from rag.types import Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport
 if TYPE_CHECKING:
     from ingest.pipeline import Progress, Stores
     from ingest.plan import Plan
-    from rag.answering.open_question import Asked
+    from rag.answering.open_question import QueryInput
     from rag.answering.query_engine import QueryEngine
     from rag.answering.transcribe import Transcription
     from rag.encoders import ModelCard
@@ -145,7 +145,7 @@ class KnowledgeBase:
 
     def search(
         self,
-        query: Asked,
+        query: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -177,7 +177,7 @@ class KnowledgeBase:
 
     async def asearch(
         self,
-        query: Asked,
+        query: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -199,7 +199,7 @@ class KnowledgeBase:
 
     def ask(
         self,
-        question: Asked,
+        question: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -223,7 +223,7 @@ class KnowledgeBase:
 
     async def aask(
         self,
-        question: Asked,
+        question: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -237,7 +237,7 @@ class KnowledgeBase:
 
     def ask_stream(
         self,
-        question: Asked,
+        question: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -248,7 +248,7 @@ class KnowledgeBase:
 
     async def aask_stream(
         self,
-        question: Asked,
+        question: QueryInput,
         *,
         modality: Modalities = None,
         where: Where | None = None,
@@ -290,9 +290,9 @@ class KnowledgeBase:
             QueryError: the transcriber does not know the language.
             MediaError: the recording cannot be read.
         """
-        from rag.answering.transcribe import transcribed
+        from rag.answering.transcribe import transcribe
 
-        return transcribed(recording, self.settings, language)
+        return transcribe(recording, self.settings, language)
 
     def status(self) -> Status:
         """Return what the knowledge base holds in numbers, and the files that failed."""
@@ -319,9 +319,9 @@ class KnowledgeBase:
 
     async def atranscribe(self, recording: str | Path | bytes, *, language: str | None = None) -> Transcription:
         """Async twin of `transcribe`; cancelling it stops the reader."""
-        from rag.answering.transcribe import atranscribed
+        from rag.answering.transcribe import atranscribe
 
-        return await atranscribed(recording, self.settings, language)
+        return await atranscribe(recording, self.settings, language)
 
     async def aremove(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Async twin of `remove`."""
@@ -330,7 +330,7 @@ class KnowledgeBase:
     @cached_property
     def contents(self) -> Contents:
         """The assets, files, segments and vectors that it holds."""
-        return Contents(self._catalog, self._index, lambda hits: self._engine.located(hits))
+        return Contents(self._catalog, self._index, lambda hits: self._engine.locate(hits))
 
     @cached_property
     def media(self) -> MediaLibrary:
@@ -359,7 +359,7 @@ class KnowledgeBase:
 
         return LlamaIndexAdapter(
             search=lambda words, top_k: self.search(words, top_k=top_k),
-            rerank=self._engine.reordered,
+            rerank=self._engine.rerank,
             ask=self.ask,
             aask=self.aask,
             top_n=self.settings.evidence_n,

@@ -201,7 +201,7 @@ def test_pictures_are_shown_to_models_that_see() -> None:
         return Image.new("RGB", (8, 8)) if hit.segment.kind == "picture" else None
 
     llm = ScriptedModel(says("a.jpg [E3]."), supported, sees_images=True)
-    answered(GroundedAnswerer(llm, picture=pixels), "Which picture shows a bird?", HITS)
+    answered(GroundedAnswerer(llm, load_picture=pixels), "Which picture shows a bird?", HITS)
     assert len(pictures_of(llm.asked[0][-1])) == 1
 
 
@@ -210,7 +210,7 @@ def test_pictures_keep_to_the_context_those_of_the_question_first(context_tokens
     pixels = Image.new("RGB", (8, 8))
     llm = ScriptedModel(says("Yes [E1]."), supported, sees_images=True, context_tokens=context_tokens)
     hits = [picture(f"{n}.jpg", "goldfinch") for n in range(20)]
-    answerer = GroundedAnswerer(llm, evidence_n=20, picture=lambda _: pixels)
+    answerer = GroundedAnswerer(llm, evidence_n=20, load_picture=lambda _: pixels)
     list(answerer.stream("Which picture?", hits, asked_with=[pixels]))
     assert len(pictures_of(llm.asked[0][-1])) == expected
     assert text_of(llm.asked[0][-1]).count("The picture of the question") == 1

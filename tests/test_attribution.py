@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rag.answering.attribution import holder
+from rag.answering.attribution import best_evidence
 from rag.answering.citations import cite, without_uncited
 from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
@@ -20,7 +20,7 @@ HITS = [SHOWN, SAID, BEE]
 
 
 def held(written: str) -> str:
-    return cite(written, len(HITS), partial(holder, question=QUESTION, hits=HITS)).text
+    return cite(written, len(HITS), partial(best_evidence, question=QUESTION, hits=HITS)).text
 
 
 def test_a_statement_goes_to_the_exhibit_that_holds_its_words():
@@ -76,6 +76,6 @@ def test_statements_keep_their_places_in_the_text():
 
 
 def test_what_is_left_of_a_text_is_not_looked_up_again():
-    cited = cite("A marmoset [E2]. A lynx is seen.", 3, partial(holder, question=QUESTION, hits=HITS))
+    cited = cite("A marmoset [E2]. A lynx is seen.", 3, partial(best_evidence, question=QUESTION, hits=HITS))
     rest = without_uncited(cited, 3)
     assert (rest.text, rest.moved) == ("A marmoset [E1].", 1)

@@ -86,7 +86,7 @@ def letters() -> Iterator[str]:
 
 def rank(retriever: Retriever, base: KnowledgeBase, words: str, name: str, modality: Modality) -> int:
     """Rank of the first hit of a modality in a file, 99 where there is none."""
-    found = base._engine.located(retriever.retrieve(Query(words), top_k=20))
+    found = base._engine.locate(retriever.retrieve(Query(words), top_k=20))
     right = (n for n, hit in enumerate(found, 1) if hit.path.endswith(name) and hit.segment.modality == modality)
     return next(right, 99)
 

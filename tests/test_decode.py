@@ -20,19 +20,19 @@ from ingest.audio_video.decode import (
     stated_duration_s,
 )
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from rag.media.opening import opened_av, picture_stream
+from rag.media.opening import open_av, picture_stream
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
 LIMITS = DecodeLimits(seconds=3600, pixels=10_000_000)
 
 
 def heard(path: Path, limits: DecodeLimits = LIMITS) -> list[AudioPiece]:
-    with opened_av(path) as container:
+    with open_av(path) as container:
         return list(decode_sound(container, limits))
 
 
 def seen(path: Path, limits: DecodeLimits = LIMITS) -> list[float]:
-    with opened_av(path) as container:
+    with open_av(path) as container:
         return [picture.at_s for picture in decode_frames(container, limits)]
 
 
@@ -57,7 +57,7 @@ class TestClock:
     def test_a_start_time_of_the_container_counts_as_zero(self, tmp_path: Path) -> None:
         times = [100 + i / 10 for i in range(30)]
         path = write_video(tmp_path / "cast.ts", [texture(1)] * 30, times_s=times, sound=tone(3), sound_at_s=100)
-        with opened_av(path) as container:
+        with open_av(path) as container:
             assert container.start_time > 90_000_000
         assert onset_s(heard(path)) == pytest.approx(0.0, abs=0.1)
         assert seen(path)[0] == pytest.approx(0.0, abs=0.1)
@@ -118,16 +118,16 @@ class TestSound:
     def test_tags_describe_the_recording(self, tmp_path: Path) -> None:
         tags = {"title": "Night birds", "artist": "A. Listener", "encoder": "secret"}
         path = write_audio(tmp_path / "tagged.mp3", tone(1), codec="libmp3lame", tags=tags)
-        with opened_av(path) as container:
+        with open_av(path) as container:
             assert describe_container(container) == "Night birds · A. Listener"
-        with opened_av(JFK) as container:
+        with open_av(JFK) as container:
             assert "John F. Kennedy" in describe_container(container)
 
 
 class TestPictures:
     def test_cover_art_is_no_video(self, tmp_path: Path) -> None:
         path = with_cover(tmp_path / "song.m4a")
-        with opened_av(path) as container:
+        with open_av(path) as container:
             assert len(container.streams.video) == 1
             assert picture_stream(container) is None
         assert seen(path) == []
@@ -152,14 +152,14 @@ class TestBounds:
         data[18 + 3] &= 0xF0
         data[18 + 4 : 18 + 8] = bytes(4)
         path.write_bytes(data)
-        with opened_av(path) as container:
+        with open_av(path) as container:
             assert stated_duration_s(container) < 20
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
             heard(path, DecodeLimits(20, 1_000_000))
 
     def test_pictures_are_bounded_while_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "raw.m1v", [texture(1)] * 100, codec="mpeg1video", fps=25)
-        with opened_av(path) as container:
+        with open_av(path) as container:
             assert stated_duration_s(container) < 2
         with pytest.raises(MediaTooLarge):
             seen(path, DecodeLimits(2, 1_000_000))
@@ -219,7 +219,7 @@ class TestDamage:
         path = write_video(tmp_path / "a.mp4", [plain((0, 0, 99))] * 5, sound=silence(0.5))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
-            with opened_av(path) as container:
+            with open_av(path) as container:
                 next(decode_frames(container, LIMITS))
         assert len(os.listdir("/proc/self/fd")) == before
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rag import media
 from rag.errors import MediaTooLarge
-from rag.media.opening import MAX_PIXELS, opened_av, opened_image, opened_pdf, picture_stream, rgb
+from rag.media.opening import MAX_PIXELS, open_av, open_image, open_pdf, picture_stream, rgb
 from rag.types import ImageRegion
 from tests.fakes.files import Page, huge_png, pdf, photo, png, write
 from tests.fakes.media import texture, tone, write_video
@@ -32,18 +32,18 @@ class TestThreads:
         entered = Event()
 
         def enter() -> None:
-            with opened_pdf(path):
+            with open_pdf(path):
                 entered.set()
 
         with ThreadPoolExecutor(1) as pool:
-            with opened_pdf(path), opened_pdf(path):  # a thread may open two
+            with open_pdf(path), open_pdf(path):  # a thread may open two
                 pool.submit(enter)
                 assert not entered.wait(0.2)
             assert entered.wait(5)
 
     def test_nothing_of_the_process_is_changed(self, tmp_path: Path) -> None:
         before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
-        with opened_image(write(tmp_path, "a.png", png(photo())), MAX_PIXELS):
+        with open_image(write(tmp_path, "a.png", png(photo())), MAX_PIXELS):
             assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
@@ -54,7 +54,7 @@ def test_what_pillow_takes_for_a_bomb_is_too_large(tmp_path: Path) -> None:
 
 
 def test_a_film_whose_pictures_nobody_decodes_has_none(tmp_path: Path) -> None:
-    with opened_av(undecodable(tmp_path)) as container:
+    with open_av(undecodable(tmp_path)) as container:
         assert container.streams.video
         assert picture_stream(container) is None
 

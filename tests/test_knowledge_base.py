@@ -18,7 +18,7 @@ from PIL import Image
 
 import rag
 from rag import Audio, Hit, KnowledgeBase, Not, Text, Video
-from rag.answering.query_engine import picture as picture_of
+from rag.answering.query_engine import load_picture as picture_of
 from rag.config import Settings
 from rag.demo import questions
 from rag.errors import (

@@ -68,12 +68,12 @@ class TestPages:
     def test_a_page_is_sharp_and_bounded(self, tmp_path: Path) -> None:
         path = write_pdf(tmp_path / "a.pdf")
         assert media.open_picture(path, PageBox(1)).size == (1200, 1800)
-        assert media.highlighted(path, PageBox(1)).width == 1200
+        assert media.highlight(path, PageBox(1)).width == 1200
         assert max(media.thumbnail(path, PageBox(1), 200).size) == 200
 
     def test_a_marked_passage_is_yellow_outlined_and_its_print_stays(self, tmp_path: Path) -> None:
         path = write_pdf(tmp_path / "a.pdf")
-        marked = media.highlighted(path, PageBox(1, Box(0.2, 0.1, 0.5, 0.3)))
+        marked = media.highlight(path, PageBox(1, Box(0.2, 0.1, 0.5, 0.3)))
         assert near(marked.getpixel((800, 600)), (255, 242, 176))  # white paper
         assert near(marked.getpixel((450, 370)), RED)
         assert near(marked.getpixel((100, 100)), WHITE)
@@ -136,7 +136,7 @@ class TestPictures:
     def test_a_region_is_outlined_and_not_washed(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         plain(BLUE, (400, 300)).save(path)
-        marked = media.highlighted(path, ImageRegion(Box(0.25, 0.25, 0.5, 0.5)))
+        marked = media.highlight(path, ImageRegion(Box(0.25, 0.25, 0.5, 0.5)))
         assert near(marked.getpixel((200, 150)), BLUE)
         changed = ImageChops.difference(marked, plain(BLUE, (400, 300))).getbbox()
         assert changed is not None
@@ -147,7 +147,7 @@ class TestPictures:
         plain(BLUE, (40, 30)).save(path)
         for box in (Box(0, 0, 1, 1), Box(1, 1, 0, 0), Box(0.999, 0.999, 1, 1)):
             assert min(media.crop(path, ImageRegion(box)).size) >= 1
-            media.highlighted(path, ImageRegion(box))
+            media.highlight(path, ImageRegion(box))
 
     def test_an_animation_by_time(self, tmp_path: Path) -> None:
         path = tmp_path / "a.gif"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pixels
 
 from rag import KnowledgeBase
-from rag.answering.open_question import in_words, opened
+from rag.answering.open_question import open_question, put_into_words
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
 from rag.query.language import Audio, Image, Not, Query, QueryPart, Text, Video, relative_weights
@@ -35,17 +35,17 @@ def test_words_and_pictures_in_every_form(picture: Path) -> None:
     with Pixels.open(picture) as opened_picture:
         pixels = opened_picture.copy()
     for asked in (picture, Image(picture), Image(str(picture)), Image(data.getvalue()), data.getvalue(), Image(pixels)):
-        query = opened(asked, SETTINGS)
+        query = open_question(asked, SETTINGS)
         assert query.words == ""
         assert query.picture is not None
         assert query.picture.size == (320, 180)
-    assert opened("a barn", SETTINGS) == Query("a barn")
-    assert opened(Query("a barn"), SETTINGS) == Query("a barn")
+    assert open_question("a barn", SETTINGS) == Query("a barn")
+    assert open_question(Query("a barn"), SETTINGS) == Query("a barn")
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "F", "YCbCr", "RGBA", "I;16"])
 def test_a_picture_of_any_colours_becomes_rgb(mode: str) -> None:
-    (part,) = opened(Pixels.new(mode, (8, 8)), SETTINGS).parts
+    (part,) = open_question(Pixels.new(mode, (8, 8)), SETTINGS).parts
     assert part.pictures[0].mode == "RGB"
 
 
@@ -53,13 +53,13 @@ def test_the_limits_of_ingest_hold_for_questions(picture: Path, tmp_path: Path) 
     film = write_video(tmp_path / "a.mp4", [texture(1)] * 50)
     for asked, limit in ((picture, {"max_pixels": 100}), (film, {"max_pixels": 100}), (film, {"max_media_s": 0.5})):
         with pytest.raises(MediaTooLarge, match=asked.name):
-            opened(asked, SETTINGS.model_copy(update=limit))
+            open_question(asked, SETTINGS.model_copy(update=limit))
     with pytest.raises(DamagedMedia):
-        opened(Image(picture), SETTINGS.model_copy(update={"file_timeout_s": 0.01}))
+        open_question(Image(picture), SETTINGS.model_copy(update={"file_timeout_s": 0.01}))
 
 
 def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
-    query = opened([Text("in blue", 2.0), Image(picture, 0.5), "barn", Not(Text("logo"))], SETTINGS)
+    query = open_question([Text("in blue", 2.0), Image(picture, 0.5), "barn", Not(Text("logo"))], SETTINGS)
     assert [part.weight for part in query.parts] == [2.0, 0.5, 1.0]
     assert relative_weights(query.parts) == [1.0, 0.25, 0.5]
     assert query.words == "in blue barn"
@@ -69,17 +69,17 @@ def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
 @pytest.mark.parametrize("asked", [[], [Not(Text("logo"))], "  ", [Text(" ")]])
 def test_nothing_wanted_is_refused(asked: object) -> None:
     with pytest.raises(QueryError):
-        opened(asked, SETTINGS)  # type: ignore[arg-type]
+        open_question(asked, SETTINGS)  # type: ignore[arg-type]
 
 
 def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# A document")
     with pytest.raises(QueryError, match=r"a\.md"):
-        opened(tmp_path / "a.md", SETTINGS)
+        open_question(tmp_path / "a.md", SETTINGS)
     with pytest.raises(QueryError, match=r"\bint\b"):
-        opened([3], SETTINGS)  # type: ignore[list-item]
+        open_question([3], SETTINGS)  # type: ignore[list-item]
     with pytest.raises(MediaError):
-        opened(Image(b"no picture"), SETTINGS)
+        open_question(Image(b"no picture"), SETTINGS)
     for weight in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(QueryError, match="weight"):
             Text("a", weight)
@@ -88,13 +88,13 @@ def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
 def test_recordings_and_films_are_heard_and_seen(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", [texture(n // 55) for n in range(110)], sound=samples_of(JFK))
     silent = write_video(tmp_path / "b.mp4", [texture(1)] * 10)
-    said = opened(JFK, SETTINGS)
+    said = open_question(JFK, SETTINGS)
     assert "ask not" in said.words.lower()
     assert (said.parts[0].sounds, said.pictures) == ((), ())
-    seen = opened([Video(film, 0.5), Audio(JFK)], SETTINGS)
+    seen = open_question([Video(film, 0.5), Audio(JFK)], SETTINGS)
     assert "ask not" in seen.parts[0].words.lower()
     assert len(seen.parts[0].pictures) == 4
-    (part,) = opened(silent, SETTINGS).parts
+    (part,) = open_question(silent, SETTINGS).parts
     assert part.words == ""
     assert part.pictures
 
@@ -111,28 +111,30 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
 def test_what_sounds_under_the_words_of_a_question_is_searched_too(sounds: KnowledgeBase, tmp_path: Path) -> None:
     speech, barks = samples_of(JFK), np.resize(samples_of(DOG), samples_of(JFK).size)
     barks *= np.std(speech) / np.std(barks)
-    over_barks = opened(write_audio(tmp_path / "over.wav", 0.5 * (speech + barks)), SETTINGS, audio=sounds._audio)
+    over_barks = open_question(
+        write_audio(tmp_path / "over.wav", 0.5 * (speech + barks)), SETTINGS, audio=sounds._audio
+    )
     assert "country" in over_barks.words.lower()
     assert over_barks.parts[0].sounds
     names = [Path(hit.path).name for hit in sounds.search(over_barks)]
     assert set(names[:2]) == {"jfk.ogg", "dog.ogg"}
-    heard = in_words(over_barks, HashingEncoder(), sounds._audio, SETTINGS)
+    heard = put_into_words(over_barks, HashingEncoder(), sounds._audio, SETTINGS)
     assert "(heard: " in heard
     assert "dog" in heard
     assert "speech" not in heard
 
 
 def test_a_question_that_is_only_spoken_asks_for_no_sounds(sounds: KnowledgeBase) -> None:
-    said = opened(JFK, SETTINGS, audio=sounds._audio)
+    said = open_question(JFK, SETTINGS, audio=sounds._audio)
     assert said.parts[0].sounds == ()
     assert all(channel.name != "like sound" for hit in sounds.search(said) for channel in hit.channels)
 
 
 def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path) -> None:
     both = np.concatenate([tone(10, 200), tone(10, 2000)])
-    (part,) = opened(write_audio(tmp_path / "both.wav", both), SETTINGS, audio=PitchEncoder()).parts
+    (part,) = open_question(write_audio(tmp_path / "both.wav", both), SETTINGS, audio=PitchEncoder()).parts
     assert PitchEncoder().embed_and_tag(part.sounds).tags == [("low",), ("high",)]
-    (part,) = opened(write_audio(tmp_path / "long.wav", np.tile(both, 6)), SETTINGS, audio=PitchEncoder()).parts
+    (part,) = open_question(write_audio(tmp_path / "long.wav", np.tile(both, 6)), SETTINGS, audio=PitchEncoder()).parts
     assert len(part.sounds) <= 8
 
 
@@ -156,17 +158,19 @@ DULL = Settings(ocr="off")
     ],
 )
 def test_a_question_is_put_into_words_with_all_that_is_seen_and_heard(query: Query, told: str) -> None:
-    assert in_words(query, HashingEncoder(), PitchEncoder(), DULL) == told
+    assert put_into_words(query, HashingEncoder(), PitchEncoder(), DULL) == told
 
 
 def test_of_what_a_model_sees_itself_nothing_is_said() -> None:
     dual, same = HashingEncoder(), "Which exhibit shows or tells of the same as the picture of this question"
-    assert in_words(Query(parts=(RED,)), dual, None, DULL, sees=True) == f"{same}?"
-    assert in_words(Query(parts=(RED,), without=(GREEN,)), dual, None, DULL, sees=True) == f"{same}, but not green?"
-    assert in_words(Query(parts=(QueryPart("a barn"), RED)), dual, None, DULL, sees=True) == "a barn"
+    assert put_into_words(Query(parts=(RED,)), dual, None, DULL, sees=True) == f"{same}?"
+    assert (
+        put_into_words(Query(parts=(RED,), without=(GREEN,)), dual, None, DULL, sees=True) == f"{same}, but not green?"
+    )
+    assert put_into_words(Query(parts=(QueryPart("a barn"), RED)), dual, None, DULL, sees=True) == "a barn"
 
 
 def test_the_text_in_a_picture_is_read_for_a_model_that_is_blind() -> None:
-    read = in_words(Query("Where is it?", slide(["HARBOUR OFFICE"])), HashingEncoder(), None, SETTINGS)
+    read = put_into_words(Query("Where is it?", slide(["HARBOUR OFFICE"])), HashingEncoder(), None, SETTINGS)
     assert read.startswith("Where is it? (shown: ")
     assert "the words “HARBOUR OFFICE”" in read.upper().replace("THE WORDS", "the words")

@@ -15,8 +15,7 @@ import numpy as np
 import openai
 import pytest
 
-from rag.answering import transcribe
-from rag.answering.transcribe import Transcription, atranscribed, transcribed
+from rag.answering.transcribe import LANGUAGES, Transcription, atranscribe, transcribe
 from rag.config import Settings
 from rag.errors import QueryError
 from rag.server.app import create_app
@@ -220,17 +219,17 @@ class TestTranscriptions:
 
     def test_a_model_of_one_language_refuses_the_others(self):
         with pytest.raises(QueryError, match=r"tiny\.en"):
-            transcribed(b"", Settings(transcriber="tiny.en"), "de")
+            transcribe(b"", Settings(transcriber="tiny.en"), "de")
 
     def test_the_languages_are_those_of_whisper(self):
         from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-        assert frozenset(_LANGUAGE_CODES) == transcribe._LANGUAGES
+        assert frozenset(_LANGUAGE_CODES) == LANGUAGES
 
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the reader in /proc")
     async def test_the_reader_ends_with_the_one_who_asked(self):
         before = children()
-        working = asyncio.create_task(atranscribed(DATA / "jfk.ogg", Settings()))
+        working = asyncio.create_task(atranscribe(DATA / "jfk.ogg", Settings()))
         while not (readers := children() - before):
             await asyncio.sleep(0.01)
         os.kill(min(readers), signal.SIGSTOP)  # it would never end
@@ -278,5 +277,5 @@ class TestSubtitles:
         passage = Segment("a", 0, "audio", "speech", TimeSpan(0, 2), "日本語", words=heard, meta={"language": "ja"})
         found = Transcription((passage, passage), 3.0)
         assert found.text == "日本語日本語"
-        assert found.spelled(heard[:2]) == "日本"
+        assert found.join(heard[:2]) == "日本"
         assert found.language == "ja"

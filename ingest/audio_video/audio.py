@@ -23,7 +23,7 @@ from ingest.audio_video.voice_activity import transcribe_speech
 from ingest.formats.identify import Measure
 from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
-from rag.media.opening import opened_av
+from rag.media.opening import open_av
 from rag.types import Extracted, Modality, Source, TimeSpan
 
 
@@ -33,7 +33,7 @@ def measure(source: Source, settings: Settings) -> Measure:
     Raises:
         MediaError: the headers cannot be read, or state more than the settings allow.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         check_length(container, limits_of(settings))
         return Measure(audio_s=stated_duration_s(container))
 
@@ -46,7 +46,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         if sound_stream(container) is None:
             raise UnsupportedMedia("It has no sound track.")
         caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
@@ -72,7 +72,7 @@ def sound_windows(source: Source, settings: Settings) -> Iterator[NDArray[np.flo
     Raises:
         MediaError: the file cannot be decoded to its end, or exceeds a limit.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         monitor = SoundMonitor(decode_sound(container, limits_of(settings)))
         deque(monitor, maxlen=0)
     yield from (stretch.samples for stretch in monitor.unspoken_stretches([]))

@@ -30,7 +30,7 @@ from ingest.picture.ocr import PICTURE_PX, Ocr
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
 from rag.media import open_picture
-from rag.media.opening import frame_rgb, opened_av, picture_stream
+from rag.media.opening import frame_rgb, open_av, picture_stream
 from rag.types import Extracted, FrameRegion, Scalar, Segment, Source
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def measure(source: Source, settings: Settings) -> Measure:
     Raises:
         MediaError: the headers cannot be read, or state more than the settings allow.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         check_length(container, limits_of(settings))
         length_s = stated_duration_s(container)
         has_sound, has_pictures = sound_stream(container) is not None, picture_stream(container) is not None
@@ -68,7 +68,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         ModelError: the transcriber's model is missing or damaged.
         LLMError: a transcription service failed.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         stream = picture_stream(container)
         if stream is None:
             yield from audio.segments(source, settings, transcriber)
@@ -86,7 +86,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
             count += 1
     if not count:
         raise DamagedMedia("None of its frames could be decoded; it is truncated or malformed.")
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         monitor = SoundMonitor(
             decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
         )
@@ -102,7 +102,7 @@ def spread_frames(source: Source, settings: Settings, count: int) -> Iterator[Im
         MediaTooLarge: it exceeds a limit.
         MediaError: no frame could be decoded.
     """
-    with opened_av(source.path) as container:
+    with open_av(source.path) as container:
         next(decode_frames(container, limits_of(settings)), None)  # refuses a video that exceeds a limit
         length_s = stated_duration_s(container)
     is_any_decoded = False

@@ -23,7 +23,7 @@ from ingest.picture.ocr import Ocr
 from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaError, MediaTooLarge
-from rag.media.opening import opened_image, rgb
+from rag.media.opening import open_image, rgb
 from rag.types import CharSpan, Extracted, Locator, PageBox, Scalar, Segment, Source
 
 _MAX_TEXT_BYTES = 32_000_000  # of a text file: about 5 million words, or 30,000 passages
@@ -184,7 +184,7 @@ def _figure_segment(
     if data is None:
         return None
     try:
-        with opened_image(BytesIO(data), settings.max_pixels) as image:
+        with open_image(BytesIO(data), settings.max_pixels) as image:
             pixels = rgb(image, DRAFT_PX)
     except MediaError:
         return None

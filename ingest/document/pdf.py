@@ -26,7 +26,7 @@ from ingest.picture.ocr import PICTURE_PX, Ocr
 from ingest.picture.pixels import for_segment
 from rag.config import Settings
 from rag.errors import DamagedMedia
-from rag.media.opening import opened_pdf
+from rag.media.opening import open_pdf
 from rag.types import Box, Extracted, PageBox, Scalar, Segment, Source
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
     _check_trailer(source.path)
     ordinal = 0
     heading = ""
-    with opened_pdf(source.path) as document:
+    with open_pdf(source.path) as document:
         pages = page_count(document, settings.max_pages)
         reader = _PdfReader(document, pages, ocr if settings.ocr != "off" else None)
         for number in range(pages):
@@ -67,7 +67,7 @@ def measure(source: Source, settings: Settings) -> Measure:
         MediaError: it cannot be opened, or has more pages than the settings allow.
     """
     _check_trailer(source.path)
-    with opened_pdf(source.path) as document:
+    with open_pdf(source.path) as document:
         pages = page_count(document, settings.max_pages)
         numbers = range(0, pages, -(-pages // _SAMPLED_PAGES))
         characters = pictures = 0

@@ -19,7 +19,7 @@ from ingest.document.layout import union
 from ingest.document.page_lines import TextLine, in_reading_order
 from ingest.picture.ocr import PAGE_PX, Ocr
 from rag.errors import DamagedMedia, MediaTooLarge
-from rag.media.opening import rendered
+from rag.media.opening import render_page
 from rag.types import Box
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def ocr_lines(page: PdfPage, ocr: Ocr) -> list[TextLine]:
 
 def render(page: PdfPage, longest_px: int, box: Box | None = None) -> Image:
     """Render a page or a part of it for OCR and encoders: RGB, longest side at most `longest_px`."""
-    return rendered(page, longest_px, box, dpi=_OCR_DPI)
+    return render_page(page, longest_px, box, dpi=_OCR_DPI)
 
 
 def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:

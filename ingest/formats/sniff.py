@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ingest.formats.plain import is_text, text_media_type
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
-from rag.media.opening import opened_av, picture_stream
+from rag.media.opening import open_av, picture_stream
 
 HEAD_BYTES = 64 * 1024
 
@@ -196,7 +196,7 @@ def _container_types(head: bytes) -> tuple[str, str] | None:
 
 
 def _has_moving_pictures(path: Path) -> bool:
-    with opened_av(path) as container:
+    with open_av(path) as container:
         if picture_stream(container) is not None:
             return True
         if container.streams.best("audio") is None:

@@ -16,7 +16,7 @@ from ingest.picture.ocr import PAGE_PX, Ocr, OcrLine
 from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
-from rag.media.opening import check_pixels, exif, opened_image, rgb
+from rag.media.opening import check_pixels, exif, open_image, rgb
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
 _MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: decoded, and made segments
@@ -45,7 +45,7 @@ def measure(source: Source, settings: Settings) -> Measure:
     Raises:
         MediaError: its header cannot be read, or states more than the settings allow.
     """
-    with opened_image(source.path, settings.max_pixels) as image:
+    with open_image(source.path, settings.max_pixels) as image:
         frames: int = getattr(image, "n_frames", 1)
         if image.format == "TIFF":
             _check_pages(image, frames, source.size, settings)
@@ -61,7 +61,7 @@ def segments(source: Source, settings: Settings, ocr: Ocr) -> Iterator[Extracted
         DamagedMedia: it is truncated or malformed.
     """
     ordinal = 0
-    with opened_image(source.path, settings.max_pixels) as image:
+    with open_image(source.path, settings.max_pixels) as image:
         captions = dict.fromkeys([*source.captions, *embedded_captions(image)])
         caption = "\n".join(captions)[:_CAPTION_CHARS]
         for view in _views(image, source.size, settings):
@@ -93,7 +93,7 @@ def first_picture(source: Source, settings: Settings) -> Image.Image:
     Raises:
         MediaError: see `segments`.
     """
-    with opened_image(source.path, settings.max_pixels) as image:
+    with open_image(source.path, settings.max_pixels) as image:
         pixels = rgb(image)
     pixels.thumbnail((PAGE_PX, PAGE_PX), Image.Resampling.LANCZOS)
     return pixels

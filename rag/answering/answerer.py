@@ -1,7 +1,7 @@
 """From a question and hits to an answer in which every statement is cited, or to a refusal with the nearest misses.
 
-The way there is one generator, `GroundedAnswerer._talk`, that asks for what it needs from the language model; the
-drivers below it, sync, async and streaming, only pass that on.
+The logic is one generator, `GroundedAnswerer._conversation`, which yields each request to the language model and
+receives the reply. The drivers, sync and async, only pass these on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rag.answering.attribution import holder
+from rag.answering.attribution import best_evidence
 from rag.answering.citations import Cited, cite, number_hits, without_uncited
 from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, free_tokens, split_budget
 from rag.answering.markers import Attribute, MarkerStream, plain_line
@@ -29,71 +29,71 @@ if TYPE_CHECKING:
     from rag.llm import LanguageModel
 
 _ANSWER_TOKENS = 200
-# Twice the answer, and what asks for it: asked to cite again, the model is shown its first.
+# Twice the answer and the request for it: when asked to cite again, the model reads its first answer.
 _REPLY_TOKENS = 2 * _ANSWER_TOKENS + 96
-# An exhibit may fill so much of the context: 128 tokens of the bundled model's, 1.3 s of reading on 2 cores.
-_EXHIBIT_SHARE = 32
+# One piece of evidence may fill this part of the context: 128 tokens with the bundled model, 1.3 s to read on 2 cores.
+_EVIDENCE_SHARE = 32
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
-# Log-odds behind the best at which a hit only distracts. On the questions of `tests/measure` no right one is lost.
+# A hit this many log-odds behind the best only distracts. On the questions of `tests/measure` no right one is lost.
 _FAR_BEHIND = 1.0
 _REFUSAL = "NOT FOUND"
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
+class _WriteRequest:
     messages: list[dict[str, Any]]
-    exhibits: int
+    evidence_n: int
     attribute: Attribute | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
+class _JudgeRequest:
     messages: list[dict[str, Any]]
 
 
-class _Stream:
-    """What the model writes, as it may be shown: markers whole, and nothing of a refusal, which is said otherwise.
+class _VisibleText:
+    """The visible part of what the model writes: whole markers, and nothing of a refusal, which gets its own words.
 
     Attributes:
-        written: all that it wrote.
-        is_shown: whether any of it was shown.
+        written: all that the model wrote.
+        is_shown: whether any of it was visible.
     """
 
-    def __init__(self, asked: _Write) -> None:
+    def __init__(self, request: _WriteRequest) -> None:
         self.written, self.is_shown = "", False
-        self._markers, self._fed = MarkerStream(asked.exhibits, asked.attribute), 0
+        self._markers, self._fed = MarkerStream(request.evidence_n, request.attribute), 0
 
     def feed(self, piece: str) -> str:
-        """What may be shown now."""
+        """Return the text that becomes visible with this piece."""
         self.written += piece
         if _REFUSAL.startswith(self.written.lstrip().upper()[: len(_REFUSAL)]):
             return ""
         self._fed, fresh = len(self.written), self.written[self._fed :]
-        return self._told(self._markers.feed(fresh))
+        return self._mark_shown(self._markers.feed(fresh))
 
     def end(self) -> str:
-        """The rest."""
+        """Return the rest."""
         rest = "" if _is_refusal(self.written) else self.written[self._fed :]
-        return self._told(self._markers.feed(rest) + self._markers.end())
+        return self._mark_shown(self._markers.feed(rest) + self._markers.end())
 
-    def _told(self, text: str) -> str:
+    def _mark_shown(self, text: str) -> str:
         self.is_shown = self.is_shown or bool(text)
         return text
 
 
-_Talk = Generator[_Write | _Judge, Any, Answer]
+_Conversation = Generator[_WriteRequest | _JudgeRequest, Any, Answer]
 
 
 class GroundedAnswerer:
-    """Answers questions from hits.
+    """An answerer that writes from hits alone.
 
     Args:
         llm: the language model.
-        evidence_n: most exhibits that it is shown.
-        min_relevance: log-odds: hits judged below it are not shown, and when all are, it declines.
-        min_support: logit of Yes minus No to whether the exhibits state the answer, asked after it is written.
-        picture: gives the pixels of a hit, or None, to a model that sees.
+        evidence_n: most pieces of evidence in a prompt.
+        min_relevance: log-odds: hits judged below it are no evidence; without any evidence, the answer is declined.
+        min_support: least logit of Yes minus No to whether the evidence states the answer, asked after it is written.
+        load_picture: loads the pixels of a hit, or None, for a model that sees.
 
     Every method raises `LLMError` when the model fails and `QueryError` when the question is too long.
     """
@@ -105,80 +105,80 @@ class GroundedAnswerer:
         evidence_n: int = 4,
         min_relevance: float = 0.0,
         min_support: float = 0.0,
-        picture: LoadPicture | None = None,
+        load_picture: LoadPicture | None = None,
     ) -> None:
         self._llm = llm
         self._evidence_n = evidence_n
         self._min_relevance = min_relevance
         self._min_support = min_support
-        self._picture = picture
+        self._load_picture = load_picture
 
     def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[AnswerChunk]:
-        """An answer from these hits, best first, with each statement cited; or declined.
+        """Answer from these hits, best first, with each statement cited; or decline.
 
         Args:
             question: in words.
-            hits: what may be cited.
+            hits: the candidates for evidence.
             asked_with: the pictures of the question, for a model that sees.
 
         Yields:
             The text while it is written, and last the whole answer.
         """
-        return self._driven(self._talk(question, hits, asked_with))
+        return self._drive(self._conversation(question, hits, asked_with))
 
     def astream(
         self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()
     ) -> AsyncGenerator[AnswerChunk]:
-        """`stream` without blocking; closing it stops the model."""
-        return self._adriven(self._talk(question, hits, asked_with))
+        """Async twin of `stream`; closing it stops the model."""
+        return self._adrive(self._conversation(question, hits, asked_with))
 
-    def _talk(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Talk:
+    def _conversation(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Conversation:
         if not question.strip():
-            return self._declined(question, hits, ["Nothing in the question could be put into words."])
-        evidence = number_hits(self._worth_showing(hits))
+            return self._decline(question, hits, ["The question could not be put into words."])
+        evidence = number_hits(self._select(hits))
         if not evidence:
-            return self._declined(question, hits)
+            return self._decline(question, hits)
         messages = self._messages(question, evidence, asked_with)
         started = time.monotonic()
-        cited, warnings = yield from self._cited(question, messages, [exhibit.hit for exhibit in evidence])
+        cited, warnings = yield from self._write_cited(question, messages, [each.hit for each in evidence])
         note = ", citations moved to the words" if cited.moved else ""
         steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits{note}")]
         if not cited.citations:
-            return self._declined(question, hits, warnings, steps)
+            return self._decline(question, hits, warnings, steps)
         started = time.monotonic()
-        asked = load("support").messages({"question": plain_line(question)})
-        support = yield _Judge([*messages, _said(cited.text), *asked])
+        check = load("support").messages({"question": plain_line(question)})
+        support = yield _JudgeRequest([*messages, _assistant_message(cited.text), *check])
         if support is not None:
             steps.append(Step("check", time.monotonic() - started, f"support {support:+.1f}"))
             if support < self._min_support:
-                reason = f"An answer was dropped because the exhibits do not state it: {cited.text}"
-                return self._declined(question, hits, [*warnings, reason], steps)
+                reason = f"An answer was dropped because the evidence does not state it: {cited.text}"
+                return self._decline(question, hits, [*warnings, reason], steps)
         return Answer(question, cited.text, cited.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
 
-    def _cited(
+    def _write_cited(
         self, question: str, messages: list[dict[str, Any]], hits: Sequence[Hit]
-    ) -> Generator[_Write, str, tuple[Cited, list[str]]]:
-        """What the model wrote, cited to the hits that hold it; without statements that it did not cite asked twice."""
-        exhibits = len(hits)
-        # What a model saw in pixels cannot be told by words.
-        attribute = None if self._llm.sees_images else partial(holder, question=question, hits=hits)
-        written = yield _Write(messages, exhibits, attribute)
+    ) -> Generator[_WriteRequest, str, tuple[Cited, list[str]]]:
+        """Have the model write, asking once more for missing citations; statements still uncited are dropped."""
+        evidence_n = len(hits)
+        # Words cannot tell what a model saw in pixels.
+        attribute = None if self._llm.sees_images else partial(best_evidence, question=question, hits=hits)
+        written = yield _WriteRequest(messages, evidence_n, attribute)
         if _is_refusal(written):
             return Cited(""), []
-        cited = cite(written, exhibits, attribute)
+        cited = cite(written, evidence_n, attribute)
         if cited.uncited or not cited.citations:
-            marks = " or ".join(f"[E{n}]" for n in range(1, exhibits + 1))
+            marks = " or ".join(f"[E{n}]" for n in range(1, evidence_n + 1))
             again = load("cite_again").messages({"marks": marks})
-            written_again = yield _Write([*messages, _said(written), *again], exhibits, attribute)
-            second = cite(written_again, exhibits, attribute)
+            written_again = yield _WriteRequest([*messages, _assistant_message(written), *again], evidence_n, attribute)
+            second = cite(written_again, evidence_n, attribute)
             if second.citations and not (cited.citations and second.uncited):
                 cited = second
-        warnings = [f"A marker that names no exhibit was removed: {marker}" for marker in cited.unknown]
+        warnings = [f"A marker that names no evidence was removed: {marker}" for marker in cited.unknown]
         warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
-        return without_uncited(cited, exhibits) if cited.uncited else cited, warnings
+        return without_uncited(cited, evidence_n) if cited.uncited else cited, warnings
 
-    def _worth_showing(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The best hits; where some were judged, only those relevant enough, in themselves and beside the best."""
+    def _select(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the best hits; if some were judged, only those relevant enough by themselves and beside the best."""
         judged = [hit.relevance for hit in hits if hit.relevance is not None]
         if judged:
             least = max(self._min_relevance, max(judged) - _FAR_BEHIND)
@@ -190,71 +190,73 @@ class GroundedAnswerer:
     ) -> list[dict[str, Any]]:
         llm = self._llm
         if llm.count_tokens(question) > llm.context_tokens // _QUESTION_SHARE:
-            raise QueryError("The question is too long for the language model; ask for one thing at a time.")
+            raise QueryError("The question is too long for the language model; ask about one thing at a time.")
         prompt = load("answer")
         values = {"question": plain_line(question), "may_decline": not llm.gives_logprobs}
         left = free_tokens(prompt.messages(values | {"exhibits": []}), llm, _REPLY_TOKENS)
-        most = llm.context_tokens // _EXHIBIT_SHARE
-        hits = [exhibit.hit for exhibit in evidence]
+        most = llm.context_tokens // _EVIDENCE_SHARE
+        hits = [each.hit for each in evidence]
         needs = [llm.count_tokens(describe(hit, question, llm.count_tokens, most)) for hit in hits]
-        given = split_budget(needs, max(left, 0))
-        shown = [describe(hit, question, llm.count_tokens, share) for hit, share in zip(hits, given, strict=True)]
-        messages = prompt.messages(values | {"exhibits": shown})
-        return add_pictures(messages, hits, llm, PromptPictures(self._picture, asked_with), reply_tokens=_REPLY_TOKENS)
+        shares = split_budget(needs, max(left, 0))
+        texts = [describe(hit, question, llm.count_tokens, share) for hit, share in zip(hits, shares, strict=True)]
+        messages = prompt.messages(values | {"exhibits": texts})
+        return add_pictures(
+            messages, hits, llm, PromptPictures(self._load_picture, asked_with), reply_tokens=_REPLY_TOKENS
+        )
 
-    def _declined(
+    def _decline(
         self, question: str, hits: Sequence[Hit], warnings: Sequence[str] = (), steps: Sequence[Step] = ()
     ) -> Answer:
         misses = number_hits(hits[: self._evidence_n])
-        names = dict.fromkeys(describe_place(exhibit.hit) for exhibit in misses[:_NEAREST_NAMED])
+        names = dict.fromkeys(describe_place(miss.hit) for miss in misses[:_NEAREST_NAMED])
         nearest = f" The nearest that it holds: {'; '.join(names)}." if names else ""
         text = f"The collection does not answer this.{nearest}"
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
-    def _driven(self, talk: _Talk) -> Iterator[AnswerChunk]:
-        step, stream = _advanced(talk, None), None
+    def _drive(self, conversation: _Conversation) -> Iterator[AnswerChunk]:
+        step, stream = _advance(conversation, None), None
         while not isinstance(step, Answer):
-            if isinstance(step, _Judge):
-                step = _advanced(talk, self._llm.judge(step.messages))
+            if isinstance(step, _JudgeRequest):
+                step = _advance(conversation, self._llm.judge(step.messages))
             elif stream:
-                step = _advanced(talk, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
+                step = _advance(conversation, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
-                stream = _Stream(step)
+                stream = _VisibleText(step)
                 for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
                     yield from _chunks(stream.feed(piece))
                 yield from _chunks(stream.end())
-                step = _advanced(talk, stream.written)
+                step = _advance(conversation, stream.written)
         if stream is None or not stream.is_shown:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
-    async def _adriven(self, talk: _Talk) -> AsyncGenerator[AnswerChunk]:
+    async def _adrive(self, conversation: _Conversation) -> AsyncGenerator[AnswerChunk]:
         # Counting tokens and opening pictures is work for a thread.
-        step, stream = await asyncio.to_thread(_advanced, talk, None), None
+        step, stream = await asyncio.to_thread(_advance, conversation, None), None
         while not isinstance(step, Answer):
-            if isinstance(step, _Judge):
-                heard: str | float | None = await self._llm.ajudge(step.messages)
+            if isinstance(step, _JudgeRequest):
+                reply: str | float | None = await self._llm.ajudge(step.messages)
             elif stream:
-                heard = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
+                reply = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
-                stream = _Stream(step)
+                stream = _VisibleText(step)
                 async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
                     async for piece in pieces:
                         for chunk in _chunks(stream.feed(piece)):
                             yield chunk
                 for chunk in _chunks(stream.end()):
                     yield chunk
-                heard = stream.written
-            step = await asyncio.to_thread(_advanced, talk, heard)
+                reply = stream.written
+            step = await asyncio.to_thread(_advance, conversation, reply)
         if stream is None or not stream.is_shown:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
 
-def _advanced(talk: _Talk, heard: str | float | None) -> _Write | _Judge | Answer:
-    """What the talk asks for next, or what it ended with."""
+def _advance(conversation: _Conversation, reply: str | float | None) -> _WriteRequest | _JudgeRequest | Answer:
+    """Return the next request of the conversation, or its answer."""
     try:
-        return talk.send(heard)
+        return conversation.send(reply)
     except StopIteration as end:
         answer: Answer = end.value
         return answer
@@ -269,5 +271,5 @@ def _chunks(text: str) -> Iterator[AnswerChunk]:
         yield AnswerChunk(text)
 
 
-def _said(text: str) -> dict[str, Any]:
+def _assistant_message(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}

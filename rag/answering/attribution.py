@@ -1,7 +1,7 @@
-"""Whether the exhibit that a statement cites is the one that holds its words, as far as words can tell.
+"""Checks by words whether a statement cites the evidence that holds it.
 
-Small models often write the right statement and name the exhibit beside the one they read: post-hoc attribution (Bohnet
-et al., 2022) looks the statement up among all that was shown. A word counts less the more exhibits hold it.
+Small models often write the right statement and name the evidence next to the one they read. Post-hoc attribution
+(Bohnet et al., 2022) looks the statement up in all the evidence. A word counts less the more evidence holds it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from rag.segments import describe_place
 from rag.text import new_stems, stems
 from rag.types import Hit
 
-# Share of a statement's words that another exhibit must hold beyond those that the cited one holds.
+# Share of a statement's words that other evidence must hold beyond those that the cited one holds.
 _CLEARLY = 0.5
 
 
-def holder(statement: str, cited: int, question: str, hits: Sequence[Hit]) -> int:
-    """Which exhibit, from 1, a statement should cite: the cited one, unless another clearly holds more of its words."""
-    held = [stems(_words(hit)) for hit in hits]
-    common = Counter(stem for words in held for stem in words)
-    said = new_stems(statement, question)
-    weights = {stem: 1 / max(common[stem], 1) for stem in said}
-    shares = [sum(weights[stem] for stem in said & words) for words in held]
+def best_evidence(statement: str, cited: int, question: str, hits: Sequence[Hit]) -> int:
+    """Return the number of the evidence to cite: the cited one, unless another clearly holds more of the words."""
+    stems_of = [stems(_words(hit)) for hit in hits]
+    common = Counter(stem for words in stems_of for stem in words)
+    new = new_stems(statement, question)
+    weights = {stem: 1 / max(common[stem], 1) for stem in new}
+    shares = [sum(weights[stem] for stem in new & words) for words in stems_of]
     best = max(range(len(hits)), key=shares.__getitem__)
     clearly = _CLEARLY * sum(weights.values())
-    return best + 1 if said and shares[best] - shares[cited - 1] >= clearly else cited
+    return best + 1 if new and shares[best] - shares[cited - 1] >= clearly else cited
 
 
 def _words(hit: Hit) -> str:

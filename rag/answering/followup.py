@@ -1,7 +1,7 @@
-"""Follow-up questions: "and how heavy is it?" becomes a question that stands alone, from what was said before.
+"""Rewrites follow-up questions: "and how heavy is it?" becomes a question that stands alone.
 
-A model may well make up what it is to repeat. What it writes is not taken where it has a name or a number that nobody
-said, or many other new words: then the question is left as it was asked.
+A model may invent what it should repeat. Its rewriting is rejected if it has a new name or number, or many other new
+words; the question then stays as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rag.text import stems
 if TYPE_CHECKING:
     from rag.llm import LanguageModel
 
-_TURNS = 3  # the newest; what was asked before them is seldom meant
+_TURNS = 3  # the newest; earlier ones are seldom meant
 _MOST_CHARS = 400  # of each question and answer
 _TOKENS = 80
 _MOST_NEW = 1 / 3  # of the words, by their stems: "which", "does", "called"
@@ -27,17 +27,17 @@ _MARKER = re.compile(r"\s*\[E?\d{1,3}\]")
 
 
 def standalone(question: str, turns: Sequence[Turn], llm: LanguageModel) -> str:
-    """The question as it can be understood alone; as it is where nothing was said before.
+    """Rewrite a question so that it can be understood alone; without earlier turns it stays as it is.
 
     Raises:
         LLMError: the model failed.
     """
-    said = [(_short(asked), _short(answered)) for asked, answered in turns[-_TURNS:] if asked.strip()]
-    if not said:
+    recent = [(_shorten(before), _shorten(answer)) for before, answer in turns[-_TURNS:] if before.strip()]
+    if not recent:
         return question
-    messages = load("followup").messages({"turns": said, "question": _short(question)})
+    messages = load("followup").messages({"turns": recent, "question": _shorten(question)})
     written = llm.complete(messages, max_tokens=_TOKENS).text.strip()
-    known = stems(" ".join([question, *(f"{asked} {answered}" for asked, answered in said)]))
+    known = stems(" ".join([question, *(f"{before} {answer}" for before, answer in recent)]))
     return written if _is_sound(written, known) else question
 
 
@@ -47,5 +47,5 @@ def _is_sound(written: str, known: set[str]) -> bool:
     return bool(written) and "\n" not in written and not new & names and len(new) <= _MOST_NEW * len(stems(written))
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return plain_line(_MARKER.sub("", text))[:_MOST_CHARS]

@@ -1,6 +1,6 @@
 """From a question to hits and to an answer: open it, retrieve, let the language model judge, and have it answer.
 
-Sync and async differ in the calls of the language model alone.
+Sync and async methods differ only in the calls of the language model.
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ if TYPE_CHECKING:
 
     from rag.answering.answerer import GroundedAnswerer
     from rag.answering.evidence_text import PromptPictures
-    from rag.answering.open_question import Asked
+    from rag.answering.open_question import QueryInput
     from rag.answering.reranker import Reranked
     from rag.llm import LanguageModel
     from rag.query.language import Query
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
 
-_MOST_HITS = 1000
+_MAX_TOP_K = 1000
 _DEFAULTS = QueryOptions()
-_QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and tastes change the order
+_QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and preferences change the order
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found for a question.
+class Retrieved:
+    """The hits of a question, before and after the language model judged them.
 
     Attributes:
-        query: the question, opened.
-        said: the question as the language model is asked it; empty where there is nothing to judge by, or no judge.
-        hits: best first; more than are wanted where they are to be judged or quotas filled.
-        most: how many are wanted.
-        started: when the question was put, by `time.monotonic`.
-        quotas: how many of some modalities.
-        warnings: what went wrong on the way.
-        steps: what was done.
+        query: the opened question.
+        wording: the question in words for the language model; empty without words to judge by, or without a judge.
+        hits: best first; more than `top_k` where they will be judged or quotas filled.
+        top_k: how many hits to return.
+        started: when the question came, by `time.monotonic`.
+        quotas: numbers of hits of some modalities.
+        warnings: failures on the way.
+        steps: the steps so far.
     """
 
     query: Query
-    said: str
+    wording: str
     hits: tuple[Hit, ...]
-    most: int
+    top_k: int
     started: float
     quotas: Mapping[Modality, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
-    def chosen(self) -> list[Hit]:
-        """The hits that are wanted."""
+    def best(self) -> list[Hit]:
+        """The hits to return, with the quotas filled."""
         from rag.retrieval.fusion import apply_quotas
 
-        return apply_quotas(self.hits, lambda hit: hit.segment.modality, self.quotas, self.most)
+        return apply_quotas(self.hits, lambda hit: hit.segment.modality, self.quotas, self.top_k)
 
     @property
     def pictures(self) -> PromptPictures:
-        """What a language model that sees is given of it."""
+        """The pictures for a language model that sees."""
         from rag.answering.evidence_text import PromptPictures
 
-        return PromptPictures(picture, self.query.pictures)
+        return PromptPictures(load_picture, self.query.pictures)
 
-    def reranked(self, ranked: Reranked, started: float) -> Found:
-        """The same in another order."""
+    def with_verdicts(self, ranked: Reranked, started: float) -> Retrieved:
+        """Return the same with the hits in their new order."""
         judged = sum(hit.relevance is not None for hit in ranked.hits)
         note = "; ".join(ranked.warnings) or f"{judged} judged"
         steps = (*self.steps, Step("rerank", time.monotonic() - started, note))
@@ -85,15 +85,15 @@ class Found:
 
 
 class QueryEngine:
-    """Answers questions from what a retriever finds; threads may share it.
+    """Search and answers over a retriever; threads may share it.
 
     Args:
         settings: of the knowledge base.
         retriever: finds segments.
-        paths_of: the files that hold each asset.
-        llm: the language model; that of the settings by default, loaded when first needed.
-        rules: what is hidden, and what comes earlier or later.
-        preferred: hits in the order in which a user may like them (`rag.personalization.store`).
+        paths_of: returns the files that hold each asset.
+        llm: the language model; by default that of the settings, loaded when first needed.
+        rules: hide hits, or move them up or down.
+        preferred: orders hits by a user's preference (`rag.personalization.store`).
     """
 
     def __init__(
@@ -107,103 +107,102 @@ class QueryEngine:
         preferred: Callable[[Sequence[Hit], str], list[Hit]] = lambda hits, _: list(hits),
     ) -> None:
         self.retriever = retriever
-        self._settings, self._paths_of, self._given = settings, paths_of, llm
+        self._settings, self._paths_of, self._given_llm = settings, paths_of, llm
         self._rules, self._preferred = rules, preferred
 
     def load(self) -> None:
         """See `KnowledgeBase.load`."""
         self._llm.load()
 
-    def search(self, query: Asked, options: QueryOptions = _DEFAULTS) -> list[Hit]:
+    def search(self, query: QueryInput, options: QueryOptions = _DEFAULTS) -> list[Hit]:
         """See `KnowledgeBase.search`."""
-        return _told(self._judged(self._found(query, options)))
+        return _warn_and_list(self._judge(self._retrieve(query, options)))
 
-    async def asearch(self, query: Asked, options: QueryOptions = _DEFAULTS) -> list[Hit]:
+    async def asearch(self, query: QueryInput, options: QueryOptions = _DEFAULTS) -> list[Hit]:
         """Async twin of `search`; cancelling it stops the language model."""
-        return _told(await self._ajudged(await asyncio.to_thread(self._found, query, options)))
+        return _warn_and_list(await self._ajudge(await asyncio.to_thread(self._retrieve, query, options)))
 
-    def stream(self, question: Asked, options: QueryOptions = _DEFAULTS) -> Iterator[AnswerChunk]:
+    def stream(self, question: QueryInput, options: QueryOptions = _DEFAULTS) -> Iterator[AnswerChunk]:
         """See `KnowledgeBase.ask_stream`."""
-        found = self._judged(self._found(question, replace(options, rerank=True)))
+        retrieved = self._judge(self._retrieve(question, replace(options, rerank=True)))
         started = time.monotonic()
-        for chunk in self._answerer.stream(found.said, found.chosen, asked_with=found.query.pictures):
-            yield replace(chunk, answer=_whole(chunk.answer, found, started)) if chunk.answer else chunk
+        for chunk in self._answerer.stream(retrieved.wording, retrieved.best, asked_with=retrieved.query.pictures):
+            yield _add_steps(chunk, retrieved, started)
 
-    async def astream(self, question: Asked, options: QueryOptions = _DEFAULTS) -> AsyncGenerator[AnswerChunk]:
+    async def astream(self, question: QueryInput, options: QueryOptions = _DEFAULTS) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the language model."""
-        found = await self._ajudged(await asyncio.to_thread(self._found, question, replace(options, rerank=True)))
+        retrieved = await self._ajudge(await asyncio.to_thread(self._retrieve, question, replace(options, rerank=True)))
         started = time.monotonic()
-        answering = self._answerer.astream(found.said, found.chosen, asked_with=found.query.pictures)
-        async with contextlib.aclosing(answering) as chunks:
+        stream = self._answerer.astream(retrieved.wording, retrieved.best, asked_with=retrieved.query.pictures)
+        async with contextlib.aclosing(stream) as chunks:
             async for chunk in chunks:
-                yield replace(chunk, answer=_whole(chunk.answer, found, started)) if chunk.answer else chunk
+                yield _add_steps(chunk, retrieved, started)
 
-    def reordered(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
-        """Hits from elsewhere in the order in which the language model puts them."""
-        from rag.query.language import Query
-
-        return _told(self._judged(Found(Query(words), words, tuple(hits), len(hits), time.monotonic())))
-
-    def located(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The hits with their files."""
-        paths = self._paths_of({hit.segment.asset_id for hit in hits})
-        first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
-        return [_at(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
-
-    def _found(self, asked: Asked, options: QueryOptions) -> Found:
-        """Open a question and retrieve its hits, as many as will be judged where that is wanted."""
+    def _retrieve(self, question: QueryInput, options: QueryOptions) -> Retrieved:
+        """Open a question and retrieve its hits, as many as will be judged if reranking is requested."""
         from rag.answering.followup import standalone
-        from rag.answering.open_question import opened
+        from rag.answering.open_question import open_question
 
-        quotas, admitted = dict(options.quotas or {}), options.filter
-        Filter(modalities=frozenset(quotas))  # refuses what is no modality
-        most = self._settings.top_k if options.top_k is None else options.top_k
-        if not 1 <= most <= _MOST_HITS:
-            raise QueryError(f"`top_k` must be from 1 to {_MOST_HITS}, and is {most}.")
+        quotas, scope = dict(options.quotas or {}), options.filter
+        Filter(modalities=frozenset(quotas))  # refuses an unknown modality
+        top_k = self._settings.top_k if options.top_k is None else options.top_k
+        if not 1 <= top_k <= _MAX_TOP_K:
+            raise QueryError(f"`top_k` must be from 1 to {_MAX_TOP_K}, and is {top_k}.")
         started = time.monotonic()
-        query = opened(asked, self._settings, audio=self.retriever.planner.audio)
+        query = open_question(question, self._settings, audio=self.retriever.planner.audio)
         if options.turns and query.words:
             query = query.with_words(standalone(query.words, options.turns, self._llm))
-        said = self._said(query) if options.rerank else ""
-        asked_at = time.monotonic()
+        wording = self._put_into_words(query) if options.rerank else ""
+        retrieval_started = time.monotonic()
         is_reordered = bool(quotas or self._rules or options.user)
-        depth = max(most, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
-        admitted = replace(admitted, where=business_rules.exclude_hidden(admitted.where, self._rules))
-        hits = self.located(self.retriever.retrieve(query, top_k=depth, scope=admitted))
+        depth = max(top_k, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
+        scope = replace(scope, where=business_rules.exclude_hidden(scope.where, self._rules))
+        hits = self.locate(self.retriever.retrieve(query, top_k=depth, scope=scope))
         hits = business_rules.apply_rules(hits, self._rules) if self._rules else hits
         hits = self._preferred(hits, options.user) if options.user else hits
-        retrieved = Step("retrieve", time.monotonic() - asked_at, f"{len(hits)} hits")
-        return Found(query, said, tuple(hits), most, started, quotas, steps=(retrieved,))
+        step = Step("retrieve", time.monotonic() - retrieval_started, f"{len(hits)} hits")
+        return Retrieved(query, wording, tuple(hits), top_k, started, quotas, steps=(step,))
 
-    def _said(self, query: Query) -> str:
-        """The question as the language model is asked it; empty where there is nothing to judge by."""
-        from rag.answering.open_question import in_words
+    def _put_into_words(self, query: Query) -> str:
+        from rag.answering.open_question import put_into_words
 
         sees = bool(query.pictures) and self._llm.sees_images
         planner = self.retriever.planner
-        return in_words(query, planner.dual, planner.audio, self._settings, sees=sees)
+        return put_into_words(query, planner.dual, planner.audio, self._settings, sees=sees)
 
-    def _judged(self, found: Found) -> Found:
-        """What was found in the order in which the language model puts it."""
+    def locate(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the hits with the paths of their files."""
+        paths = self._paths_of({hit.segment.asset_id for hit in hits})
+        first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
+        return [_with_path(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
+
+    def rerank(self, words: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Rerank hits from elsewhere with the language model."""
+        from rag.query.language import Query
+
+        return _warn_and_list(self._judge(Retrieved(Query(words), words, tuple(hits), len(hits), time.monotonic())))
+
+    def _judge(self, retrieved: Retrieved) -> Retrieved:
+        """Rerank the hits with the language model."""
         from rag.answering.reranker import rerank
 
         started = time.monotonic()
-        return found.reranked(
-            rerank(found.said, found.hits, self._llm, top_n=self._judged_n, pictures=found.pictures), started
-        )
+        ranked = rerank(retrieved.wording, retrieved.hits, self._llm, top_n=self._judged_n, pictures=retrieved.pictures)
+        return retrieved.with_verdicts(ranked, started)
 
-    async def _ajudged(self, found: Found) -> Found:
-        """`_judged` without blocking."""
+    async def _ajudge(self, retrieved: Retrieved) -> Retrieved:
+        """Async twin of `_judge`."""
         from rag.answering.reranker import arerank
 
         started = time.monotonic()
-        return found.reranked(
-            await arerank(found.said, found.hits, self._llm, top_n=self._judged_n, pictures=found.pictures), started
+        ranked = await arerank(
+            retrieved.wording, retrieved.hits, self._llm, top_n=self._judged_n, pictures=retrieved.pictures
         )
+        return retrieved.with_verdicts(ranked, started)
 
     @property
     def _judged_n(self) -> int:
-        """How many candidates are judged: as many as may become exhibits at least."""
+        """How many candidates are judged: at least as many as may become evidence."""
         most = self._settings.rerank_top_n
         return max(most, self._settings.evidence_n) if most else 0
 
@@ -211,8 +210,8 @@ class QueryEngine:
     def _llm(self) -> LanguageModel:
         from rag.llm import create_language_model
 
-        if self._given is not None:
-            return self._given
+        if self._given_llm is not None:
+            return self._given_llm
         return create_language_model(self._settings)
 
     @cached_property
@@ -221,26 +220,15 @@ class QueryEngine:
 
         settings = self._settings
         return GroundedAnswerer(
-            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, picture=picture
+            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, load_picture=load_picture
         )
 
 
-def _whole(answer: Answer, found: Found, started: float) -> Answer:
-    """The answer with all that was done for it."""
-    now = time.monotonic()
-    steps = (*found.steps, Step("answer", now - started), Step("total", now - found.started))
-    return replace(
-        answer,
-        warnings=(*found.warnings, *answer.warnings),
-        trace=(*steps, *answer.trace),
-    )
-
-
-def picture(hit: Hit) -> Image | None:
-    """The pixels of a hit for a language model that sees; None for words and sound.
+def load_picture(hit: Hit) -> Image | None:
+    """Load the pixels of a hit for a language model that sees; None for words and sound.
 
     Raises:
-        MediaError: its file has gone, was changed since, or cannot be read.
+        MediaError: the file has gone, has changed since, or cannot be read.
     """
     from rag import media
 
@@ -250,13 +238,26 @@ def picture(hit: Hit) -> Image | None:
     return media.open_picture(Path(hit.path), hit.seen.locator)
 
 
-def _told(found: Found) -> list[Hit]:
-    """The hits that are wanted; what went wrong is a warning, for a list cannot tell."""
-    for problem in found.warnings:
-        warnings.warn(problem, ExhibitWarning, stacklevel=3)
-    return Hits(found.chosen)
-
-
-def _at(hit: Hit, path: str) -> Hit:
+def _with_path(hit: Hit, path: str) -> Hit:
     parts = tuple(replace(part, path=path) for part in hit.parts)
     return replace(hit, path=path, parts=parts)
+
+
+def _warn_and_list(retrieved: Retrieved) -> list[Hit]:
+    """Return the best hits; failures become Python warnings, because a list cannot carry them."""
+    for problem in retrieved.warnings:
+        warnings.warn(problem, ExhibitWarning, stacklevel=3)
+    return Hits(retrieved.best)
+
+
+def _add_steps(chunk: AnswerChunk, retrieved: Retrieved, started: float) -> AnswerChunk:
+    """Add what came before the answer to the chunk that carries it: warnings, steps and their seconds."""
+    if (answer := chunk.answer) is None:
+        return chunk
+    now = time.monotonic()
+    steps = (*retrieved.steps, Step("answer", now - started), Step("total", now - retrieved.started))
+    return AnswerChunk(answer=_with_history(answer, retrieved.warnings, steps))
+
+
+def _with_history(answer: Answer, problems: Sequence[str], steps: Sequence[Step]) -> Answer:
+    return replace(answer, warnings=(*problems, *answer.warnings), trace=(*steps, *answer.trace))

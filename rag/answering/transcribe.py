@@ -1,4 +1,4 @@
-"""What is said in a recording, read in a process of its own as the recordings of questions are."""
+"""Transcribes recordings, in a process of its own, as the recordings of questions are read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.answering.open_question import at
+from rag.answering.open_question import as_file
 from rag.config import Settings
 from rag.errors import MediaError, QueryError
 from rag.types import Segment, Word
@@ -18,8 +18,8 @@ from rag.types import Segment, Word
 if TYPE_CHECKING:
     from ingest.reading.worker import Worker
 
-# What Whisper knows; a service may know fewer.
-_LANGUAGES = frozenset(
+# The languages of Whisper; a service may know fewer.
+LANGUAGES = frozenset(
     re.findall(
         r"\w+",
         """
@@ -33,10 +33,10 @@ _LANGUAGES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What is said in a recording.
+    """The speech of a recording.
 
     Attributes:
-        passages: of speech, in their order; none where nobody speaks.
+        passages: the passages of speech, in order; none in a recording without speech.
         duration_s: length of the recording.
     """
 
@@ -50,39 +50,39 @@ class Transcription:
 
     @property
     def language(self) -> str:
-        """The language in which most is said; empty where nothing is."""
+        """The language of most words; empty without speech."""
         spoken = [str(passage.meta["language"]) for passage in self.passages for _ in passage.words]
         return max(dict.fromkeys(spoken), key=spoken.count, default="")
 
     @property
     def text(self) -> str:
-        """All that is said."""
+        """All words as running text."""
         return self._space.join(passage.text for passage in self.passages)
 
-    def spelled(self, words: Sequence[Word]) -> str:
-        """Some of the words as running text."""
+    def join(self, words: Sequence[Word]) -> str:
+        """Return some of the words as running text."""
         return self._space.join(word.text for word in words)
 
     @property
     def _space(self) -> str:
-        """What stands between words; in some languages nothing does."""
+        """The space between words; empty in languages that write none."""
         return " " if any(" " in passage.text for passage in self.passages) else ""
 
 
-def transcribed(recording: str | Path | bytes, settings: Settings, language: str | None = None) -> Transcription:
-    """What is said in a recording or film.
+def transcribe(recording: str | Path | bytes, settings: Settings, language: str | None = None) -> Transcription:
+    """Transcribe a recording or video.
 
     Raises:
         QueryError: the transcriber does not know the language.
         MediaError: the recording cannot be read.
     """
-    return _transcribed(recording, _listener(settings, language))
+    return _transcribe(recording, _create_reader(settings, language))
 
 
-async def atranscribed(recording: str | Path | bytes, settings: Settings, language: str | None = None) -> Transcription:
-    """Async twin of `transcribed`; cancelling it stops the reader."""
-    reader = _listener(settings, language)
-    working = asyncio.ensure_future(asyncio.to_thread(_transcribed, recording, reader))
+async def atranscribe(recording: str | Path | bytes, settings: Settings, language: str | None = None) -> Transcription:
+    """Async twin of `transcribe`; cancelling it stops the reader."""
+    reader = _create_reader(settings, language)
+    working = asyncio.ensure_future(asyncio.to_thread(_transcribe, recording, reader))
     try:
         return await asyncio.shield(working)
     finally:
@@ -92,25 +92,27 @@ async def atranscribed(recording: str | Path | bytes, settings: Settings, langua
         await asyncio.gather(working, return_exceptions=True)
 
 
-def _listener(settings: Settings, language: str | None) -> Worker:
-    """A reader that hears this language, and nothing besides words."""
-    if language is not None and language not in _LANGUAGES:
-        raise QueryError(f"`{language[:20]}` is no language that the transcriber knows; give a code such as `en`.")
+def _create_reader(settings: Settings, language: str | None) -> Worker:
+    """Create a reader that hears this language, and no sounds besides words."""
+    if language is not None and language not in LANGUAGES:
+        raise QueryError(f"The transcriber does not know the language `{language[:20]}`; give a code such as `en`.")
     if language not in (None, "en") and settings.transcriber.endswith(".en"):
-        raise QueryError(f"The transcriber {settings.transcriber} knows English alone; EXHIBIT_TRANSCRIBER=base more.")
+        raise QueryError(
+            f"The transcriber {settings.transcriber} knows only English; for others set EXHIBIT_TRANSCRIBER=base."
+        )
     from ingest.reading.worker import Worker
 
     return Worker(settings.model_copy(update={"audio_encoder": "off", "language": language or settings.language}))
 
 
-def _transcribed(recording: str | Path | bytes, reader: Worker) -> Transcription:
-    with closing(reader), at(recording, "recording") as path:
+def _transcribe(recording: str | Path | bytes, reader: Worker) -> Transcription:
+    with closing(reader), as_file(recording, "recording") as path:
         try:
-            heard = [extracted.segment for extracted in reader.run("extract_audio", path)]
+            segments = [extracted.segment for extracted in reader.run("extract_audio", path)]
             (source,) = reader.run("identify", path)
             (measured,) = reader.run("measure", source)
         except MediaError as error:
             raise type(error)(f"The recording cannot be used. {error}") from error
-    spoken = tuple(segment for segment in heard if segment.kind == "speech")
+    spoken = tuple(segment for segment in segments if segment.kind == "speech")
     ends_s = [passage.words[-1].end_s for passage in spoken]
     return Transcription(spoken, round(max([measured.audio_s, measured.video_s, *ends_s]), 3))

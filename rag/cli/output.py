@@ -23,7 +23,7 @@ from rag.types import Answer
 if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
     from ingest.plan import Plan
-    from rag.answering.open_question import Asked
+    from rag.answering.open_question import QueryInput
     from rag.cli.doctor import Check
     from rag.contents import Status
     from rag.evaluation.labelled_questions import Question
@@ -80,7 +80,7 @@ def run_ingest(base: KnowledgeBase, paths: Sequence[Path], *, quiet: bool) -> In
 
 def print_answer(
     base: KnowledgeBase,
-    query: Asked,
+    query: QueryInput,
     *,
     modality: Modalities = None,
     where: Where | None = None,

@@ -88,7 +88,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         QueryError: there is no such knowledge base, or the file holds something else.
         LLMError: the language model failed.
     """
-    from rag.answering.query_engine import picture
+    from rag.answering.query_engine import load_picture
     from rag.evaluation.question_writer import QuestionWriter, write_questions
     from rag.llm import create_language_model
 
@@ -97,7 +97,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
         before = len(read_questions(out)) if out.exists() and out.stat().st_size else 0
-        writer = QuestionWriter(llm, base.search, picture)
+        writer = QuestionWriter(llm, base.search, load_picture)
         for question in write_questions(base.contents.segments(), writer, out, wanted):
             made.append(question)
             on_progress(question.question, before + len(made), wanted)

@@ -133,7 +133,7 @@ def _shown(spot: _Spot, view: View, *, with_sound: bool) -> Iterator[ContentBloc
         if with_sound:
             yield from _heard(spot, spot.locator)
     elif not isinstance(spot.locator, CharSpan):
-        drawn = media.crop if view == "crop" else media.highlighted
+        drawn = media.crop if view == "crop" else media.highlight
         yield _encoded(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
 
 

@@ -7,9 +7,9 @@ its top left; seconds count from the container's start time, as a player counts 
 
 from rag.media.clips import Clip, clip, length_s, mp3, playable, waveform
 from rag.media.files import check_same
-from rag.media.kept import VIEWS, Renderings, View
 from rag.media.library import MediaLibrary
-from rag.media.pictures import crop, data_uri, highlighted, open_picture, thumbnail
+from rag.media.pictures import crop, data_uri, highlight, open_picture, thumbnail
+from rag.media.renderings import VIEWS, Renderings, View
 from rag.media.text import closest_sentence, excerpt
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "crop",
     "data_uri",
     "excerpt",
-    "highlighted",
+    "highlight",
     "length_s",
     "mp3",
     "open_picture",

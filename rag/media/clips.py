@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rag.errors import UnsupportedMedia
-from rag.media.opening import frame_rgb, opened_av, picture_stream
+from rag.media.opening import frame_rgb, open_av, picture_stream
 from rag.media.seeking import Sound, check_within, frames, sound
 from rag.types import TimeSpan
 
@@ -68,7 +68,7 @@ def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
     Raises:
         MediaError: as `clip`.
     """
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         media_type = _media_type(container)
         late_start = abs(container.start_time or 0) > 100_000
         has_pictures = picture_stream(container) is not None
@@ -92,7 +92,7 @@ def clip(path: Path, span: TimeSpan) -> bytes:
     start_s = max(span.start_s, 0.0)
     span = TimeSpan(start_s, min(max(span.end_s, start_s + 0.1), start_s + MAX_CLIP_S))
     buffer = BytesIO()
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         check_within(path, container, start_s)
         has_pictures, has_sound = picture_stream(container) is not None, container.streams.best("audio") is not None
     pictures = _clip_pictures(path, span) if has_pictures else iter(())
@@ -139,7 +139,7 @@ def length_s(path: Path) -> float:
     Raises:
         MediaError: the file has gone or is damaged.
     """
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         return max(container.duration or 0, 0) / 1e6
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from rag.errors import QueryError, UnsupportedMedia
-from rag.media.kept import Renderings, View
+from rag.media.renderings import Renderings, View
 from rag.types import PIXELS, Hit, Locator, PageBox
 
 

@@ -52,7 +52,7 @@ _PDFIUM = RLock()
 
 
 @contextmanager
-def opened_image(file: Path | IO[bytes], max_pixels: int, name: str = "It") -> Iterator[ImageFile.ImageFile]:
+def open_image(file: Path | IO[bytes], max_pixels: int, name: str = "It") -> Iterator[ImageFile.ImageFile]:
     """Open a picture and check its size by its header; in the body, too, Pillow's errors become `MediaError`s.
 
     Raises:
@@ -76,7 +76,7 @@ def opened_image(file: Path | IO[bytes], max_pixels: int, name: str = "It") -> I
 
 
 @contextmanager
-def opened_pdf(path: Path, name: str = "It") -> Iterator[PdfDocument]:
+def open_pdf(path: Path, name: str = "It") -> Iterator[PdfDocument]:
     """Open a PDF; in the body, too, what PDFium raises becomes a `MediaError`. Other threads wait for its end.
 
     Raises:
@@ -102,7 +102,7 @@ def opened_pdf(path: Path, name: str = "It") -> Iterator[PdfDocument]:
 
 
 @contextmanager
-def opened_av(path: Path, name: str = "It") -> Iterator[InputContainer]:
+def open_av(path: Path, name: str = "It") -> Iterator[InputContainer]:
     """Open a recording or video; in the body, too, what PyAV raises becomes a `MediaError`.
 
     Raises:
@@ -189,7 +189,7 @@ def rgb(image: Image.Image, draft_px: int | None = None) -> Image.Image:
         raise UnsupportedMedia(f"A picture in {image.mode} cannot be shown in RGB; convert it to RGB first.") from error
 
 
-def rendered(page: PdfPage, longest_px: int, box: Box | None = None, *, dpi: int) -> Image.Image:
+def render_page(page: PdfPage, longest_px: int, box: Box | None = None, *, dpi: int) -> Image.Image:
     """A page or a part of it as it is shown: RGB, at most so many dpi, longest side at most `longest_px`.
 
     PDFium crops to the visible box and turns it, so that fractions need no mapping.

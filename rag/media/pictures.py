@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from rag.errors import MediaError, UnsupportedMedia
 from rag.media.files import head_of
-from rag.media.opening import MAX_PIXELS, check_pixels, opened_image, opened_pdf, rendered, rgb
+from rag.media.opening import MAX_PIXELS, check_pixels, open_image, open_pdf, render_page, rgb
 from rag.media.seeking import frame_at
 from rag.types import Box, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
 
@@ -35,7 +35,7 @@ def open_picture(path: Path, locator: Locator) -> Image.Image:
         case PageBox(page):
             return _page(path, page, _WHOLE)
         case ImageRegion():
-            with opened_image(path, MAX_PIXELS, path.name) as image:
+            with open_image(path, MAX_PIXELS, path.name) as image:
                 return rgb(image, _DRAFT_PX)
         case FrameRegion(at_s):
             return _animation_frame(path, at_s) if _is_animation(head_of(path)) else frame_at(path, at_s)
@@ -70,7 +70,7 @@ def thumbnail(path: Path, locator: Locator, size: int) -> Image.Image:
     return picture
 
 
-def highlighted(path: Path, locator: Locator) -> Image.Image:
+def highlight(path: Path, locator: Locator) -> Image.Image:
     """The page, picture or frame, at most `SHOWN_PX` wide, with the locator's box marked.
 
     Raises:
@@ -95,12 +95,12 @@ def data_uri(content: Image.Image | bytes, media_type: str = "image/jpeg") -> st
 def _page(path: Path, number: int, box: Box) -> Image.Image:
     head = head_of(path)
     if b"%PDF-" in head:
-        with opened_pdf(path, path.name) as document:
+        with open_pdf(path, path.name) as document:
             if not 1 <= number <= len(document):
                 raise _beyond(path, f"{len(document)} pages", f"page {number}")
             page = document[number - 1]
             try:
-                return rendered(page, PAGE_PX, box, dpi=_MAX_DPI)
+                return render_page(page, PAGE_PX, box, dpi=_MAX_DPI)
             finally:
                 page.close()
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -109,7 +109,7 @@ def _page(path: Path, number: int, box: Box) -> Image.Image:
 
 
 def _tiff_page(path: Path, number: int, box: Box) -> Image.Image:
-    with opened_image(path, MAX_PIXELS, path.name) as image:
+    with open_image(path, MAX_PIXELS, path.name) as image:
         pages = getattr(image, "n_frames", 1)
         if not 1 <= number <= pages:
             raise _beyond(path, f"{pages} pages", f"page {number}")
@@ -125,7 +125,7 @@ def _is_animation(head: bytes) -> bool:
 
 def _animation_frame(path: Path, at_s: float) -> Image.Image:
     """The frame that is shown at this time; as browsers do, a frame without a duration is shown for 100 ms."""
-    with opened_image(path, MAX_PIXELS, path.name) as image:
+    with open_image(path, MAX_PIXELS, path.name) as image:
         end_s = 0.0
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)

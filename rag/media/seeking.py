@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from rag.media.opening import MAX_PIXELS, check_pixels, frame_rgb, opened_av, picture_stream, time_s
+from rag.media.opening import MAX_PIXELS, check_pixels, frame_rgb, open_av, picture_stream, time_s
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def frame_at(path: Path, at_s: float) -> Image:
         UnsupportedMedia: it has no moving pictures.
         MediaError: the file has gone, is damaged, or ends before that.
     """
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         if picture_stream(container) is None:
             raise UnsupportedMedia(f"{path.name} has no pictures, only sound.")
         check_within(path, container, at_s)
@@ -86,7 +86,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
     """
     import av
 
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         stream: Any = container.streams.best("audio")
         if stream is None or stream.codec_context is None:
             raise UnsupportedMedia(f"{path.name} has no sound.")
@@ -169,7 +169,7 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
 
 def _decoded_frames(path: Path, from_s: float | None) -> Generator[Shown]:
     """Frames from the key frame before a second on, or all."""
-    with opened_av(path, path.name) as container:
+    with open_av(path, path.name) as container:
         stream: Any = picture_stream(container)
         context = stream.codec_context
         check_pixels((context.width, context.height), MAX_PIXELS, path.name)

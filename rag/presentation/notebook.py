@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from rag.presentation.explanation_svg import explanation_html
-from rag.presentation.report.exhibits import Album, Exhibit
-from rag.presentation.report.view import answer_view
+from rag.presentation.report.answer_view import answer_view
+from rag.presentation.report.evidence_view import Album, Exhibit
 from rag.presentation.tables import table
 from rag.types import Answer, Evidence, Hit, IngestReport
 

@@ -331,7 +331,7 @@ def _rendered(file: Path, fragment: str, view: str) -> bytes:
         assert isinstance(locator, TimeSpan)
         picture = media.waveform(file, locator)
     else:
-        picture = media.highlighted(file, locator) if view == "marked" else media.thumbnail(file, locator, 320)
+        picture = media.highlight(file, locator) if view == "marked" else media.thumbnail(file, locator, 320)
     picture.save(buffer, "PNG" if view == "waveform" else "JPEG")
     return buffer.getvalue()
 

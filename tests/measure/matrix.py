@@ -22,7 +22,7 @@ from PIL import Image as Pixels
 from PIL import ImageEnhance, ImageOps
 
 from rag import Audio, Image, KnowledgeBase, Not, Text, Video, media
-from rag.answering.open_question import opened
+from rag.answering.open_question import open_question
 from rag.config import Settings
 from rag.demo import HERE
 from rag.types import MODALITIES, FrameRegion, Modality
@@ -212,7 +212,9 @@ def _said(folder: Path) -> dict[str, Audio]:
 
 def measure(base: KnowledgeBase, folder: Path) -> dict[tuple[str, str], Cell]:
     """Ask every question, and count by cell."""
-    asked = {name: opened(question, base.settings, audio=base._audio) for name, question in questions(folder).items()}
+    asked = {
+        name: open_question(question, base.settings, audio=base._audio) for name, question in questions(folder).items()
+    }
     files = {modality: _names(base, "an animal", modality) for modality in MODALITIES}
     cells: dict[tuple[str, str], Cell] = {}
     for source, target, name, right in ROWS:

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from rag.presentation.report.exhibits import Album
-from rag.presentation.report.view import AnswerView, answer_view
+from rag.presentation.report.answer_view import AnswerView, answer_view
+from rag.presentation.report.evidence_view import Album
 from rag.types import Answer
 
 _HERE = Path(__file__).parent

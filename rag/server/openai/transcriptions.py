@@ -86,7 +86,7 @@ def cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
 def _cued(found: Transcription) -> Iterator[tuple[float, float, str]]:
     """Start, end and text of each subtitle."""
     for cue in cues(found.words):
-        yield cue[0].start_s, cue[-1].end_s, found.spelled(cue)
+        yield cue[0].start_s, cue[-1].end_s, found.join(cue)
 
 
 def _srt(found: Transcription) -> Iterator[str]:

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from rag.errors import UnsupportedMedia
 from rag.media.clips import clip, waveform
 from rag.media.files import check_same
-from rag.media.pictures import crop, highlighted, thumbnail
+from rag.media.pictures import crop, highlight, thumbnail
 from rag.segments import to_fragment
 from rag.types import Locator, TimeSpan
 
@@ -67,7 +67,7 @@ class Renderings:
 
 
 def _marked(file: Path, locator: Locator) -> bytes:
-    return _encoded(highlighted(file, locator))
+    return _encoded(highlight(file, locator))
 
 
 def _crop(file: Path, locator: Locator) -> bytes:

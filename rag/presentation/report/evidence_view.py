@@ -139,12 +139,12 @@ class Album:
             return shown
         if isinstance(locator, TimeSpan):
             if seen is not segment:
-                shown = replace(shown, picture=self._drawn(media.highlighted(path, seen.locator)))
+                shown = replace(shown, picture=self._drawn(media.highlight(path, seen.locator)))
             return self._played(shown, segment, path, locator)
         if isinstance(locator, FrameRegion) and (span := playable_span(segment)):
-            framed = replace(shown, picture=self._drawn(media.highlighted(path, locator)))
+            framed = replace(shown, picture=self._drawn(media.highlight(path, locator)))
             return self._played(framed, segment, path, span)
-        marked = self._drawn(media.highlighted(path, locator))
+        marked = self._drawn(media.highlight(path, locator))
         if segment.kind == "figure" and isinstance(locator, PageBox) and locator.box:
             return replace(shown, picture=self._drawn(media.crop(path, locator)), whole=marked)
         return replace(shown, picture=marked)
@@ -154,7 +154,7 @@ class Album:
             return shown
         if segment.kind != "passage":
             return replace(shown, picture=media.data_uri(media.thumbnail(path, segment.locator, self.thumbnail_px)))
-        page = media.highlighted(path, segment.locator)
+        page = media.highlight(path, segment.locator)
         page.thumbnail((self.thumbnail_px, self.thumbnail_px))
         return replace(shown, picture=media.data_uri(page))
 
