@@ -91,6 +91,7 @@ class _PictureNames:
 
     @property
     def pictures(self) -> Sequence[Path]:
+        """All pictures, in the order of the files."""
         return tuple(self._by_path.values())
 
     def may_describe(self, path: Path) -> bool:

@@ -79,11 +79,11 @@ class TestWithoutWords:
         assert (segment.locator.start_s, segment.locator.end_s) == (0.0, pytest.approx(4.0, abs=0.05))
         assert segment.meta["silent"] is False
 
-    def test_silence_is_said_to_be_silent(self, tmp_path: Path, whisper: Transcriber) -> None:
+    def test_silence_is_marked_as_silent(self, tmp_path: Path, whisper: Transcriber) -> None:
         (segment,) = read(write_audio(tmp_path / "quiet.wav", silence(3)), whisper)
         assert (segment.kind, segment.meta["silent"]) == ("sound", True)
 
-    def test_what_documents_beside_it_say_is_its_caption(self) -> None:
+    def test_documents_beside_a_recording_give_its_caption(self) -> None:
         source = Source(JFK, "cd" * 32, 1, "audio/ogg", "audio", captions=("A president speaks",))
         found, *_ = audio.segments(source, SETTINGS, ScriptedTranscriber("words"))
         assert found.segment.caption.endswith("John F. Kennedy\nA president speaks")

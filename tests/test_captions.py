@@ -88,12 +88,12 @@ def test_sidecar_files(folder, captions):
     assert captions(folder) == {"clock.jpg": ["One hand", "A clock by night"], "media/bell.png": ["A bell"]}
 
 
-def test_a_converted_picture_is_still_the_one_that_was_meant(folder, captions):
+def test_a_converted_picture_still_matches_its_old_name(folder, captions):
     write(folder, "a.md", "![A clock](clock.png)")
     assert captions(folder) == {"clock.jpg": ["A clock"]}
 
 
-def test_only_given_files_are_led_to(folder, workers):
+def test_references_lead_only_to_given_files(folder, workers):
     (folder / "inner").mkdir()
     write(
         folder / "inner",
@@ -104,7 +104,7 @@ def test_only_given_files_are_led_to(folder, workers):
     assert gather_notes([*walk([folder / "inner"]), folder / "media" / "bell.png"], workers).notes == {}
 
 
-def test_bounded_and_unbroken_by_bad_documents(folder, captions):
+def test_captions_are_bounded_and_survive_bad_documents(folder, captions):
     write(folder, "a.md", "\n\n".join(f"![{'clock ' * 500}{n}](clock.jpg)" for n in range(50)))
     write(folder, "b.xml", "<figure><image src='clock.jpg'>")
     write(folder, "c.html", b"\xff\xfe<img src='clock.jpg'")
@@ -116,7 +116,7 @@ def test_bounded_and_unbroken_by_bad_documents(folder, captions):
     assert len(words[0]) == 1000
 
 
-def test_what_is_no_file_gives_none_and_is_not_waited_for(folder, captions):
+def test_pipes_and_devices_give_no_captions_and_do_not_block(folder, captions):
     os.mkfifo(folder / "notes.md")
     (folder / "zero.html").symlink_to("/dev/zero")
     write(folder, "a.md", "![A clock](clock.jpg)")
@@ -140,7 +140,7 @@ def test_a_hostile_document_takes_seconds(tmp_path, name, words):
     assert all(len(caption) <= 1000 for _, caption in found)
 
 
-CATALOGUE = """Image;Name;Price (EUR);In stock;Colour;Description;Title
+PRODUCT_TABLE = """Image;Name;Price (EUR);In stock;Colour;Description;Title
 clock.jpg;Wall clock;49.90;yes;white;A plain clock for the kitchen;Timeless
 media/bell.png;Brass bell;12;no;gold;;
 ;Nothing;1;no;;;
@@ -148,8 +148,8 @@ other.jpg;Not here;1;yes;;;
 """
 
 
-def test_a_catalogue_says_words_and_fields(folder, workers):
-    write(folder, "catalogue.csv", CATALOGUE)
+def test_a_product_table_gives_captions_and_fields(folder, workers):
+    write(folder, "products.csv", PRODUCT_TABLE)
     found = gather_notes(list(walk([folder])), workers).notes
     clock, bell = found[folder / "clock.jpg"], found[folder / "media/bell.png"]
     assert clock.captions == (
@@ -170,7 +170,7 @@ def test_a_catalogue_says_words_and_fields(folder, workers):
 @pytest.mark.parametrize(
     "table", ["", "a,b\n1,2\n", "image,x\nclock.jpg\n1,2\n3,4\n", 'image\n"clock.jpg', "image\n" + "x" * 2_000_000]
 )
-def test_a_table_without_pictures_says_nothing(folder, workers, table):
+def test_a_table_without_pictures_adds_nothing(folder, workers, table):
     write(folder, "a.csv", table)
     assert gather_notes(list(walk([folder])), workers).notes == {}
 
@@ -196,7 +196,7 @@ def test_numbers_are_read_as_people_write_them(written, read):
     assert [fields["value"] for _, _, fields in read_rows(table)] == read
 
 
-def test_a_price_is_said_with_its_name():
+def test_a_price_keeps_the_name_of_its_column():
     assert [caption for _, caption, _ in read_rows("image;preis\na.jpg;2,50 €\n")] == ["preis: 2,50 €"]
 
 
@@ -205,7 +205,7 @@ def test_columns_are_named_in_plain_letters():
     assert fields == {"grosse": "L", "preco": 3, "_2nd": "x"}
 
 
-def test_rows_without_a_picture_are_passed_over_and_a_row_may_have_several():
+def test_rows_without_a_picture_are_skipped_and_a_row_may_have_several():
     table = 'sku,images\n1,a.jpg|b.jpg\n2,\n3,\n4,\n5,img\\c.jpg\n6,"d, e.jpg"\n'
     assert [(source, fields["sku"]) for source, _, fields in read_rows(table)] == [
         ("a.jpg", 1),
@@ -215,14 +215,14 @@ def test_rows_without_a_picture_are_passed_over_and_a_row_may_have_several():
     ]
 
 
-def test_pictures_are_found_by_names_that_are_no_addresses_and_in_tables_with_tabs(folder, workers):
+def test_file_names_with_url_characters_match_also_in_tables_with_tabs(folder, workers):
     write(folder, "no#1 100%.png", png(photo(8, 8)))
     write(folder, "a.tsv", "image\tname\nno#1 100%.png\tBell\nclock.jpg\tClock\n")
     found = gather_notes(list(walk([folder])), workers).notes
     assert found[folder / "no#1 100%.png"].fields == {"name": "Bell"}
 
 
-def test_pictures_that_a_catalogue_names_and_that_are_not_there_are_told(folder, workers):
-    path = write(folder, "catalogue.csv", CATALOGUE)
+def test_missing_pictures_of_a_product_table_are_reported(folder, workers):
+    path = write(folder, "products.csv", PRODUCT_TABLE)
     write(folder, "a.md", "![A rope](rope.png)")
     assert gather_notes(list(walk([folder])), workers).missing == {path: ("other.jpg",)}

@@ -125,7 +125,7 @@ class TestSound:
 
 
 class TestPictures:
-    def test_cover_art_is_no_video(self, tmp_path: Path) -> None:
+    def test_cover_art_is_not_video(self, tmp_path: Path) -> None:
         path = with_cover(tmp_path / "song.m4a")
         with open_av(path) as container:
             assert len(container.streams.video) == 1
@@ -188,7 +188,7 @@ class TestDamage:
         with pytest.raises(DamagedMedia):
             seen(path)
 
-    def test_a_scratch_is_passed_over(self, tmp_path: Path) -> None:
+    def test_a_few_broken_packets_are_skipped(self, tmp_path: Path) -> None:
         data = bytearray(write_audio(tmp_path / "a.mp3", tone(30), codec="libmp3lame").read_bytes())
         data[len(data) // 2 : len(data) // 2 + 300] = bytes(300)
         path = tmp_path / "scratched.mp3"
@@ -205,13 +205,13 @@ class TestDamage:
         ],
         ids=["text", "playlist", "concat", "subtitles"],
     )
-    def test_what_is_no_medium_is_refused(self, tmp_path: Path, content: bytes) -> None:
+    def test_content_without_media_is_refused(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "odd.mp3"
         path.write_bytes(content)
         with pytest.raises((DamagedMedia, UnsupportedMedia)):
             heard(path)
 
-    def test_a_file_that_has_gone(self, tmp_path: Path) -> None:
+    def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(MediaError, match=r"gone\.wav"):
             heard(tmp_path / "gone.wav")
 

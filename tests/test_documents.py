@@ -66,7 +66,7 @@ def test_plain_text_stays_as_it_is(read, tmp_path, settings):
 
 
 @pytest.mark.parametrize("words", [" \n\t\n ", "\ufeff\n"])
-def test_only_white_space_is_empty_and_no_error(read, words):
+def test_white_space_is_empty_but_not_an_error(read, words):
     assert read("a.txt", words) == []
 
 
@@ -214,7 +214,7 @@ def test_docx_headings_tables_and_figures(read, tmp_path, settings, ocr):
     assert (picture.mode, picture.size) == ("RGB", (320, 240))
 
 
-def test_a_broken_picture_takes_the_figure_not_the_document(read):
+def test_a_broken_picture_costs_the_figure_not_the_document(read):
     found = read("a.docx", docx(paragraph(PROSE) + drawing("pic1"), {"pic1": png(photo())[:200]}))
     assert [segment.kind for segment in found] == ["passage"]
 
@@ -360,7 +360,7 @@ def test_encrypted_members(tmp_path, settings, ocr):
         list(segments(source, settings, ocr))
 
 
-def test_nothing_but_media_errors_comes_of_cuts_and_holes(tmp_path, settings, ocr, slides):
+def test_cuts_and_holes_raise_only_media_errors(tmp_path, settings, ocr, slides):
     whole = {
         "a.docx": docx(paragraph("Towers", "Heading1") + paragraph(PROSE) + drawing("p"), {"p": png(photo(80, 80))}),
         "a.pptx": slides,

@@ -127,7 +127,7 @@ def test_a_large_jpeg_keeps_its_true_size_in_its_fields(read):
     assert found.picture.size == (768, 614)
 
 
-def test_what_a_photo_says_about_itself(read):
+def test_photo_metadata(read):
     exif = Image.Exif()
     exif[0x010E] = "The tower on its hill"
     exif[0x010F], exif[0x0110] = "Acme", "Acme One"
@@ -231,7 +231,7 @@ def test_a_small_tiff_whose_pages_share_their_pixels_is_refused_by_its_headers(r
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
-def test_damaged_exif_takes_no_picture(read, kind):
+def test_damaged_exif_does_not_cost_the_picture(read, kind):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(photo(), kind, exif=exif).replace(b"II*\0", b"XX*\0").replace(b"MM\0*", b"XX\0*")

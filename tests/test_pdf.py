@@ -97,7 +97,7 @@ def test_two_columns_are_read_one_after_the_other_even_when_written_line_by_line
     assert found[-1].segment.locator.box.x > 0.5
 
 
-def test_hyphens_at_line_ends_are_taken_out(read):
+def test_hyphens_at_line_ends_are_removed(read):
     (found,) = read(Page().paragraph(72, 700, ["The lock-", "smith built a well-", "known clock in 1901-", "1903."]))
     assert found.segment.text == "The locksmith built a wellknown clock in 1901- 1903."
 
@@ -149,7 +149,7 @@ def test_a_figure_without_caption_takes_the_nearest_words(read):
     assert read(page)[-1].segment.caption == "On the hill stands the tower."
 
 
-def test_a_sentence_that_begins_with_a_figure_is_no_caption(read):
+def test_a_sentence_that_begins_with_a_figure_is_not_a_caption(read):
     page = Page().picture(photo(), 72, 500, 240, 180).text(72, 480, "Figure 3 shows the tower as it was.")
     page.text(72, 440, "Fig. 4. The bell.")
     captions = [item.segment.caption for item in read(page) if item.segment.kind == "figure"]
@@ -237,7 +237,7 @@ def test_a_password(tmp_path, settings, ocr):
     assert found.segment.text == "The clock has one hand."
 
 
-def test_no_pages_and_no_sense(tmp_path, settings, ocr):
+def test_no_pages_and_unreadable_fonts(tmp_path, settings, ocr):
     for data in (pdf(), b"%PDF-1.7\n" + b"nonsense\n" * 50 + b"%%EOF"):
         with pytest.raises(DamagedMedia):
             list(documents.segments(identify(write(tmp_path, "a.pdf", data), settings), settings, ocr))
@@ -261,7 +261,7 @@ def line(text, y, x=0.1, w=0.8, size=0.015, bold=False):
     return TextLine(text, Box(x, y, w, size), bold, size)
 
 
-def test_paragraphs_part_at_gaps_bullets_and_short_last_lines():
+def test_gaps_bullets_and_short_last_lines_end_paragraphs():
     page = [
         line("A sentence that fills its line and goes", 0.10),
         line("on until it ends.", 0.12, w=0.3),

@@ -70,7 +70,7 @@ def test_all_copies_of_a_damaged_file_fail(folder: Path, stores: Stores) -> None
     assert len(stores.catalog.failures()) == 2
 
 
-def test_a_copy_is_read_where_the_first_has_gone_before_its_turn(folder: Path, stores: Stores) -> None:
+def test_a_copy_is_read_if_the_first_disappears_before_its_turn(folder: Path, stores: Stores) -> None:
     for name in ("a.txt", "b.txt", "c.txt"):
         write(folder, name, PROSE)
     write(folder, "z.bin", bytes(range(256)))
@@ -86,7 +86,7 @@ def test_a_copy_is_read_where_the_first_has_gone_before_its_turn(folder: Path, s
     }
 
 
-def test_what_is_said_of_a_copy_is_true_of_both(folder: Path, stores: Stores) -> None:
+def test_captions_of_a_copy_apply_to_all_copies(folder: Path, stores: Stores) -> None:
     for name in ("a", "b"):
         (folder / name).mkdir()
         write(folder / name, f"{name}.png", png(photo()))
@@ -97,7 +97,7 @@ def test_what_is_said_of_a_copy_is_true_of_both(folder: Path, stores: Stores) ->
     assert set(states(ingest([folder], stores)).values()) == {"unchanged"}
 
 
-def test_what_cannot_be_embedded_fails_alone(folder: Path, stores: Stores) -> None:
+def test_a_file_that_cannot_be_embedded_fails_alone(folder: Path, stores: Stores) -> None:
     for name, words in (("a.txt", PROSE), ("b.txt", "It is unspeakable."), ("c.txt", f"{PROSE} Again.")):
         write(folder, name, words)
     shutil.copy(folder / "b.txt", folder / "d.txt")
@@ -146,7 +146,7 @@ def test_a_plan_knows_the_limits(folder: Path, stores: Stores) -> None:
         list(Readers(settings).measure(identify(folder / "a.tif", settings)))
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(folder: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_fails(folder: Path) -> None:
     settings = Settings(ocr="off")
     source = identify(write(folder, "a.txt", PROSE * 20), settings)
     reading = Readers(settings).extract(source)
@@ -156,7 +156,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(folde
         list(reading)
 
 
-def test_nothing_is_removed_where_a_name_is_wrong(folder: Path, stores: Stores) -> None:
+def test_nothing_is_removed_if_a_name_is_wrong(folder: Path, stores: Stores) -> None:
     path = write(folder, "a.txt", PROSE)
     list(ingest([folder], stores))
     with pytest.raises(QueryError, match=r"typo\.txt"):
@@ -164,7 +164,7 @@ def test_nothing_is_removed_where_a_name_is_wrong(folder: Path, stores: Stores) 
     assert states(remove([path, folder], stores)) == {"a.txt": "removed"}
 
 
-def test_what_a_catalogue_says_can_be_filtered_and_changes_with_it(stores, folder):
+def test_product_fields_can_be_filtered_and_change_with_the_table(stores, folder):
     write(folder, "chair.png", png(photo(20, 20)))
     write(folder, "shop.csv", "image,price,colour\nchair.png,40,red\n")
     list(ingest([folder], stores))

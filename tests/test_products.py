@@ -52,7 +52,7 @@ def test_a_photo_finds_its_like_and_says_why(shop, demo_folder):
     assert "rule: in stock ×3" in why
 
 
-def test_what_is_discontinued_is_not_offered(shop):
+def test_discontinued_products_are_not_offered(shop):
     assert "Poster no. 4" not in names(shop.search("a poster", modality="image", top_k=50))
     assert "Poster no. 3" in names(shop.search("a poster", modality="image", top_k=50))
 
@@ -63,13 +63,13 @@ def test_among_equals_what_is_in_stock_comes_first(shop):
     assert scores["Poster no. 3"] > scores["Poster no. 1"]
 
 
-def test_the_language_model_answers_from_the_catalogue(shop):
+def test_the_language_model_answers_from_the_product_table(shop):
     answer = shop.ask("How much does Poster no. 2 cost?")
     assert "19.50" in answer.text
     assert answer.cited
 
 
-def test_a_taste_is_kept_from_consent_until_it_is_erased(shop):
+def test_a_preference_is_stored_from_consent_until_it_is_erased(shop):
     (liked,) = shop.search("an orangutan", modality="image", top_k=1)
     shown = {"kb": shop, "hit": liked}
     exec(example("u-4711"), shown)
@@ -81,7 +81,7 @@ def fields(base):
     return {Path(hit.path).name: hit.segment.meta for hit in base.contents.segments() if hit.segment.kind == "picture"}
 
 
-def test_what_changes_in_the_catalogue_changes_in_the_shop(demo_folder, tmp_path):
+def test_changes_in_the_product_table_change_the_shop(demo_folder, tmp_path):
     folder, catalogue = tmp_path / "shop", tmp_path / "shop" / "catalogue.csv"
     folder.mkdir()
     for name in ("photo-04.jpg", "photo-07.jpg"):

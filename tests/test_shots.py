@@ -33,8 +33,8 @@ def pixels(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.resize(SAMPLE_PX, Image.Resampling.BOX))
 
 
-def film(*scenes: tuple[float, Scene], noise: float = 2.0) -> Iterator[FrameSample[str]]:
-    """Scenes of so many seconds, each a picture that may change with the time since it began; with film grain."""
+def video(*scenes: tuple[float, Scene], noise: float = 2.0) -> Iterator[FrameSample[str]]:
+    """Scenes of so many seconds, each a picture that may change with the time since it began; with grain."""
     now_s = 0.0
     for number, (length_s, scene) in enumerate(scenes):
         for i in range(round(length_s * SAMPLES_PER_S)):
@@ -54,17 +54,17 @@ def pan(seed: int, pixels_per_s: float) -> Scene:
     return lambda at_s: wide.crop((round(at_s * pixels_per_s), 0, round(at_s * pixels_per_s) + 320, 180))
 
 
-def kept(shots: Iterator[Shot[str]]) -> list[str]:
+def frames_of(shots: Iterator[Shot[str]]) -> list[str]:
     return [shot.sample.frame for shot in shots]
 
 
 class TestMeasures:
-    def test_the_same_is_no_change(self) -> None:
-        (a,) = film((0.125, still(texture(1))), noise=0)
+    def test_equal_frames_have_no_change(self) -> None:
+        (a,) = video((0.125, still(texture(1))), noise=0)
         assert changed_share(a.cells, a.cells) == difference(a.cells, a.cells) == 0.0
 
     def test_black_and_white_are_as_far_apart_as_can_be(self) -> None:
-        black, white = film((0.125, still(plain((0, 0, 0)))), (0.125, still(plain((255, 255, 255)))), noise=0)
+        black, white = video((0.125, still(plain((0, 0, 0)))), (0.125, still(plain((255, 255, 255)))), noise=0)
         assert changed_share(black.cells, white.cells) == 1.0
         assert difference(black.cells, white.cells) == pytest.approx(1.5)
         assert black.is_blank
@@ -78,51 +78,51 @@ class TestMeasures:
 
 class TestCuts:
     def test_each_shot_gives_a_frame_from_its_beginning(self) -> None:
-        shots = list(select_shots(film(*((3.0, still(texture(i))) for i in range(6))), 60.0))
-        assert kept(iter(shots)) == ["0", "1", "2", "3", "4", "5"]
+        shots = list(select_shots(video(*((3.0, still(texture(i))) for i in range(6))), 60.0))
+        assert frames_of(iter(shots)) == ["0", "1", "2", "3", "4", "5"]
         assert [shot.start_s for shot in shots] == pytest.approx([0, 3, 6, 9, 12, 15])
         assert [shot.end_s for shot in shots] == pytest.approx([3, 6, 9, 12, 15, 18])
         assert all(shot.start_s <= shot.sample.at_s <= shot.start_s + 0.6 for shot in shots)
 
     def test_a_line_that_appears_on_a_slide(self) -> None:
         lines = ["Results", "Revenue grew", "Costs fell", "Outlook"]
-        shots = list(select_shots(film(*((4.0, still(slide(lines[: i + 1]))) for i in range(4))), 60.0))
-        assert kept(iter(shots)) == ["0", "1", "2", "3"]
+        shots = list(select_shots(video(*((4.0, still(slide(lines[: i + 1]))) for i in range(4))), 60.0))
+        assert frames_of(iter(shots)) == ["0", "1", "2", "3"]
 
-    def test_a_pan_is_no_cut(self) -> None:
-        shots = list(select_shots(film((6.0, pan(3, 25))), 60.0))
+    def test_a_pan_is_not_a_cut(self) -> None:
+        shots = list(select_shots(video((6.0, pan(3, 25))), 60.0))
         assert len(shots) == 1
 
     def test_a_dissolve_is_not_caught_in_the_middle(self) -> None:
         a, b = texture(1), texture(2)
         scenes = [(4.0, still(a)), (1.0, lambda at_s: Image.blend(a, b, at_s)), (4.0, still(b))]
-        first, second = select_shots(film(*scenes), 60.0)
-        (pure,) = film((0.125, still(b)), noise=0)
+        first, second = select_shots(video(*scenes), 60.0)
+        (pure,) = video((0.125, still(b)), noise=0)
         assert first.sample.frame == "0"
         assert changed_share(second.sample.cells, pure.cells) < 0.05
 
-    def test_a_blurred_beginning_is_passed_over(self) -> None:
+    def test_a_blurred_beginning_is_skipped(self) -> None:
         sharp = texture(5).resize((320, 180))
         sharp.paste(slide(["Sharp"]).resize((160, 90)), (20, 20))
         blurred = sharp.filter(ImageFilter.GaussianBlur(8))
-        shots = list(select_shots(film((3.0, still(texture(1))), (0.25, still(blurred)), (3.0, still(sharp))), 60.0))
-        assert kept(iter(shots)) == ["0", "2"]
+        shots = list(select_shots(video((3.0, still(texture(1))), (0.25, still(blurred)), (3.0, still(sharp))), 60.0))
+        assert frames_of(iter(shots)) == ["0", "2"]
 
 
 class TestSteadyRate:
     def test_a_moving_scene_is_seen_at_the_rate(self) -> None:
-        shots = list(select_shots(film((21.0, pan(3, 25))), 5.0))
+        shots = list(select_shots(video((21.0, pan(3, 25))), 5.0))
         assert [shot.start_s for shot in shots] == pytest.approx([0, 5, 10, 15, 20], abs=1.0)
 
     def test_a_still_scene_is_seen_once_in_two_minutes(self) -> None:
-        shots = list(select_shots(film((110.0, still(texture(1)))), 5.0))
+        shots = list(select_shots(video((110.0, still(texture(1)))), 5.0))
         assert len(shots) == 1
         assert (shots[0].start_s, shots[0].end_s) == pytest.approx((0, 110))
 
     def test_a_scene_that_comes_back_is_not_kept_again(self) -> None:
         a, b = still(texture(1)), still(texture(2))
-        shots = list(select_shots(film((3.0, a), (3.0, b), (3.0, a), noise=0), 60.0))
-        assert kept(iter(shots)) == ["0", "1"]
+        shots = list(select_shots(video((3.0, a), (3.0, b), (3.0, a), noise=0), 60.0))
+        assert frames_of(iter(shots)) == ["0", "1"]
         assert shots[1].end_s == pytest.approx(6.0)
 
     def test_the_number_is_bounded(self) -> None:
@@ -136,12 +136,12 @@ class TestSteadyRate:
 class TestBlank:
     def test_black_is_dropped(self) -> None:
         black = still(plain((3, 3, 3)))
-        shots = list(select_shots(film((2.0, black), (3.0, still(texture(1))), (2.0, black)), 60.0))
-        assert kept(iter(shots)) == ["1"]
+        shots = list(select_shots(video((2.0, black), (3.0, still(texture(1))), (2.0, black)), 60.0))
+        assert frames_of(iter(shots)) == ["1"]
         assert (shots[0].start_s, shots[0].end_s) == pytest.approx((2.0, 5.0))
 
     def test_but_one_frame_is_always_kept(self) -> None:
-        assert kept(select_shots(film((5.0, still(plain((0, 0, 0))))), 60.0)) == ["0"]
+        assert frames_of(select_shots(video((5.0, still(plain((0, 0, 0))))), 60.0)) == ["0"]
 
     def test_nothing_to_see(self) -> None:
         assert list(select_shots(iter(()), 5.0)) == []
@@ -150,7 +150,7 @@ class TestBlank:
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.floats(0.13, 6), st.integers(0, 5)), min_size=1, max_size=12), st.floats(0.5, 10))
 def test_shots_are_in_order_and_do_not_overlap(scenes: list[tuple[float, int]], every_s: float) -> None:
-    shots = list(select_shots(film(*((length_s, still(texture(seed))) for length_s, seed in scenes)), every_s))
+    shots = list(select_shots(video(*((length_s, still(texture(seed))) for length_s, seed in scenes)), every_s))
     assert shots
     for shot in shots:
         assert shot.start_s <= shot.sample.at_s <= shot.end_s

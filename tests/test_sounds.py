@@ -54,7 +54,7 @@ class TestLite(AudioEncoderContract):
         [(silence(3), "Silence"), (tone(3, level=1.0), "Sine wave"), (noise(3, level=0.6), "White noise")],
         ids=["silence", "sine", "noise"],
     )
-    def test_it_hears_what_its_makers_test_it_with(self, lite: LiteSounds, sound: NDArray, name: str) -> None:
+    def test_it_recognises_the_sounds_of_its_makers_tests(self, lite: LiteSounds, sound: NDArray, name: str) -> None:
         # tensorflow/models/research/audioset/yamnet/yamnet_test.py: each is among the ten likeliest classes.
         (logits,) = lite._model.run(["logits"], {"patches": make_patches(sound)})
         assert name in {classes()[i] for i in np.argsort(-logits.mean(axis=0))[:10]}
@@ -64,13 +64,13 @@ class TestLite(AudioEncoderContract):
         found = lite.embed_audio([samples_of(DOG)])[0, 67:72]
         np.testing.assert_allclose(found, [0.4745, 0.4561, 0.4427, 0.4087, 0.1597], atol=5e-3)
 
-    def test_tags_are_names_of_what_sounds(self, lite: AudioEncoder) -> None:
+    def test_tags_name_the_sounds(self, lite: AudioEncoder) -> None:
         dog, rain, nothing = lite.embed_and_tag([samples_of(DOG), samples_of(RAIN), silence(5)]).tags
         assert {"animal", "dog", "bark"} <= set(dog)
         assert {"water", "rain"} <= set(rain)
         assert nothing == ()
 
-    def test_words_find_sounds_and_what_is_no_sound_finds_none(self, lite: AudioEncoder) -> None:
+    def test_words_find_sounds_and_other_words_find_none(self, lite: AudioEncoder) -> None:
         sounds = lite.embed_audio([samples_of(DOG), samples_of(RAIN)])
         assert sounds @ lite.embed_query("a puppy is barking") == pytest.approx([0.4, 0.0], abs=0.2)
         assert sounds @ lite.embed_query("a heavy shower on the roof") == pytest.approx([0.0, 0.3], abs=0.2)
@@ -135,17 +135,17 @@ class TestStretches:
     def test_a_longer_one_is_cut_and_its_short_end_is_not_lost(self) -> None:
         assert spans(heard(tone(20.5))) == [(0.0, 10.0), (10.0, 20.5)]
 
-    def test_silence_is_no_sound(self) -> None:
+    def test_silence_is_not_a_sound(self) -> None:
         assert spans(heard(silence(25))) == []
         assert spans(heard(np.concatenate([silence(10), tone(10), silence(5)]))) == [(10.0, 20.0)]
 
-    def test_what_is_between_words_is_heard_and_words_are_not(self) -> None:
+    def test_sounds_between_words_count_and_words_do_not(self) -> None:
         both = heard(noise(20))
         assert spans(both, (0.5, 4.0), (5.5, 6.0), (12.0, 20.0)) == [(6.25, 10.0), (10.0, 11.75)]
         assert spans(both, *((n, n + 0.9) for n in range(20))) == []
         assert spans(both, (2.5, 20.0)) == [(0.0, 2.25)]
 
-    def test_the_room_between_words_is_not(self) -> None:
+    def test_background_noise_between_words_does_not_count(self) -> None:
         talk = np.concatenate([noise(5, 0.3), noise(5, 0.003), noise(5, 0.3)])
         assert spans(heard(talk), (0, 5), (10, 15)) == []
 
@@ -157,7 +157,7 @@ class TestStretches:
         edges = [stretch.start_s for stretch in unspoken_stretches]
         assert edges == pytest.approx([stretch.end_s - 40 for stretch in unspoken_stretches[:-1]] + [1480], abs=1)
 
-    def test_nothing_is_kept_where_nobody_listens(self) -> None:
+    def test_no_windows_are_kept_without_a_sound_encoder(self) -> None:
         listener = heard(tone(5), keeps_windows=False)
         assert (spans(listener), listener.end_s, listener.is_silent) == ([], 5.0, False)
 
@@ -184,14 +184,14 @@ class TestMerged:
         assert [item.segment.locator.start_s for item in (second, third)] == [20, 40]  # type: ignore[union-attr]
         assert [item.segment.ordinal for item in (first, second, third)] == [0, 1, 2]
 
-    def test_what_has_no_tag_stays_apart_and_a_minute_is_enough(self) -> None:
+    def test_sounds_without_tags_stay_apart_and_a_minute_is_the_limit(self) -> None:
         assert len(merge_sounds([a_sound(0, 0), a_sound(1, 10)])) == 2
         assert [item.segment.locator for item in merge_sounds([a_sound(n, 10 * n, "rain") for n in range(8)])] == [
             TimeSpan(0, 60),
             TimeSpan(60, 80),
         ]
 
-    def test_all_else_is_left_as_it_is(self) -> None:
+    def test_other_segments_stay_as_they_are(self) -> None:
         words = [IndexedSegment(Segment("a", n, "audio", "speech", TimeSpan(n, n + 1), text="x")) for n in (0, 4)]
         assert merge_sounds(words) == words
 
@@ -203,7 +203,7 @@ def test_another_rate_keeps_pitch_and_length() -> None:
     assert resample(found, 48_000, 48_000) is found
 
 
-def test_sounds_can_be_left_unheard(tmp_path: Path) -> None:
+def test_the_sound_encoder_can_be_off(tmp_path: Path) -> None:
     assert load_audio_encoder("off", tmp_path, 1, HashingTextEncoder()) is None
     with pytest.raises(SettingsError, match="lite, off"):
         load_audio_encoder("ears", tmp_path, 1, HashingTextEncoder())
@@ -244,7 +244,7 @@ class TestFinding:
         assert best(hits) == ("film.mp4", "sound", ("sound",))
         assert hits[0].segment.locator.start_s == pytest.approx(0, abs=0.1)  # type: ignore[union-attr]
 
-    def test_what_is_heard_after_the_speech_is_found_at_its_seconds(self, base: KnowledgeBase) -> None:
+    def test_a_sound_after_the_speech_is_found_at_its_seconds(self, base: KnowledgeBase) -> None:
         found = {Path(hit.path).name: hit.segment for hit in base.search("rainfall", where={"kind": "sound"})}
         assert found["both.wav"].locator.start_s == pytest.approx(11, abs=0.7)  # type: ignore[union-attr]
 
@@ -255,7 +255,7 @@ class TestFinding:
             ("both.wav", "speech"),
         }
 
-    def test_silence_is_found_by_nothing_that_is_heard(self, base: KnowledgeBase) -> None:
+    def test_no_sound_query_finds_silence(self, base: KnowledgeBase) -> None:
         hits = base.search("silence", top_k=20)
         assert "silent.wav" not in {Path(hit.path).name for hit in hits}
 
@@ -263,7 +263,7 @@ class TestFinding:
         again = write_audio(tmp_path / "again.wav", 0.4 * samples_of(DOG)[SAMPLE_RATE // 5 :])
         assert best(base.search(again)) == ("first.ogg", "sound", ("like sound",))
 
-    def test_silence_is_no_question(self, base: KnowledgeBase, media: Path) -> None:
+    def test_silence_is_not_a_question(self, base: KnowledgeBase, media: Path) -> None:
         with pytest.raises(QueryError, match="Nothing is heard"):
             base.search(media / "silent.wav")
 

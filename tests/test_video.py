@@ -162,7 +162,7 @@ class TestSound:
         assert [extracted.segment.kind for extracted in found] == ["frame"]
 
     @pytest.mark.parametrize("sound", [noise(3), tone(3)], ids=["noise", "tone"])
-    def test_what_is_heard_without_speech_is_a_sound(self, tmp_path: Path, sound: NDArray[np.float32]) -> None:
+    def test_audio_without_speech_is_a_sound(self, tmp_path: Path, sound: NDArray[np.float32]) -> None:
         path = write_video(tmp_path / "hum.mp4", scenes(1), sound=sound, sound_at_s=1.0)
         _, heard = read(path)
         assert (heard.segment.kind, heard.segment.modality, heard.segment.text) == ("sound", "video", "")
@@ -186,7 +186,7 @@ class TestSound:
         extracted, *_ = video.segments(source, BLIND, ScriptedTranscriber("hello"), Ocr(1))
         assert (extracted.segment.modality, extracted.segment.kind) == ("audio", "speech")
 
-    def test_the_caption_stands_with_the_first_segment(self, tmp_path: Path) -> None:
+    def test_the_first_segment_has_the_caption(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "talk.mp4", scenes(1, 2, length=60), sound=samples_of(JFK))
         source = Source(path, "ef" * 32, 1, "video/mp4", "video", captions=("The launch",))
         found = [e.segment.caption for e in video.segments(source, BLIND, ScriptedTranscriber("hello"), Ocr(1))]
@@ -243,7 +243,7 @@ def turn(path: Path) -> Path:
         ({"creation_time": "yesterday", "location": "at home"}, {}),
     ],
 )
-def test_when_and_where_it_was_filmed(tmp_path: Path, tags: dict[str, str], known: dict[str, object]) -> None:
+def test_time_and_place_of_a_video(tmp_path: Path, tags: dict[str, str], known: dict[str, object]) -> None:
     path = write_video(tmp_path / "a.mkv", scenes(1), sound=tone(3.0), tags=tags)
     for extracted in read(path):
         fields = extracted.segment.meta

@@ -78,7 +78,7 @@ def test_a_crash_fails_one_file_and_the_next_still_comes(worker, note):
     assert list(worker.run("identify", note)) == [source]
 
 
-def test_the_death_of_an_idle_reader_is_no_fault_of_the_next_file(worker, note):
+def test_the_death_of_an_idle_reader_does_not_fail_the_next_file(worker, note):
     list(worker.run("identify", note))
     before = worker._process
     os.kill(pid(worker), signal.SIGKILL)
@@ -97,21 +97,21 @@ def test_a_silent_reader_is_stopped(note):
 
 
 class ScriptedProcess:
-    """Says what it is told to, over and over, with a pause before each."""
+    """Says what it is reports to, over and over, with a pause before each."""
 
     has_ended = False
 
     def __init__(self, pause_s, *messages):
         self.pause_s, self.messages, self.items = pause_s, messages, self
-        self.said = 0
+        self.sent = 0
 
     def get(self, timeout):
         if self.pause_s > timeout:
             time.sleep(timeout)
             raise queue.Empty
         time.sleep(self.pause_s)
-        self.said += 1
-        return self.messages[(self.said - 1) % len(self.messages)]
+        self.sent += 1
+        return self.messages[(self.sent - 1) % len(self.messages)]
 
     def send(self, request):
         pass
@@ -135,26 +135,26 @@ def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_c
 
 
 def test_long_work_on_sound_and_pictures_gives_signs_of_life(monkeypatch):
-    told = []
+    reports = []
     monkeypatch.setattr(heartbeat, "_EVERY_S", 0.0)
-    monkeypatch.setattr(heartbeat, "_report", told.append)
+    monkeypatch.setattr(heartbeat, "_report", reports.append)
     sound = [AudioPiece(0.0, samples_of(JFK))]
     list(SoundMonitor(sound))
-    assert told == [0.0]
+    assert reports == [0.0]
     list(transcribe_speech(sound, ScriptedTranscriber("words")))
-    assert told == [0.0] * 2
+    assert reports == [0.0] * 2
     black = np.zeros((144, 256, 3), np.uint8)
     list(select_shots([sample_frame(n / 8, black, None) for n in range(4)], 5.0))
-    assert told == [0.0] * 6
+    assert reports == [0.0] * 6
 
 
 def test_the_loading_of_a_model_gives_signs_of_life(monkeypatch):
-    told = []
+    reports = []
     monkeypatch.setattr(heartbeat, "_EVERY_S", 0.01)
-    monkeypatch.setattr(heartbeat, "_report", told.append)
+    monkeypatch.setattr(heartbeat, "_report", reports.append)
     with heartbeat.waiting():
         time.sleep(0.1)
-    assert set(told) == {0.01}
+    assert set(reports) == {0.01}
 
 
 def test_native_code_that_never_returns_does_not_outlive_its_parent():
@@ -175,13 +175,13 @@ def test_memory_is_bounded(tmp_path):
         assert worker._process is None  # what is left of its memory is of no use
 
 
-def test_readers_share_the_memory_of_the_machine():
+def test_workers_share_the_memory_of_the_machine():
     readers = WorkerPool(Settings(threads=4, reader_memory_gb=1e6))._workers
     each = {reader._settings.reader_memory_gb for reader in readers}
     assert sum(each) * len(readers) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
-def test_a_folder_of_the_same_name_where_the_user_is_is_not_run(note, tmp_path, monkeypatch):
+def test_a_folder_named_ingest_in_the_working_directory_is_not_imported(note, tmp_path, monkeypatch):
     (tmp_path / "ingest").mkdir()
     (tmp_path / "ingest" / "__init__.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
@@ -201,7 +201,7 @@ def sources(worker, tmp_path):
     return found
 
 
-def test_readers_side_by_side_tell_of_each_argument(sources):
+def test_workers_side_by_side_report_each_argument(sources):
     with closing(WorkerPool(Settings(threads=3))) as workers:
         events = [event for event in workers.each("extract", sources) if not isinstance(event, BeatEvent)]
         assert len({pid(worker) for worker in workers._workers}) == 3
@@ -215,7 +215,7 @@ def test_readers_side_by_side_tell_of_each_argument(sources):
     assert type(event.error) is MediaError
 
 
-def test_whoever_stops_listening_stops_the_readers(sources):
+def test_closing_the_events_stops_the_workers(sources):
     before = set(threading.enumerate())
     with closing(WorkerPool(Settings(threads=2))) as workers:
         events = workers.each("extract", sources * 100)
@@ -224,14 +224,14 @@ def test_whoever_stops_listening_stops_the_readers(sources):
         assert not [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
 
 
-def test_whoever_listens_may_stop_before_anything_comes(sources):
+def test_the_events_can_be_closed_before_the_first_value(sources):
     with closing(WorkerPool(Settings(threads=2), beat_s=0.001)) as workers:
         events = workers.each("extract", sources)  # readers take longer to start
         assert next(events) == BeatEvent()
         events.close()
 
 
-def test_what_is_not_wanted_is_not_taken_for_the_next(worker, sources):
+def test_unused_values_do_not_leak_into_the_next_operation(worker, sources):
     assert next(worker.run("extract", sources[0])).segment.text == "Note 0"
     assert [extracted.segment.text for extracted in worker.run("extract", sources[1])] == ["Note 1"]
 

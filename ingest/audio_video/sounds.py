@@ -139,7 +139,7 @@ def sound_segment(
 
 
 def _append_joined(parts: list[AudioPiece], part: AudioPiece) -> None:
-    """Append a part, joined with the last one if there is no gap."""
+    """Append a part, joined with the last one if it follows without a gap."""
     if parts and part.start_s - parts[-1].end_s < _SEAM_S:
         parts[-1] = AudioPiece(parts[-1].start_s, np.concatenate([parts[-1].samples, part.samples]))
     else:

@@ -1,7 +1,7 @@
 """Transcribe speech to words with times: Whisper in three forms behind one protocol.
 
 A transcriber takes a block of sound in which a voice was detected (`ingest.audio_video.voice_activity` finds such
-blocks) and returns its words. Where there is no speech, Whisper invents words. So runs of text that repeat themselves,
+blocks) and returns its words. Without speech, Whisper invents words. So runs of text that repeat themselves,
 or that the model itself rates low, are dropped.
 """
 
@@ -296,6 +296,7 @@ class _Attempt:
 
     @property
     def plausible_runs(self) -> tuple[_Run, ...]:
+        """The runs whose words are probably not invented."""
         return tuple(run for run in self.runs if run.is_plausible)
 
 

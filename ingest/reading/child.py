@@ -26,7 +26,7 @@ def main() -> None:
 
     readers, replies = Readers(settings), Replies(stream, settings.file_timeout_s)
     heartbeat.report_to(lambda excused_s: replies.send(BeatMessage(excused_s)))
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has gone
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has ended
         while True:
             request = pickle.load(requests)
             serve(replies, getattr(readers, request.operation), request.arguments)
@@ -35,8 +35,8 @@ def main() -> None:
 class Replies:
     """The way to the parent, and the alarm clock of a process that has stopped replying.
 
-    If the parent was killed, the next reply fails and the process ends. If native code never returns, there is no next
-    reply; then the system's alarm ends the process. Its signal is not caught, so no code can delay it.
+    If the parent was killed, the next reply fails and the process ends. If native code never returns, no reply follows,
+    and the system's alarm ends the process. Its signal is not caught, so no code can delay it.
     """
 
     def __init__(self, stream: IO[bytes], timeout_s: float) -> None:

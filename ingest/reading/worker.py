@@ -275,7 +275,7 @@ class _Process:
         self.send(settings.model_dump())
 
     def send(self, request: Any) -> None:
-        # A broken pipe means that the child has just died; the pump reports that.
+        """Send a request; if the child has just died, the pump reports it."""
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin is not None
             self._process.stdin.write(pickle.dumps(request))
@@ -283,12 +283,15 @@ class _Process:
 
     @property
     def has_ended(self) -> bool:
+        """Whether the child has ended."""
         return self._process.poll() is not None
 
     def signal(self) -> None:
+        """Kill the child; the pump then ends with an `ExitMessage`."""
         self._process.kill()
 
     def kill(self) -> None:
+        """Kill the child and close its pipes."""
         self.signal()
         while self._pump.is_alive():  # it may wait for room in the queue
             with contextlib.suppress(queue.Empty):

@@ -61,7 +61,7 @@ class TestBlocks:
         ]
         assert all(a[1] <= b[0] + 0.001 for a, b in pairwise(spans))
 
-    def test_a_gap_in_the_sound_is_no_silence(self, jfk: NDArray[np.float32]) -> None:
+    def test_a_gap_in_the_sound_is_not_silence(self, jfk: NDArray[np.float32]) -> None:
         pieces = [*in_pieces(jfk), *in_pieces(jfk, start_s=500.0)]
         found = list(speech_blocks(pieces, 30.0))
         assert [block.pieces[0][1] for block in found] == pytest.approx([0.0, 500.0], abs=0.5)
@@ -86,7 +86,7 @@ class TestWords:
         assert block.to_recording_time(Word("start", 0.9, 1.6)) == Word("start", 50.0, 50.6, 1.0)
         assert block.to_recording_time(Word("late", 2.9, 9.0)).end_s == 52.0
 
-    def test_a_pause_is_no_part_of_a_word(self) -> None:
+    def test_a_pause_is_not_part_of_a_word(self) -> None:
         samples = np.concatenate([tone(0.1), silence(1.0), tone(0.4), silence(0.5)])
         word = trim_pause(Word("now", 0.0, 2.0), samples)
         assert (word.start_s, word.end_s) == pytest.approx((1.1, 1.5), abs=0.04)

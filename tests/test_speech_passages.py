@@ -67,7 +67,7 @@ class TestCuts:
         found = list(split_speech([transcript(talk(1)), transcript(talk(1, start_s=6.0), "de")]))
         assert [language for language, _ in found] == ["en", "de"]
 
-    def test_nothing_said(self) -> None:
+    def test_no_words_no_passages(self) -> None:
         assert list(split_speech([])) == []
         assert list(split_speech([transcript([])])) == []
 
@@ -97,7 +97,7 @@ class TestCuts:
 
 
 class TestSegments:
-    def test_a_segment_says_when_what_and_how_surely(self) -> None:
+    def test_a_segment_has_times_text_and_confidence(self) -> None:
         (segment,) = speech_segments([transcript(talk(1, words=4))], SOURCE, "audio", first=0, caption="A talk")
         assert segment.locator == TimeSpan(0.0, 1.95)
         assert segment.text == "word word word stop."
@@ -105,7 +105,7 @@ class TestSegments:
         assert (segment.kind, segment.modality, segment.caption) == ("speech", "audio", "A talk")
         assert len(segment.words) == 4
 
-    def test_the_caption_stands_once(self) -> None:
+    def test_only_the_first_segment_has_the_caption(self) -> None:
         found = list(speech_segments([transcript(talk(30))], SOURCE, "audio", first=0, caption="A talk"))
         assert [segment.ordinal for segment in found] == list(range(len(found)))
         assert [bool(segment.caption) for segment in found] == [True] + [False] * (len(found) - 1)

@@ -94,7 +94,7 @@ class TranscriberContract:
     def transcriber(self) -> Transcriber:
         raise NotImplementedError
 
-    def test_hears_what_is_said_and_when(self, transcriber: Transcriber, jfk: NDArray[np.float32]) -> None:
+    def test_words_and_their_times(self, transcriber: Transcriber, jfk: NDArray[np.float32]) -> None:
         heard = transcriber.transcribe(jfk)
         assert spoken(heard) == JFK_TEXT
         assert heard.language == "en"
@@ -104,10 +104,10 @@ class TranscriberContract:
         assert all(0 <= w.probability <= 1 and w.text == w.text.strip() for w in heard.words)
         assert all(type(w.start_s) is float and type(w.probability) is float for w in heard.words)
 
-    def test_hears_nothing_in_silence(self, transcriber: Transcriber) -> None:
+    def test_silence_has_no_words(self, transcriber: Transcriber) -> None:
         assert transcriber.transcribe(silence(2)) == Transcript((), "", 2.0)
 
-    def test_says_how_much_it_takes_at_once(self, transcriber: Transcriber) -> None:
+    def test_the_longest_block_is_stated(self, transcriber: Transcriber) -> None:
         assert transcriber.block_s >= 30
 
 
@@ -124,7 +124,7 @@ class TestFasterWhisper(TranscriberContract):
     def test_invents_nothing(self, whisper: FasterWhisper, sound: NDArray[np.float32]) -> None:
         assert whisper.transcribe(sound).words == ()
 
-    def test_a_folder_that_is_no_model(self, tmp_path: Path) -> None:
+    def test_a_folder_without_a_model(self, tmp_path: Path) -> None:
         (tmp_path / "model.bin").write_bytes(b"nothing")
         broken = load_transcriber(Settings(transcriber=str(tmp_path)))
         with pytest.raises(ModelError, match=re.escape(str(tmp_path))):
@@ -198,21 +198,21 @@ class TestApi(TranscriberContract):
         with pytest.raises(LLMError):
             api.transcribe(silence(1))
 
-    def test_an_answer_that_is_none(self, api: ApiTranscriber, service: list[Handler]) -> None:
+    def test_a_malformed_answer(self, api: ApiTranscriber, service: list[Handler]) -> None:
         service.append(lambda request: httpx.Response(200, json={"text": "hello", "words": [{"word": "hello"}]}))
         with pytest.raises(LLMError):
             api.transcribe(silence(1))
 
 
 class TestOpenAIWhisper:
-    def test_says_what_to_install(self) -> None:
+    def test_the_error_names_the_extra_to_install(self) -> None:
         transcriber = load_transcriber(Settings(transcriber="openai-whisper:small"))
         assert isinstance(transcriber, OpenAIWhisper)
         with pytest.raises(ModelError, match=r"exhibit-rag\[openai-whisper\]"):
             transcriber.transcribe(silence(1))
 
 
-class TestBelief:
+class TestPlausibility:
     def run(self, text: str = "hello", log_probability: float = -0.3, compression: float = 1.0) -> _Run:
         return _Run((Word(text, 0, 1, 0.9),), log_probability, compression)
 
@@ -235,6 +235,6 @@ class TestLoading:
         assert isinstance(load_transcriber(Settings(transcriber="api:openai/whisper-1")), ApiTranscriber)
 
     @pytest.mark.parametrize("name", ["bass", "api:", "openai-whisper:", "", "/no/such/folder"])
-    def test_an_unknown_name_teaches(self, name: str) -> None:
+    def test_an_unknown_name_lists_the_choices(self, name: str) -> None:
         with pytest.raises(SettingsError, match=r"EXHIBIT_TRANSCRIBER.*tiny\.en.*api:openai/whisper-1"):
             load_transcriber(Settings(transcriber=name))

@@ -29,7 +29,7 @@ def test_passages_are_slices_that_hold_every_word(blocks):
 
 
 @given(st.lists(BLOCKS, max_size=12))
-def test_the_same_text_is_always_cut_the_same(blocks):
+def test_splitting_is_deterministic(blocks):
     assert list(split_passages(join_blocks(blocks))) == list(split_passages(join_blocks(blocks)))
 
 
@@ -45,7 +45,7 @@ def test_a_long_sentence_and_a_long_word_are_cut():
         assert max(count_words(prose.text[p.start : p.end]) for p in split_passages(prose)) <= 240
 
 
-def test_headings_stay_with_what_they_head():
+def test_headings_stay_with_their_text():
     blocks = [TextBlock("Book", "heading", 1)]
     for number in range(6):
         blocks += [TextBlock(f"Part {number}", "heading", 2), TextBlock(PROSE * 2)]
@@ -73,7 +73,7 @@ def test_pages_are_kept_apart():
     ]
 
 
-def test_rows_stand_on_lines_and_figures_take_no_room():
+def test_rows_are_lines_and_figures_add_no_text():
     prose = join_blocks(
         [TextBlock("a: 1", "row"), TextBlock("alt", "figure", part="p"), TextBlock("a: 2", "row"), TextBlock("End.")]
     )

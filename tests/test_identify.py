@@ -154,7 +154,7 @@ def test_identity_comes_from_the_content(tmp_path, settings):
         ("list.m3u8", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50), UnsupportedMedia, "HEIC"),
     ],
 )
-def test_refusals_say_why(tmp_path, settings, name, data, error, words):
+def test_refusals_give_a_reason(tmp_path, settings, name, data, error, words):
     with pytest.raises(error, match=words):
         identify(write(tmp_path, name, data), settings)
 
@@ -164,7 +164,7 @@ def test_too_large(tmp_path):
         identify(write(tmp_path, "a.txt", PROSE), Settings(max_file_mb=0.0001))
 
 
-def test_what_is_no_file(tmp_path, settings):
+def test_paths_that_are_not_files(tmp_path, settings):
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
@@ -209,7 +209,7 @@ def test_walk_is_sorted_and_leaves_out_junk(tmp_path):
     assert found == ["a/1.txt", "a/2.txt", "b.txt"]
 
 
-def test_walk_yields_what_was_named_and_each_file_once(tmp_path):
+def test_walk_yields_given_paths_and_each_file_once(tmp_path):
     named = write(tmp_path, ".hidden", "x")
     (tmp_path / "a").mkdir()
     inner = write(tmp_path / "a", "1.txt", "x")
@@ -251,12 +251,12 @@ def test_walk_reports_folders_that_cannot_be_read(tmp_path):
 @given(
     st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\ufeff")), st.sampled_from(["utf-8", "utf-8-sig"])
 )
-def test_decode_gives_back_utf8(text, encoding):
+def test_decode_text_reproduces_utf8(text, encoding):
     assert decode_text(text.encode(encoding)) == text
 
 
 @given(st.binary(max_size=300))
-def test_decode_never_fails(data):
+def test_decode_text_never_fails(data):
     assert "\x00" not in decode_text(data)
 
 
