@@ -1,4 +1,4 @@
-"""Tiny checkpoints with random weights in the hub's own layout: what they say means nothing, how they run does."""
+"""Tiny checkpoints with random weights in the layout of the hub: real models whose vectors mean nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 SIZE_PX = 32
 DIMENSIONS = 24
 _WORDS = ["of", "the", "red", "blue", "green", "teal", "picture", "harbour", "lamp", "bicycle", "bakery"]
-# CLIP takes the state at the token of the highest number, so its end is the last.
+# CLIP takes the state at the token with the highest id, so the end token is the last.
 _PIECES = ["<unk>", "<pad>", *_WORDS, *(chr(code) for code in range(33, 127)), "<s>", "</s>"]
 _START, _END = len(_PIECES) - 2, len(_PIECES) - 1
 _TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -18,7 +18,7 @@ _EYE = {"image_size": SIZE_PX, "patch_size": 8}
 
 
 def quiet() -> Any:
-    """The transformers library without its progress bars, at a fixed seed."""
+    """Return the transformers library, without progress bars and with a fixed seed."""
     import torch
     import transformers
 
@@ -29,26 +29,26 @@ def quiet() -> Any:
 
 
 def tokenizer(max_tokens: int) -> Any:
-    """Words of a short list and single characters, between a start and an end."""
+    """Make a tokenizer of a few words and single characters, with a start and an end token."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     numbers = {piece: number for number, piece in enumerate(_PIECES)}
-    made = Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
-    made.post_processor = processors.TemplateProcessing(
+    words = Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+    words.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", _START), ("</s>", _END)]
     )
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    return quiet().PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=max_tokens, **special)
+    return quiet().PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=max_tokens, **special)
 
 
 def clip(folder: Path) -> Path:
-    """CLIP: short side scaled, middle cut out, CLIP's own mean and deviation."""
+    """Write a CLIP: short side scaled, centre cropped, CLIP's own mean and deviation."""
     library = quiet()
     text = {**_TOWER, **_IDS, "max_position_embeddings": 77}
     config = library.CLIPConfig(text_config=text, vision_config=_TOWER | _EYE, projection_dim=DIMENSIONS)
-    library.CLIPModel(_lively(config)).save_pretrained(folder)
+    library.CLIPModel(_with_large_weights(config)).save_pretrained(folder)
     side = {"height": SIZE_PX, "width": SIZE_PX}
     _save(library.CLIPImageProcessorPil(size={"shortest_edge": SIZE_PX}, crop_size=side), folder)
     _save(tokenizer(77), folder)
@@ -56,32 +56,32 @@ def clip(folder: Path) -> Path:
 
 
 def siglip(folder: Path) -> Path:
-    """SigLIP, and SigLIP 2 of a fixed size: squashed to a square, mean and deviation of a half, 64 tokens always."""
+    """Write a SigLIP, or SigLIP 2 of fixed size: squashed to a square, mean and deviation of a half, 64 tokens."""
     library = quiet()
     text = {**_TOWER, **_IDS, "max_position_embeddings": 64, "projection_size": _TOWER["hidden_size"]}
     config = library.SiglipConfig(text_config=text, vision_config=_TOWER | _EYE)
-    library.SiglipModel(_lively(config)).save_pretrained(folder)
+    library.SiglipModel(_with_large_weights(config)).save_pretrained(folder)
     _save(library.SiglipImageProcessorPil(size={"height": SIZE_PX, "width": SIZE_PX}), folder)
     _save(tokenizer(64), folder)
     return folder
 
 
 def siglip2(folder: Path) -> Path:
-    """SigLIP 2 of any aspect ratio: at most 16 patches, as many a side as the picture's shape allows."""
+    """Write a SigLIP 2 for any aspect ratio: at most 16 patches, with as many per side as the image's shape allows."""
     library = quiet()
     text = {**_TOWER, **_IDS, "max_position_embeddings": 64, "projection_size": _TOWER["hidden_size"]}
     config = library.Siglip2Config(text_config=text, vision_config={**_TOWER, "patch_size": 8, "num_patches": 16})
-    library.Siglip2Model(_lively(config)).save_pretrained(folder)
+    library.Siglip2Model(_with_large_weights(config)).save_pretrained(folder)
     _save(library.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16), folder)
     _save(tokenizer(64), folder)
     return folder
 
 
 def bert(folder: Path, *, pooling: str | None = "mean", prompts: dict[str, str] | None = None) -> Path:
-    """A text encoder, with what sentence-transformers says about its pooling and its prompts."""
+    """Write a text encoder, with the pooling and prompts in the files of sentence-transformers."""
     library = quiet()
     config = library.BertConfig(**_TOWER, **_IDS, max_position_embeddings=128)
-    library.BertModel(_lively(config)).save_pretrained(folder)
+    library.BertModel(_with_large_weights(config)).save_pretrained(folder)
     _save(tokenizer(128), folder)
     if pooling:
         kind = "sentence_transformers.models."
@@ -98,7 +98,7 @@ def bert(folder: Path, *, pooling: str | None = "mean", prompts: dict[str, str] 
 
 
 def clap(folder: Path, *, fused: bool = False) -> Path:
-    """CLAP: ten seconds at 48 kHz as a spectrogram."""
+    """Write a CLAP: ten seconds at 48 kHz as a spectrogram."""
     library = quiet()
     ears = {
         "window_size": 8, "num_mel_bins": 64, "spec_size": 256, "patch_size": 4, "patch_stride": [4, 4],
@@ -107,14 +107,14 @@ def clap(folder: Path, *, fused: bool = False) -> Path:
     }  # fmt: skip
     text = {**_TOWER, **_IDS, "max_position_embeddings": 68}
     config = library.ClapConfig(text_config=text, audio_config=ears, projection_dim=DIMENSIONS)
-    library.ClapModel(_lively(config)).save_pretrained(folder)
+    library.ClapModel(_with_large_weights(config)).save_pretrained(folder)
     _save(library.ClapFeatureExtractor(truncation="fusion" if fused else "rand_trunc"), folder)
     _save(tokenizer(64), folder)
     return folder
 
 
 def open_clip(folder: Path, twin: Path) -> Path:
-    """The weights of a CLIP checkpoint as OpenCLIP saves them; the names are of `open_clip.model.CLIP`."""
+    """Write a CLIP checkpoint's weights as OpenCLIP saves them, under the names of `open_clip.model.CLIP`."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -154,7 +154,7 @@ def open_clip(folder: Path, twin: Path) -> Path:
 
 
 def open_clip_config() -> dict[str, Any]:
-    """The `model_cfg` of that checkpoint."""
+    """Return the `model_cfg` of that checkpoint."""
     width, layers = _TOWER["hidden_size"], _TOWER["num_hidden_layers"]
     vision = {
         "image_size": SIZE_PX,
@@ -180,8 +180,8 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-def _lively(config: Any) -> Any:
-    """Weights large enough that words and pictures make a difference; the usual ones are made for training."""
+def _with_large_weights(config: Any) -> Any:
+    """Return the configuration with weights large enough for inputs to matter; the usual ones suit training."""
     for part in (config, getattr(config, "text_config", None), getattr(config, "vision_config", None)):
         if part is not None:
             part.initializer_factor = 1.0
@@ -190,7 +190,7 @@ def _lively(config: Any) -> Any:
 
 
 def _save(part: Any, folder: Path) -> None:
-    """Save a tokenizer or processor; the library leaves their files open for the collector to close."""
+    """Save a tokenizer or processor; the library leaves their files open for the garbage collector."""
     import warnings
 
     with warnings.catch_warnings():

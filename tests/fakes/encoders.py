@@ -1,4 +1,4 @@
-"""Deterministic encoders without models: words by their hash, pictures by their colours, sounds by their pitch."""
+"""Deterministic encoders without models: text by hashed words, images by colours, sounds by pitch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 class HashingTextEncoder:
-    """A bag of hashed words: texts are near where they share words."""
+    """A text encoder on a bag of hashed words: texts that share words are near."""
 
     def __init__(self, dimensions: int = 64, name: str = "hashing") -> None:
         self.card = ModelCard(name=name, space=name, dimensions=dimensions, revision="1", licence="CC0-1.0")
@@ -44,7 +44,7 @@ class HashingTextEncoder:
 
 
 class HashingEncoder:
-    """Pictures by the names of the colours in their quarters, so that the query "red" finds a red picture."""
+    """A dual encoder on the names of the colours in an image's quarters: the query "red" finds a red image."""
 
     def __init__(self, text: HashingTextEncoder | None = None) -> None:
         self._text = text or HashingTextEncoder()
@@ -60,9 +60,9 @@ class HashingEncoder:
         return self.embed_and_tag(images).vectors
 
     def embed_and_tag(self, images: Sequence[Image.Image]) -> TaggedVectors:
-        seen = [self._colours(image) for image in images]
+        colours = [self._colours(image) for image in images]
         return TaggedVectors(
-            self._text.embed_text([" ".join(names) for names in seen]), [tuple(dict.fromkeys(n)) for n in seen]
+            self._text.embed_text([" ".join(names) for names in colours]), [tuple(dict.fromkeys(n)) for n in colours]
         )
 
     def from_text_vectors(self, vectors: Vectors, *, is_query: bool = False) -> Vectors | None:
@@ -76,7 +76,7 @@ class HashingEncoder:
 
 
 class PitchEncoder:
-    """Sounds by the name of their pitch, so that the query "high" finds a high tone."""
+    """An audio encoder on the name of a sound's pitch: the query "high" finds a high tone."""
 
     sample_rate = 16_000
 
