@@ -97,7 +97,7 @@ def test_a_silent_reader_is_stopped(note):
 
 
 class ScriptedProcess:
-    """Says what it is reports to, over and over, with a pause before each."""
+    """Sends its messages over and over, with a pause before each."""
 
     has_ended = False
 
@@ -130,7 +130,7 @@ def test_a_reader_that_never_ends_is_stopped_however_lively(sign):
 
 def test_a_reader_that_works_is_not_silent_and_the_loading_of_a_model_does_not_count():
     worker = Worker(Settings(file_timeout_s=0.05))
-    worker._process = ScriptedProcess(0.03, *[BeatMessage(0.03)] * 20, ItemMessage("heard"), EndMessage(1.5))
+    worker._process = ScriptedProcess(0.03, *[BeatMessage(0.1)] * 20, ItemMessage("heard"), EndMessage(1.5))
     assert list(worker.run("extract")) == ["heard"]
 
 
