@@ -1,4 +1,7 @@
-"""A knowledge base as tools of the Model Context Protocol, for assistants on this machine or elsewhere.
+"""A knowledge base as tools of the Model Context Protocol (MCP), for assistants on this machine or elsewhere.
+
+An assistant calls a tool; the knowledge base is opened if it is not open; the result becomes plain data or content
+blocks.
 
 ::
 
@@ -9,5 +12,5 @@
     ondemand.py         opens the knowledge base for a call and closes it when idle
     transports.py       standard input and output, or HTTP with keys
 
-Everything that a tool returns fits in a message of a megabyte, which is as much as common clients take.
+Each tool result stays below a megabyte, the limit of common clients.
 """

@@ -1,4 +1,4 @@
-"""Which paths may be taken in: those in folders that whoever started the server named."""
+"""The paths that `ingest` accepts: those below the folders that were given with `--below`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rag.errors import QueryError
 
 
 def allowed_paths(written: Sequence[str], folders: Sequence[Path]) -> list[Path]:
-    """Paths as an assistant wrote them, none of which leads out of the folders; without folders all may be taken in.
+    """Return the paths that an assistant wrote, if they stay below the folders; without folders all are allowed.
 
     Raises:
-        QueryError: one is no absolute path, or it, or a link in it, leads elsewhere.
+        QueryError: a path is not absolute, or it, or a link below it, leads out of the folders.
     """
     allowed = [folder.resolve() for folder in folders]
     return [_allowed_path(path, allowed) for path in written]
@@ -24,18 +24,20 @@ def _allowed_path(written: str, allowed: Sequence[Path]) -> Path:
         path = Path(written).expanduser()
         ways_out = _ways_out(path, allowed) if allowed else iter(())
         way_out = next(ways_out, None)
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, links that go round, nobody of that name
-        raise QueryError(f"`{written[:200]}` is no path that can be followed ({error}).") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL character, circular links, an unknown user
+        raise QueryError(f"`{written[:200]}` is not a valid path ({error}).") from error
     if not path.is_absolute():
-        raise QueryError(f"`{written[:200]}` is no absolute path; the server does not know your folder.")
+        raise QueryError(
+            f"`{written[:200]}` is not an absolute path. Give an absolute path; the server does not know your folder."
+        )
     if way_out is not None:
-        link = "" if way_out == path else f" {way_out} leads out of them; name what lies beside it."
-        raise QueryError(f"Only files below {', '.join(map(str, allowed))} may be taken in here.{link}")
+        link = "" if way_out == path else f" {way_out} leads out of them; leave it out."
+        raise QueryError(f"Only files below {', '.join(map(str, allowed))} may be indexed here.{link}")
     return path
 
 
 def _ways_out(path: Path, allowed: Sequence[Path]) -> Iterator[Path]:
-    """The path, or what lies below it, where it leads out of the folders: links are followed when files are read."""
+    """Yield each path, from this one down, that leads out of the folders; reading files would follow such links."""
     waiting, entered = [path], set[Path]()
     while waiting:
         one = waiting.pop()

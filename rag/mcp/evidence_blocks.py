@@ -1,7 +1,7 @@
-"""What is at a place of a file, as the content blocks of an MCP tool: words, pictures, sound.
+"""The content of a place in a file as blocks of an MCP result: words, pictures, sound.
 
-A place is named by an asset's id and a media fragment: what search and answers return, or another place of the same
-file. Everything is made anew from the file; together it stays below a megabyte.
+The id of a place is the id of an asset and a media fragment, either from a search or an answer, or of another place in
+the same file. All blocks are made from the file itself; together they stay below a megabyte.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _QUALITIES = (85, 70, 50, 30)
 
 @dataclass(frozen=True)
 class _Spot:
-    """A place of a file, and what is known of it."""
+    """A place in a file, with the segments and frames there."""
 
     path: Path
     asset_id: str
@@ -46,30 +46,30 @@ class _Spot:
 
 
 def evidence_blocks(base: KnowledgeBase, place_id: str, view: View, *, with_sound: bool = False) -> list[ContentBlock]:
-    """What is at a place: words first, then what is seen and heard there.
+    """Return the content of a place: words first, then pictures and sound.
 
     Args:
         base: the knowledge base.
-        place_id: `rag.mcp.tool_results.hit_id`, or an asset's id with the fragment of another place.
+        place_id: from `rag.mcp.tool_results.hit_id`, or an asset's id with another media fragment.
         view: the whole page or picture with the place marked, the place alone, or only its words.
-        with_sound: whether sound comes with it; many a client refuses a whole result with sound in it.
+        with_sound: whether to add sound; many clients reject a result that contains any.
 
     Raises:
         QueryError: there is no such place.
-        MediaError: the file has gone, was changed since it was indexed, or cannot be read.
+        MediaError: the file has gone, has changed since it was indexed, or cannot be read.
     """
     spot = _spot(base, place_id)
     if view == "words":
-        return [_described(spot)]
+        return [_describe(spot)]
     media.check_same(spot.path, spot.asset_id)
     try:
-        shown = list(_shown(spot, view, with_sound=with_sound))
-    except UnsupportedMedia as error:  # a slide has no picture
-        return [_described(spot, str(error))]
-    return [_described(spot, _of_the_sound(spot.locator, with_sound=with_sound)), *shown]
+        shown = list(_media_blocks(spot, view, with_sound=with_sound))
+    except UnsupportedMedia as error:  # slides cannot be drawn
+        return [_describe(spot, str(error))]
+    return [_describe(spot, _sound_note(spot.locator, with_sound=with_sound)), *shown]
 
 
-def _of_the_sound(locator: Locator, *, with_sound: bool) -> str:
+def _sound_note(locator: Locator, *, with_sound: bool) -> str:
     if not isinstance(locator, TimeSpan):
         return ""
     if not with_sound:
@@ -91,13 +91,13 @@ def _spot(base: KnowledgeBase, place_id: str) -> _Spot:
 
 
 def _here(hits: Sequence[Hit], locator: Locator) -> list[Segment]:
-    """The segments at a place: the very one, or else those that it touches."""
+    """Return the segment with this locator, or else all segments that overlap it."""
     segments = [hit.segment for hit in hits]
     same = [segment for segment in segments if segment.locator == locator]
-    return same or [segment for segment in segments if _touch(segment.locator, locator)]
+    return same or [segment for segment in segments if _overlap(segment.locator, locator)]
 
 
-def _touch(one: Locator, other: Locator) -> bool:
+def _overlap(one: Locator, other: Locator) -> bool:
     match one, other:
         case (PageBox(), PageBox()):
             return one.page == other.page
@@ -115,7 +115,7 @@ def _touch(one: Locator, other: Locator) -> bool:
 
 
 def _frames(hits: Sequence[Hit], locator: Locator) -> list[float]:
-    """Seconds of a few frames of a film that lie in a span, evenly chosen; its first second where there are none."""
+    """Return the times of a few stored frames within a span of a video, evenly chosen; by default its start."""
     if not isinstance(locator, TimeSpan) or hits[0].segment.modality != "video":
         return []
     places = (hit.segment.locator for hit in hits)
@@ -126,26 +126,26 @@ def _frames(hits: Sequence[Hit], locator: Locator) -> list[float]:
     return [times[int(n * step)] for n in range(min(_MOST_FRAMES, len(times)))] or [locator.start_s]
 
 
-def _shown(spot: _Spot, view: View, *, with_sound: bool) -> Iterator[ContentBlock]:
+def _media_blocks(spot: _Spot, view: View, *, with_sound: bool) -> Iterator[ContentBlock]:
     if isinstance(spot.locator, TimeSpan):
         for at_s in spot.frames:
-            yield _encoded(media.open_picture(spot.path, FrameRegion(at_s)), _FRAME_PX, _FRAME_BYTES)
+            yield _encode_jpeg(media.open_picture(spot.path, FrameRegion(at_s)), _FRAME_PX, _FRAME_BYTES)
         if with_sound:
-            yield from _heard(spot, spot.locator)
+            yield from _sound_block(spot, spot.locator)
     elif not isinstance(spot.locator, CharSpan):
         drawn = media.crop if view == "crop" else media.highlight
-        yield _encoded(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
+        yield _encode_jpeg(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
 
 
-def _heard(spot: _Spot, span: TimeSpan) -> Iterator[ContentBlock]:
+def _sound_block(spot: _Spot, span: TimeSpan) -> Iterator[ContentBlock]:
     end_s = min(span.end_s, span.start_s + _MOST_SOUND_S)
-    with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a silent film
+    with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a video without sound
         heard = media.mp3(spot.path, TimeSpan(span.start_s, end_s))
         yield AudioContent(data=base64.b64encode(heard).decode("ascii"), mime_type="audio/mpeg")
 
 
-def _encoded(picture: Image.Image, most_px: int, most_bytes: int) -> ImageContent:
-    """A picture as JPEG within a size, smaller and coarser where it must be."""
+def _encode_jpeg(picture: Image.Image, most_px: int, most_bytes: int) -> ImageContent:
+    """Encode a picture as JPEG, with lower quality and size until it fits."""
     shown = picture.convert("RGB")
     shown.thumbnail((most_px, 2 * most_px), Image.Resampling.LANCZOS)
     while True:
@@ -158,15 +158,15 @@ def _encoded(picture: Image.Image, most_px: int, most_bytes: int) -> ImageConten
 
 
 def _words(segment: Segment, locator: Locator) -> str:
-    """What is read or said at a place; of speech that goes on before or after it, what is said there."""
+    """Return the words at a place; of longer speech only those within the span."""
     if isinstance(locator, TimeSpan) and segment.words:
-        said = (word for word in segment.words if word.start_s < locator.end_s and locator.start_s < word.end_s)
-        return " ".join(word.text.strip() for word in said)
+        spoken = (word for word in segment.words if word.start_s < locator.end_s and locator.start_s < word.end_s)
+        return " ".join(word.text.strip() for word in spoken)
     return segment.text
 
 
-def _described(spot: _Spot, note: str = "") -> TextContent:
-    """The place in words: what it is, where it is, what is read, said and seen there."""
+def _describe(spot: _Spot, note: str = "") -> TextContent:
+    """Describe the place in text: kind, position, headings, captions, tags and words."""
     asked = Segment(spot.asset_id, 0, "text", "passage", spot.locator)
     kinds = ", ".join(dict.fromkeys(KIND_NAMES[segment.kind] for segment in spot.here))
     lines = [f"{kinds or 'Place'}: {' of '.join(part for part in (place(asked), spot.path.name) if part)}", note]

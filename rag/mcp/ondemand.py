@@ -1,4 +1,4 @@
-"""A knowledge base that is open while it is used: assistants run for days, and one process holds it at a time."""
+"""A knowledge base that is only open while in use: assistants run for days, and one process can open it at a time."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ IDLE_S = 60.0
 
 
 class OnDemand:
-    """Opens a knowledge base for the first call, and closes it when none has come for a while.
+    """A knowledge base that is opened for the first call and closed after a time without calls.
 
-    Until then the language model stays loaded; after that other programs may use the knowledge base.
+    While it is open, the language model stays loaded. When it is closed, other programs can use the knowledge base.
 
     Args:
-        opened: opens it.
-        idle_s: how long it is kept for the next call.
+        open_base: opens it.
+        idle_s: seconds from the last call until it is closed.
     """
 
-    def __init__(self, opened: Callable[[], KnowledgeBase], *, idle_s: float = IDLE_S) -> None:
-        self._open, self._idle_s = opened, idle_s
+    def __init__(self, open_base: Callable[[], KnowledgeBase], *, idle_s: float = IDLE_S) -> None:
+        self._open, self._idle_s = open_base, idle_s
         self._base: KnowledgeBase | None = None
         self._opening, self._users = asyncio.Lock(), 0
         self._closing: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[KnowledgeBase]:
-        """The knowledge base, which stays open until the end of the block at least.
+        """Yield the knowledge base, which stays open at least until the end of the block.
 
         Raises:
-            KnowledgeBaseBusy: another process holds it; other errors are those of `KnowledgeBase.open`.
+            KnowledgeBaseBusy: another process has it open; other errors are those of `KnowledgeBase.open`.
         """
         async with self._opening:
             if self._closing is not None:
                 self._closing.cancel()
                 self._closing = None
             if self._base is None:
-                # A call that is cancelled here still waits, so that what was opened is known.
+                # Not cancelled with the call, so that a knowledge base that was opened is also closed.
                 self._base = await anyio.to_thread.run_sync(self._open)
             self._users += 1
         try:
@@ -52,7 +52,7 @@ class OnDemand:
                 self._closing = asyncio.get_running_loop().call_later(self._idle_s, self.close)
 
     def close(self) -> None:
-        """Let go of it, if it is open."""
+        """Close it, if it is open."""
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None

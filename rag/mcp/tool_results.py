@@ -1,4 +1,4 @@
-"""What the tools return as data, each with the sentence that tells a model what it is."""
+"""The data that tools return; the description of each field tells a model what it holds."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ class IngestResult:
 
 
 def hit_id(hit: Hit) -> str:
-    """The name of a place for `rag.mcp.evidence_blocks`: it lasts as long as the file is in the collection."""
+    """Return the id of a place; it is valid as long as the file is in the collection."""
     return f"{hit.segment.asset_id}#{to_fragment(hit.segment.locator)}"
 
 
 def search_result(hits: list[Hit], words: str) -> SearchResult:
-    """The result of a search."""
+    """Convert the hits of a search."""
     note = "" if hits else "Nothing was found; try other words, or without filters."
     if hits and not hits[0].is_above_noise:
         note = "Nothing fits better than by chance; these are the nearest, and probably not what was meant."
@@ -117,7 +117,7 @@ def search_result(hits: list[Hit], words: str) -> SearchResult:
 
 
 def answer_result(answer: Answer) -> AnswerResult:
-    """The result of a question."""
+    """Convert an answer."""
     cited = [CitedPlace(**_place(shown.hit, answer.text), number=shown.number) for shown in answer.cited]
     nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
     return AnswerResult(
@@ -131,7 +131,7 @@ def answer_result(answer: Answer) -> AnswerResult:
 
 
 def asset_list(assets: list[CatalogEntry], total: int, *, is_local: bool) -> AssetList:
-    """The result of a listing; only who is on this machine learns its folders."""
+    """Convert a listing; only callers on this machine see folders."""
     rows = [
         AssetRow(
             held.id,
@@ -147,7 +147,7 @@ def asset_list(assets: list[CatalogEntry], total: int, *, is_local: bool) -> Ass
 
 
 def ingest_result(report: IngestReport) -> IngestResult:
-    """The result of taking files in; of many failures the first are named."""
+    """Convert an ingest report; of many failures only the first are listed."""
     failed = [FailedFile(_readable(file.path), _readable(file.reason)) for file in report.failed[:_MOST_FAILED]]
     return IngestResult(report.counts, failed, round(report.seconds, 1))
 
@@ -175,5 +175,5 @@ def _field(value: Scalar) -> Scalar:
 
 
 def _readable(text: str) -> str:
-    """A name as JSON can carry it: names of files may hold bytes that are no text."""
+    """Return a name as valid text for JSON, because file names may hold arbitrary bytes."""
     return replace_surrogates(text)[:_NAME_CHARS]

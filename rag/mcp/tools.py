@@ -1,4 +1,4 @@
-"""The tools, and what tells a model when to use which."""
+"""The tools, and the instructions that tell a model when to use which."""
 
 from __future__ import annotations
 
@@ -113,13 +113,13 @@ Paths = Annotated[
 
 @dataclass(frozen=True)
 class ToolOptions:
-    """What a server offers.
+    """What the server offers.
 
     Attributes:
-        may_write: whether there is an `ingest`.
-        below: folders in which files to be taken in must lie; anywhere where there are none.
+        may_write: whether it offers `ingest`.
+        below: folders below which `ingest` accepts files; empty for anywhere.
         is_local: whether callers are on this machine, as its user.
-        beat_s: how often a long call gives a sign of life; clients that wait for a minute wait on while there are some.
+        beat_s: seconds between progress reports of a long call, which keep clients from giving up after a minute.
     """
 
     may_write: bool = False
@@ -129,7 +129,7 @@ class ToolOptions:
 
 
 def create_server(base: OnDemand, options: ToolOptions) -> MCPServer[None]:
-    """The server of a knowledge base; it closes the knowledge base when it ends."""
+    """Return the MCP server of a knowledge base; it closes the knowledge base when it ends."""
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
@@ -138,7 +138,7 @@ def create_server(base: OnDemand, options: ToolOptions) -> MCPServer[None]:
         finally:
             base.close()
 
-    # What is asked is nobody's business but the user's: it would be logged with refusals at the level of INFO.
+    # At level INFO, questions would be logged with refusals; they are private.
     server = MCPServer[None](
         "exhibit",
         title="Exhibit",
@@ -159,7 +159,7 @@ def create_server(base: OnDemand, options: ToolOptions) -> MCPServer[None]:
 
 @dataclass(frozen=True)
 class Tools:
-    """The tools; their docstrings are what models read."""
+    """The tools; models read their docstrings."""
 
     base: OnDemand
     options: ToolOptions
@@ -231,7 +231,7 @@ class Tools:
 
     @asynccontextmanager
     async def _keep_alive(self, context: Context[Any, Any], what: str) -> AsyncIterator[None]:
-        """Tell the client now and then that work goes on, of which nobody knows how long it takes."""
+        """Report progress to the client at intervals, while work of unknown length goes on."""
 
         async def tell() -> None:
             for beats in itertools.count(1):
@@ -243,24 +243,24 @@ class Tools:
             yield
         finally:
             telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)  # a client that has gone hears nothing
+            await asyncio.gather(telling, return_exceptions=True)  # the client may have gone
 
 
 def _check_may_write(context: Context[Any, Any]) -> None:
     request = context.request_context.request  # None over standard input and output
     key = request.scope.get("exhibit.key") if request is not None else None
     if key is not None and not key.may_write:
-        raise QueryError("Your key may only read; `exhibit keys add NAME --write` makes one that may take in files.")
+        raise QueryError("Your key may only read. Make one that may index files with `exhibit keys add NAME --write`.")
 
 
 def _progress_reporter(context: Context[Any, Any]) -> Callable[[Progress], None]:
-    """What tells how far an ingest is, from its thread; where the call was cancelled, it ends the ingest."""
+    """Return a function that reports the progress of an ingest from its thread; it ends a cancelled ingest."""
     steps, told = itertools.count(1), 0.0
 
     def tell(progress: Progress) -> None:
         nonlocal told
         anyio.from_thread.check_cancelled()
-        step = next(steps)  # a second or a segment; files are read side by side, and what is told must grow
+        step = next(steps)  # a second or a segment; files are read in parallel, and progress must grow
         now = min(progress.done + step / (step + 60), progress.total)
         if now > told:
             told = now
@@ -272,7 +272,7 @@ def _progress_reporter(context: Context[Any, Any]) -> Callable[[Progress], None]
 
 @contextmanager
 def _exhibit_errors_as_tool_errors() -> Iterator[None]:
-    """What is wrong reaches the model in Exhibit's words; any other error is a crash, of which it learns nothing."""
+    """Pass the messages of Exhibit's own errors to the model; it learns nothing of other errors."""
     try:
         yield
     except ExhibitError as error:

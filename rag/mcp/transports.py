@@ -1,4 +1,4 @@
-"""Runs the tools over standard input and output, or over HTTP for those with a key."""
+"""The tools over standard input and output, or over HTTP with keys."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _GRACE_S = 10
 
 
 def serve_stdio(folder: Path, options: ToolOptions) -> None:
-    """Serve the program that started this one, until it closes standard input."""
+    """Serve the program that started this process until it closes standard input."""
     create_server(OnDemand(lambda: KnowledgeBase.open(folder)), options).run("stdio")
 
 
 def serve_http(folder: Path, options: ToolOptions, address: Address, state: Path) -> None:
-    """Serve at ``http://HOST:PORT/mcp`` until the process is told to stop.
+    """Serve at ``http://HOST:PORT/mcp`` until the process is stopped.
 
     Args:
         folder: of the knowledge base.
-        options: what is offered.
+        options: what the server offers.
         address: where to listen.
         state: folder with the keys, `exhibit keys`.
 
     Raises:
-        SettingsError: it would be open to others without a key.
+        SettingsError: other machines could use it without a key.
     """
     import uvicorn
 
@@ -59,23 +59,22 @@ def serve_http(folder: Path, options: ToolOptions, address: Address, state: Path
 
 
 def http_app(folder: Path, options: ToolOptions, address: Address, keys: Keys) -> ASGIApp:
-    """The tools as an ASGI app; once there are keys, one is needed.
+    """Return the tools as an ASGI app; once a key exists, requests need one.
 
     Raises:
-        SettingsError: there are none, and others than this machine reach the address; or whoever reaches it could have
-            any file read.
+        SettingsError: no key exists, but other machines can reach the address; or `ingest` would be open to any file.
     """
     if options.may_write and not options.below:
-        raise SettingsError("Over HTTP, --write needs --below FOLDER: else whoever gets in has any file read.")
+        raise SettingsError("Over HTTP, --write needs --below FOLDER; or callers could index any file here.")
     is_open = not keys.all()
     if is_open and not address.is_loopback:
         raise SettingsError(
-            f"At {address.host} others reach the tools, so they need a key: make one with `exhibit keys add NAME`, or "
+            f"Other machines can reach {address.host}, so the tools need a key. Make one with `exhibit keys add NAME`, or "
             "serve on 127.0.0.1."
         )
-    # Whoever has a key may be anywhere: a proxy on this machine makes callers look local.
+    # A caller with a key may be on any machine: behind a proxy on this one, all callers look local.
     server = create_server(OnDemand(lambda: KnowledgeBase.open(folder)), replace(options, is_local=is_open))
-    # On loopback the app answers to names of this machine alone, or a page anywhere could point its own name here.
+    # On loopback the app only accepts local host names; otherwise any web page could reach it by DNS rebinding.
     app = server.streamable_http_app(host="127.0.0.1" if is_open else address.host)
     (name,) = name_folders([folder])
     return app if is_open else KeyCheck(app, keys, name)
@@ -83,11 +82,11 @@ def http_app(folder: Path, options: ToolOptions, address: Address, keys: Keys) -
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """Lets those in who show a key for a knowledge base, and tells the tools which it was.
+    """Middleware that requires a key for the knowledge base and passes it on to the tools.
 
     Attributes:
-        app: what is guarded.
-        keys: that are known.
+        app: the guarded app.
+        keys: the valid keys.
         base: name of the knowledge base.
     """
 
@@ -96,13 +95,13 @@ class KeyCheck:
     base: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer that a key is needed."""
+        """Pass the request on, or respond with 401."""
         if scope["type"] == "http":
             scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
             key = self.keys.check(secret.strip()) if scheme.lower() == "bearer" else None
             if key is None or not key.opens(self.base):
-                said = "A key for this knowledge base is needed: `Authorization: Bearer KEY`, from `exhibit keys add`."
-                refused = JSONResponse({"error": said}, 401, headers={"WWW-Authenticate": "Bearer"})
+                message = "This knowledge base needs a key: `Authorization: Bearer KEY`, from `exhibit keys add`."
+                refused = JSONResponse({"error": message}, 401, headers={"WWW-Authenticate": "Bearer"})
                 await refused(scope, receive, send)
                 return
             scope["exhibit.key"] = key
