@@ -52,7 +52,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def encoders() -> EncoderSet:
     text = HashingTextEncoder()
-    return EncoderSet(text, HashingEncoder(text), PitchEncoder(), ear="fake")
+    return EncoderSet(text, HashingEncoder(text), PitchEncoder(), transcriber="fake")
 
 
 class Deaf(HashingEncoder):

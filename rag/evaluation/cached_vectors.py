@@ -1,4 +1,4 @@
-"""Things to vectors with the configured encoders, kept on disk, so that a second run only compares."""
+"""Items to vectors with the configured encoders; vectors are cached on disk, so that a second run only compares."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from rag.evaluation.retrieval_sets import Item, Space, picture, samples
 from rag.text import replace_surrogates
 
 Role = Literal["query", "item"]
-# What is done, how much of it, of how much.
+# A label, the number done, and the total.
 OnProgress = Callable[[str, int, int], None]
-Hear = Callable[[NDArray[np.float32]], str]
+Transcribe = Callable[[NDArray[np.float32]], str]
 SPEECH_RATE = 16_000
-# Raise it when pictures, sounds or words are made ready, heard or changed in another way: what was kept is then stale.
+# Raise it when the preparation, transcription or perturbation of items changes: cached vectors are then stale.
 _RECIPE = "1"
 _BATCH = 32  # pictures or sounds in memory at a time
-_SILENCE = "silence"  # what stands for a recording in which nothing is heard: blank text has no vector
+_SILENCE = "silence"  # the transcript of a recording without speech, because blank text has no vector
 
 
 @dataclass
 class EncoderSet:
-    """One configuration: the encoders of each space, and what hears words (samples at 16 kHz) in recordings.
+    """One configuration: an encoder for each space, and a transcriber of recordings (samples at 16 kHz).
 
     Attributes:
-        text: of words.
-        dual: of words and pictures.
-        audio: of words and sounds; None where no direction needs it.
-        hear: words of a recording.
-        ear: what hears, as the settings name it.
+        text: encodes words.
+        dual: encodes words and pictures.
+        audio: encodes words and sounds; None if no direction needs it.
+        transcribe: returns the words of a recording.
+        transcriber: its name in the settings.
     """
 
     text: TextEncoder
     dual: DualEncoder
     audio: AudioEncoder | None = None
-    hear: Hear = lambda samples: ""
-    ear: str = ""
+    transcribe: Transcribe = lambda samples: ""
+    transcriber: str = ""
 
     def of(self, space: Space) -> TextEncoder | DualEncoder | AudioEncoder:
-        """The encoder of a space.
+        """Return the encoder of a space.
 
         Raises:
             SettingsError: it was not loaded.
@@ -62,70 +62,72 @@ class EncoderSet:
         return encoder
 
     def cards(self) -> dict[str, ModelCard]:
-        """The cards of what was loaded, by space."""
+        """Return the cards of the loaded encoders by space."""
         loaded = {"text": self.text, "joint": self.dual, "audio": self.audio}
         return {space: encoder.card for space, encoder in loaded.items() if encoder is not None}
 
 
 def load_encoders(settings: Settings, spaces: frozenset[Space]) -> EncoderSet:
-    """The encoders that the settings name, and of sounds only where a direction needs them.
+    """Load the encoders that the settings name; that of sounds only if a direction needs it.
 
     Raises:
-        SettingsError: there is no such encoder.
+        SettingsError: an encoder is unknown.
         ModelError: its files are missing.
     """
     text = load_text_encoder(settings.text_encoder, settings.home, settings.threads)
     dual = load_dual_encoder(settings.encoder, settings.home, settings.threads, text)
     audio = _audio_encoder(settings, text) if "audio" in spaces else None
-    return EncoderSet(text, dual, audio, _ear(settings), f"{settings.transcriber} {settings.language or ''}")
+    return EncoderSet(
+        text, dual, audio, _load_transcriber(settings), f"{settings.transcriber} {settings.language or ''}"
+    )
 
 
 class Embedder:
-    """Vectors of things with one configuration; `cache` is the folder where they are kept, None for nowhere."""
+    """Makes vectors with one configuration; `cache` is the folder that stores them, None to store none."""
 
     def __init__(self, encoders: EncoderSet, cache: Path | None, on_progress: OnProgress) -> None:
         self.encoders = encoders
         self._cache, self._on_progress = cache, on_progress
 
-    def vectors(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None = None) -> Vectors:
-        """Vectors (n, dimensions) of things of one medium, changed first where a variant is given.
+    def vectors(self, items: Sequence[Item], space: Space, role: Role, variant: Variant | None = None) -> Vectors:
+        """Return vectors (n, dimensions) of items of one medium, perturbed first if a variant is given.
 
         Raises:
             MediaError: a file cannot be read.
-            ModelError, SettingsError: the encoder cannot do it.
+            ModelError, SettingsError: the encoder cannot encode them.
         """
-        medium = things[0].medium
-        kept = self._kept(things, space, role if medium == "text" else "item", variant)
-        if kept is not None and kept.exists():
-            found: Vectors = np.load(kept)
+        medium = items[0].medium
+        file = self._cache_file(items, space, role if medium == "text" else "item", variant)
+        if file is not None and file.exists():
+            found: Vectors = np.load(file)
             return found
         label = f"{variant.name if variant else medium} · {self.encoders.of(space).card.name}"
-        made = self._made(things, space, role, variant, label)
-        if kept is not None:
-            _save(kept, lambda path: np.save(path, made))
+        made = self._encode(items, space, role, variant, label)
+        if file is not None:
+            _save(file, lambda path: np.save(path, made))
         return made
 
-    def _made(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None, label: str) -> Vectors:
+    def _encode(self, items: Sequence[Item], space: Space, role: Role, variant: Variant | None, label: str) -> Vectors:
         rows: list[Vectors] = []
-        for start in range(0, len(things), _BATCH):
-            self._on_progress(label, start, len(things))
-            rows.append(self._batch(things[start : start + _BATCH], space, role, variant))
-        self._on_progress(label, len(things), len(things))
+        for start in range(0, len(items), _BATCH):
+            self._on_progress(label, start, len(items))
+            rows.append(self._batch(items[start : start + _BATCH], space, role, variant))
+        self._on_progress(label, len(items), len(items))
         return np.concatenate(rows)
 
-    def _batch(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Vectors:
-        match things[0].medium:
+    def _batch(self, items: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Vectors:
+        match items[0].medium:
             case "image":
-                pictures = [_changed(picture(thing), thing, variant) for thing in things]
+                pictures = [_perturb(picture(item), item, variant) for item in items]
                 return self.encoders.dual.embed_images(pictures)
             case "sound":
                 encoder = self.encoders.audio
                 assert encoder is not None
                 rate = encoder.sample_rate
-                return encoder.embed_audio([_changed(samples(thing, rate), thing, variant) for thing in things])
+                return encoder.embed_audio([_perturb(samples(item, rate), item, variant) for item in items])
             case "speech":
-                return self._words([self._heard(thing, variant) for thing in things], space, role)
-        return self._words([_changed(thing.text, thing, variant) for thing in things], space, role)
+                return self._words([self._transcript(item, variant) for item in items], space, role)
+        return self._words([_perturb(item.text, item, variant) for item in items], space, role)
 
     def _words(self, texts: Sequence[str], space: Space, role: Role) -> Vectors:
         encoder = self.encoders.of(space)
@@ -134,71 +136,71 @@ class Embedder:
             return passages.embed_text(texts)
         return np.stack([encoder.embed_query(text) for text in texts])
 
-    def _heard(self, thing: Item, variant: Variant | None) -> str:
-        """What is said in a recording; each is kept, because hearing it takes seconds."""
+    def _transcript(self, item: Item, variant: Variant | None) -> str:
+        """Return the speech of a recording; each transcript is cached, because transcription takes seconds."""
         name = variant.name if variant else ""
-        made_by = (_RECIPE, self.encoders.ear, name, *_identity(thing))
+        made_by = (_RECIPE, self.encoders.transcriber, name, *_identity(item))
         key = hashlib.sha256(replace_surrogates("\0".join(made_by)).encode())
-        kept = self._cache / f"heard-{key.hexdigest()[:32]}.json" if self._cache else None
-        if kept is not None and kept.exists():
-            return str(json.loads(kept.read_text("utf-8"))["words"])
-        words = self.encoders.hear(_changed(samples(thing, SPEECH_RATE), thing, variant)).strip() or _SILENCE
-        if kept is not None:
-            text = json.dumps({"recording": thing.id, "words": words}, ensure_ascii=False)
-            _save(kept, lambda path: path.write_text(text, "utf-8"))
+        file = self._cache / f"heard-{key.hexdigest()[:32]}.json" if self._cache else None
+        if file is not None and file.exists():
+            return str(json.loads(file.read_text("utf-8"))["words"])
+        words = self.encoders.transcribe(_perturb(samples(item, SPEECH_RATE), item, variant)).strip() or _SILENCE
+        if file is not None:
+            text = json.dumps({"recording": item.id, "words": words}, ensure_ascii=False)
+            _save(file, lambda path: path.write_text(text, "utf-8"))
         return words
 
-    def _kept(self, things: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Path | None:
-        """Where these vectors are kept: another card, file, wording or change has another name."""
+    def _cache_file(self, items: Sequence[Item], space: Space, role: Role, variant: Variant | None) -> Path | None:
+        """Return the cache file of these vectors, named by encoder, files, texts and variant."""
         if self._cache is None:
             return None
-        ear = self.encoders.ear if things[0].medium == "speech" else ""
+        ear = self.encoders.transcriber if items[0].medium == "speech" else ""
         made_by = (_RECIPE, self.encoders.of(space).card.to_json(), ear, role, variant.name if variant else "")
         digest = hashlib.sha256("\0".join(made_by).encode())
-        for thing in things:
-            digest.update(replace_surrogates("\0".join(_identity(thing))).encode())
+        for item in items:
+            digest.update(replace_surrogates("\0".join(_identity(item))).encode())
         return self._cache / f"{digest.hexdigest()[:32]}.npy"
 
 
-def _changed(value: Any, thing: Item, variant: Variant | None) -> Any:
-    """The value of a thing under a variant, at random but the same in every run."""
-    return value if variant is None else variant.change(value, thing.seed)
+def _perturb(value: Any, item: Item, variant: Variant | None) -> Any:
+    """Return the value of an item under a variant: random, but the same in every run."""
+    return value if variant is None else variant.change(value, item.seed)
 
 
-def _identity(thing: Item) -> Iterator[str]:
-    yield from (thing.id, thing.medium)
-    if thing.path is None:
-        yield thing.text
+def _identity(item: Item) -> Iterator[str]:
+    yield from (item.id, item.medium)
+    if item.path is None:
+        yield item.text
     else:
-        stat = thing.path.stat()
-        yield f"{thing.path} {thing.span} {stat.st_size} {stat.st_mtime_ns}"
+        stat = item.path.stat()
+        yield f"{item.path} {item.span} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def _save(path: Path, write: Callable[[Path], object]) -> None:
-    """Written whole or not at all."""
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{os.getpid()}-{path.name}")
     write(part)
     part.replace(path)
 
 
-def _ear(settings: Settings) -> Hear:
+def _load_transcriber(settings: Settings) -> Transcribe:
     from ingest.audio_video.transcribers import load_transcriber
 
     transcriber = load_transcriber(settings)
 
-    def hear(heard: NDArray[np.float32]) -> str:
+    def transcribe(heard: NDArray[np.float32]) -> str:
         from ingest.audio_video.decode import AudioPiece
         from ingest.audio_video.voice_activity import transcribe_speech
 
         transcripts = transcribe_speech([AudioPiece(0.0, heard)], transcriber)
         return " ".join(word.text.strip() for transcript in transcripts for word in transcript.words)
 
-    return hear
+    return transcribe
 
 
 def _audio_encoder(settings: Settings, text: TextEncoder) -> AudioEncoder:
-    """The encoder of sounds; raises SettingsError where they are left unheard."""
+    """Load the encoder of sounds, or raise SettingsError if the settings switch it off."""
     encoder = load_audio_encoder(settings.audio_encoder, settings.home, settings.threads, text)
     if encoder is None:
         raise SettingsError("EXHIBIT_AUDIO_ENCODER is off, so sets of sounds cannot be measured.")

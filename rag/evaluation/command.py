@@ -1,4 +1,4 @@
-"""What `exhibit eval` does, without printing: from the words of a command to an evaluation or a file of questions."""
+"""`exhibit eval` without the printing: from arguments to an evaluation or a file of questions."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EvalOptions", "EvalRequest", "generate", "list_sets", "measure"]
 
-QUESTIONS = "questions"  # all that ship, as a set for a knowledge base
-_PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions can also be put to a knowledge base
+QUESTIONS = "questions"  # name of the set of all shipped questions
+_PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions also suit a knowledge base
 
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """What to measure.
+    """The arguments of a measurement.
 
     Attributes:
-        name: of a set, or the path of a JSON Lines file of questions.
-        options: how.
-        limit: most queries of a direction, or questions.
-        kb: folder of the knowledge base that is asked; None to measure encoders.
+        name: name of a set, or the path of a JSON Lines file of questions.
+        options: how to measure.
+        limit: largest number of queries in a direction, or of questions.
+        kb: folder of the knowledge base to ask; None to measure encoders.
         against: changes to the settings that make configuration B, such as ``encoder=siglip``; None for no comparison.
     """
 
@@ -54,7 +54,7 @@ class EvalRequest:
 
 
 def list_sets(settings: Settings) -> list[dict[str, str]]:
-    """The sets: name, what each is, and whether its files are there."""
+    """Return the sets: name, description, and whether the files are there."""
     rows = [
         {
             "name": one.name,
@@ -71,28 +71,28 @@ def measure(request: EvalRequest, on_progress: OnProgress) -> Evaluation:
     """Measure encoders on a set, or a knowledge base on questions.
 
     Raises:
-        QueryError: there is no such set, or it needs a knowledge base.
-        SettingsError: the configuration to compare with is none.
+        QueryError: the set is unknown, or it needs a knowledge base.
+        SettingsError: the configuration to compare with is invalid.
     """
     changes = changed_settings(request.against) if request.against else None
     is_file = Path(request.name).suffix in (".jsonl", ".json")
     if not is_file and request.name != QUESTIONS and request.kb is None:
-        return _of_encoders(request, changes, on_progress)
-    return _of_base(request, changes, on_progress)
+        return _measure_encoders(request, changes, on_progress)
+    return _measure_base(request, changes, on_progress)
 
 
 def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[Question]:
-    """Add questions about a knowledge base to a file until it holds as many as wanted; those that were added.
+    """Write questions about a knowledge base to a file until it holds as many as wanted; return the new ones.
 
     Raises:
-        QueryError: there is no such knowledge base, or the file holds something else.
+        QueryError: the knowledge base does not exist, or the file holds something else.
         LLMError: the language model failed.
     """
     from rag.answering.query_engine import load_picture
     from rag.evaluation.question_writer import QuestionWriter, write_questions
     from rag.llm import create_language_model
 
-    with _opened(kb, {}) as base:
+    with _open(kb, {}) as base:
         llm = create_language_model(base.settings)
         made: list[Question] = []
         on_progress("writing questions", 0, wanted)
@@ -105,10 +105,10 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
 
 
 def changed_settings(text: str) -> dict[str, Any]:
-    """``EXHIBIT_ENCODER=x,text_encoder=y`` as changes to the settings; a name alone is an image-text encoder.
+    """Parse changes to the settings such as ``EXHIBIT_ENCODER=x,text_encoder=y``; a name alone is an image-text encoder.
 
     Raises:
-        SettingsError: a part has no value, or names no setting.
+        SettingsError: a part has no value, or its setting is unknown.
     """
     changes: dict[str, Any] = {}
     for part in text.split(","):
@@ -116,11 +116,11 @@ def changed_settings(text: str) -> dict[str, Any]:
         name = key.strip().lower().removeprefix("exhibit_") if sign else "encoder"
         changes[name] = value.strip() if sign else key
         if name not in Settings.model_fields or not changes[name]:
-            raise SettingsError(f"`{part.strip()}` is no setting; write NAME=VALUE, or the name of an encoder.")
+            raise SettingsError(f"`{part.strip()}` is not a setting. Write NAME=VALUE, or the name of an encoder.")
     return changes
 
 
-def _of_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
+def _measure_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.cached_vectors import load_encoders
     from rag.evaluation.encoder_trials import evaluate
 
@@ -133,19 +133,19 @@ def _of_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, on_pro
     return evaluate(chosen, runs, request.options, cache=settings.home / "evaluation", on_progress=on_progress)
 
 
-def _of_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
+def _measure_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.encoder_trials import assemble
     from rag.evaluation.question_trials import RERANKED, run_trials
 
     if request.kb is None:
-        raise QueryError(f"The questions of `{request.name}` are put to a knowledge base; name its folder with --kb.")
+        raise QueryError(f"The questions of `{request.name}` need a knowledge base. Name its folder with --kb.")
     started = time.monotonic()
-    questions = datasets.sample_evenly(_questions(request.name), request.limit)
+    questions = datasets.sample_evenly(_load_questions(request.name), request.limit)
     made: list[Trial] = []
     declined: list[ScoreRow] = []
     channels: list[ChannelDistributions] = []
     for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
-        with _opened(request.kb, changed) as base:
+        with _open(request.kb, changed) as base:
             found, rows, channels = run_trials(base, questions, run, request.options, on_progress)
         made, declined = [*made, *found], [*declined, *rows]
     result = assemble(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
@@ -153,15 +153,15 @@ def _of_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progres
         result,
         rows=(*result.rows, *declined),
         channels=tuple(channels),
-        differences=(*_by_reranking(made, request.options, RERANKED), *result.differences),
+        differences=(*_gains_by_reranking(made, request.options, RERANKED), *result.differences),
         configuration={"": "the settings"} if changes is None else {"A": "the settings", "B": str(request.against)},
         notes=tuple(_notes(questions)),
         seconds=time.monotonic() - started,
     )
 
 
-def _by_reranking(made: Sequence[Trial], options: EvalOptions, suffix: str) -> Iterator[Difference]:
-    """What reranking gains, for one configuration."""
+def _gains_by_reranking(made: Sequence[Trial], options: EvalOptions, suffix: str) -> Iterator[Difference]:
+    """Yield the gains by reranking in one configuration."""
     plain = {trial.direction: trial for trial in made if trial.variant == PLAIN and trial.run == ""}
     for name, trial in plain.items():
         if f"{name}{suffix}" in plain:
@@ -169,7 +169,7 @@ def _by_reranking(made: Sequence[Trial], options: EvalOptions, suffix: str) -> I
             yield from differences(replace(trial, direction=after.direction), after, options.ks, options.seed)
 
 
-def _questions(name: str) -> list[Question]:
+def _load_questions(name: str) -> list[Question]:
     if name == QUESTIONS:
         return read_questions(SHIPPED)
     if name in _PREFIXES:
@@ -188,7 +188,7 @@ def _notes(questions: Sequence[Question]) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(kb: Path, changes: Mapping[str, Any]) -> Iterator[KnowledgeBase]:
+def _open(kb: Path, changes: Mapping[str, Any]) -> Iterator[KnowledgeBase]:
     from rag.knowledge_base import KnowledgeBase
 
     if not kb.is_dir():

@@ -1,4 +1,4 @@
-"""What an evaluation finds: rankings, rows of estimates, failures, differences; plain values and how they add up."""
+"""The results of an evaluation as plain values: rankings, rows of estimates, failures and differences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from rag.evaluation.metrics import Estimate, bootstrap, first_rank, gaps, intervals, permutation_test, scores
 from rag.evaluation.retrieval_sets import Item
 
-PLAIN = ""  # the name of what was not changed
-_FAILURES = 12  # shown of each direction
-SHOWN = 3  # of what was found for a query, and of what should have been
+PLAIN = ""  # the variant without a perturbation
+_FAILURES = 12  # shown for each direction
+SHOWN = 3  # shown of the hits of a query and of its expected items
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class EvalOptions:
     """How to measure.
 
     Attributes:
-        ks: where rankings are cut, ascending.
-        robust: also measure under every variant of `rag.evaluation.perturb`.
-        seed: of everything random.
+        ks: cut-offs of rankings, ascending.
+        robust: whether to measure under every variant of `rag.evaluation.perturb`.
+        seed: seed of all random choices.
     """
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -32,7 +32,7 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class JudgedQuery:
-    """One query, what was found for it, what should have been, its scores, and by id why some came where they did."""
+    """One query with its ranking, the expected items, its scores, and by id the reasons for some ranks."""
 
     query: Item
     ranking: Sequence[Item]
@@ -42,7 +42,7 @@ class JudgedQuery:
     why: Mapping[str, str]
 
     def missed(self, k: int) -> bool:
-        """Whether nothing right is among the first `k`."""
+        """Return whether no expected item is among the first `k`."""
         return self.rank is None or self.rank > k
 
 
@@ -52,8 +52,8 @@ class Trial:
 
     Attributes:
         direction: its name.
-        run: the configuration, A or B; empty where there is but one.
-        variant: what was done to the media or questions; empty for nothing.
+        run: the configuration, A or B; empty if there is only one.
+        variant: the perturbation of media or questions; empty for none.
         judged: its queries, in the order of the set.
     """
 
@@ -68,8 +68,8 @@ class ScoreRow:
     """Estimates over some queries of a trial.
 
     Attributes:
-        slice: their kind; empty for all of them.
-        queries: how many they are.
+        slice: their kind; empty for all queries.
+        queries: their number.
         metrics: estimates by name.
     """
 
@@ -97,7 +97,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A query that missed, what it should have found, what came first, the rank of the first right one, and why."""
+    """A query that failed: the expected items, the first hits, the rank of the first expected item, and the reasons."""
 
     direction: str
     query: Item
@@ -109,12 +109,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ChannelDistributions:
-    """What a channel of a knowledge base says for nothing, and what it says of files that answer.
+    """The scores of a channel for unrelated queries, and its scores for files that answer.
 
     Attributes:
         channel: its name.
-        unrelated: its best scores for questions and pictures that the collection has nothing to do with.
-        right: by question, its best score of a file that answers, where it found one.
+        unrelated: its best scores for questions and pictures that are unrelated to the collection.
+        right: by question, its best score of a file that answers, if it found one.
     """
 
     channel: str
@@ -123,7 +123,7 @@ class ChannelDistributions:
 
     @property
     def middle(self) -> float:
-        """The middle of what it says for nothing, where `rag.retrieval.fusion.Calibration` believes a score by half."""
+        """The median of the unrelated scores; there, `rag.retrieval.fusion.Calibration` gives a confidence of 0.5."""
         return statistics.median(self.unrelated)
 
     @property
@@ -140,15 +140,15 @@ class Evaluation:
     Attributes:
         name: of the set.
         about: what the set is.
-        configuration: what made the vectors and hits; by A and B where two were compared.
-        ks: where rankings were cut.
+        configuration: the encoders or settings; under A and B if two were compared.
+        ks: cut-offs of rankings.
         rows: estimates.
-        gaps: by kind, how much better its queries fare than those of all other kinds: estimates of differences.
+        gaps: by kind, estimates of how much better its queries score than all others.
         differences: between A and B.
-        failures: a random sample of each direction's.
-        channels: of a knowledge base, the scores of its channels.
-        notes: what a reader must know.
-        seconds: that it took.
+        failures: a random sample of each direction.
+        channels: the scores of the channels of a knowledge base.
+        notes: caveats for the reader.
+        seconds: its duration.
     """
 
     name: str
@@ -171,18 +171,18 @@ def judge(
     ks: Sequence[int],
     why: Mapping[str, str],
 ) -> JudgedQuery:
-    """The scores of one ranking; things are told apart by id, by which `why` says why some came where they did."""
-    ids, relevant = [thing.id for thing in ranking], {thing.id for thing in expected}
+    """Score one ranking; `why` gives the reasons for some ranks by id."""
+    ids, relevant = [item.id for item in ranking], {item.id for item in expected}
     return JudgedQuery(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant), why)
 
 
 def rows(trial: Trial, seed: int) -> list[ScoreRow]:
-    """Estimates of a trial over all its queries, and over each slice where there are several."""
-    return [_row(trial, name, part, seed) for name, part in _sliced(trial)]
+    """Return the estimates of a trial over all queries, and over each slice if there are several."""
+    return [_row(trial, name, part, seed) for name, part in _slices(trial)]
 
 
-def _sliced(trial: Trial) -> Iterator[tuple[str, Sequence[JudgedQuery]]]:
-    """All queries of a trial, and those of each slice; what is of no known kind has none."""
+def _slices(trial: Trial) -> Iterator[tuple[str, Sequence[JudgedQuery]]]:
+    """Yield all queries of a trial, then those of each slice; queries of unknown kind are in no slice."""
     yield "", trial.judged
     slices = {one.query.slice for one in trial.judged}
     if len(slices) > 1:
@@ -196,12 +196,12 @@ def _row(trial: Trial, name: str, part: Sequence[JudgedQuery], seed: int) -> Sco
 
 
 def kind_gaps(trial: Trial, seed: int) -> list[ScoreRow]:
-    """Each slice less all the others; of two, the first alone, since the other is its negative.
+    """Return the difference between each slice and all others; of two slices only one, as the other is its negative.
 
-    Where either side is a single cluster there is nothing to resample, and no gap is told.
+    A side with a single cluster cannot be resampled, so it has no gap.
     """
     made = []
-    slices = list(_sliced(trial))[1:]
+    slices = list(_slices(trial))[1:]
     is_pair = len({one.query.slice for one in trial.judged}) == 2
     for name, part in slices[:1] if is_pair else slices:
         inside = [one.query.slice == name for one in trial.judged]
@@ -217,15 +217,15 @@ def _table(part: Sequence[JudgedQuery]) -> dict[str, list[float]]:
 
 
 def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Difference]:
-    """B minus A for hit at each k, nDCG at the last, and MRR, over all queries and over each slice.
+    """Return B minus A for hit at each k, nDCG at the last k and MRR, over all queries and over each slice.
 
     Raises:
-        ValueError: the trials have other queries.
+        ValueError: the trials have different queries.
     """
     if [one.query.id for one in a.judged] != [one.query.id for one in b.judged]:
-        raise ValueError(f"the trials of {a.direction} have other queries")
+        raise ValueError(f"the trials of {a.direction} have different queries")
     metrics = (*(f"hit@{k}" for k in ks), f"ndcg@{ks[-1]}", "mrr")
-    pairs = zip(_sliced(a), _sliced(b), strict=True)
+    pairs = zip(_slices(a), _slices(b), strict=True)
     return [_difference(a, name, metric, x, y, seed) for (name, x), (_, y) in pairs for metric in metrics]
 
 
@@ -241,7 +241,7 @@ def _difference(
 
 
 def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:
-    """A random sample of the queries that found nothing right among the last k, the worst first."""
+    """Return a random sample of the queries without an expected item among the last k, the worst first."""
     missed = [one for one in trial.judged if one.missed(ks[-1])]
     sample = random.Random(seed).sample(missed, min(len(missed), _FAILURES))
     sample.sort(key=lambda one: -(one.rank or len(one.ranking) + 1))

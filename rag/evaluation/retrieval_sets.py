@@ -1,4 +1,4 @@
-"""What is searched and what is searched for: things in some medium, directions between them, sets of directions."""
+"""The parts of an evaluation set: queries and items of some medium, and directions from one to the other."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Space = Literal["text", "joint", "audio"]
-_LONGEST_S = 30.0  # of a sound
+_LONGEST_S = 30.0  # longest sound that is read
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Words, a picture, a sound, or speech that is heard by its words.
+    """A query or a searched item: words, a picture, a sound, or speech that is searched by its words.
 
     Attributes:
-        id: unique among the things of its medium in its set.
-        medium: what it is.
-        text: its words; of a picture or sound, what people call it, which no encoder sees.
+        id: unique among the items of its medium in its set.
+        medium: its medium.
+        text: its words; for a picture or sound a name for people, which no encoder sees.
         path: its file; None for words.
-        span: the bytes of the file that hold it, first and how many; None for all.
-        family: what it was made from, the same for all captions of one photo and all passages of one module.
+        span: its bytes within the file, as start and length; None for the whole file.
+        family: its origin, the same for all captions of one photo and all passages of one module.
         slice: the kind under which its scores are also reported.
-        cluster: whatever its wording or looks depend on, which intervals resample as a whole; empty for its family.
+        cluster: group of dependent items, which intervals resample as a whole; empty for its family.
     """
 
     id: str
@@ -48,20 +48,20 @@ class Item:
 
     @property
     def seed(self) -> int:
-        """For what is done to it at random, the same on every machine."""
+        """The seed of its random perturbations, the same on every machine."""
         return zlib.crc32(replace_surrogates(self.id).encode())
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One way of searching: these queries among these items.
+    """One direction of search: queries and the items among which they search.
 
     Attributes:
         name: such as ``text>image``.
-        space: the encoders that make the vectors.
-        queries: what is searched for.
-        items: what is searched. An item with the id and medium of the query is left out of its ranking.
-        relevant: by query id, what should be found: ids of items, or of families.
+        space: the encoders of the vectors.
+        queries: the queries.
+        items: the searched items. An item with the id and medium of the query is left out of its ranking.
+        relevant: by query id, the ids of the expected items or families.
         by_family: rank families, each by its best item (Dai and Callan 2019), instead of items.
     """
 
@@ -75,7 +75,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Directions over one collection, with a sentence that says what it is, and what a reader must know."""
+    """Directions over one collection, with a description and caveats for the reader."""
 
     name: str
     about: str
@@ -84,10 +84,10 @@ class EvaluationSet:
 
 
 def picture(thing: Item) -> Image:
-    """The pixels of a picture, RGB and upright.
+    """Return the pixels of a picture, RGB and upright.
 
     Raises:
-        MediaError: the file has gone or is no picture.
+        MediaError: the file has gone or is not a picture.
     """
     from PIL import Image as Pictures
 
@@ -105,7 +105,7 @@ def picture(thing: Item) -> Image:
 
 
 def samples(thing: Item, rate: int) -> NDArray[np.float32]:
-    """The sound (n,), mono in [-1, 1], its first 30 s.
+    """Return the first 30 s of a sound (n,), mono in [-1, 1].
 
     Raises:
         MediaError: the file has gone or has no sound.

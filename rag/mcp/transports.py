@@ -69,8 +69,8 @@ def http_app(folder: Path, options: ToolOptions, address: Address, keys: Keys) -
     is_open = not keys.all()
     if is_open and not address.is_loopback:
         raise SettingsError(
-            f"Other machines can reach {address.host}, so the tools need a key. Make one with `exhibit keys add NAME`, or "
-            "serve on 127.0.0.1."
+            f"Other machines can reach {address.host}, so the tools need a key. Make one with `exhibit keys add NAME`, "
+            "or serve on 127.0.0.1."
         )
     # A caller with a key may be on any machine: behind a proxy on this one, all callers look local.
     server = create_server(OnDemand(lambda: KnowledgeBase.open(folder)), replace(options, is_local=is_open))
