@@ -173,7 +173,7 @@ def test_speech_is_heard_once_and_found_by_its_words(settings, encoders) -> None
         heard.append(len(samples))
         return COLOURS[len(samples) // 16_000 - 1]
 
-    listening = replace(encoders, hear=hear)
+    listening = replace(encoders, transcribe=hear)
     chosen = load("speech", settings)
     assert [len(direction.queries) for direction in chosen.directions] == [4, 4]
     for _ in range(2):

@@ -105,7 +105,7 @@ def generate(kb: Path, out: Path, wanted: int, on_progress: OnProgress) -> list[
 
 
 def changed_settings(text: str) -> dict[str, Any]:
-    """Parse changes to the settings such as ``EXHIBIT_ENCODER=x,text_encoder=y``; a name alone is an image-text encoder.
+    """Parse settings such as ``EXHIBIT_ENCODER=x,text_encoder=y``; a name alone is an image-text encoder.
 
     Raises:
         SettingsError: a part has no value, or its setting is unknown.
