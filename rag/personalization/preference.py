@@ -1,9 +1,8 @@
-"""What somebody likes the look of: one vector, learned from pictures that they chose; pure functions.
+"""A user's preference in pictures: one vector, learned from the pictures that the user chose. Pure functions.
 
-It is the mean of what they chose in the joint space. A search for them multiplies the odds of a picture, as the rules
-of `rag.retrieval.business_rules` do, by how far it lies from the middle of what else was found towards that mean:
-what fits the question badly does not come before what fits it well, and among pictures that are all alike nothing
-changes.
+The vector is the mean of the chosen pictures in the joint space. A search for the user multiplies the odds of each
+picture, as the rules of `rag.retrieval.business_rules` do, by how far it lies from the mean of all pictures found
+towards the user's mean. So a poor hit does not overtake a good one, and pictures that are all alike keep their order.
 """
 
 from __future__ import annotations
@@ -18,24 +17,21 @@ from rag.retrieval.business_rules import boost_hit
 from rag.segments import segment_id
 from rag.types import Hit
 
-# What the picture that fits a taste best has its odds multiplied by, and the one that fits it least divided by.
-_MOST = 3.0
-# So many likes make a taste count half as much as very many do.
-_HALF_SURE = 3
-# Likes after which the newest counts as one of so many: tastes change.
-_REMEMBERED = 50
-_ALIKE = 1e-6  # differences of unit vectors below this are rounding
+_MAX_BOOST = 3.0  # factor for the odds of the best fitting picture; the worst fitting one is divided by it
+_HALF_WEIGHT_LIKES = 3  # likes with which a preference counts half as much as with very many
+_MEMORY = 50  # likes in the moving average: preferences change
+_ROUNDING = 1e-6  # differences of unit vectors below this are rounding errors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preference:
-    """What is kept of somebody who agreed to it; which pictures they chose is not.
+    """What is stored of a user who consented; the chosen pictures themselves are not stored.
 
     Attributes:
-        user: as the app calls them.
-        since: seconds since 1970 at which they agreed.
-        likes: number of pictures that they chose.
-        mean: of those pictures' vectors, newer ones counting more; (dimensions,), empty before the first.
+        user: the app's id of the user.
+        since: time of the consent, in seconds since 1970.
+        likes: number of chosen pictures.
+        mean: mean of their vectors, with newer ones counting more; (dimensions,), empty before the first.
     """
 
     user: str
@@ -43,38 +39,40 @@ class Preference:
     likes: int
     mean: Vectors = field(repr=False)
 
-    def with_likes(self, chosen: Vectors) -> Preference:
-        """The taste with more pictures chosen: their vectors (n, dimensions) of unit length."""
-        mean, likes = self.mean if self.likes else np.zeros(chosen.shape[1], np.float32), self.likes
-        for vector in chosen:
+    def with_likes(self, vectors: Vectors) -> Preference:
+        """Return the preference after more likes: unit vectors (n, dimensions) of the chosen pictures."""
+        mean, likes = self.mean if self.likes else np.zeros(vectors.shape[1], np.float32), self.likes
+        for vector in vectors:
             likes += 1
-            mean = mean + (vector - mean) / min(likes, _REMEMBERED)
+            mean = mean + (vector - mean) / min(likes, _MEMORY)
         return replace(self, likes=likes, mean=mean)
 
     def boosts(self, vectors: Vectors) -> list[float]:
-        """What the odds of pictures with these vectors (n, dimensions) are multiplied by, from 1/3 to 3."""
-        apart = vectors - vectors.mean(0)
-        widest = float(np.linalg.norm(apart, axis=1).max())
-        towards = self.mean - vectors.mean(0)
-        far = float(np.linalg.norm(towards))
-        if widest < _ALIKE or far < _ALIKE:
+        """Return the factors, from 1/3 to 3, for the odds of pictures with these vectors (n, dimensions)."""
+        offsets = vectors - vectors.mean(0)
+        radius = float(np.linalg.norm(offsets, axis=1).max())
+        direction = self.mean - vectors.mean(0)
+        distance = float(np.linalg.norm(direction))
+        if radius < _ROUNDING or distance < _ROUNDING:
             return [1.0] * len(vectors)
-        sure = self.likes / (self.likes + _HALF_SURE)
-        return [round(float(_MOST ** (sure * share)), 2) for share in apart @ (towards / far) / widest]
+        weight = self.likes / (self.likes + _HALF_WEIGHT_LIKES)
+        return [round(float(_MAX_BOOST ** (weight * share)), 2) for share in offsets @ (direction / distance) / radius]
 
 
-def rank_by_preference(hits: Sequence[Hit], taste: Preference, vectors: Mapping[str, Vectors]) -> list[Hit]:
-    """Hits in the order of their scores with a taste, which each picture names among its rules.
+def rank_by_preference(hits: Sequence[Hit], preference: Preference, vectors: Mapping[str, Vectors]) -> list[Hit]:
+    """Boost the pictures that fit a preference and sort the hits by their new scores.
+
+    Each boosted hit names the boost among its rules, under the label `taste`.
 
     Args:
-        hits: in any order; what has no vector keeps its score.
-        taste: with one like at least.
-        vectors: of pictures, by `rag.segments.segment_id`.
+        hits: the hits, in any order; hits without a vector keep their scores.
+        preference: a preference with at least one like.
+        vectors: vectors of pictures, by `rag.segments.segment_id`.
     """
-    seen = {n: key for n, hit in enumerate(hits) if hit.seen and (key := segment_id(hit.seen)) in vectors}
-    if not seen:
+    pictures = {n: key for n, hit in enumerate(hits) if hit.seen and (key := segment_id(hit.seen)) in vectors}
+    if not pictures:
         return list(hits)
-    found = taste.boosts(np.stack([vectors[key] for key in seen.values()]))
-    boosts = dict(zip(seen, found, strict=True))
+    factors = preference.boosts(np.stack([vectors[key] for key in pictures.values()]))
+    boosts = dict(zip(pictures, factors, strict=True))
     changed = [boost_hit(hit, [("taste", boosts[n])]) if n in boosts else hit for n, hit in enumerate(hits)]
     return sorted(changed, key=lambda hit: -hit.score)

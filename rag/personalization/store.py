@@ -1,4 +1,4 @@
-"""The tastes of people who agreed that theirs is kept, and nothing of anybody else."""
+"""Store the preferences of users who consented, and nothing about anyone else."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rag.personalization.preference import Preference, rank_by_preference
 from rag.segments import segment_id
 from rag.types import PIXELS, Hit
 
-_MOST_CHARS = 200  # of a user's name
-_MOST_CHOSEN = 1000  # at once
+_MAX_USER_CHARS = 200
+_MAX_LIKES = 1000  # in one call
 
 
 class PreferenceStore:
-    """Tastes by user; threads may share it.
+    """Preferences by user; threads may share it.
 
-    A user is whatever the app calls them; an opaque id is best. A taste is kept from `consent` until `erase`.
+    A user is named by an id of the app's own; use an opaque one. A preference is stored from `consent` until `erase`.
 
     Args:
-        url: of a database.
-        index: holds the pictures that are chosen.
-        revision: of the encoder that made their vectors; what was learned from those of another one has no effect.
+        url: URL of a database.
+        index: the index with the pictures that users choose.
+        revision: revision of the encoder of their vectors; a preference learned with another one has no effect.
 
     Raises:
-        IndexUnavailable: from any method, when the database or the index cannot be used.
+        IndexUnavailable: by any method, if the database or the index cannot be used.
     """
 
     def __init__(self, url: str, index: SegmentIndex, revision: str) -> None:
@@ -43,10 +43,10 @@ class PreferenceStore:
         with database.map_errors():
             self._engine = database.open_engine(url)
             metadata = sa.MetaData()
-            self._tastes = sa.Table(
+            self._table = sa.Table(
                 "tastes",
                 metadata,
-                sa.Column("user", sa.String(_MOST_CHARS), primary_key=True),
+                sa.Column("user", sa.String(_MAX_USER_CHARS), primary_key=True),
                 sa.Column("since", sa.Float(53), nullable=False),
                 sa.Column("likes", sa.Integer, nullable=False),
                 sa.Column("mean", sa.LargeBinary, nullable=False),
@@ -55,89 +55,89 @@ class PreferenceStore:
             upgrade(self._engine, metadata, name="tastes")
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def consent(self, user: str) -> Preference:
-        """Keep a user's taste from now on, as they agreed to; what is kept already stays.
+        """Record a user's consent, and store their preference from now on; an existing one stays.
 
         Raises:
-            QueryError: that is no name of a user.
+            QueryError: the user id is invalid.
         """
-        if not user.strip() or len(user) > _MOST_CHARS or "\0" in user or not _is_text(user):
-            raise QueryError(f"A user is called by 1 to {_MOST_CHARS} characters of text.")
-        none = {"since": time.time(), "likes": 0, "mean": b"", "revision": self._revision}
+        if not user.strip() or len(user) > _MAX_USER_CHARS or "\0" in user or not _is_text(user):
+            raise QueryError(f"A user id has 1 to {_MAX_USER_CHARS} characters.")
+        new = {"since": time.time(), "likes": 0, "mean": b"", "revision": self._revision}
         with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
             if row is None:
-                connection.execute(self._tastes.insert().values(user=user, **none))
-        return self._taste(row or none, user)
+                connection.execute(self._table.insert().values(user=user, **new))
+        return self._to_preference(row or new, user)
 
     def get(self, user: str) -> Preference | None:
-        """What is kept of a user; None where they have not consented, or it was erased."""
+        """Return the preference of a user; None without consent, or after `erase`."""
         with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
-        return self._taste(row, user) if row else None
+        return self._to_preference(row, user) if row else None
 
     def users(self) -> list[str]:
-        """The users whose taste is kept, sorted."""
+        """Return the users whose preference is stored, sorted."""
         with database.map_errors(), self._engine.begin() as connection:
-            return sorted(connection.scalars(self._tastes.select()))
+            return sorted(connection.scalars(self._table.select()))
 
     def like(self, user: str, chosen: Sequence[Hit | str]) -> Preference:
-        """Learn from what a user chose.
+        """Learn from the hits that a user chose.
 
         Args:
-            user: who has consented.
-            chosen: hits, or ids of segments; of those without pixels nothing is learned.
+            user: a user who has consented.
+            chosen: hits, or ids of segments; those without pixels are ignored.
 
         Raises:
-            QueryError: the user has not consented, has chosen more than a thousand at once, or an id is none.
+            QueryError: the user has not consented, `chosen` has more than a thousand items, or an id is malformed.
         """
-        if len(chosen) > _MOST_CHOSEN:
-            raise QueryError(f"At most {_MOST_CHOSEN} can be liked at once.")
+        if len(chosen) > _MAX_LIKES:
+            raise QueryError(f"Too many likes at once (limit {_MAX_LIKES}).")
         ids = [_id(one) for one in chosen]
         pictures = [segment_id(one) for one in self._index.read([one for one in ids if one]) if one.kind in PIXELS]
         vectors = self._index.vectors(pictures, "joint")
         with database.map_errors(), self._engine.begin() as connection:
             row = self._row(connection, user)
             if row is None:
-                raise QueryError(f"`{user[:80]}` has not agreed that a taste is kept; `consent` says that they have.")
-            taste = self._taste(row, user)
+                raise QueryError(f"User `{user[:80]}` has not consented. Call `consent` once they have agreed.")
+            preference = self._to_preference(row, user)
             if vectors:
-                taste = taste.with_likes(np.stack([vectors[key] for key in pictures if key in vectors]))
-                learned = {"likes": taste.likes, "mean": taste.mean.tobytes(), "revision": self._revision}
-                connection.execute(self._tastes.update().where(self._tastes.c.user == user).values(**learned))
-        return taste
+                preference = preference.with_likes(np.stack([vectors[key] for key in pictures if key in vectors]))
+                learned = {"likes": preference.likes, "mean": preference.mean.tobytes(), "revision": self._revision}
+                connection.execute(self._table.update().where(self._table.c.user == user).values(**learned))
+        return preference
 
     def erase(self, user: str) -> bool:
-        """Forget a user's taste and consent; False where there is none."""
+        """Erase a user's preference and consent; return False if there is none."""
         with database.map_errors():
             with self._engine.begin() as connection:
-                erased = connection.execute(self._tastes.delete().where(self._tastes.c.user == user)).rowcount
+                erased = connection.execute(self._table.delete().where(self._table.c.user == user)).rowcount
             database.scrub(self._engine)
         return bool(erased)
 
     def rank(self, hits: Sequence[Hit], user: str) -> list[Hit]:
-        """Hits in the order in which a user may like them; as they are where nothing of the user is known."""
-        taste = self.get(user)
-        if taste is None or not taste.likes:
+        """Rank the hits by a user's preference; keep their order if nothing is known about the user."""
+        preference = self.get(user)
+        if preference is None or not preference.likes:
             return list(hits)
         keys = [segment_id(hit.seen) for hit in hits if hit.seen]
-        return rank_by_preference(hits, taste, self._index.vectors(keys, "joint"))
+        return rank_by_preference(hits, preference, self._index.vectors(keys, "joint"))
 
     def _row(self, connection: Any, user: str) -> Any:
-        query = self._tastes.select().where(self._tastes.c.user == user).with_for_update()
+        query = self._table.select().where(self._table.c.user == user).with_for_update()
         return connection.execute(query).mappings().first()
 
-    def _taste(self, row: Any, user: str) -> Preference:
+    def _to_preference(self, row: Any, user: str) -> Preference:
         is_known = row["revision"] == self._revision
         mean = np.frombuffer(row["mean"] if is_known else b"", np.float32)
         return Preference(user, row["since"], row["likes"] if is_known else 0, mean)
 
 
 def preferences_url(folder: Path) -> str:
-    """The URL of a file in a folder that its owner alone may read."""
+    """Return the URL of a database file in the folder, readable by its owner only."""
     file = folder / "tastes.db"
     file.touch(mode=0o600)
     return f"sqlite:///{file}"
@@ -148,13 +148,13 @@ def _id(chosen: Hit | str) -> str:
         try:
             return str(uuid.UUID(chosen))
         except ValueError as error:
-            raise QueryError(f"`{chosen[:80]}` is no id of a segment.") from error
+            raise QueryError(f"`{chosen[:80]}` is not the id of a segment.") from error
     return segment_id(chosen.seen) if chosen.seen else ""
 
 
 def _is_text(user: str) -> bool:
     try:
         user.encode()
-    except UnicodeEncodeError:  # half a letter, which no database takes
+    except UnicodeEncodeError:  # a lone surrogate, which no database accepts
         return False
     return True
