@@ -1,4 +1,14 @@
-"""The vector store: segments with their vectors, embedded or on a server, behind one contract."""
+"""The vector store: segments with their vectors, embedded or on a server, behind one protocol.
+
+    base.py    the protocol `SegmentIndex`, and what both stores share
+    edge.py    the embedded store, a folder that one process holds
+    server.py  the same on a Qdrant server
+    bm25.py    words to sparse vectors
+    lock.py    the lock on a folder
+
+Segments go in with their vectors (`IndexedSegment`); a search sends one `ChannelQuery` per ranking and gets segments
+with scores.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +23,13 @@ __all__ = ["ChannelQuery", "IndexedSegment", "SegmentIndex", "open_index"]
 
 
 def open_index(path: Path, settings: Settings, cards: Mapping[Dense, ModelCard], owner: str = "") -> SegmentIndex:
-    """Open the vector store that the settings name, or make it where there is none.
+    """Open the vector store that the settings name, or create it.
 
     Args:
-        path: folder of the embedded store; not used where `settings.qdrant_url` names a server.
+        path: folder of the embedded store; unused if `settings.qdrant_url` names a server.
         settings: see `rag.config.Settings`.
-        owner: identity of the catalog that a collection on a server belongs to.
-        cards: cards of the encoders that make the vectors ``joint``, ``text`` and, where there is one, ``sound``.
+        cards: cards of the encoders of the vectors ``joint``, ``text`` and, if there is one, ``sound``.
+        owner: id of the catalog that a collection on a server belongs to.
 
     Raises:
         EncoderMismatch: the collection was built with other encoders.

@@ -1,9 +1,9 @@
-"""What a vector store of segments does, and the rules that both stores share.
+"""The protocol of a vector store of segments, and what both stores share.
 
 A segment is a point with up to four named vectors: ``joint`` (words and pictures in one space), ``text`` (words),
-``sound`` (what is heard and is no speech; only where a sound encoder is set) and ``bm25`` (sparse, from its searchable
-text). One that lacks a vector is not found by that channel. Its payload is `rag.segments.to_payload`, so the media
-themselves are never in the store, and its words lie under ``text``, where llama-index's `QdrantVectorStore` reads them.
+``sound`` (sounds other than speech; only with a sound encoder) and ``bm25`` (sparse, from its searchable text). A
+segment without a vector is not found by that vector's channels. The payload is `rag.segments.to_payload`: the store
+never holds the media themselves. The words lie under ``text``, where llama-index's `QdrantVectorStore` reads them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from rag.types import Filter, Segment
 
 Dense = Literal["joint", "text", "sound"]
 _NEEDED: tuple[Dense, ...] = ("joint", "text")
-# Fields that most filters name: looked up instead of read from every payload.
+# Fields that most filters name, and that are therefore indexed.
 KEYWORDS = ("asset_id", "modality", "kind")
 # Spoken words are half of the payload of speech, and a search of three channels takes twice as long with them.
-LEFT_OUT = "words"
-# Raise when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
+EXCLUDED = "words"
+# Increase it when the meaning of stored points changes: how words become BM25 vectors, or what a payload holds.
 FORMAT = 1
 _SETTINGS = {"joint": "EXHIBIT_ENCODER", "text": "EXHIBIT_TEXT_ENCODER", "sound": "EXHIBIT_AUDIO_ENCODER"}
-_UNIT = 1e-3  # float32 and float16 encoders stay well within; half a per mille in length moves no ranking
+_LENGTH_TOLERANCE = 1e-3  # float32 and float16 encoders stay well within; 0.0005 of length changes no ranking
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedSegment:
-    """A segment with its vectors, each float32 (dimensions,) at unit length, or None where it has none."""
+    """A segment with its vectors: each float32 (dimensions,) at unit length, or None."""
 
     segment: Segment
     joint: Vectors | None = None
@@ -49,13 +49,13 @@ class IndexedSegment:
 
 @dataclass(frozen=True, slots=True)
 class ChannelQuery:
-    """One ranking that is asked for.
+    """A request for one ranking.
 
     Attributes:
-        vector: which named vectors to compare with.
+        vector: the named vectors to compare with.
         query: a unit vector (dimensions,) for ``joint``, ``text`` and ``sound``; words for ``bm25``.
-        limit: how many segments at most.
-        filter: which segments may be returned.
+        limit: maximum number of segments.
+        filter: the segments that may be returned.
     """
 
     vector: Dense | Literal["bm25"]
@@ -70,59 +70,59 @@ ScoredSegments = list[tuple[Segment, float]]
 class SegmentIndex(Protocol):
     """Segments that can be found by their vectors; threads may share it.
 
-    Every method raises IndexUnavailable where the store cannot do its work; that is never an empty result.
+    Every method raises IndexUnavailable if the store fails; a failure is never an empty result.
     """
 
     def upsert(self, batch: Sequence[IndexedSegment]) -> None:
-        """Write segments; one that is there already is replaced with all its vectors.
+        """Write segments; an existing one is replaced with all its vectors.
 
         Raises:
-            ModelError: a vector is not finite, not of unit length or of the wrong length. Nothing is written then.
+            ModelError: a vector is not finite, not of unit length or of the wrong size. Nothing is written then.
         """
 
     def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
         """Find segments and scores for each query, best first: cosine in [-1, 1], or BM25 above 0.
 
-        The segments come without their spoken words; `read` gives them.
+        The segments come without their spoken words, which `read` returns.
 
         Raises:
             QueryError: a filter is malformed.
-            ModelError: a query vector is not finite, not of unit length or of the wrong length.
+            ModelError: a query vector is not finite, not of unit length or of the wrong size.
         """
 
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
-        """Whole segments by `rag.segments.segment_id`, in this order; those that have gone are left out."""
+        """Return whole segments by `rag.segments.segment_id`, in this order; deleted ones are left out."""
 
     def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
-        """The vectors (dimensions,) of this name, by segment; those that lack one or have gone are left out."""
+        """Return the vectors (dimensions,) of this name by segment; segments without one are left out."""
 
     def segments_of(self, asset_id: str) -> list[Segment]:
-        """All segments of an asset, by ordinal."""
+        """Return all segments of an asset, by ordinal."""
 
-    def count(self, admitted: Filter | None = None) -> int:
-        """Number of segments that a filter admits. Raises QueryError where it is malformed."""
+    def count(self, scope: Filter | None = None) -> int:
+        """Return the number of segments that match a filter. Raises QueryError if it is malformed."""
 
     def delete_assets(self, asset_ids: Sequence[str]) -> None:
-        """Delete all segments of some assets; unknown assets are no error."""
+        """Delete all segments of some assets; unknown assets are ignored."""
 
     def flush(self) -> None:
-        """Return once all that was written is on disk."""
+        """Return once everything written is on disk."""
 
     def close(self) -> None:
-        """Let go of the store. Closing twice is no error."""
+        """Close the store; closing it twice is allowed."""
 
     def __enter__(self) -> Self:
-        """The index itself."""
+        """Return the index itself."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A segment as both stores take it."""
+    """A segment as both stores write it."""
 
     id: str
     vectors: dict[str, Vectors | Sparse]
@@ -130,63 +130,63 @@ class StoredPoint:
 
 
 def to_points(batch: Sequence[IndexedSegment], cards: Mapping[Dense, ModelCard]) -> list[StoredPoint]:
-    """The points to write for some segments.
+    """Return the points to write for some segments.
 
     Raises:
-        ModelError: a vector is not finite, not of unit length or of the wrong length.
+        ModelError: a vector is not finite, not of unit length or of the wrong size.
     """
-    return [_point(item, cards) for item in batch]
+    return [_to_point(item, cards) for item in batch]
 
 
 def check_vector(vector: Vectors, card: ModelCard) -> Vectors:
-    """The vector as it is. Qdrant would take NaN and any length without a word.
+    """Return the vector if it is valid. Qdrant would silently accept NaN and any length.
 
     Raises:
-        ModelError: it is not finite, not of unit length, or not of the card's length.
+        ModelError: it is not finite, not of unit length, or not of the card's size.
     """
     if vector.shape != (card.dimensions,):
         raise ModelError(f"Encoder `{card.name}` gave a vector of shape {vector.shape}, not ({card.dimensions},).")
     length = float(np.linalg.norm(vector))
-    if not math.isfinite(length) or abs(length - 1) > _UNIT:
+    if not math.isfinite(length) or abs(length - 1) > _LENGTH_TOLERANCE:
         raise ModelError(f"Encoder `{card.name}` gave a vector of length {length:.4g}, not 1.")
     return vector
 
 
 def query_vector(query: ChannelQuery, cards: Mapping[Dense, ModelCard]) -> Vectors | Sparse:
-    """The vector to search with.
+    """Return the vector to search with.
 
     Raises:
-        ModelError: a dense one is not finite, not of unit length or of the wrong length.
+        ModelError: a dense vector is not finite, not of unit length or of the wrong size.
     """
     if isinstance(query.query, str):
         return bm25.encode_query(query.query)
-    assert query.vector != "bm25", "words are what BM25 searches with"
+    assert query.vector != "bm25", "BM25 searches with words"
     return check_vector(query.query, cards[query.vector])
 
 
 def to_segment(payload: Mapping[str, Any] | None) -> Segment:
-    """The segment of a stored payload.
+    """Return the segment of a stored payload.
 
     Raises:
-        IndexUnavailable: something else has written this point.
+        IndexUnavailable: another application wrote this point.
     """
     try:
         return from_payload(payload or {})
     except (KeyError, TypeError, ValueError, QueryError) as error:
         raise IndexUnavailable(
-            f"The collection holds a point that is no segment of Exhibit's ({error!r}). Give Exhibit a collection of "
-            "its own: EXHIBIT_QDRANT_URL=http://host:6333?collection=NAME."
+            f"The collection holds a point that Exhibit did not write ({error!r}). Give Exhibit its own collection: "
+            "EXHIBIT_QDRANT_URL=http://host:6333?collection=NAME."
         ) from error
 
 
-def dense_vector(held: Any, name: Dense) -> Vectors | None:
-    """The vector of this name among those that a store gave for a segment."""
-    found = held.get(name) if isinstance(held, Mapping) else None
-    return None if found is None else np.asarray(found, np.float32)
+def dense_vector(vectors: Any, name: Dense) -> Vectors | None:
+    """Return the vector of this name among those that a store returned for a segment."""
+    vector = vectors.get(name) if isinstance(vectors, Mapping) else None
+    return None if vector is None else np.asarray(vector, np.float32)
 
 
 def collection_metadata(cards: Mapping[Dense, ModelCard]) -> dict[str, Any]:
-    """What a collection remembers of its encoders, as JSON values."""
+    """Return what a collection stores about its encoders, as JSON values."""
     return {"format": FORMAT, "encoders": {name: json.loads(cards[name].to_json()) for name in sorted(cards)}}
 
 
@@ -194,8 +194,8 @@ def check_cards(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], pla
     """Check that a collection was built with these encoders.
 
     Raises:
-        EncoderMismatch: it was built with others.
-        IndexUnavailable: it was written by a newer version, or what it remembers is damaged.
+        EncoderMismatch: it was built with other encoders.
+        IndexUnavailable: a newer version wrote it, or its metadata is damaged.
     """
     try:
         version = int(stored["format"])
@@ -203,24 +203,24 @@ def check_cards(stored: Mapping[str, Any], cards: Mapping[Dense, ModelCard], pla
         if missing := [name for name in _NEEDED if name not in built]:
             raise KeyError(*missing)
     except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
-        raise IndexUnavailable(f"{place} does not say which encoders built it; it is damaged: {error!r}.") from error
+        raise IndexUnavailable(f"{place} is damaged: it does not name its encoders ({error!r}).") from error
     if version > FORMAT:
         raise IndexUnavailable(f"{place} was written by a newer Exhibit. Upgrade: pip install -U exhibit-rag.")
     for name, card in cards.items():
         if name not in built:
             raise EncoderMismatch(
-                f"{place} was built without {name} vectors; `{card.name}` could not be used. Open it with "
+                f"{place} was built without {name} vectors, which `{card.name}` needs. Open it with "
                 f"{_SETTINGS[name]}=off, or ingest into a new knowledge base."
             )
-        _same(built[name], card, name, place)
+        _check_same(built[name], card, name, place)
 
 
-def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
+def _check_same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     if (built.space, built.dimensions, built.revision) == (given.space, given.dimensions, given.revision):
         return
     setting = _SETTINGS[name]
     if built.name == given.name:
-        remedy = f"Open it with the files that {setting}={built.name} stood for then, and that version of Exhibit"
+        remedy = f"Open it with the model files and the version of Exhibit that built it ({setting}={built.name})"
     else:
         remedy = f"Open it with {setting}={built.name} and the version of Exhibit that built it"
     raise EncoderMismatch(
@@ -230,10 +230,10 @@ def _same(built: ModelCard, given: ModelCard, name: Dense, place: str) -> None:
     )
 
 
-def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> StoredPoint:
-    given: dict[Dense, Vectors | None] = {"joint": item.joint, "text": item.text, "sound": item.sound}
+def _to_point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> StoredPoint:
+    dense: dict[Dense, Vectors | None] = {"joint": item.joint, "text": item.text, "sound": item.sound}
     vectors: dict[str, Vectors | Sparse] = {
-        name: check_vector(vector, cards[name]) for name, vector in given.items() if vector is not None
+        name: check_vector(vector, cards[name]) for name, vector in dense.items() if vector is not None
     }
     words = bm25.encode_document(item.segment.searchable_text)
     if words[0]:
@@ -245,6 +245,6 @@ def _point(item: IndexedSegment, cards: Mapping[Dense, ModelCard]) -> StoredPoin
 def _storable(key: str, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ModelError(f"Segment field `{key}` is {value}; only finite numbers can be stored.")
-    if isinstance(value, str):  # names of files that are not UTF-8 carry lone surrogates
+    if isinstance(value, str):  # file names that are not UTF-8 carry lone surrogates
         return escape_surrogates(value)
     return value

@@ -22,8 +22,8 @@ import numpy as np
 from rag.encoders.base import ModelCard, Vectors
 from rag.errors import IndexUnavailable
 from rag.index.base import (
+    EXCLUDED,
     KEYWORDS,
-    LEFT_OUT,
     ChannelQuery,
     Dense,
     IndexedSegment,
@@ -42,32 +42,32 @@ from rag.query.filters import Clause, Group, parse_filter
 from rag.types import Filter, Segment
 
 _PAGE = 1000
-_NEVER = 10**9  # kilobytes of vectors above which the optimizer would build a graph
+_NEVER_KB = 10**9  # kilobytes of vectors above which the optimizer builds a graph index
 
 
 class EdgeIndex:
-    """Segments in a folder: ``lock`` and ``owner.json``, and ``collection`` with the shard and the encoders' cards."""
+    """Segments in a folder with ``lock``, ``owner.json``, and ``collection``: the shard and the encoders' cards."""
 
     def __init__(self, path: Path, cards: Mapping[Dense, ModelCard]) -> None:
-        """Open the folder, or make it.
+        """Open the folder, or create it.
 
         Raises:
             KnowledgeBaseBusy: another process holds it.
             EncoderMismatch: it was built with other encoders.
-            IndexUnavailable: it is damaged or cannot be written.
+            IndexUnavailable: it is damaged or not writable.
         """
         self._cards, self._path = cards, path
         self._lock = FolderLock(path)
         try:
-            self._shard = self._opened(path / "collection")
+            self._shard = self._open_shard(path / "collection")
         except BaseException:
             self._lock.release()
             raise
 
     def close(self) -> None:
-        """Write out what is left, and let go of the folder."""
+        """Write what is pending, and release the folder."""
         if self._lock.is_held:
-            with self._mapped():
+            with self._map_errors():
                 self._shard.close()
             self._lock.release()
 
@@ -85,7 +85,7 @@ class EdgeIndex:
 
         if batch:
             operation = edge.UpdateOperation.upsert_points([_to_point(p) for p in to_points(batch, self._cards)])
-            with self._mapped():
+            with self._map_errors():
                 self._shard.update(operation)
 
     def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
@@ -95,46 +95,46 @@ class EdgeIndex:
         requests = [self._request(query) for query in queries]
         if not requests:
             return []
-        with self._mapped():
+        with self._map_errors():
             answers = self._shard.query_batch(edge.QueryBatchRequest(requests))
         return [[(to_segment(hit.payload), float(hit.score)) for hit in answer] for answer in answers]
 
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
-        """Whole segments by id; see `SegmentIndex.read`."""
-        with self._mapped():
+        """Return whole segments by id; see `SegmentIndex.read`."""
+        with self._map_errors():
             records = self._shard.retrieve(list(segment_ids), with_payload=True, with_vector=False)
         found = {str(record.id): to_segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
 
     def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
-        """Vectors by segment; see `SegmentIndex.vectors`."""
-        with self._mapped():
+        """Return vectors by segment; see `SegmentIndex.vectors`."""
+        with self._map_errors():
             records = self._shard.retrieve(list(segment_ids), with_payload=False, with_vector=True)
         held = ((str(record.id), dense_vector(record.vector, name)) for record in records)
         return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
-        """All segments of an asset, by ordinal."""
+        """Return all segments of an asset, by ordinal."""
         import qdrant_edge as edge
 
-        admitted = _filter(Filter(asset_ids=frozenset({asset_id})))
+        scope = _filter(Filter(asset_ids=frozenset({asset_id})))
         found: list[Segment] = []
         offset = None
         while True:
-            request = edge.ScrollRequest(offset=offset, limit=_PAGE, filter=admitted, with_payload=True)
-            with self._mapped():
+            request = edge.ScrollRequest(offset=offset, limit=_PAGE, filter=scope, with_payload=True)
+            with self._map_errors():
                 records, offset = self._shard.scroll(request)
             found += [to_segment(record.payload) for record in records]
             if offset is None:
                 return sorted(found, key=lambda one: one.ordinal)
 
-    def count(self, admitted: Filter | None = None) -> int:
-        """Number of segments that a filter admits."""
+    def count(self, scope: Filter | None = None) -> int:
+        """Return the number of segments that match a filter."""
         import qdrant_edge as edge
 
-        # Without a filter nothing has to be estimated, and the count is there at once (4 ms at 10,000 when counted).
-        request = edge.CountRequest(exact=admitted is not None, filter=_filter(admitted or Filter()))
-        with self._mapped():
+        # Without a filter the estimate is exact and immediate; counting takes 4 ms at 10,000 segments.
+        request = edge.CountRequest(exact=scope is not None, filter=_filter(scope or Filter()))
+        with self._map_errors():
             return int(self._shard.count(request))
 
     def delete_assets(self, asset_ids: Sequence[str]) -> None:
@@ -142,39 +142,39 @@ class EdgeIndex:
         import qdrant_edge as edge
 
         if asset_ids:
-            admitted = _filter(Filter(asset_ids=frozenset(asset_ids)))
-            with self._mapped():
-                self._shard.update(edge.UpdateOperation.delete_points_by_filter(admitted))
+            scope = _filter(Filter(asset_ids=frozenset(asset_ids)))
+            with self._map_errors():
+                self._shard.update(edge.UpdateOperation.delete_points_by_filter(scope))
 
     def flush(self) -> None:
-        """Return once all is on disk; takes out deleted points where they are more than a fifth."""
-        with self._mapped():
+        """Return once everything is on disk; remove deleted points if they are more than a fifth."""
+        with self._map_errors():
             self._shard.optimize()
             self._shard.flush()
 
-    def _opened(self, collection: Path) -> Any:
+    def _open_shard(self, collection: Path) -> Any:
         import qdrant_edge as edge
 
         if not collection.exists():
-            self._make(collection)
+            self._create(collection)
         try:
             stored = json.loads((collection / "encoders.json").read_text())
         except (OSError, ValueError) as error:
             raise IndexUnavailable(_damaged(self._path, error)) from error
         check_cards(stored, self._cards, f"The collection in {self._path}")
-        with self._mapped():
+        with self._map_errors():
             return edge.EdgeShard.load(str(collection / "shard"))
 
-    def _make(self, collection: Path) -> None:
-        """Make the collection beside its place and move it there, so that it is there whole or not at all."""
+    def _create(self, collection: Path) -> None:
+        """Create the collection beside its place and move it there, so that it exists whole or not at all."""
         import qdrant_edge as edge
 
         new = collection.with_name("collection.new")
-        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed here
+        shutil.rmtree(new, ignore_errors=True)  # left by a process killed at this point
         try:
             new.mkdir()
             (new / "encoders.json").write_text(json.dumps(collection_metadata(self._cards), indent=1))
-            with self._mapped():
+            with self._map_errors():
                 shard = edge.EdgeShard.create(str(new / "shard"), _config(self._cards))
                 for key in KEYWORDS:
                     shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
@@ -182,7 +182,7 @@ class EdgeIndex:
                 shard.close()
             os.rename(new, collection)
         except OSError as error:
-            raise IndexUnavailable(f"{self._path} cannot be written ({error}).") from error
+            raise IndexUnavailable(f"{self._path} is not writable ({error}).") from error
 
     def _request(self, query: ChannelQuery) -> Any:
         import qdrant_edge as edge
@@ -191,13 +191,13 @@ class EdgeIndex:
             limit=query.limit,
             query=edge.Query.Nearest(_to_vector(query_vector(query, self._cards)), using=query.vector),
             filter=_filter(query.filter),
-            with_payload=edge.PayloadSelector.Exclude([LEFT_OUT]),
+            with_payload=edge.PayloadSelector.Exclude([EXCLUDED]),
             params=edge.SearchParams(exact=True),
         )
 
     @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        """Raise what the shard raises, which is a bare `Exception` or a Rust panic, as an error of this project."""
+    def _map_errors(self) -> Iterator[None]:
+        """Map the shard's errors, a bare `Exception` or a Rust panic, to IndexUnavailable."""
         try:
             yield
         except TypeError:  # a mistake in this file, not in the store
@@ -221,7 +221,7 @@ def _config(cards: Mapping[Dense, ModelCard]) -> Any:
     return edge.EdgeConfig(
         vectors={name: edge.EdgeVectorParams(card.dimensions, edge.Distance.Cosine) for name, card in cards.items()},
         sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_NEVER_KB),
     )
 
 
@@ -237,8 +237,8 @@ def _to_vector(vector: Vectors | Sparse) -> Any:
     return edge.SparseVector(*vector) if isinstance(vector, tuple) else vector.tolist()
 
 
-def _filter(admitted: Filter) -> Any:
-    return _group(parse_filter(admitted))
+def _filter(scope: Filter) -> Any:
+    return _group(parse_filter(scope))
 
 
 def _group(group: Group) -> Any:

@@ -1,4 +1,4 @@
-"""One process at a time, and who it is."""
+"""A lock on a folder for one process at a time, with a note that names the process."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ _COMMAND_CHARACTERS = 120
 
 
 class FolderLock:
-    """A lock on a folder that the operating system lets go of when its holder dies, however that happens."""
+    """A lock on a folder; the operating system releases it when its holder dies, for any reason."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
 
         Raises:
-            KnowledgeBaseBusy: another process, or another opening in this one, holds it; the message says who.
-            IndexUnavailable: the folder cannot be written.
+            KnowledgeBaseBusy: another process, or another opening in this one, holds it; the message names it.
+            IndexUnavailable: the folder is not writable.
         """
         self._owner = folder / "owner.json"
-        # Not thread-local: a knowledge base may be closed by another thread than the one that opened it.
+        # Not thread-local: one thread may open a knowledge base and another close it.
         self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout as error:
             raise KnowledgeBaseBusy(
-                f"{folder} is in use by {_holder(self._owner)}. Wait until it has finished, stop it, or use another "
-                "folder. Several processes can share a Qdrant server: EXHIBIT_QDRANT_URL."
+                f"{folder} is in use by {_describe_holder(self._owner)}. Wait until it has finished, stop it, or use "
+                "another folder. Several processes can share a Qdrant server: EXHIBIT_QDRANT_URL."
             ) from error
         except OSError as error:
-            raise IndexUnavailable(f"{folder} cannot be written ({error}); check its permissions.") from error
-        self._owner.write_text(json.dumps(_myself()))
+            raise IndexUnavailable(f"{folder} is not writable ({error}). Check its permissions.") from error
+        self._owner.write_text(json.dumps(_describe_self()))
 
     @property
     def is_held(self) -> bool:
-        """Whether it has not been released yet."""
+        """Whether the lock is held."""
         return self._lock.is_locked
 
     def release(self) -> None:
-        """Let go of the folder; a second time does nothing."""
+        """Release the folder; a second call does nothing."""
         if self.is_held:
             self._owner.unlink(missing_ok=True)
             self._lock.release()
 
 
-def _myself() -> dict[str, str | int]:
+def _describe_self() -> dict[str, str | int]:
     since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
     command = replace_surrogates(shlex.join(sys.argv))[:_COMMAND_CHARACTERS]
     return {"pid": os.getpid(), "command": command, "host": socket.gethostname(), "since": since}
 
 
-def _holder(owner: Path) -> str:
-    """The holder in words; another process where its note is missing, or names a process that has gone."""
+def _describe_holder(owner: Path) -> str:
+    """Describe the holder; without a note, or if its process is gone, as another process."""
     try:
         note = json.loads(owner.read_text())
         pid, command, host, since = note["pid"], note["command"], note["host"], note["since"]
@@ -78,6 +78,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, and is someone else's
+    except PermissionError:  # alive, and another user's
         return True
     return True

@@ -1,7 +1,7 @@
 """The same store on a Qdrant server or cluster, which many processes may share.
 
-The server decides between exact search and its graph index, which it builds with the payload indexes made here in mind.
-qdrant-client's local mode stands in for the server in the tests.
+The server chooses between exact search and its graph index, and takes the payload indexes created here into account. In
+the tests, qdrant-client's local mode stands in for the server.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from rag.encoders.base import ModelCard, Vectors
 from rag.errors import IndexUnavailable, SettingsError
 from rag.index.base import (
+    EXCLUDED,
     KEYWORDS,
-    LEFT_OUT,
     ChannelQuery,
     Dense,
     IndexedSegment,
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 COLLECTION = "exhibit"
 _TIMEOUT_S = 30
-# A point of two 384-d vectors is about 20 kB of JSON, and a server refuses requests above 32 MB.
+# A point with two 384-d vectors is about 20 kB of JSON, and a server rejects requests above 32 MB.
 _POINTS_PER_REQUEST = 256
 _PAGE = 1000
 
 
 def connect(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
-    """A client for a server, and the name of the collection there.
+    """Return a client for a server, and the name of the collection.
 
     Args:
-        url: such as ``https://host:6333`` or ``https://host:6333?collection=media``; ``exhibit`` where it names none.
-        api_key: of that server.
+        url: such as ``https://host:6333`` or ``https://host:6333?collection=media``; the default is ``exhibit``.
+        api_key: API key of the server.
 
     Raises:
         SettingsError: the URL is malformed.
@@ -63,26 +63,26 @@ def connect(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
         bare = urlunsplit(parts._replace(query="", fragment=""))
         client = QdrantClient(url=bare, api_key=api_key, timeout=_TIMEOUT_S, check_compatibility=False)
     except ValueError as error:
-        raise SettingsError(f"EXHIBIT_QDRANT_URL={url} is no URL such as http://localhost:6333.") from error
+        raise SettingsError(f"EXHIBIT_QDRANT_URL={url} is not a URL such as http://localhost:6333.") from error
     return client, collection
 
 
 class ServerIndex:
-    """Segments in one collection of a server; its metadata hold the encoders' cards."""
+    """Segments in one collection of a server; its metadata holds the encoders' cards."""
 
     def __init__(
         self, client: QdrantClient, collection: str, cards: Mapping[Dense, ModelCard], owner: str = ""
     ) -> None:
-        """Open the collection, or make it for the catalog `owner`.
+        """Open the collection, or create it for the catalog `owner`.
 
         Raises:
             EncoderMismatch: it was built with other encoders.
-            IndexUnavailable: the server cannot be reached or refuses, or the collection belongs to another catalog.
+            IndexUnavailable: the server is unreachable or refuses, or the collection belongs to another catalog.
         """
         self._client, self._collection, self._cards = client, collection, cards
-        with self._mapped():
+        with self._map_errors():
             if not client.collection_exists(collection):
-                self._make(owner)
+                self._create(owner)
             stored = client.get_collection(collection).config.metadata or {}
         check_cards(stored, cards, f"Collection `{collection}`")
         if stored.get("catalog") != owner:
@@ -107,7 +107,7 @@ class ServerIndex:
         """Write segments; see `SegmentIndex.upsert`."""
         ready = [_to_point(point) for point in to_points(batch, self._cards)]
         for start in range(0, len(ready), _POINTS_PER_REQUEST):
-            with self._mapped():
+            with self._map_errors():
                 self._client.upsert(self._collection, ready[start : start + _POINTS_PER_REQUEST], wait=True)
 
     def search(self, queries: Sequence[ChannelQuery]) -> list[ScoredSegments]:
@@ -115,20 +115,20 @@ class ServerIndex:
         requests = [self._request(query) for query in queries]
         if not requests:
             return []
-        with self._mapped():
+        with self._map_errors():
             answers = self._client.query_batch_points(self._collection, requests)
         return [[(to_segment(hit.payload), hit.score) for hit in answer.points] for answer in answers]
 
     def read(self, segment_ids: Sequence[str]) -> list[Segment]:
-        """Whole segments by id; see `SegmentIndex.read`."""
-        with self._mapped():
+        """Return whole segments by id; see `SegmentIndex.read`."""
+        with self._map_errors():
             records = self._client.retrieve(self._collection, list(segment_ids), with_payload=True)
         found = {str(record.id): to_segment(record.payload) for record in records}
         return [found[name] for name in segment_ids if name in found]
 
     def vectors(self, segment_ids: Sequence[str], name: Dense) -> dict[str, Vectors]:
-        """Vectors by segment; see `SegmentIndex.vectors`."""
-        with self._mapped():
+        """Return vectors by segment; see `SegmentIndex.vectors`."""
+        with self._map_errors():
             records = self._client.retrieve(
                 self._collection, list(segment_ids), with_payload=False, with_vectors=[name]
             )
@@ -136,23 +136,23 @@ class ServerIndex:
         return {key: vector for key, vector in held if vector is not None}
 
     def segments_of(self, asset_id: str) -> list[Segment]:
-        """All segments of an asset, by ordinal."""
-        admitted = _filter(Filter(asset_ids=frozenset({asset_id})))
+        """Return all segments of an asset, by ordinal."""
+        scope = _filter(Filter(asset_ids=frozenset({asset_id})))
         found: list[Segment] = []
         offset: Any = None
         while True:
-            with self._mapped():
+            with self._map_errors():
                 records, offset = self._client.scroll(
-                    self._collection, scroll_filter=admitted, limit=_PAGE, offset=offset, with_payload=True
+                    self._collection, scroll_filter=scope, limit=_PAGE, offset=offset, with_payload=True
                 )
             found += [to_segment(record.payload) for record in records]
             if offset is None:
                 return sorted(found, key=lambda one: one.ordinal)
 
-    def count(self, admitted: Filter | None = None) -> int:
-        """Number of segments that a filter admits."""
-        condition = _filter(admitted or Filter())
-        with self._mapped():
+    def count(self, scope: Filter | None = None) -> int:
+        """Return the number of segments that match a filter."""
+        condition = _filter(scope or Filter())
+        with self._map_errors():
             return self._client.count(self._collection, count_filter=condition, exact=True).count
 
     def delete_assets(self, asset_ids: Sequence[str]) -> None:
@@ -161,13 +161,13 @@ class ServerIndex:
 
         if asset_ids:
             selector = models.FilterSelector(filter=_filter(Filter(asset_ids=frozenset(asset_ids))))
-            with self._mapped():
+            with self._map_errors():
                 self._client.delete(self._collection, selector, wait=True)
 
     def flush(self) -> None:
-        """Do nothing: each write waited until the server had it in its log."""
+        """Do nothing: each write waits until the server has it in its log."""
 
-    def _make(self, owner: str) -> None:
+    def _create(self, owner: str) -> None:
         from qdrant_client import models
 
         self._client.create_collection(
@@ -190,12 +190,12 @@ class ServerIndex:
             using=query.vector,
             filter=_filter(query.filter),
             limit=query.limit,
-            with_payload=models.PayloadSelectorExclude(exclude=[LEFT_OUT]),
+            with_payload=models.PayloadSelectorExclude(exclude=[EXCLUDED]),
         )
 
     @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        """Raise what qdrant-client raises as an error of this project."""
+    def _map_errors(self) -> Iterator[None]:
+        """Map the errors of qdrant-client to IndexUnavailable."""
         from qdrant_client.common.client_exceptions import QdrantException
         from qdrant_client.http.exceptions import ApiException
 
@@ -203,8 +203,8 @@ class ServerIndex:
             yield
         except (ApiException, QdrantException) as error:
             raise IndexUnavailable(
-                f"The Qdrant server failed on collection `{self._collection}` ({error}). Check that it runs, that "
-                "EXHIBIT_QDRANT_URL and EXHIBIT_QDRANT_API_KEY are right, and try again."
+                f"The Qdrant server failed on collection `{self._collection}` ({error}). Check that it runs, and check "
+                "EXHIBIT_QDRANT_URL and EXHIBIT_QDRANT_API_KEY."
             ) from error
 
 
@@ -224,8 +224,8 @@ def _to_vector(vector: Vectors | Sparse) -> list[float] | models.SparseVector:
     return numbers
 
 
-def _filter(admitted: Filter) -> models.Filter:
-    return _group(parse_filter(admitted))
+def _filter(scope: Filter) -> models.Filter:
+    return _group(parse_filter(scope))
 
 
 def _group(group: Group) -> models.Filter:
