@@ -1,13 +1,21 @@
-"""What many tests share and only read: the models, and the demo's collection, taken in once."""
+"""Fixtures that many tests share and only read, and the order in which the tests run.
+
+`pytest` runs its tests in two or more processes (pytest-xdist). The tests of one file stay together, because they share
+fixtures. The tests of the language model stay together in one process, which loads it once and begins with them because
+they take longest.
+
+`pytest -m quick` leaves out what `SLOW_FIXTURES`, `SLOW_FILES` and the mark `slow` name.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from ingest.picture.ocr import Ocr
@@ -19,19 +27,42 @@ from rag.llm import LanguageModel, create_language_model
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.register_profile("unhurried", deadline=None)  # a test may be slow on a busy machine
 settings.load_profile("unhurried")
+
+LANGUAGE_MODEL_FIXTURES = {"bundled", "demo_answer"}
+# These load models, take in the demo's collection, or start a browser.
+SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_template", "on_the_cpu"}
+# Most tests of these files start processes, train or load models, or wait.
+SLOW_FILES = set[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=5, help="How often an ingest run is killed; 20 find rarer moments.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & LANGUAGE_MODEL_FIXTURES:
+            item.add_marker("language_model")
+        uses_model = item.get_closest_marker("language_model") is not None
+        is_slow = uses_model or fixtures & SLOW_FIXTURES or item.path.stem in SLOW_FILES
+        if not is_slow and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+        item.add_marker(pytest.mark.xdist_group("language model" if uses_model else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("language_model") is None)
 
 
 @pytest.fixture(scope="session")
 def home() -> Path:
-    """Where the models are joined, once for all tests."""
+    """The folder where all tests find the joined models."""
     return Settings().home
 
 
 @pytest.fixture(scope="module")
 def on_the_cpu() -> Iterator[None]:
-    """Whatever accelerator there is stays unseen by what loads models of torch, as numbers differ on it."""
+    """Hide accelerators from torch, whose numbers differ on them."""
     import torch
 
     with pytest.MonkeyPatch.context() as patched:
@@ -60,27 +91,45 @@ async def litellm_closed() -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the demo's collection."""
-    folder = tmp_path_factory.mktemp("demo") / "media"
-    shutil.copytree(HERE / "collection", folder)
-    return folder
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of one run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
-@pytest.fixture(scope="session")
-def demo_kept(demo_folder: Path) -> Path:
-    """A knowledge base of it that nobody has open, to be copied."""
-    path = demo_folder.parent / "kept"
-    with KnowledgeBase.open(path) as base:
-        report = base.ingest(demo_folder)
-        assert report.counts == {"indexed": 12}, report
+def made_once(path: Path, make: Callable[[Path], object]) -> Path:
+    """Make a file or folder in the first process that asks for it; the others wait and use the same one."""
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            unfinished = path.with_name(f"{path.name}.unfinished")
+            make(unfinished)
+            unfinished.rename(path)
     return path
 
 
 @pytest.fixture(scope="session")
-def demo_base(demo_kept: Path) -> Iterator[KnowledgeBase]:
+def demo_folder(run_folder: Path) -> Path:
+    """A copy of the demo's collection."""
+    return made_once(run_folder / "demo" / "media", lambda path: shutil.copytree(HERE / "collection", path))
+
+
+@pytest.fixture(scope="session")
+def demo_template(demo_folder: Path, run_folder: Path) -> Path:
+    """A closed knowledge base of the demo's collection; tests open copies of it."""
+
+    def take_in(path: Path) -> None:
+        with KnowledgeBase.open(path) as base:
+            report = base.ingest(demo_folder)
+            assert report.counts == {"indexed": 12}, report
+
+    return made_once(run_folder / "demo" / "template", take_in)
+
+
+@pytest.fixture(scope="session")
+def demo_base(demo_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
     """A knowledge base of the demo's collection."""
-    with KnowledgeBase.open(shutil.copytree(demo_kept, demo_kept.with_name("base"))) as base:
+    with KnowledgeBase.open(shutil.copytree(demo_template, tmp_path_factory.mktemp("demo") / "base")) as base:
         yield base
 
 

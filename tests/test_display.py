@@ -37,8 +37,8 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def base(demo_kept, tmp_path_factory):
-    with KnowledgeBase.open(shutil.copytree(demo_kept, tmp_path_factory.mktemp("display") / "kb")) as opened:
+def base(demo_template, tmp_path_factory):
+    with KnowledgeBase.open(shutil.copytree(demo_template, tmp_path_factory.mktemp("display") / "kb")) as opened:
         yield opened
 
 
@@ -156,6 +156,7 @@ def test_elsewhere_values_are_short_texts():
     assert "Exhibit 2" in Evidence(2, hit)._repr_html_()
 
 
+@pytest.mark.language_model
 async def test_inside_a_running_event_loop_the_plain_methods_work(base, tmp_path):
     assert asyncio.get_running_loop().is_running()
     hits = base.search("an orangutan", top_k=1, rerank=True)

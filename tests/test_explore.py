@@ -17,8 +17,8 @@ BAD = "<script>alert(1)</script>\"'&"
 
 
 @pytest.fixture(scope="module")
-def base(demo_kept, tmp_path_factory):
-    with KnowledgeBase.open(shutil.copytree(demo_kept, tmp_path_factory.mktemp("explore") / "kb")) as opened:
+def base(demo_template, tmp_path_factory):
+    with KnowledgeBase.open(shutil.copytree(demo_template, tmp_path_factory.mktemp("explore") / "kb")) as opened:
         yield opened
 
 

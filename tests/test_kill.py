@@ -1,4 +1,4 @@
-"""`kill -9` at 20 random moments of an ingest run: the next one finishes, nothing is lost, doubled or half written."""
+"""`kill -9` at random moments of an ingest run: the next one finishes; nothing is lost, doubled or half written."""
 
 import multiprocessing
 import multiprocessing.process
@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageDraw
 
 from rag import KnowledgeBase
@@ -17,8 +18,7 @@ from rag.segments import segment_id
 from rag.types import Filter
 
 _SEED = 20
-_KILLS = 20
-_MOST_RUNS = 60
+_MOST_RUNS_PER_KILL = 4
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(
     ["ingest.pipeline", "rag.catalog.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieval.retriever"]
@@ -74,7 +74,8 @@ def at_work(path: Path, files: int) -> bool:
         return catalog.counts()["indexed"] < files
 
 
-def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
+def test_killed_at_random_moments(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    wanted = pytestconfig.getoption("--kills")
     media, whole, killed = (tmp_path / name for name in ("media", "whole", "killed"))
     write_collection(media)
     ingest(media, whole)
@@ -86,7 +87,7 @@ def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
     seconds = time.monotonic() - started
 
     moments, kills = random.Random(_SEED), 0
-    for _ in range(_MOST_RUNS):
+    for _ in range(_MOST_RUNS_PER_KILL * wanted):
         # A run that had not begun, or was through, was not interrupted; beginning again lets kills meet early moments.
         if not at_work(killed, len(expected)) or moments.random() < 0.3:
             begun(killed, whole)
@@ -95,9 +96,9 @@ def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
         process.kill()
         process.join()
         kills += at_work(killed, len(expected))
-        if kills == _KILLS:
+        if kills == wanted:
             break
-    assert kills == _KILLS
+    assert kills == wanted
     process = ingesting(media, killed)
     process.join()
     assert process.exitcode == 0

@@ -50,6 +50,7 @@ def test_the_public_names_are_few_and_all_there():
         rag.nonsense  # noqa: B018
 
 
+@pytest.mark.language_model
 @pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
 def test_an_answer_says_it_and_cites_the_place(demo_base, demo_answer, question):
     answer = demo_answer[1] if question is ANSWERABLE[0] else demo_base.ask(question["question"])
@@ -61,6 +62,7 @@ def test_an_answer_says_it_and_cites_the_place(demo_base, demo_answer, question)
     assert {"retrieve", "rerank", "answer", "total"} <= {step.name for step in answer.trace}
 
 
+@pytest.mark.language_model
 @pytest.mark.parametrize("question", UNANSWERABLE, ids=lambda q: q["needs"])
 def test_what_the_collection_does_not_say_is_declined(demo_base, question):
     answer = demo_base.ask(question["question"])
@@ -84,6 +86,7 @@ def test_async_twins_give_the_same(demo_base):
     assert {h.segment.modality for h in bees} == {"video"}
 
 
+@pytest.mark.language_model
 async def test_cancelling_a_question_stops_the_model(demo_base):
     def is_at_work() -> bool:
         return any(thread.name == "exhibit-llm" for thread in threading.enumerate())
@@ -181,6 +184,7 @@ def test_quotas_reserve_places(demo_base):
         demo_base.search("an ape", quotas={"smell": 1})
 
 
+@pytest.mark.language_model
 def test_a_picture_is_reranked_by_what_is_seen_in_it(demo_base, demo_folder):
     hits = demo_base.search(demo_folder / "photo-07.jpg", top_k=4, rerank=True)
     assert names(hits)[0] == "photo-07.jpg"

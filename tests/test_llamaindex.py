@@ -49,6 +49,7 @@ def test_postprocessor_keeps_the_best(demo_base):
         demo_base.llama_index.postprocessor().postprocess_nodes(nodes)
 
 
+@pytest.mark.language_model
 def test_query_engine_answers_with_exhibits(demo_base):
     response = demo_base.llama_index.query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
     assert re.search(r"(spear|stick).* \[E\d\]", str(response))

@@ -279,6 +279,7 @@ def test_the_bundled_model_imports_no_other() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.language_model
 def test_without_a_provider_litellm_is_never_imported(tmp_path: Path) -> None:
     (tmp_path / "birds.md").write_text("Kestrels eat voles. They hover above the meadow.")
     program = """

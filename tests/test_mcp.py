@@ -32,8 +32,8 @@ MESSAGE_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def museum(demo_kept, tmp_path_factory):
-    return shutil.copytree(demo_kept, tmp_path_factory.mktemp("mcp") / "museum")
+def museum(demo_template, tmp_path_factory):
+    return shutil.copytree(demo_template, tmp_path_factory.mktemp("mcp") / "museum")
 
 
 @pytest.fixture
@@ -173,6 +173,7 @@ async def test_what_is_no_place_is_said_to_be_none(tools, place, said):
         assert said in result.content[0].text
 
 
+@pytest.mark.language_model
 async def test_a_question_is_answered_with_numbered_citations(tools):
     async with Client(tools) as client:
         asked = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
@@ -186,6 +187,7 @@ async def test_a_question_is_answered_with_numbered_citations(tools):
         assert "Greybeard" in (await called(client, "get_evidence", id=first["id"])).content[0].text
 
 
+@pytest.mark.language_model
 async def test_a_long_call_gives_signs_of_life(museum):
     heard = []
 

@@ -37,9 +37,9 @@ def outputs(book):
 
 
 @pytest.fixture
-def folder(demo_kept, demo_folder, tmp_path):
+def folder(demo_template, demo_folder, tmp_path):
     """Where a notebook runs: beside the knowledge base that the first of them makes, of the same files."""
-    with KnowledgeBase.open(shutil.copytree(demo_kept, tmp_path / "museum.exhibit")) as base:
+    with KnowledgeBase.open(shutil.copytree(demo_template, tmp_path / "museum.exhibit")) as base:
         base.ingest(COLLECTION)
         base.remove(demo_folder)
     return tmp_path
@@ -49,6 +49,7 @@ def test_all_are_there():
     assert [path.stem[:2] for path in BOOKS] == ["01", "02", "03", "04"]
 
 
+@pytest.mark.language_model
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 async def test_it_runs_and_shows_what_it_did(path, folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))

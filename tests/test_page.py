@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rag.server import web_page
 from rag.server.app import create_app
@@ -49,13 +50,35 @@ def browser() -> Iterator[Browser]:
 def site(demo_folder: Path, tmp_path: Path) -> Iterator[Site]:
     site = Site(demo_folder, tmp_path)
     yield site
+    site.going_on.set()
     site.history.close()
 
 
-@pytest.fixture
-def url(site: Site) -> Iterator[str]:
-    with served(site.app()) as url:
+class CurrentSite:
+    """The app of one server for all tests; each test gives it a site of its own."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def current_site() -> CurrentSite:
+    return CurrentSite()
+
+
+@pytest.fixture(scope="module")
+def server_url(current_site: CurrentSite) -> Iterator[str]:
+    with served(current_site) as url:
         yield url
+
+
+@pytest.fixture
+def url(server_url: str, current_site: CurrentSite, site: Site) -> str:
+    current_site.app = site.app()
+    return server_url
 
 
 @pytest.fixture
@@ -577,8 +600,9 @@ def test_every_package_of_the_page_is_locked_for_every_machine() -> None:
     assert not wanted - {name.rpartition("node_modules/")[2] for name in packages}
 
 
-def test_the_real_server_answers_with_the_picture(context: BrowserContext, demo_kept: Path, tmp_path: Path) -> None:
-    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+@pytest.mark.language_model
+def test_the_real_server_answers_with_the_picture(context: BrowserContext, demo_template: Path, tmp_path: Path) -> None:
+    museum = shutil.copytree(demo_template, tmp_path / "museum")
     page = context.new_page()
     with served(create_app([museum], ServerOptions(tmp_path / "state", is_open=True))) as url:
         page.goto(url)

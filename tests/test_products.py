@@ -63,6 +63,7 @@ def test_among_equals_what_is_in_stock_comes_first(shop):
     assert scores["Poster no. 3"] > scores["Poster no. 1"]
 
 
+@pytest.mark.language_model
 def test_the_language_model_answers_from_the_product_table(shop):
     answer = shop.ask("How much does Poster no. 2 cost?")
     assert "19.50" in answer.text

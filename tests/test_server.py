@@ -13,15 +13,17 @@ from rag.server.state import ServerOptions
 from tests.fakes.readme import example
 from tests.fakes.uvicorn_server import running
 
+pytestmark = pytest.mark.language_model
+
 PHOTO = "Which photo shows an orangutan?"
 SPOKEN = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
 IMAGES = re.compile(r"!\[[^\]]*\]\((\S+)\)")
 
 
 @pytest.fixture(scope="module")
-def server(demo_kept, tmp_path_factory):
+def server(demo_template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    museum = shutil.copytree(demo_kept, folder / "museum")
+    museum = shutil.copytree(demo_template, folder / "museum")
     with running(create_app([museum], ServerOptions(folder / "state", is_open=True)), folder) as server:
         yield server
 

@@ -213,8 +213,9 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     assert "--port" in line
 
 
-def test_a_key_opens_its_own_knowledge_bases_alone(demo_kept, tmp_path):
-    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+@pytest.mark.language_model
+def test_a_key_opens_its_own_knowledge_bases_alone(demo_template, tmp_path):
+    museum = shutil.copytree(demo_template, tmp_path / "museum")
     options = ServerOptions(tmp_path / "state")
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")

@@ -11,6 +11,8 @@ from rag.server.keys import Keys
 from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
 
+pytestmark = pytest.mark.language_model
+
 MUSEUM = "/api/bases/museum"
 PROBLEM = "application/problem+json"
 SCHEMA = "#/components/schemas/"
@@ -18,8 +20,8 @@ QUESTION = "What name did Jane Goodall give to the first chimpanzee that let her
 
 
 @pytest.fixture(scope="module")
-def museum(demo_kept, tmp_path_factory):
-    return shutil.copytree(demo_kept, tmp_path_factory.mktemp("native") / "museum")
+def museum(demo_template, tmp_path_factory):
+    return shutil.copytree(demo_template, tmp_path_factory.mktemp("native") / "museum")
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +300,8 @@ def inlined(body, described):
     return [body, described["components"]["schemas"].get(name)]
 
 
-def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_kept, tmp_path):
-    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_template, tmp_path):
+    museum = shutil.copytree(demo_template, tmp_path / "museum")
     options = ServerOptions(tmp_path / "state")
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")
@@ -326,8 +328,8 @@ def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_kept, t
         assert server.http(writer).delete(photo).status_code == 204
 
 
-def test_who_asks_too_often_is_told_when_to_come_again(demo_kept, tmp_path):
-    museum = shutil.copytree(demo_kept, tmp_path / "museum")
+def test_who_asks_too_often_is_told_when_to_come_again(demo_template, tmp_path):
+    museum = shutil.copytree(demo_template, tmp_path / "museum")
     options = ServerOptions(tmp_path / "state", questions_per_minute=2, requests_per_minute=4)
     options.state.mkdir()
     kept = Keys(options.state / "keys.db")

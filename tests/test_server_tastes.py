@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from rag.config import Settings
 from rag.server.app import create_app
 from rag.server.keys import Keys
 from rag.server.state import ServerOptions
@@ -11,12 +12,13 @@ from tests.fakes.uvicorn_server import running
 
 ANNA = "/api/bases/museum/tastes/anna"
 SEARCH = "/api/bases/museum/search"
+SETTINGS = Settings(llm="openai/none", rerank_top_n=0)
 MONKEYS = {"query": "a monkey", "to": ["image"]}
 
 
 @pytest.fixture(scope="module")
-def folder(demo_kept, tmp_path_factory):
-    return shutil.copytree(demo_kept, tmp_path_factory.mktemp("tastes") / "museum")
+def folder(demo_template, tmp_path_factory):
+    return shutil.copytree(demo_template, tmp_path_factory.mktemp("tastes") / "museum")
 
 
 @pytest.fixture
@@ -44,7 +46,10 @@ def names(http, made, **options):
 
 def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
     kept, (shop, other) = keys
-    with running(create_app([folder], ServerOptions(_state(folder))), folder.parent) as server, server.http() as http:
+    with (
+        running(create_app([folder], ServerOptions(_state(folder)), settings=SETTINGS), folder.parent) as server,
+        server.http() as http,
+    ):
         before = names(http, shop)
         (orangutan,) = http.post(
             SEARCH, json={"query": "an orangutan", "where": {"kind": "picture"}, "top_k": 1}, headers=bearer(shop)
@@ -78,7 +83,7 @@ def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
             http.put(ANNA, json={"consent": True}, headers=bearer(made))
 
     assert kept.revoke(shop[0].id)
-    app = create_app([folder], ServerOptions(_state(folder)))
+    app = create_app([folder], ServerOptions(_state(folder)), settings=SETTINGS)
     with running(app, folder.parent) as server, server.http() as http:
         assert http.get(ANNA, headers=bearer(other)).status_code == 200
         assert app.state.exhibit.access.bases["museum"].preferences.users() == [f"key:{other[0].id}:anna"]

@@ -267,6 +267,7 @@ class TestFinding:
         with pytest.raises(QueryError, match="Nothing is heard"):
             base.search(media / "silent.wav")
 
+    @pytest.mark.language_model
     def test_a_sound_is_evidence(self, base: KnowledgeBase) -> None:
         answer = base.ask("Which recording has a dog barking?")
         assert not answer.declined

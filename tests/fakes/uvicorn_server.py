@@ -47,7 +47,7 @@ def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """The app behind uvicorn until the end of the block."""
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
@@ -64,7 +64,7 @@ def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
 def served(app: ASGIApp) -> Iterator[str]:
     """The app at a port of this machine, which is where a browser finds it; gives its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
-    thread = threading.Thread(target=asyncio.run, args=(_until_left(server),))
+    thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
@@ -74,9 +74,16 @@ def served(app: ASGIApp) -> Iterator[str]:
     thread.join()
 
 
-async def _until_left(server: uvicorn.Server) -> None:
-    """Serve until the end, and leave no connection open that a browser holds on to."""
+async def _serve(server: uvicorn.Server) -> None:
+    """Serve until the end, then close the connections that clients hold open or have just opened."""
     await server.serve()
-    for connection in list(server.server_state.connections):
-        connection.transport.abort()
-    await asyncio.sleep(0.1)
+    this = asyncio.current_task()
+    for _ in range(100):
+        rest = asyncio.all_tasks() - {this}
+        if not server.server_state.connections and not rest:
+            break
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        for task in rest:
+            task.cancel()
+        await asyncio.sleep(0.02)
