@@ -24,7 +24,7 @@ from ingest.audio_video.transcribers import (
     Transcriber,
     Transcript,
     _Attempt,
-    _best,
+    _best_transcript,
     _Run,
     load_transcriber,
 )
@@ -218,12 +218,12 @@ class TestPlausibility:
 
     def test_loops_and_guesses_are_dropped(self) -> None:
         runs = [self.run(compression=9.0), self.run("kept"), self.run(log_probability=-1.4)]
-        assert spoken(_best([_Attempt("en", runs)], 3.0)) == "kept"
+        assert spoken(_best_transcript([_Attempt("en", runs)], 3.0)) == "kept"
 
     def test_the_likelier_language_wins(self) -> None:
         italian = _Attempt("it", [self.run("alla", -0.8)])
         english = _Attempt("en", [self.run("hello", -0.6)])
-        assert _best([italian, english], 3.0).language == "en"
+        assert _best_transcript([italian, english], 3.0).language == "en"
 
 
 class TestLoading:
