@@ -19,7 +19,7 @@ from rag.answering.transcribe import LANGUAGES, Transcription, atranscribe, tran
 from rag.config import Settings
 from rag.errors import QueryError
 from rag.server.app import create_app
-from rag.server.openai.transcriptions import cues
+from rag.server.openai.transcriptions import group_cues
 from rag.server.state import ServerOptions
 from rag.types import Segment, TimeSpan, Word
 from tests.fakes.uvicorn_server import running
@@ -256,7 +256,7 @@ def words(text: str, *, pause_after: str = "") -> list[Word]:
 
 class TestSubtitles:
     def cut(self, found: list[Word]) -> list[str]:
-        return [" ".join(word.text for word in cue) for cue in cues(found)]
+        return [" ".join(word.text for word in cue) for cue in group_cues(found)]
 
     def test_a_sentence_is_one(self):
         assert self.cut(words("Ask not. Ask what? Do it")) == ["Ask not.", "Ask what?", "Do it"]

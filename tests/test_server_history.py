@@ -39,7 +39,7 @@ def test_the_oldest_of_a_key_make_way(history):
 
 def test_the_oldest_conversations_make_way_with_their_turns(history):
     for number in range(5):
-        history.begin(Conversation(f"conv_{number}", "k" if number else "other", number))
+        history.add_conversation(Conversation(f"conv_{number}", "k" if number else "other", number))
         history.add(turn(number, "k" if number else "other", conversation=f"conv_{number}"))
     assert [each.id for each in history.conversations("k", PageRequest())[0]] == ["conv_2", "conv_3", "conv_4"]
     assert ids(history) == ["resp_2", "resp_3", "resp_4"]
@@ -55,27 +55,29 @@ def test_words_are_kept_up_to_a_length(history):
 def test_what_was_said_before_is_followed_back_past_what_was_deleted(history):
     for number in range(1, 4):
         history.add(turn(number, previous=f"resp_{number - 1}"))
-    assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 2", "meant 3"]
+    assert [asked for asked, _ in history.turns_up_to("resp_3", "k")] == ["meant 1", "meant 2", "meant 3"]
     history.delete(history.turn("resp_2", "k", "response"))
-    assert [asked for asked, _ in history.before("resp_3", "k")] == ["meant 1", "meant 3"]
+    assert [asked for asked, _ in history.turns_up_to("resp_3", "k")] == ["meant 1", "meant 3"]
     with pytest.raises(EntryNotFound, match="resp_2"):
-        history.before("resp_2", "k")
+        history.turns_up_to("resp_2", "k")
     with pytest.raises(EntryNotFound, match="resp_3"):
-        history.before("resp_3", "other")
+        history.turns_up_to("resp_3", "other")
 
 
 def test_only_so_much_of_what_was_said_before_is_followed(tmp_path):
     history = History(tmp_path / "h.db")
     for number in range(1, 20):
         history.add(turn(number, previous=f"resp_{number - 1}"))
-    assert [asked for asked, _ in history.before("resp_19", "k")] == [f"meant {number}" for number in range(12, 20)]
+    assert [asked for asked, _ in history.turns_up_to("resp_19", "k")] == [
+        f"meant {number}" for number in range(12, 20)
+    ]
     history.close()
 
 
 def test_what_other_keys_made_is_forgotten(history):
     for number, who in enumerate(("k", "revoked", "")):
         history.add(turn(number, who))
-        history.begin(Conversation(f"conv_{number}", who, 0))
+        history.add_conversation(Conversation(f"conv_{number}", who, 0))
     history.keep_only({"", "k"})
     assert ids(history, "revoked") == []
     assert history.conversations("revoked", PageRequest())[0] == []
@@ -99,6 +101,6 @@ def test_links_in_a_text_are_renewed_for_the_one_they_were_made_for():
     ours, theirs = old.path(place, "clip", "k"), old.path(place, "clip", "other")
     forged = SignedLinks("another").path(place, "clip", "k")
     text = f"See http://x{ours} and {theirs} and {forged}."
-    renewed = new.renewed(text, "k")
+    renewed = new.renew(text, "k")
     assert renewed.endswith(f" and {theirs} and {forged}.")
-    assert new.opened(renewed.split("/evidence/")[1].partition("/")[0]).place == place
+    assert new.verify(renewed.split("/evidence/")[1].partition("/")[0]).target == place

@@ -14,7 +14,7 @@ from rag.config import Settings
 from rag.server.app import create_app
 from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
-from rag.server.native.base_routes import _failed_id
+from rag.server.native.base_routes import failed_file_id
 from rag.server.native.ingestion_routes import MOST_WAITING
 from rag.server.problems import Problem
 from rag.server.state import ServerOptions
@@ -327,8 +327,8 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
     jobs = JobStore(tmp_path / "jobs.db")
     running_one = jobs.add("museum", [JobFile(0, "a.txt", "/a.txt")])
     for _ in range(230):
-        jobs.turn(jobs.add("museum", []), "done")
-    kept = jobs.of("museum", 1000)
+        jobs.set_state(jobs.add("museum", []), "done")
+    kept = jobs.newest("museum", 1000)
     assert len(kept) <= 202
     assert kept[-1].id == running_one
     assert jobs.unfinished("museum") == [running_one]
@@ -404,6 +404,6 @@ def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
 
 
 def test_a_file_that_failed_has_an_id_that_does_not_tell_its_path():
-    one, other = (_failed_id(FileResult(path, "failed")) for path in ("/home/me/a.txt", "/home/you/a.txt"))
+    one, other = (failed_file_id(FileResult(path, "failed")) for path in ("/home/me/a.txt", "/home/you/a.txt"))
     assert one != other
-    assert one == _failed_id(FileResult("/home/me/a.txt", "failed"))
+    assert one == failed_file_id(FileResult("/home/me/a.txt", "failed"))

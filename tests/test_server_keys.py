@@ -54,25 +54,25 @@ def test_a_revoked_key_is_known_no_more(keys):
 def test_a_link_holds_what_it_admits_to():
     links = SignedLinks("secret")
     token = links.path(PLACE, "crop", "k1").split("/")[2]
-    assert links.opened(token).place == PLACE
-    assert links.opened(token).who == "k1"
+    assert links.verify(token).target == PLACE
+    assert links.verify(token).key_id == "k1"
     with pytest.raises(Forged):
-        SignedLinks("another").opened(token)
+        SignedLinks("another").verify(token)
     with pytest.raises(Forged):
-        links.opened(token[:-2])
+        links.verify(token[:-2])
 
 
 def test_a_link_ends():
     links = SignedLinks("secret", lasts_s=-1)
     with pytest.raises(Expired):
-        links.opened(links.path(LinkTarget("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
+        links.verify(links.path(LinkTarget("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
 
 
 async def test_the_gate_refuses_whoever_would_wait_behind_others():
     gate, order = Gate(running=1, waiting=1), []
 
     async def enter(name: str, seconds: float) -> None:
-        async with gate.entered():
+        async with gate.turn():
             order.append(name)
             await asyncio.sleep(seconds)
 
@@ -90,10 +90,10 @@ async def test_the_gate_refuses_whoever_would_wait_behind_others():
 
 async def test_nobody_is_told_to_wait_longer_than_clients_do():
     gate = Gate(running=1, waiting=20)
-    waiting = [asyncio.create_task(gate.entered().__aenter__()) for _ in range(21)]
+    waiting = [asyncio.create_task(gate.turn().__aenter__()) for _ in range(21)]
     await asyncio.sleep(0)
     with pytest.raises(Busy) as refused:
-        async with gate.entered():
+        async with gate.turn():
             pass
     assert refused.value.retry_after_s == 60
     for task in waiting:
@@ -103,13 +103,13 @@ async def test_nobody_is_told_to_wait_longer_than_clients_do():
 
 async def test_whoever_gives_up_waiting_leaves_room():
     gate = Gate(running=1, waiting=1)
-    async with gate.entered():
-        waiting = asyncio.create_task(gate.entered().__aenter__())
+    async with gate.turn():
+        waiting = asyncio.create_task(gate.turn().__aenter__())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        another = asyncio.create_task(gate.entered().__aenter__())
+        another = asyncio.create_task(gate.turn().__aenter__())
         await asyncio.sleep(0)
         assert not another.done()
     await another

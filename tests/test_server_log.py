@@ -25,7 +25,7 @@ def lines():
     """What is logged of so many requests, as it would be written; a request is logged once it was answered."""
     stream, ours = io.StringIO(), logging.getLogger("exhibit")
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(log.Lines())
+    handler.setFormatter(log.JsonFormatter())
     ours.addHandler(handler)
     before, _ = ours.level, ours.setLevel(logging.INFO)
 
@@ -94,7 +94,7 @@ def test_a_line_tells_the_route_and_nothing_of_what_was_asked(server, lines):
 
 def test_of_what_others_say_it_is_told_who_and_where():
     record = logging.LogRecord("litellm", logging.WARNING, "/x/main.py", 7, f"cannot answer {ASKED}", (), None)
-    line = json.loads(log.Lines().format(record))
+    line = json.loads(log.JsonFormatter().format(record))
     assert (line["logger"], line["at"]) == ("litellm", "main:7")
     assert ASKED not in json.dumps(line)
 

@@ -102,4 +102,4 @@ def test_citations_are_where_their_statements_stand(pieces):
         made = render_answer(Answer("Which?", cited.text, cited.citations, evidence), links, streamed)
         said = [made.text[found.start : found.end] for found in made.cites]
         assert said == [sanitize(cited.text[c.start : c.end]) for c in cited.citations]
-        assert [found.exhibit.number for found in made.cites] == [c.number for c in cited.citations]
+        assert [found.evidence.number for found in made.cites] == [c.number for c in cited.citations]

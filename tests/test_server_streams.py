@@ -9,7 +9,7 @@ from fastapi import Request
 from rag.errors import LLMUnavailable, QueryError
 from rag.server.gate import Busy, Gate
 from rag.server.problems import Problem
-from rag.server.streams import events, until_gone
+from rag.server.streams import StreamEvent, stream_events, until_gone
 
 
 class Client:
@@ -44,7 +44,7 @@ class Work:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
                     raise piece
-                yield piece
+                yield StreamEvent.from_json(piece)
             await self.more.wait()
         finally:
             self.ended = True
@@ -54,19 +54,19 @@ async def test_a_stream_is_sent_to_its_end():
     client, gate = Client(), Gate(1, 0)
     work = Work({"n": 1}, {"n": "ü"})
     work.more.set()
-    answer = await events(client.request, gate, work())
+    answer = await stream_events(client.request, gate, work())
     await answer(client.scope, client.receive, client.send)
     assert [json.loads(line.removeprefix("data: ")) for line in client.sent if line] == [{"n": 1}, {"n": "ü"}]
     assert work.ended
-    async with gate.entered():
+    async with gate.turn():
         pass
 
 
 async def test_a_client_that_goes_away_ends_the_work_and_leaves_room():
     client, gate, work = Client(), Gate(1, 0), Work({"n": 1})
-    answer = await events(client.request, gate, work())
+    answer = await stream_events(client.request, gate, work())
     with pytest.raises(Busy):
-        async with gate.entered():
+        async with gate.turn():
             pass
     sending = asyncio.create_task(answer(client.scope, client.receive, client.send))
     while not client.sent[1:]:
@@ -74,13 +74,13 @@ async def test_a_client_that_goes_away_ends_the_work_and_leaves_room():
     client.gone.set()
     await sending
     assert work.ended
-    async with gate.entered():
+    async with gate.turn():
         pass
 
 
 async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
     client, gate, work = Client(), Gate(1, 0), Work({"n": 1})
-    answer = await events(client.request, gate, work())
+    answer = await stream_events(client.request, gate, work())
 
     async def broken(message) -> None:
         raise ConnectionResetError
@@ -88,21 +88,21 @@ async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
     with pytest.raises(ConnectionResetError):
         await answer(client.scope, client.receive, broken)
     assert work.ended
-    async with gate.entered():
+    async with gate.turn():
         pass
 
 
 async def test_what_fails_before_the_first_piece_has_a_status():
     client, gate, work = Client(), Gate(1, 0), Work(QueryError("empty"))
     with pytest.raises(QueryError):
-        await events(client.request, gate, work())
-    async with gate.entered():
+        await stream_events(client.request, gate, work())
+    async with gate.turn():
         pass
 
 
 async def test_what_fails_later_is_told_in_the_stream():
     client, work = Client(), Work({"n": 1}, LLMUnavailable("the model is down"))
-    answer = await events(client.request, Gate(1, 0), work())
+    answer = await stream_events(client.request, Gate(1, 0), work())
     await answer(client.scope, client.receive, client.send)
     told = json.loads(client.sent[2].removeprefix("data: "))
     assert told["error"]["message"] == "the model is down"
@@ -111,7 +111,7 @@ async def test_what_fails_later_is_told_in_the_stream():
 
 async def test_an_unexpected_failure_tells_nothing_of_itself():
     client, work = Client(), Work({"n": 1}, RuntimeError("/home/me/secret"))
-    answer = await events(client.request, Gate(1, 0), work())
+    answer = await stream_events(client.request, Gate(1, 0), work())
     await answer(client.scope, client.receive, client.send)
     assert "secret" not in "".join(client.sent)
 
@@ -138,8 +138,10 @@ async def test_work_is_cancelled_when_the_client_goes_away():
 async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streamed):
     client, gate, work = Client(), Gate(1, 1), Work({"n": 1})
     pieces = work()
-    asked = events(client.request, gate, pieces) if is_streamed else until_gone(client.request, anext(pieces), gate)
-    async with gate.entered():
+    asked = (
+        stream_events(client.request, gate, pieces) if is_streamed else until_gone(client.request, anext(pieces), gate)
+    )
+    async with gate.turn():
         waiting = asyncio.create_task(asked)
         while not gate.waiting:
             await asyncio.sleep(0)
@@ -156,11 +158,11 @@ async def test_what_takes_too_long_is_told():
         await until_gone(client.request, anext(work()), gate, longest_s=0)
     assert told.value.status_code == 504
     with pytest.raises(Problem, match=r"\b0 s"):
-        await events(client.request, gate, work(), longest_s=0)
-    answer = await events(client.request, gate, Work({"n": 1})(), longest_s=0.05)
+        await stream_events(client.request, gate, work(), longest_s=0)
+    answer = await stream_events(client.request, gate, Work({"n": 1})(), longest_s=0.05)
     await answer(client.scope, client.receive, client.send)
     assert json.loads(client.sent[2].removeprefix("data: "))["error"]["code"] == "timeout"
-    async with gate.entered():
+    async with gate.turn():
         pass
 
 

@@ -99,7 +99,7 @@ class KeyCheck:
         if scope["type"] == "http":
             scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
             key = self.keys.check(secret.strip()) if scheme.lower() == "bearer" else None
-            if key is None or not key.opens(self.base):
+            if key is None or not key.allows(self.base):
                 message = "This knowledge base needs a key: `Authorization: Bearer KEY`, from `exhibit keys add`."
                 refused = JSONResponse({"error": message}, 401, headers={"WWW-Authenticate": "Bearer"})
                 await refused(scope, receive, send)

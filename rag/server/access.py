@@ -22,14 +22,14 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `exhibit keys 
 
 @dataclass(frozen=True)
 class Access:
-    """What a server serves, and to whom.
+    """The knowledge bases of a server, and who may use them.
 
     Attributes:
         bases: the knowledge bases.
-        keys: who may use them.
-        is_open: whether everybody may, without a key, as long as none was made.
+        keys: the API keys.
+        is_open: whether no key is needed while none exists.
         links: signs links to evidence.
-        public_url: what links begin with; where it is empty, the address that the caller used.
+        public_url: start of links; if empty, the address that the caller used.
     """
 
     bases: ServedBases
@@ -39,28 +39,28 @@ class Access:
     public_url: str = ""
 
     def needs_key(self) -> bool:
-        """Whether nobody gets in without a key: from the moment on at which one was made."""
+        """Return whether a key is needed. On an open server it is needed once one exists."""
         return not self.is_open or bool(self.keys.all())
 
-    def shown(self, name: str, who: str) -> KnowledgeBase:
-        """The knowledge base of a link, if the one it was made for may still see it.
+    def base_of_link(self, name: str, key_id: str) -> KnowledgeBase:
+        """Return the knowledge base of a link, if the key that the link was made for may still use it.
 
         Raises:
             Forged: the key was revoked, or the knowledge base is gone.
         """
-        key = self.keys.get(who) if who else None
-        if name not in self.bases or not (key.opens(name) if key else not who and not self.needs_key()):
-            raise Forged("The key that this link was made for is not valid any more.")
+        key = self.keys.get(key_id) if key_id else None
+        if name not in self.bases or not (key.allows(name) if key else not key_id and not self.needs_key()):
+            raise Forged("The key that this link was made for is no longer valid.")
         return self.bases[name]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls.
+    """The sender of a request.
 
     Attributes:
         access: what the server serves.
-        key: the caller's; None where none is needed.
+        key: the caller's key; None if none is needed.
         origin: the address that the caller used.
     """
 
@@ -70,63 +70,71 @@ class Caller:
 
     @property
     def names(self) -> list[str]:
-        """The knowledge bases that the caller may use."""
-        return [name for name in self.access.bases if self.key is None or self.key.opens(name)]
+        """Names of the knowledge bases that the caller may use."""
+        return [name for name in self.access.bases if self.key is None or self.key.allows(name)]
 
     @property
-    def who(self) -> str:
-        """Id of the caller's key; empty where none is needed."""
+    def key_id(self) -> str:
+        """Id of the caller's key; empty if none is needed."""
         return self.key.id if self.key else ""
 
     def may_write(self, name: str) -> bool:
-        """Whether the caller may take in and delete."""
+        """Return whether the caller may add and delete files."""
         return name in self.names and (self.key is None or self.key.may_write)
 
-    def viewer(self, name: str, *, noun: str = "model") -> EvidenceLinker:
-        """A knowledge base with the caller's links to it; `noun` is what the caller takes it for.
+    def open_base(self, name: str, *, noun: str = "model") -> EvidenceLinker:
+        """Return a knowledge base with the caller's links to it.
+
+        Args:
+            name: name of the knowledge base.
+            noun: what the caller takes it for, for the error.
 
         Raises:
-            Problem: 404, there is none of this name for this caller.
+            Problem: 404, the caller has no knowledge base with this name.
         """
         if name not in self.names:
             known = ", ".join(f"`{known}`" for known in self.names) or "none"
             param = noun.split()[-1]
-            said = f"There is no {noun} `{name[:80]}` here; there is {known}."
-            raise Problem(404, said, code=f"{param}_not_found", param=param)
+            detail = f"There is no {noun} `{name[:80]}` here. Available: {known}."
+            raise Problem(404, detail, code=f"{param}_not_found", param=param)
         origin = self.access.public_url or self.origin
-        return EvidenceLinker(name, self.access.bases[name], self.access.links, origin, self.who)
+        return EvidenceLinker(name, self.access.bases[name], self.access.links, origin, self.key_id)
 
 
-def caller(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
-    """Whoever sent the request.
+def identify_caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Return the sender of a request.
 
     Raises:
         Problem: 401, the key is missing or unknown.
     """
     access = server_state(request.app).access
     origin = str(request.base_url).rstrip("/")
-    key = access.keys.check(shown.credentials) if shown else None
+    key = access.keys.check(credentials.credentials) if credentials else None
     if key is None and access.needs_key():
-        said = "This key is not known here" if shown else "A key is needed"
-        hint = f"{said}; send one that `exhibit keys add` made as `Authorization: Bearer KEY`."
-        raise Problem(401, hint, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        reason = "This key is unknown" if credentials else "A key is needed"
+        detail = f"{reason}. Make one with `exhibit keys add` and send it as `Authorization: Bearer KEY`."
+        raise Problem(401, detail, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
     return Caller(access, key, origin)
 
 
-def _read(caller: Annotated[Caller, Depends(caller)], base: _Name) -> EvidenceLinker:
-    return caller.viewer(base, noun="knowledge base")
+def _require_read(caller: Annotated[Caller, Depends(identify_caller)], base: _Name) -> EvidenceLinker:
+    return caller.open_base(base, noun="knowledge base")
 
 
-def _written(caller: Annotated[Caller, Depends(caller)], base: _Name) -> EvidenceLinker:
-    viewer = caller.viewer(base, noun="knowledge base")
+def _require_write(caller: Annotated[Caller, Depends(identify_caller)], base: _Name) -> EvidenceLinker:
+    opened = caller.open_base(base, noun="knowledge base")
     if not caller.may_write(base):
         raise Problem(
-            403, "This key may only read; one that `exhibit keys add NAME --write` made may write.", code="read_only"
+            403,
+            "This key may only read. Make one that may write with `exhibit keys add NAME --write`.",
+            code="read_only",
         )
-    return viewer
+    return opened
 
 
-CurrentCaller = Annotated[Caller, Depends(caller)]
-# The knowledge base that a path names, for one who may read it, and for one who may also write to it.
-ReadableBase = Annotated[EvidenceLinker, Depends(_read)]
-WritableBase = Annotated[EvidenceLinker, Depends(_written)]
+CurrentCaller = Annotated[Caller, Depends(identify_caller)]
+# The knowledge base in the path, for callers who may read it, and for callers who may also write to it.
+ReadableBase = Annotated[EvidenceLinker, Depends(_require_read)]
+WritableBase = Annotated[EvidenceLinker, Depends(_require_write)]

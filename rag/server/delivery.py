@@ -1,4 +1,4 @@
-"""Files and texts as HTTP has them sent: again only if they have changed, and parts where parts are wanted."""
+"""Sends files and texts over HTTP, with ETags and range requests."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from rag.server.problems import Problem
 _RANGES = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})(?:\s*,\s*(?:\d{1,18}-\d{0,18}|-\d{1,18}))*")
 
 
-def file(request: Request, path: Path, headers: Mapping[str, str]) -> Response:
-    """A file, or the ranges of it that are wanted; ranges that make no sense are not looked at, as HTTP has it.
+def send_file(request: Request, path: Path, headers: Mapping[str, str]) -> Response:
+    """Return a file, or the requested ranges of it. Malformed ranges are ignored, as HTTP demands.
 
     Raises:
-        Problem: 416, a range begins beyond its end.
+        Problem: 416, a range begins beyond the end.
     """
     stat = os.stat(path)
     response = FileResponse(path, headers=dict(headers), stat_result=stat)
     if _is_known(request, response):
-        return _unchanged(response)
-    wanted = request.headers.get("range", "")
-    if wanted and not _is_sound(wanted):
+        return _not_modified(response)
+    ranges = request.headers.get("range", "")
+    if ranges and not _is_valid(ranges):
         del MutableHeaders(scope=request.scope)["range"]
-    elif wanted and any(first >= stat.st_size for first in _firsts(wanted)):
+    elif ranges and any(start >= stat.st_size for start in _range_starts(ranges)):
         size = {"Content-Range": f"bytes */{stat.st_size}"}
-        raise Problem(416, f"It has {stat.st_size} bytes, and the range begins beyond them.", headers=size)
+        raise Problem(416, f"The range begins beyond the file's {stat.st_size} bytes.", headers=size)
     return response
 
 
-def text(request: Request, words: str, headers: Mapping[str, str]) -> Response:
-    """A text."""
-    etag = f'"{hashlib.sha256(words.encode()).hexdigest()[:32]}"'
-    response = PlainTextResponse(words, headers={**headers, "ETag": etag})
-    return _unchanged(response) if _is_known(request, response) else response
+def send_text(request: Request, text: str, headers: Mapping[str, str]) -> Response:
+    """Return a text."""
+    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    response = PlainTextResponse(text, headers={**headers, "ETag": etag})
+    return _not_modified(response) if _is_known(request, response) else response
 
 
 def _is_known(request: Request, response: Response) -> bool:
-    """Whether the client has it already, as it says."""
+    """Return whether the client has this version already."""
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     return response.headers["etag"] in known or "*" in known
 
 
-def _unchanged(response: Response) -> Response:
-    kept = ("etag", "last-modified", "cache-control")
+def _not_modified(response: Response) -> Response:
+    names = ("etag", "last-modified", "cache-control")
     return Response(
-        status_code=304, headers={name: response.headers[name] for name in kept if name in response.headers}
+        status_code=304, headers={name: response.headers[name] for name in names if name in response.headers}
     )
 
 
-def _is_sound(wanted: str) -> bool:
-    pairs = [part.strip().partition("-") for part in wanted.removeprefix("bytes=").split(",")]
-    return bool(_RANGES.fullmatch(wanted)) and all(
+def _is_valid(ranges: str) -> bool:
+    pairs = [part.strip().partition("-") for part in ranges.removeprefix("bytes=").split(",")]
+    return bool(_RANGES.fullmatch(ranges)) and all(
         not first or not last or int(first) <= int(last) for first, _, last in pairs
     )
 
 
-def _firsts(wanted: str) -> list[float]:
-    """Where the ranges begin; the last so many bytes are always there, unless they are none."""
-    pairs = [part.strip().partition("-") for part in wanted.removeprefix("bytes=").split(",")]
+def _range_starts(ranges: str) -> list[float]:
+    """Return where the ranges begin. A range of the last n bytes always exists, unless n is 0."""
+    pairs = [part.strip().partition("-") for part in ranges.removeprefix("bytes=").split(",")]
     return [int(first) if first else (0 if int(last) else float("inf")) for first, _, last in pairs]

@@ -1,4 +1,4 @@
-"""Exhibits as links, and what the links show: page, picture or frame with the place marked, crop, clip, words."""
+"""Links to evidence, and the routes that they open: marked page, picture or frame, crop, clip, waveform, text."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _HEADERS = {
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "What is shown, played or read.",
+        "description": "The picture, clip or text.",
         "content": {name: {} for name in ("image/jpeg", "image/png", "video/mp4", "text/plain")},
     },
-    206: {"description": "The ranges that were asked for."},
-    304: {"description": "Nothing has changed since the `ETag` that was sent as `If-None-Match`."},
+    206: {"description": "The requested ranges."},
+    304: {"description": "Unchanged since the `ETag` that was sent as `If-None-Match`."},
 }
 
-# `ViewName`, spelled out: so the OpenAPI description lists the values in one place.
+# `ViewName` spelled out, so that the OpenAPI description lists all values in one place.
 _AnyView = Literal["marked", "crop", "thumbnail", "clip", "waveform", "text"]
 
 router = APIRouter(tags=["evidence"])
@@ -46,61 +46,65 @@ router = APIRouter(tags=["evidence"])
 
 @dataclass(frozen=True)
 class EvidenceLinker:
-    """Makes links to the exhibits of one knowledge base for one caller.
+    """Makes one caller's links to the evidence of one knowledge base.
 
     Attributes:
-        name: of the knowledge base.
+        name: name of the knowledge base.
         base: the knowledge base.
-        links: signs.
-        origin: what stands before a path, such as ``https://exhibit.example``.
-        who: id of the caller's key.
+        links: signs the links.
+        origin: start of each URL, such as ``https://exhibit.example``.
+        key_id: id of the caller's key; empty if none is needed.
     """
 
     name: str
     base: KnowledgeBase
     links: SignedLinks
     origin: str
-    who: str
+    key_id: str
 
-    def views(self, hit: Hit) -> dict[str, str]:
-        """URLs under which a hit can be seen, played and read, by view."""
-        return {
-            view: self.origin + self.links.path(LinkTarget(self.name, hit.segment.asset_id, locator), view, self.who)
-            for view, locator in views(hit).items()
-        }
+    def url(self, asset_id: str, locator: Locator, view: ViewName) -> str:
+        """Return the URL of a view of a place."""
+        return self.origin + self.links.path(LinkTarget(self.name, asset_id, locator), view, self.key_id)
 
-    async def linked(self, cited: Sequence[Evidence]) -> dict[int, EvidenceLink]:
-        """A link for each exhibit by its number; pictures are made now, so that what is promised is there."""
-        found = await asyncio.gather(*(asyncio.to_thread(self._linked, exhibit.hit) for exhibit in cited))
-        return {exhibit.number: link for exhibit, link in zip(cited, found, strict=True)}
+    def view_urls(self, hit: Hit) -> dict[str, str]:
+        """Return the URL of each view of a hit."""
+        return {view: self.url(hit.segment.asset_id, locator, view) for view, locator in view_places(hit).items()}
 
-    def _linked(self, hit: Hit) -> EvidenceLink:
-        urls, places = self.views(hit), views(hit)
-        made: tuple[View, ...] = ("marked", "crop")
-        for view in made:
+    async def link_evidence(self, cited: Sequence[Evidence]) -> dict[int, EvidenceLink]:
+        """Return a link for each piece of evidence, by number.
+
+        Its pictures are rendered now, so that every link works.
+        """
+        links = await asyncio.gather(*(asyncio.to_thread(self._link, evidence.hit) for evidence in cited))
+        return {evidence.number: link for evidence, link in zip(cited, links, strict=True)}
+
+    def _link(self, hit: Hit) -> EvidenceLink:
+        urls, places = self.view_urls(hit), view_places(hit)
+        pictures: tuple[View, ...] = ("marked", "crop")
+        for view in pictures:
             if view in urls:
                 try:
                     self.base.media.rendering(hit.segment.asset_id, places[view], view)
-                except (MediaError, QueryError):  # a slide has no picture, a file may have gone
+                except (MediaError, QueryError):  # a slide has no picture; a file may be gone
                     del urls[view]
         best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
         return EvidenceLink(best, describe_place(hit), urls.get("crop", "") if hit.seen else "", urls)
 
 
-def views(hit: Hit) -> dict[ViewName, Locator]:
-    """The views that a hit has, each with the place that it shows."""
+def view_places(hit: Hit) -> dict[ViewName, Locator]:
+    """Return the views of a hit, each with the place that it shows."""
     segment, seen = hit.segment, hit.seen
-    found: dict[ViewName, Locator] = {}
+    places: dict[ViewName, Locator] = {}
     if seen or isinstance(segment.locator, PageBox):
         place = seen.locator if seen else segment.locator
-        found |= {"marked": place, "crop": place, "thumbnail": place}
+        places |= {"marked": place, "crop": place, "thumbnail": place}
     if span := playable_span(segment):
-        found["clip"] = span
+        places["clip"] = span
         if segment.modality == "audio":
-            found["waveform"] = span
+            places["waveform"] = span
     if segment.kind not in PIXELS or segment.searchable_text:
-        found["text"] = segment.locator
-    return found
+        places["text"] = segment.locator
+    return places
 
 
 @router.head("/evidence/{token}/{view}", include_in_schema=False)
@@ -112,47 +116,46 @@ def views(hit: Hit) -> dict[ViewName, Locator]:
 )
 async def show_evidence(
     request: Request,
-    token: Annotated[str, Path(max_length=2000, description="From a link that this server made.")],
+    token: Annotated[str, Path(max_length=2000, description="Token of a link that this server made.")],
     view: Annotated[_AnyView, Path(description="`marked`: the page, picture or frame with the place marked.")],
 ) -> Response:
-    """A page, picture or frame (JPEG), a clip (MP4, with range requests), a waveform (PNG), or the words of a place.
+    """A page, picture or frame (JPEG), a clip (MP4, with range requests), a waveform (PNG), or the text of a place.
 
-    Links are made by search and answers, signed, and end after a day.
+    Search and answers make the links. They are signed and expire after a day.
     """
     state = server_state(request.app)
-    access = state.access
-    opened = access.links.opened(token)
-    base = await asyncio.to_thread(access.shown, opened.place.base, opened.who)
-    headers = _HEADERS | {"Cache-Control": f"private, max-age={max(opened.until - int(time.time()), 0)}, immutable"}
+    claims = state.access.links.verify(token)
+    base = await asyncio.to_thread(state.access.base_of_link, claims.target.base, claims.key_id)
+    headers = _HEADERS | {"Cache-Control": f"private, max-age={max(claims.until - int(time.time()), 0)}, immutable"}
     if view == "text":
-        return delivery.text(request, await asyncio.to_thread(_words, base, opened.place), headers)
-    made = asyncio.to_thread(_rendered, base, opened.place, view)
-    file = await until_gone(request, made, state.gates.render)
-    return delivery.file(request, file, headers)
+        return delivery.send_text(request, await asyncio.to_thread(_read_text, base, claims.target), headers)
+    rendering = asyncio.to_thread(_render, base, claims.target, view)
+    file = await until_gone(request, rendering, state.gates.render)
+    return delivery.send_file(request, file, headers)
 
 
-def _rendered(base: KnowledgeBase, place: LinkTarget, view: View) -> pathlib.Path:
+def _render(base: KnowledgeBase, target: LinkTarget, view: View) -> pathlib.Path:
     try:
-        return base.media.rendering(place.asset_id, place.locator, view)
+        return base.media.rendering(target.asset_id, target.locator, view)
     except QueryError as error:
-        raise _gone() from error
+        raise _not_found() from error
 
 
-def _gone() -> Problem:
-    return Problem(404, "What this link leads to is not in the knowledge base any more.", code="evidence_not_found")
+def _not_found() -> Problem:
+    return Problem(404, "The evidence of this link is no longer in the knowledge base.", code="evidence_not_found")
 
 
-def _words(base: KnowledgeBase, place: LinkTarget) -> str:
-    """What is read or said at a place; of a moment, all that is said in its seconds."""
-    found = [hit.segment for hit in base.contents.segments_of(place.asset_id)]
-    here = [segment for segment in found if segment.locator == place.locator]
-    if not here and isinstance(place.locator, TimeSpan):
-        span = place.locator
-        spoken = ((segment, segment.locator) for segment in found)
-        here = [
-            s for s, at in spoken if isinstance(at, TimeSpan) and at.start_s < span.end_s and span.start_s < at.end_s
+def _read_text(base: KnowledgeBase, target: LinkTarget) -> str:
+    """Return the text of a place; for a moment of a video, everything that is said during it."""
+    segments = [hit.segment for hit in base.contents.segments_of(target.asset_id)]
+    matching = [segment for segment in segments if segment.locator == target.locator]
+    if not matching and isinstance(target.locator, TimeSpan):
+        span = target.locator
+        located = ((segment, segment.locator) for segment in segments)
+        matching = [
+            s for s, at in located if isinstance(at, TimeSpan) and at.start_s < span.end_s and span.start_s < at.end_s
         ]
-    texts = [segment.searchable_text for segment in here if segment.searchable_text]
+    texts = [segment.searchable_text for segment in matching if segment.searchable_text]
     if not texts:
-        raise _gone()
+        raise _not_found()
     return "\n\n".join(texts)

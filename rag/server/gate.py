@@ -1,6 +1,6 @@
-"""How many questions are answered at once, how many may wait, and when the others shall come back.
+"""Limits how many questions run at once and how many wait; further ones are told when to retry.
 
-A queue that grows without end answers nobody in time, so whoever would wait too long is told at once.
+A queue without a limit answers no one in time, so a request that would wait too long is refused at once.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 _FIRST_GUESS_S = 10.0
-_NEWEST = 0.2  # weight of the newest duration in their running mean
-# OpenAI's client tries again by itself where it is to wait for two minutes at most, earlier versions one; by then some
-# that wait will have had their turn.
+_NEWEST_WEIGHT = 0.2  # of the newest duration in the running mean
+# OpenAI's client retries by itself if it has to wait at most two minutes, earlier versions one. By then some of the
+# waiting requests will have had their turn.
 _LONGEST_WAIT_S = 60.0
 
 
 class Busy(Exception):
-    """There is no room; `retry_after_s` says when there may be."""
+    """Too many requests wait already. `retry_after_s` estimates when there will be room."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"Too many questions at once; try again in {retry_after_s} s.")
@@ -27,14 +27,14 @@ class Busy(Exception):
 
 
 class Gate:
-    """Lets so many in at once and so many more wait, in their order.
+    """Lets a number of requests run at once and a number of others wait in order.
 
     Args:
-        running: most that run at once.
-        waiting: most that wait.
+        running: number of requests that may run at once.
+        waiting: number of requests that may wait.
 
     Attributes:
-        waiting: how many wait now.
+        waiting: number of requests that wait now.
     """
 
     def __init__(self, running: int, waiting: int) -> None:
@@ -43,11 +43,11 @@ class Gate:
         self._mean_s = _FIRST_GUESS_S
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it.
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and hold it.
 
         Raises:
-            Busy: as many wait already as may.
+            Busy: the maximum number of requests waits already.
         """
         if self._free.locked() and self.waiting >= self._most_waiting:
             wait_s = min(self._mean_s * (self.waiting + 1) / self._running, _LONGEST_WAIT_S)
@@ -62,4 +62,4 @@ class Gate:
             yield
         finally:
             self._free.release()
-            self._mean_s += _NEWEST * (time.monotonic() - started - self._mean_s)
+            self._mean_s += _NEWEST_WEIGHT * (time.monotonic() - started - self._mean_s)

@@ -1,6 +1,6 @@
-"""What stands before every route: sizes, addresses, pages of others, and a log line without content.
+"""Middleware around every route: request sizes, requests from other web pages, and a log line without content.
 
-Here is also the edge at which an error that nobody expected becomes an answer.
+An unexpected error becomes a response here.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from rag.server.state import server_state
 
 _UPLOAD = re.compile(r"/api/bases/[^/]+/files")
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_SILENCE_S = 60.0  # of a body that is being sent
+_SILENCE_S = 60.0  # while a body is being sent
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Guard:
-    """Refuses requests that are too large, and what other web pages make a browser send.
+    """Refuses requests that are too large, and requests that other web pages make a browser send.
 
     Args:
-        app: what is guarded.
-        is_open: whether no key is needed: then a page anywhere could ask as if it were the user, so what other pages
-            send is refused, and so is every name but this machine's own, which they could point here (DNS rebinding).
+        app: the app behind it.
+        is_open: whether no key is needed. Then any web page could send requests as the user, so requests from other
+            pages are refused, and so is every host name but this machine's own (DNS rebinding).
         max_bytes: largest body of a request.
         max_upload_bytes: largest body of an upload.
     """
@@ -45,63 +45,63 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = self._problem(scope)
+        problem = self._find_problem(scope)
         if problem is not None:
             await response(Request(scope), problem)(scope, receive, send)
             return
-        await self._app(scope, _LimitedBody(receive, self._most(scope)), send)
+        await self._app(scope, _LimitedBody(receive, self._max_bytes_of(scope)), send)
 
-    def _most(self, scope: Scope) -> int:
-        is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")  # which alone goes to the disk
+    def _max_bytes_of(self, scope: Scope) -> int:
+        is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")  # only forms are read to disk
         return self._max_upload_bytes if is_form and _UPLOAD.fullmatch(scope["path"]) else self._max_bytes
 
-    def _problem(self, scope: Scope) -> Problem | None:
+    def _find_problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
-        if self._is_open and not _is_here(headers.get("host", "")):
+        if self._is_open and not _is_loopback_host(headers.get("host", "")):
             return Problem(403, "Without keys this server answers only to localhost; make one with `exhibit keys add`.")
         other = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
         if self._is_open and other and scope["method"] not in _SAFE:
             return Problem(403, "Without keys no other web page may send this; make one with `exhibit keys add`.")
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._most(scope):
-            return _too_large(self._most(scope))
+        if length.isdecimal() and int(length) > self._max_bytes_of(scope):
+            return _too_large(self._max_bytes_of(scope))
         return None
 
 
 class _LimitedBody:
-    """Receives a body: no more of it than may be, for its stated length may be wrong or missing, and not for ever."""
+    """Receives a body and enforces its size, because the stated length may be wrong or missing, and a timeout."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._seen, self._is_whole = receive, most, 0, False
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive, self._max_bytes, self._received, self._is_complete = receive, max_bytes, 0, False
 
     async def __call__(self) -> Message:
         try:
-            async with asyncio.timeout(None if self._is_whole else _SILENCE_S):
+            async with asyncio.timeout(None if self._is_complete else _SILENCE_S):
                 message = await self._receive()
         except TimeoutError as error:
-            raise Problem(408, f"Nothing of the request came for {_SILENCE_S:.0f} s.", code="timeout") from error
-        self._is_whole = not message.get("more_body", False)
-        self._seen += len(message.get("body", b""))
-        if self._seen > self._most:
-            raise _too_large(self._most)
+            raise Problem(408, f"No data of the request arrived for {_SILENCE_S:.0f} s.", code="timeout") from error
+        self._is_complete = not message.get("more_body", False)
+        self._received += len(message.get("body", b""))
+        if self._received > self._max_bytes:
+            raise _too_large(self._max_bytes)
         return message
 
 
 class RequestLog:
-    """Gives every request an id and a line in the log; what fails unexpectedly is answered here, under that id."""
+    """Gives each request an id and a line in the log, and answers unexpected errors under that id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and log it when it is over."""
+        """Pass a request on, and log it when it is complete."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id, started, status = uuid.uuid4().hex, time.monotonic(), 0
         log.begin(request_id)
 
-        async def sent(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -109,13 +109,13 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, receive, send_with_id)
         except Exception as error:
-            if status:  # an answer that was begun can only be broken off
+            if status:  # a response that has begun can only be broken off
                 raise
-            await response(Request(scope), error)(scope, receive, sent)
+            await response(Request(scope), error)(scope, receive, send_with_id)
         finally:
-            route = getattr(scope.get("route"), "path", "")  # a path may hold a token
+            route = getattr(scope.get("route"), "path", "")  # the path itself may contain a token
             seconds = round(time.monotonic() - started, 3)
             line = {"method": scope["method"], "route": route, "status": status, "seconds": seconds}
             log.requests.info("answered", extra={"fields": line})
@@ -123,10 +123,10 @@ class RequestLog:
 
 
 async def require_valid_unicode(request: Request) -> None:
-    """Refuse JSON with half a letter in it: it can be neither stored nor sent back.
+    """Refuse JSON that contains half a surrogate pair: it can be neither stored nor sent back.
 
     Raises:
-        Problem: 400, there is one.
+        Problem: 400, the body contains one.
     """
     if "json" not in request.headers.get("content-type", ""):
         return
@@ -136,13 +136,13 @@ async def require_valid_unicode(request: Request) -> None:
             json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         letter = ascii(error.object[error.start])
-        raise Problem(400, f"The request is no valid Unicode: {letter} is half a letter.") from error
-    except (ValueError, RecursionError):  # no JSON: whoever reads it says so
+        raise Problem(400, f"The request is not valid Unicode: {letter} is half a surrogate pair.") from error
+    except (ValueError, RecursionError):  # not JSON: its reader reports that
         return
 
 
-def _is_here(host: str) -> bool:
-    """Whether a Host header names this machine's loopback."""
+def _is_loopback_host(host: str) -> bool:
+    """Return whether a Host header names this machine's loopback."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
     if name in ("localhost", ""):
         return bool(name)

@@ -1,6 +1,6 @@
-"""What was asked and answered, kept in a SQLite file for the key that asked: words and citations, never media.
+"""Questions and answers, stored in a SQLite file for the key that asked: words and citations, never media.
 
-A key sees what it made alone, and has room for so many turns; the oldest make way for new ones.
+A key sees only its own turns. The number of its turns is limited; new ones replace the oldest.
 """
 
 from __future__ import annotations
@@ -15,37 +15,39 @@ import sqlalchemy as sa
 from rag.query.options import Turn
 from rag.server.sqlite_file import open_database
 
-MOST = 5000  # turns of a key, and conversations
+MOST = 5000  # turns of a key, and its conversations
 _MOST_CHARS = 20_000  # of a question, and of an answer
-_REMEMBERED = 8  # turns from which a question is understood; of them the newest count
+_TURNS_BEFORE = 8  # number of earlier turns that help to understand a question
 
 Kind = Literal["response", "chat.completion", "item"]
 
 
 class EntryNotFound(Exception):
-    """There is nothing of this id, or it is somebody else's."""
+    """No entry has this id, or it belongs to another key."""
 
     def __init__(self, what: str, name: str) -> None:
-        super().__init__(f"There is no {what} `{name[:80]}` here: never kept, deleted, or made with another key.")
+        super().__init__(
+            f"There is no {what} `{name[:80]}` here. It was never stored, was deleted, or belongs to another key."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """A question and its answer.
+    """A question and its answer, with the names of the database columns.
 
     Attributes:
-        id: what clients call it.
-        kind: what it was made as; an item was put into a conversation by its client.
+        id: its id in the API.
+        kind: how it was made; the client added an item to a conversation itself.
         who: id of the key that asked; empty where there are no keys.
         made: seconds since 1970.
-        base: name of the knowledge base that was asked.
+        base: name of the knowledge base.
         asked: the question's own words.
-        meant: the question as it was understood, which stands alone.
+        meant: the question as a sentence that stands alone.
         answered: the answer's text.
         body: the response that was sent, as JSON.
         metadata: what the client attached.
-        conversation: id of the conversation that it is part of.
-        previous: id of the turn that it followed.
+        conversation: id of its conversation; empty for none.
+        previous: id of the turn that it follows; empty for none.
     """
 
     id: str
@@ -64,7 +66,7 @@ class StoredTurn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation; `id`, `who`, `made` and `metadata` are those of a turn."""
+    """A conversation. `id`, `who`, `made` and `metadata` mean the same as in a turn."""
 
     id: str
     who: str
@@ -74,7 +76,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ConversationSummary:
-    """What a list says of a conversation: its first question, the knowledge base, its turns, and when the last was."""
+    """The entry of a conversation in a list: first question, knowledge base, number of turns, time of the last one."""
 
     title: str = ""
     base: str = ""
@@ -84,7 +86,7 @@ class ConversationSummary:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which part of a list is wanted: so many, after the one with an id, oldest or newest first."""
+    """A request for a page of a list: `limit` entries after the one with the id `after`, oldest or newest first."""
 
     limit: int = 20
     after: str = ""
@@ -92,11 +94,11 @@ class PageRequest:
 
 
 class History:
-    """The turns and conversations of a server; processes and threads may share it.
+    """The turns and conversations of a server. Processes and threads may share it.
 
     Args:
-        file: where they are kept, readable by the owner alone.
-        most: turns, and conversations, that are kept for each key.
+        file: the SQLite file, readable only by its owner.
+        most: number of turns, and of conversations, kept for each key.
     """
 
     def __init__(self, file: Path, *, most: int = MOST) -> None:
@@ -105,81 +107,87 @@ class History:
         self._turns = sa.Table(
             "turns",
             metadata,
-            *_owned(),
+            *_common_columns(),
             sa.Column("kind", sa.String(16), nullable=False),
             *(sa.Column(name, sa.Text, nullable=False) for name in ("base", "asked", "meant", "answered", "body")),
             *(sa.Column(name, sa.String(64), nullable=False, index=True) for name in ("conversation", "previous")),
         )
-        self._conversations = sa.Table("conversations", metadata, *_owned())
+        self._conversations = sa.Table("conversations", metadata, *_common_columns())
         self._engine = open_database(file, metadata)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._engine.dispose()
 
-    def keep_only(self, whose: Collection[str]) -> None:
-        """Forget what was made with any other key."""
+    def keep_only(self, key_ids: Collection[str]) -> None:
+        """Delete the entries of all other keys."""
         with self._engine.begin() as connection:
             for table in (self._turns, self._conversations):
-                connection.execute(table.delete().where(table.c.who.not_in(whose)))
+                connection.execute(table.delete().where(table.c.who.not_in(key_ids)))
 
     def add(self, turn: StoredTurn) -> None:
-        """Keep a turn; the key's oldest make way where it has too many."""
+        """Store a turn, and delete the key's oldest turns beyond the limit."""
         words = {name: getattr(turn, name)[:_MOST_CHARS] for name in ("asked", "meant", "answered")}
         with self._engine.begin() as connection:
             connection.execute(self._turns.insert().values(**asdict(replace(turn, **words))))
             connection.execute(self._turns.delete().where(self._too_old(self._turns, turn.who)))
 
     def turn(self, turn_id: str, who: str, *kinds: Kind) -> StoredTurn:
-        """A turn of this key.
+        """Return a turn of this key.
 
         Raises:
-            EntryNotFound: it has none of this id and of these kinds.
+            EntryNotFound: the key has no turn with this id and one of these kinds.
         """
         turns = self._turns
         return StoredTurn(**self._one(turns, turn_id, (turns.c.who == who) & turns.c.kind.in_(kinds), kinds[0]))
 
     def delete(self, turn: StoredTurn) -> None:
-        """Forget a turn; what came after it then follows what was before it."""
+        """Delete a turn. The turn after it then follows the one before it."""
         turns = self._turns
         with self._engine.begin() as connection:
             connection.execute(turns.update().where(turns.c.previous == turn.id).values(previous=turn.previous))
             connection.execute(turns.delete().where(turns.c.id == turn.id))
 
-    def before(self, turn_id: str, who: str) -> list[Turn]:
-        """What was said up to a turn and in it, oldest first: questions that stand alone, and their answers.
+    def turns_up_to(self, turn_id: str, who: str) -> list[Turn]:
+        """Return the turns up to this one, oldest first: questions that stand alone, and their answers.
 
         Raises:
             EntryNotFound: this key has no such turn.
         """
-        said = [self.turn(turn_id, who, "response", "item")]
-        while said[-1].previous and len(said) < _REMEMBERED:
+        turns = [self.turn(turn_id, who, "response", "item")]
+        while turns[-1].previous and len(turns) < _TURNS_BEFORE:
             try:
-                said.append(self.turn(said[-1].previous, who, "response", "item"))
-            except EntryNotFound:  # it made way for newer ones
+                turns.append(self.turn(turns[-1].previous, who, "response", "item"))
+            except EntryNotFound:  # newer turns replaced it
                 break
-        return [(turn.meant, turn.answered) for turn in reversed(said)]
+        return [(turn.meant, turn.answered) for turn in reversed(turns)]
 
     def completions(
         self, who: str, page: PageRequest, base: str = "", metadata: Mapping[str, str] | None = None
     ) -> tuple[list[StoredTurn], bool]:
-        """The chat completions of this key, and whether more follow; of one knowledge base or with metadata if given.
+        """Return a page of this key's chat completions, and whether more follow.
+
+        Args:
+            who: id of the key.
+            page: the page.
+            base: only those of this knowledge base.
+            metadata: only those with all this metadata.
 
         Raises:
-            EntryNotFound: the one after which they are wanted is not there.
+            EntryNotFound: the entry that the page follows does not exist.
         """
         turns = self._turns
         admitted = (turns.c.who == who) & (turns.c.kind == "chat.completion")
         if base:
             admitted &= turns.c.base == base
         for name, value in (metadata or {}).items():
-            told = sa.func.json_each(turns.c.metadata).table_valued("key", "value")
-            admitted &= sa.exists().select_from(told).where((told.c.key == name) & (told.c.value == value))
+            attached = sa.func.json_each(turns.c.metadata).table_valued("key", "value")
+            admitted &= sa.exists().select_from(attached).where((attached.c.key == name) & (attached.c.value == value))
         rows, has_more = self._page(turns, admitted, page)
         return [StoredTurn(**row) for row in rows], has_more
 
-    def begin(self, conversation: Conversation) -> None:
-        """Keep a conversation; the key's oldest make way, with their turns, where it has too many."""
+    def add_conversation(self, conversation: Conversation) -> None:
+        """Store a conversation, and delete the key's oldest ones beyond the limit with their turns."""
         table = self._conversations
         too_old = self._too_old(table, conversation.who)
         with self._engine.begin() as connection:
@@ -189,63 +197,63 @@ class History:
             connection.execute(table.delete().where(too_old))
 
     def conversation(self, conversation_id: str, who: str) -> Conversation:
-        """A conversation of this key.
+        """Return a conversation of this key.
 
         Raises:
-            EntryNotFound: it has none of this id.
+            EntryNotFound: the key has none with this id.
         """
         table = self._conversations
         return Conversation(**self._one(table, conversation_id, table.c.who == who, "conversation"))
 
     def conversations(self, who: str, page: PageRequest) -> tuple[list[Conversation], bool]:
-        """The conversations of this key, and whether more follow.
+        """Return a page of this key's conversations, and whether more follow.
 
         Raises:
-            EntryNotFound: the one after which they are wanted is not there.
+            EntryNotFound: the entry that the page follows does not exist.
         """
         table = self._conversations
         rows, has_more = self._page(table, table.c.who == who, page)
         return [Conversation(**row) for row in rows], has_more
 
     def summaries(self, conversations: Sequence[Conversation]) -> dict[str, ConversationSummary]:
-        """What is said of conversations in a list, by id."""
+        """Return the summaries of conversations, by id."""
         turns, of = self._turns, self._turns.c.conversation
         ours = of.in_([conversation.id for conversation in conversations])
         counts = sa.select(of, sa.func.count(), sa.func.max(turns.c.made)).where(ours).group_by(of)
         earliest = sa.select(sa.func.min(turns.c.number)).where(ours).group_by(of)
         with self._engine.begin() as connection:
             rows = connection.execute(turns.select().where(turns.c.number.in_(earliest)))
-            begun = {row.conversation: row for row in rows}
+            first = {row.conversation: row for row in rows}
             counted = connection.execute(counts).all()
-        found = {
-            name: ConversationSummary(begun[name].asked, begun[name].base, n, latest) for name, n, latest in counted
+        summaries = {
+            name: ConversationSummary(first[name].asked, first[name].base, n, latest) for name, n, latest in counted
         }
-        return {each.id: found.get(each.id, ConversationSummary(latest=each.made)) for each in conversations}
+        return {each.id: summaries.get(each.id, ConversationSummary(latest=each.made)) for each in conversations}
 
-    def describe(self, thing: StoredTurn | Conversation, metadata: Mapping[str, str]) -> None:
-        """Attach other metadata to a turn or a conversation."""
-        table = self._turns if isinstance(thing, StoredTurn) else self._conversations
+    def describe(self, entry: StoredTurn | Conversation, metadata: Mapping[str, str]) -> None:
+        """Replace the metadata of a turn or a conversation."""
+        table = self._turns if isinstance(entry, StoredTurn) else self._conversations
         with self._engine.begin() as connection:
-            connection.execute(table.update().where(table.c.id == thing.id).values(metadata=dict(metadata)))
+            connection.execute(table.update().where(table.c.id == entry.id).values(metadata=dict(metadata)))
 
-    def end(self, conversation: Conversation) -> None:
-        """Forget a conversation with all its turns."""
+    def delete_conversation(self, conversation: Conversation) -> None:
+        """Delete a conversation with all its turns."""
         table = self._conversations
         with self._engine.begin() as connection:
             connection.execute(self._turns.delete().where(self._turns.c.conversation == conversation.id))
             connection.execute(table.delete().where(table.c.id == conversation.id))
 
-    def said(self, conversation: Conversation, page: PageRequest) -> tuple[list[StoredTurn], bool]:
-        """The turns of a conversation, and whether more follow.
+    def turns_of(self, conversation: Conversation, page: PageRequest) -> tuple[list[StoredTurn], bool]:
+        """Return a page of a conversation's turns, and whether more follow.
 
         Raises:
-            EntryNotFound: the one after which they are wanted is not there.
+            EntryNotFound: the entry that the page follows does not exist.
         """
         rows, has_more = self._page(self._turns, self._turns.c.conversation == conversation.id, page)
         return [StoredTurn(**row) for row in rows], has_more
 
     def _too_old(self, table: sa.Table, who: str) -> sa.ColumnElement[bool]:
-        """Whether a row of this key has as many newer ones as may be kept."""
+        """Return the condition that a row of this key is beyond the limit."""
         number = table.c.number
         newest = sa.select(number).where(table.c.who == who).order_by(number.desc())
         return (table.c.who == who) & (number <= newest.limit(1).offset(self._most).scalar_subquery())
@@ -273,8 +281,8 @@ class History:
         return rows[: page.limit], len(rows) > page.limit
 
 
-def _owned() -> tuple[sa.Column[Any], ...]:
-    """The columns of what belongs to a key; `number` counts in the order in which things were made."""
+def _common_columns() -> tuple[sa.Column[Any], ...]:
+    """Return the columns of everything that belongs to a key. `number` gives the order in which rows were made."""
     return (
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("id", sa.String(64), nullable=False, unique=True),

@@ -1,7 +1,7 @@
-"""Jobs: files on their way into a knowledge base, kept in SQLite so that a restarted server goes on with them.
+"""Jobs, which add files to a knowledge base. They are stored in SQLite, so that a restarted server continues them.
 
-Several processes may share the file. Each of them queues and cancels jobs; those of a knowledge base are run by the
-one that holds its lock, which the operating system gives to another when that one ends, however that happens.
+Several processes may share the file. Each of them queues and cancels jobs. The process that holds the lock of a
+knowledge base runs its jobs. When it ends, however that happens, the operating system releases the lock for another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "cancelled")
-_KEPT = 200  # finished jobs of a knowledge base that are remembered
+_FINISHED_JOBS = 200  # kept for each knowledge base
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class JobFile:
     """One file of a job.
 
     Attributes:
-        ordinal: its place in the job, from 0.
-        name: for people: of the file, or the address that it comes from.
-        path: where it is; empty while it has not been fetched.
-        url: where it is fetched from; empty for what was uploaded.
-        state: what became of it, as in `FileResult`; empty until that is known.
+        ordinal: its position in the job, from 0.
+        name: name for people: that of the file, or its address.
+        path: path of the file; empty until it is fetched.
+        url: address that it is fetched from; empty for an upload.
+        state: its result, as in `FileResult`; empty until it has one.
         reason: why it is not indexed.
         segments: number of its segments.
     """
@@ -50,16 +50,16 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestJob:
-    """A job as it stands.
+    """A job and its progress.
 
     Attributes:
-        id: opaque.
+        id: opaque id.
         base: name of the knowledge base.
-        state: `queued` until its turn; a job that its server's end interrupted is queued again.
-        error: why the whole of it failed.
-        made: seconds since 1970.
-        finished: likewise; None until it is over.
-        items: its files.
+        state: `queued` until its turn; a job interrupted by the end of its server is queued again.
+        error: why the whole job failed.
+        made: when it was queued, in seconds since 1970.
+        finished: when it was over; None until then.
+        files: its files.
     """
 
     id: str
@@ -68,21 +68,21 @@ class IngestJob:
     error: str
     made: float
     finished: float | None
-    items: tuple[JobFile, ...]
+    files: tuple[JobFile, ...]
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will become of it any more."""
+        """Whether it will not change any more."""
         return self.state in ("done", "failed", "cancelled")
 
     @property
     def settled(self) -> tuple[JobFile, ...]:
-        """The files of which it is known what became of them."""
-        return tuple(item for item in self.items if item.state)
+        """The files that have a result."""
+        return tuple(file for file in self.files if file.state)
 
 
 class JobStore:
-    """The jobs of a server; threads may share it, and processes the file."""
+    """The jobs of a server. Threads may share it, and processes the file."""
 
     def __init__(self, file: Path) -> None:
         import sqlalchemy as sa
@@ -111,23 +111,23 @@ class JobStore:
             sa.Column("reason", sa.String, nullable=False, default=""),
             sa.Column("segments", sa.Integer, nullable=False, default=0),
         )
-        # Running jobs that are to end; those of other processes are told by it.
-        self._leaving = sa.Table("leaving", metadata, sa.Column("job", sa.String(32), primary_key=True))
+        # Running jobs that are cancelled. Other processes learn of it here.
+        self._cancelled = sa.Table("leaving", metadata, sa.Column("job", sa.String(32), primary_key=True))
         self._file, self._locks = file, dict[str, FileLock]()
         self._engine = open_database(file, metadata)
 
     def close(self) -> None:
-        """Let go of the file, and of the right to run jobs."""
+        """Close the file and release the right to run jobs."""
         for lock in self._locks.values():
             lock.release()
         self._engine.dispose()
 
-    def add(self, base: str, items: Iterable[JobFile], *, job_id: str = "") -> str:
-        """Queue a job, and forget the oldest that are over; its id is returned."""
+    def add(self, base: str, files: Iterable[JobFile], *, job_id: str = "") -> str:
+        """Queue a job and return its id. The oldest finished jobs are deleted."""
         job_id = job_id or new_id()
         rows = [
-            {"job": job_id, "ordinal": item.ordinal, "name": item.name, "path": item.path, "url": item.url}
-            for item in items
+            {"job": job_id, "ordinal": file.ordinal, "name": file.name, "path": file.path, "url": file.url}
+            for file in files
         ]
         job = {"id": job_id, "base": base, "state": "queued", "made": time.time()}
         with self._engine.begin() as connection:
@@ -138,20 +138,20 @@ class JobStore:
         return job_id
 
     def get(self, job_id: str) -> IngestJob | None:
-        """A job; None where there is none of this id."""
+        """Return the job with this id, or None."""
         with self._engine.begin() as connection:
             row = connection.execute(self._jobs.select().where(self._jobs.c.id == job_id)).mappings().first()
             return self._job(connection, row) if row else None
 
-    def of(self, base: str, most: int) -> list[IngestJob]:
-        """The newest jobs of a knowledge base, newest first."""
+    def newest(self, base: str, most: int) -> list[IngestJob]:
+        """Return the newest jobs of a knowledge base, newest first."""
         jobs = self._jobs
         query = jobs.select().where(jobs.c.base == base).order_by(jobs.c.number.desc()).limit(most)
         with self._engine.begin() as connection:
             return [self._job(connection, row) for row in connection.execute(query).mappings().all()]
 
     def unfinished(self, base: str) -> list[str]:
-        """Ids of the jobs of a knowledge base that are not over, oldest first."""
+        """Return the ids of a knowledge base's unfinished jobs, oldest first."""
         import sqlalchemy as sa
 
         jobs = self._jobs
@@ -160,58 +160,58 @@ class JobStore:
             return list(connection.scalars(query))
 
     def claim(self, base: str) -> str | None:
-        """The id of the oldest job that waits, which is running from now on.
+        """Mark the oldest queued job as running, and return its id.
 
-        None where there is none, or where another process runs the jobs of this knowledge base.
+        None if no job waits, or if another process runs the jobs of this knowledge base.
         """
         import sqlalchemy as sa
 
-        if not self._runs(base):
+        if not self._acquire(base):
             return None
         jobs = self._jobs
         query = sa.select(jobs.c.id).where((jobs.c.base == base) & (jobs.c.state == "queued")).order_by(jobs.c.number)
         with self._engine.begin() as connection:
             job_id: str | None = connection.scalar(query.limit(1))
-        if job_id is None or not self._move(job_id, "queued", "running"):
+        if job_id is None or not self._change_state(job_id, "queued", "running"):
             return None
         return job_id
 
     def cancel(self, job_id: str) -> bool:
-        """End a job that waits, or have one that runs ended; whether that has happened already."""
-        leaving = self._leaving
-        if self._move(job_id, "queued", "cancelled", finished=time.time()):
+        """Cancel a queued job, or ask for the end of a running one. Return whether it was still queued."""
+        cancelled = self._cancelled
+        if self._change_state(job_id, "queued", "cancelled", finished=time.time()):
             return True
         with self._engine.begin() as connection:
-            connection.execute(leaving.insert().prefix_with("OR IGNORE").values(job=job_id))
+            connection.execute(cancelled.insert().prefix_with("OR IGNORE").values(job=job_id))
         return False
 
-    def is_leaving(self, job_id: str) -> bool:
-        """Whether a running job is to end."""
-        leaving = self._leaving
+    def is_cancelled(self, job_id: str) -> bool:
+        """Return whether a running job is cancelled."""
+        cancelled = self._cancelled
         with self._engine.begin() as connection:
-            return connection.execute(leaving.select().where(leaving.c.job == job_id)).first() is not None
+            return connection.execute(cancelled.select().where(cancelled.c.job == job_id)).first() is not None
 
     def counts(self, bases: Collection[str]) -> dict[State, int]:
-        """Number of jobs of some knowledge bases by state."""
+        """Return the number of jobs of some knowledge bases, by state."""
         import sqlalchemy as sa
 
         jobs = self._jobs
         query = sa.select(jobs.c.state, sa.func.count()).where(jobs.c.base.in_(bases)).group_by(jobs.c.state)
         with self._engine.begin() as connection:
-            found = {row[0]: row[1] for row in connection.execute(query)}
-        return {state: found.get(state, 0) for state in STATES}
+            counts = {row[0]: row[1] for row in connection.execute(query)}
+        return {state: counts.get(state, 0) for state in STATES}
 
-    def turn(self, job_id: str, state: State, error: str = "") -> None:
-        """Put a job into a state."""
+    def set_state(self, job_id: str, state: State, error: str = "") -> None:
+        """Set the state of a job."""
         over = {"finished": time.time()} if state in ("done", "failed", "cancelled") else {}
-        jobs, leaving = self._jobs, self._leaving
+        jobs, cancelled = self._jobs, self._cancelled
         with self._engine.begin() as connection:
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(state=state, error=error, **over))
             if over:
-                connection.execute(leaving.delete().where(leaving.c.job == job_id))
+                connection.execute(cancelled.delete().where(cancelled.c.job == job_id))
 
-    def _runs(self, base: str) -> bool:
-        """Whether this process runs the jobs of a knowledge base; if none does, it does from now on."""
+    def _acquire(self, base: str) -> bool:
+        """Return whether this process runs the jobs of a knowledge base. If none does, this one starts to."""
         jobs = self._jobs
         lock = self._locks.setdefault(base, FileLock(self._file.with_name(f"jobs-{base}.lock"), thread_local=False))
         if lock.is_locked:
@@ -220,24 +220,24 @@ class JobStore:
             lock.acquire(timeout=0)
         except Timeout:
             return False
-        with self._engine.begin() as connection:  # what is said to run was interrupted
+        with self._engine.begin() as connection:  # these were interrupted
             here = (jobs.c.base == base) & (jobs.c.state == "running")
             connection.execute(jobs.update().where(here).values(state="queued"))
         return True
 
-    def _move(self, job_id: str, before: State, after: State, **values: Any) -> bool:
-        """Put a job from one state into another; False where it was not in that state."""
+    def _change_state(self, job_id: str, before: State, after: State, **values: Any) -> bool:
+        """Change a job from one state to another. Return whether it was in that state."""
         jobs = self._jobs
         which = (jobs.c.id == job_id) & (jobs.c.state == before)
         with self._engine.begin() as connection:
             return bool(connection.execute(jobs.update().where(which).values(state=after, **values)).rowcount)
 
-    def fetched(self, job_id: str, ordinal: int, path: Path) -> None:
-        """Say where a file is now."""
+    def set_path(self, job_id: str, ordinal: int, path: Path) -> None:
+        """Store the path of a fetched file."""
         self._change(job_id, ordinal, path=str(path))
 
     def settle(self, job_id: str, ordinal: int, state: str, *, reason: str = "", segments: int = 0) -> None:
-        """Say what became of a file."""
+        """Store the result of a file."""
         self._change(job_id, ordinal, state=state, reason=reason, segments=segments)
 
     def _change(self, job_id: str, ordinal: int, **values: Any) -> None:
@@ -250,21 +250,23 @@ class JobStore:
         items = self._items
         query = items.select().where(items.c.job == row["id"]).order_by(items.c.ordinal)
         columns = (items.c.ordinal, items.c.name, items.c.path, items.c.url, items.c.state, items.c.reason)
-        found = connection.execute(query.with_only_columns(*columns, items.c.segments))
-        kept = tuple(JobFile(*item) for item in found)
-        return IngestJob(row["id"], row["base"], row["state"], row["error"], row["made"], row["finished"], kept)
+        rows = connection.execute(query.with_only_columns(*columns, items.c.segments))
+        files = tuple(JobFile(*file) for file in rows)
+        return IngestJob(row["id"], row["base"], row["state"], row["error"], row["made"], row["finished"], files)
 
     def _prune(self, connection: Connection, base: str) -> None:
         import sqlalchemy as sa
 
         jobs, items = self._jobs, self._items
         over = sa.select(jobs.c.id).where((jobs.c.base == base) & jobs.c.finished.is_not(None))
-        old: Sequence[str] = list(connection.scalars(over.order_by(jobs.c.number.desc()).offset(_KEPT).limit(-1)))
+        old: Sequence[str] = list(
+            connection.scalars(over.order_by(jobs.c.number.desc()).offset(_FINISHED_JOBS).limit(-1))
+        )
         if old:
             connection.execute(items.delete().where(items.c.job.in_(old)))
             connection.execute(jobs.delete().where(jobs.c.id.in_(old)))
 
 
 def new_id() -> str:
-    """An id that nobody guesses."""
+    """Return an id that cannot be guessed."""
     return secrets.token_hex(12)

@@ -1,4 +1,4 @@
-"""API keys: kept as hashes, each for some knowledge bases, to read or also to write."""
+"""API keys, stored as hashes. Each is valid for some knowledge bases, to read or also to write."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PREFIX = "exhibit"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key; the key itself is shown once, when it is made.
+    """A key without its secret, which is shown only once, when the key is made.
 
     Attributes:
-        id: the part of the key that is no secret.
-        name: for people.
-        bases: names of the knowledge bases that it is for; empty for all.
-        may_write: whether it may take in and delete.
+        id: the public part of the key.
+        name: name for people.
+        bases: names of the knowledge bases that it is valid for; empty for all.
+        may_write: whether it may add and delete files.
         made: seconds since 1970.
     """
 
@@ -33,13 +33,13 @@ class Key:
     may_write: bool
     made: int
 
-    def opens(self, base: str) -> bool:
-        """Whether it is for this knowledge base."""
+    def allows(self, base: str) -> bool:
+        """Return whether the key is valid for this knowledge base."""
         return not self.bases or base in self.bases
 
 
 class Keys:
-    """The keys of a server, in a SQLite file beside what it serves; several processes may share it."""
+    """The keys of a server, in a SQLite file. Several processes may share it."""
 
     def __init__(self, file: Path) -> None:
         import sqlalchemy as sa
@@ -58,11 +58,11 @@ class Keys:
         self._engine = open_database(file, metadata)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._engine.dispose()
 
     def make(self, name: str, bases: Sequence[str] = (), *, may_write: bool = False) -> tuple[Key, str]:
-        """A new key, and the secret that is its bearer's."""
+        """Make a key. Return it with the secret for its bearer."""
         key = Key(secrets.token_hex(6), name, tuple(bases), may_write, int(time.time()))
         secret = f"{_PREFIX}-{key.id}-{secrets.token_urlsafe(32)}"
         row = {"id": key.id, "sha256": _hash(secret), "name": name, "bases": list(bases)}
@@ -71,22 +71,22 @@ class Keys:
         return key, secret
 
     def check(self, secret: str) -> Key | None:
-        """The key that somebody shows; None where there is none like it."""
+        """Return the key that matches this secret, or None."""
         row = self._row(secret.removeprefix(f"{_PREFIX}-").partition("-")[0])
         return _key(row) if row and secrets.compare_digest(row["sha256"], _hash(secret)) else None
 
     def get(self, key_id: str) -> Key | None:
-        """The key with this id; None where it was revoked."""
+        """Return the key with this id, or None if it was revoked."""
         row = self._row(key_id)
         return _key(row) if row else None
 
     def revoke(self, key_id: str) -> bool:
-        """Take a key back, and with it the links that were made for it; False where there is none."""
+        """Delete a key, which ends its links, too. Return whether it existed."""
         with self._engine.begin() as connection:
             return bool(connection.execute(self._keys.delete().where(self._keys.c.id == key_id)).rowcount)
 
     def all(self) -> list[Key]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         with self._engine.begin() as connection:
             rows = connection.execute(self._keys.select().order_by(self._keys.c.made)).mappings()
             return [_key(row) for row in rows]
@@ -97,7 +97,7 @@ class Keys:
 
 
 def _hash(secret: str) -> str:
-    """Of 256 random bits, so that nothing slower than SHA-256 is called for."""
+    """Return the SHA-256 of a secret. It has 256 random bits, so a slower hash is not needed."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""What the server writes down: lines of JSON, each with the id of the request that it belongs to, and no content.
+"""The server's log: lines of JSON, each with the id of its request and without content.
 
-What an error says may quote what was asked, so of an error stand here its kind, the kinds of what caused it, and where
-it was raised. What other packages say may do so, too: of that stands here who said it, and where.
+The message of an error may quote a question, so only the kinds of an error and of its causes are logged, and where it
+was raised. Messages of other packages may do so, too: only their logger and place are logged.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from pathlib import Path
 from typing import Any
 
 _OURS = ("exhibit", "uvicorn")
-_FRAMES = 12  # of an error, the innermost
+_FRAMES = 12  # innermost frames of an error
 _request: ContextVar[str] = ContextVar("request", default="")
 
 requests = logging.getLogger("exhibit.requests")
 
 
 def begin(request_id: str) -> None:
-    """Say that what is logged from here on, in this task and the threads that it starts, belongs to a request."""
+    """Assign everything logged from now on, in this task and the threads it starts, to a request."""
     _request.set(request_id)
 
 
 def configure() -> None:
-    """Write lines to standard error: all of the server's own, of others their warnings."""
+    """Log to standard error: all of the server's own lines, and warnings of other packages."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("exhibit").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    warnings.formatwarning = _place  # of all that is said to be logged, only this
+    warnings.formatwarning = _format_warning  # log only the place of a warning
 
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: when, how grave, who says it, for which request, and what."""
+        """Return the line: time, level, logger, request and message."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -56,29 +56,31 @@ class JsonFormatter(logging.Formatter):
         else:
             line["at"] = _at(record)
         if record.exc_info and record.exc_info[1]:
-            line["error"] = _told(record.exc_info[1])
+            line["error"] = _format_error(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False)
 
 
 def _at(record: logging.LogRecord) -> str:
-    """Where something was said; of a warning, also its kind."""
+    """Return where a record was logged; for a warning, also its kind."""
     return record.getMessage() if record.name == "py.warnings" else f"{record.module}:{record.lineno}"
 
 
-def _place(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """A warning without what it says."""
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return the place and kind of a warning, without its message."""
     return f"{_short(filename)}:{lineno}: {category.__name__}"
 
 
-def _told(error: BaseException) -> dict[str, Any]:
-    """An error without what it says."""
+def _format_error(error: BaseException) -> dict[str, Any]:
+    """Return the kind and frames of an error, without its message."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    told: dict[str, Any] = {
+    line: dict[str, Any] = {
         "kind": f"{type(error).__module__}.{type(error).__qualname__}",
         "at": [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
     }
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return told | ({"cause": _told(cause)} if cause else {})
+    return line | ({"cause": _format_error(cause)} if cause else {})
 
 
 def _short(file: str) -> str:

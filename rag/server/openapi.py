@@ -1,4 +1,4 @@
-"""The OpenAPI description: what operations are called, and which errors they answer with."""
+"""The OpenAPI description: names of operations, and their errors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from fastapi.routing import APIRoute
 from rag.server.native.schemas import Problem
 
 _ERRORS = {
-    "4XX": "What was asked cannot be done; the message says why.",
+    "4XX": "The request cannot be served; the message says why.",
     "5XX": "The server, a model or a store failed.",
 }
-_STREAMED = ("/v1/chat/completions", "/v1/responses")  # where that is asked for
+_STREAMED = ("/v1/chat/completions", "/v1/responses")  # on request
 _OPENAI = {
     "type": "object",
-    "description": "An error as OpenAI's clients read it.",
+    "description": "An error in OpenAI's form.",
     "properties": {
         "error": {
             "type": "object",
             "properties": {
                 "message": {"type": "string"},
                 "type": {"type": "string", "examples": ["invalid_request_error"]},
-                "param": {"type": ["string", "null"], "description": "The field of the request that it is about."},
+                "param": {"type": ["string", "null"], "description": "The field of the request that is wrong."},
                 "code": {"type": ["string", "null"], "examples": ["model_not_found"]},
             },
             "required": ["message", "type", "param", "code"],
@@ -34,25 +34,25 @@ _OPENAI = {
 
 
 def operation_id(route: APIRoute) -> str:
-    """What clients that are generated call an operation."""
+    """Return the name of an operation in generated clients."""
     if not route.path_format.startswith("/v1/"):
         return route.name
     return f"openai_{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
 
 
 def install(app: FastAPI) -> None:
-    """Describe the errors as `rag.server.problems` makes them; FastAPI describes its own, which never come."""
-    made = app.openapi
+    """Describe the errors of `rag.server.problems`, instead of FastAPI's own, which never occur."""
+    describe = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_errors(made())
+            app.openapi_schema = _add_errors(describe())
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _with_errors(described: dict[str, Any]) -> dict[str, Any]:
+def _add_errors(described: dict[str, Any]) -> dict[str, Any]:
     schemas = described["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -64,7 +64,7 @@ def _with_errors(described: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             operation["responses"].pop("422", None)
             operation["responses"] |= {
-                status: {"description": said, "content": content} for status, said in _ERRORS.items()
+                status: {"description": text, "content": content} for status, text in _ERRORS.items()
             }
     for path in _STREAMED:
         described["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"] = {}

@@ -1,7 +1,7 @@
 """Errors as clients expect them: OpenAI's form below ``/v1``, problem details (RFC 9457) everywhere else.
 
-A message of Exhibit's own errors is meant to be read; of any other error nothing is told but the request's id, under
-which it stands in the log.
+Messages of Exhibit's own errors are meant to be read. Of any other error a client learns only the request's id, under
+which it is in the log.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rag.text import escape_surrogates
 
 _log = logging.getLogger("exhibit.server")
 
-# The first that fits; what is none of these is an error of the server.
+# The first match counts. Any other error is the server's fault.
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (MediaTooLarge, 413),
     (UnsupportedMedia, 415),
@@ -62,9 +62,9 @@ class Problem(HTTPException):
     Args:
         status: HTTP status.
         detail: what is wrong and what to do.
-        code: a word for programs, such as ``model_not_found``.
-        param: the field of the request that it is about.
-        headers: of the response.
+        code: a code for programs, such as ``model_not_found``.
+        param: the field of the request that is wrong.
+        headers: headers of the response.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class Problem(HTTPException):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        # A file's name may hold bytes that are no text, and nothing can be sent with those.
+        # A file name may contain bytes that are not text and cannot be sent.
         super().__init__(status, escape_surrogates(detail), dict(headers or {}))
         self.code, self.param = code, param
 
 
 def install(app: FastAPI) -> None:
-    """Make the errors of an app that are expected answer in the form of their path; `RequestLog` answers the others."""
+    """Answer the expected errors of an app in the form of their path. `RequestLog` answers the others."""
     for kind in (HTTPException, RequestValidationError, ExhibitError, Busy, LinkError, EntryNotFound, ClientDisconnect):
-        app.add_exception_handler(kind, _answered)
+        app.add_exception_handler(kind, _respond)
 
 
 def as_problem(error: Exception) -> Problem:
-    """Any error as what a client is told of it."""
+    """Return any error as the problem that a client gets."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
@@ -104,14 +104,14 @@ def as_problem(error: Exception) -> Problem:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if status == 500:
         _log.error("unexpected error", exc_info=error)
-        return Problem(500, "The server failed; its log says why, under the request's id.")
+        return Problem(500, "The server failed. See its log under the request's id.")
     headers = {"Retry-After": "5"} if status == 503 else {}
     code = "not_found" if status == 404 else type(error).__name__
     return Problem(status, without_paths(str(error)), code=code, headers=headers)
 
 
 def problem_details(problem: Problem) -> dict[str, Any]:
-    """The body of an error as RFC 9457 has it."""
+    """Return the body of an error as problem details (RFC 9457)."""
     title = phrases.get(problem.status_code, "Error")
     body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
     extra = {"code": problem.code, "param": problem.param}
@@ -119,13 +119,13 @@ def problem_details(problem: Problem) -> dict[str, Any]:
 
 
 def openai_error(problem: Problem) -> dict[str, Any]:
-    """The body of an error as OpenAI's clients read it."""
+    """Return the body of an error in OpenAI's form."""
     kind = _KINDS.get(problem.status_code, "server_error" if problem.status_code >= 500 else "invalid_request_error")
     return {"error": {"message": problem.detail, "type": kind, "param": problem.param, "code": problem.code}}
 
 
 def response(request: Request, error: Exception) -> Response:
-    """The response that tells a client of an error."""
+    """Return the response for an error, in the form of the request's path."""
     problem = as_problem(error)
     headers = {**(problem.headers or {}), "Cache-Control": "no-store"}
     if request.url.path.startswith("/v1/"):
@@ -134,5 +134,5 @@ def response(request: Request, error: Exception) -> Response:
     return JSONResponse(body, problem.status_code, headers, media_type="application/problem+json")
 
 
-async def _answered(request: Request, error: Exception) -> Response:
+async def _respond(request: Request, error: Exception) -> Response:
     return response(request, error)

@@ -1,4 +1,4 @@
-"""Several processes that do the same, until they are told to stop; one that dies is replaced."""
+"""Several processes that do the same work until they are stopped. One that dies is replaced."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 
 from rag.errors import ExhibitError
 
-_LOOKED_S = 0.5
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Started:
+class _RunningProcess:
     """A process, and whether it has begun to serve."""
 
     process: SpawnProcess
@@ -27,12 +27,12 @@ class _Started:
 
 
 class ServerProcesses:
-    """Processes that do some work.
+    """Processes that run the same function.
 
     Args:
-        work: what each does, with an event that it sets once it serves; it ends on SIGTERM and SIGINT.
-        arguments: of `work`, before the event.
-        number: of the processes.
+        work: the function. Its last argument is an event that it sets once it serves. It ends on SIGTERM and SIGINT.
+        arguments: arguments of `work` before the event.
+        number: number of processes.
     """
 
     def __init__(self, work: Callable[..., None], arguments: tuple[Any, ...], number: int) -> None:
@@ -41,17 +41,17 @@ class ServerProcesses:
         self._is_stopping = False
 
     def run(self) -> None:
-        """Keep them running until this process is told to stop, and wait until they have ended.
+        """Keep the processes running until this one is stopped, then wait for them to end.
 
         Raises:
-            ExhibitError: one died before it served; another in its place would, too.
+            ExhibitError: a process died before it served; a replacement would die, too.
         """
         before = {kind: signal.signal(kind, self._stop) for kind in (signal.SIGTERM, signal.SIGINT)}
-        running = [self._started() for _ in range(self._number)]
+        running = [self._start() for _ in range(self._number)]
         try:
             while not self._is_stopping:
-                wait([one.process.sentinel for one in running], _LOOKED_S)
-                running = [self._kept(one) for one in running]
+                wait([one.process.sentinel for one in running], _POLL_S)
+                running = [self._replace_if_dead(one) for one in running]
         finally:
             for one in running:
                 one.process.terminate()
@@ -60,26 +60,26 @@ class ServerProcesses:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
 
-    def _started(self) -> _Started:
+    def _start(self) -> _RunningProcess:
         is_ready = self._context.Event()
         process = self._context.Process(target=self._work, args=(*self._arguments, is_ready))
         process.start()
-        return _Started(process, is_ready)
+        return _RunningProcess(process, is_ready)
 
-    def _kept(self, one: _Started) -> _Started:
-        """The process, or another in its place where it has died."""
+    def _replace_if_dead(self, one: _RunningProcess) -> _RunningProcess:
+        """Return the process, or a new one if it has died."""
         if one.process.is_alive() or self._is_stopping:
             return one
         if not one.is_ready.is_set():
-            raise ExhibitError(f"A process of the server ended at once, with {one.process.exitcode}; its log says why.")
-        return self._started()
+            raise ExhibitError(f"A process of the server ended at once with code {one.process.exitcode}. See its log.")
+        return self._start()
 
     def _stop(self, _: int, __: FrameType | None) -> None:
         self._is_stopping = True
 
 
 def when_parent_exits(act: Callable[[], None]) -> None:
-    """Have something done when the process that started this one has gone, however that happened."""
+    """Call a function when the process that started this one has ended, however that happened."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

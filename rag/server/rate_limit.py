@@ -1,4 +1,4 @@
-"""How often somebody may ask: so many requests a minute for each key, or for each address where there is none."""
+"""Limits the requests a minute of each key, or of each address where there are no keys, and counts them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from rag.server.state import server_state
 
 _ASKING = re.compile(r"/v1/.+|/api/bases/[^/]+/(ask|search)")
 _FREE = ("/healthz", "/readyz")
-_REMEMBERED = 1000  # durations of the newest questions
+_DURATIONS = 1000  # number of newest questions whose durations are kept
 
 
 def is_question(method: str, path: str) -> bool:
-    """Whether a request makes models work."""
+    """Return whether a request makes models work."""
     return method == "POST" and _ASKING.fullmatch(path) is not None
 
 
 class RateLimit:
-    """Refuses whoever sends more requests than may be; what is refused is told when to come again.
+    """Refuses requests beyond a limit, and says when to retry.
 
     Args:
-        app: what is guarded.
-        questions: a minute, those that make models work; 0 for as many as come.
-        others: a minute, all others; 0 for as many as come.
+        app: the app behind it.
+        questions: requests a minute that make models work; 0 for no limit.
+        others: other requests a minute; 0 for no limit.
     """
 
     def __init__(self, app: ASGIApp, *, questions: int, others: int) -> None:
@@ -45,7 +45,7 @@ class RateLimit:
         self._windows = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer when to come again."""
+        """Pass a request on, or answer when to retry."""
         if scope["type"] == "http" and scope["path"] not in _FREE:
             asks = is_question(scope["method"], scope["path"])
             wait_s = await self._wait_s(asks, scope) if self._limits[asks] else 0
@@ -55,9 +55,9 @@ class RateLimit:
         await self._app(scope, receive, send)
 
     async def _wait_s(self, asks: bool, scope: Scope) -> int:
-        """Seconds until there is room for one more; 0 where there is now."""
+        """Return the seconds until one more request is allowed; 0 if it is now."""
         limit = RateLimitItemPerMinute(self._limits[asks])
-        who = await asyncio.to_thread(_who, scope)
+        who = await asyncio.to_thread(_identify, scope)
         if self._windows.hit(limit, str(asks), who):
             return 0
         resets = self._windows.get_window_stats(limit, str(asks), who).reset_time
@@ -65,15 +65,15 @@ class RateLimit:
 
 
 class RequestFigures:
-    """What was asked since the start of the server, in numbers."""
+    """Counts of questions since the server started."""
 
     def __init__(self) -> None:
         self._since = time.time()
         self._counts = {"questions": 0, "refused": 0, "failed": 0}
-        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._seconds: deque[float] = deque(maxlen=_DURATIONS)
 
     def add(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a request, if it was a question."""
+        """Count a request if it was a question."""
         if not is_question(method, path):
             return
         if status == 200:
@@ -85,17 +85,20 @@ class RequestFigures:
             self._counts["failed"] += 1
 
     def now(self) -> dict[str, Any]:
-        """The counts, and the median and 95th percentile of the newest questions' seconds."""
+        """Return the counts, and the median and 95th percentile of the newest questions' seconds."""
         seconds = sorted(self._seconds)
         shares = {"p50": 0.5, "p95": 0.95}
-        found = {
+        percentiles = {
             name: seconds[math.ceil(share * len(seconds)) - 1] if seconds else None for name, share in shares.items()
         }
-        return {"since": self._since, **self._counts, "seconds": found}
+        return {"since": self._since, **self._counts, "seconds": percentiles}
 
 
-def _who(scope: Scope) -> str:
-    """The id of the key, if it is a known one, or the address; of IPv6 the network, which one customer has whole."""
+def _identify(scope: Scope) -> str:
+    """Return the id of a known key, or the address.
+
+    Of an IPv6 address it is the network, because one customer has a whole network.
+    """
     kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
     key = server_state(scope["app"]).access.keys.check(secret.strip()) if kind.lower() == "bearer" else None
     if key is not None:
@@ -108,10 +111,10 @@ def _who(scope: Scope) -> str:
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
 
 
-def _too_often(most: int, wait_s: int) -> Problem:
+def _too_often(limit: int, wait_s: int) -> Problem:
     return Problem(
         429,
-        f"More than {most} requests in a minute; try again in {wait_s} s.",
+        f"More than {limit} requests in a minute; try again in {wait_s} s.",
         code="rate_limit_exceeded",
         headers={"Retry-After": str(wait_s)},
     )

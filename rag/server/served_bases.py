@@ -1,4 +1,4 @@
-"""The knowledge bases of a server by name; each is opened once and held until the server ends."""
+"""The knowledge bases of a server by name. Each is opened once and stays open until the server ends."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from rag.config import Settings
 from rag.errors import QueryError
 from rag.knowledge_base import KnowledgeBase
 
-_UNFIT = re.compile(r"[^\w.-]+")
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 def name_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by the names under which they are served: their own, or their parent's where it is hidden.
+    """Return folders by the name they are served under: their own, or their parent's if the folder is hidden.
 
     Raises:
         QueryError: two would have the same name.
     """
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for folder in folders:
         path = folder.absolute()
         own = path.parent.name if path.name.startswith(".") else path.stem
-        name = _UNFIT.sub("-", own).strip("-.") or "exhibit"
-        if name in found:
-            raise QueryError(f"{found[name]} and {path} would both be served as `{name}`; rename one of them.")
-        found[name] = path
-    return found
+        name = _UNSAFE.sub("-", own).strip("-.") or "exhibit"
+        if name in named:
+            raise QueryError(f"{named[name]} and {path} would both be served as `{name}`; rename one of them.")
+        named[name] = path
+    return named
 
 
 class ServedBases(Mapping[str, KnowledgeBase]):
-    """Open knowledge bases by name; a context manager that opens them all or none, if they are not, and closes them."""
+    """Open knowledge bases by name. As a context manager it opens all of them or none, and closes them at the end."""
 
     def __init__(self, folders: Mapping[str, Path], settings: Settings | None = None) -> None:
         self._folders, self._settings = dict(folders), settings
@@ -42,7 +42,7 @@ class ServedBases(Mapping[str, KnowledgeBase]):
         self._held = ExitStack()
 
     def open(self) -> None:
-        """Open them, if they are not open."""
+        """Open them unless they are open."""
         if self._opened:
             return
         with ExitStack() as opening:

@@ -1,6 +1,6 @@
-"""Links to evidence: signed, with an end, and with the name of the one who may look.
+"""Signed links to evidence, which expire and are made for one key.
 
-A link holds all that it admits to, so nothing is kept for it, and no path of a file is ever in one.
+A link contains everything it gives access to, so the server stores nothing for it. It never contains a file path.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _TOKEN = re.compile(r"(?<=/evidence/)[\w.-]+(?=/)")
 
 
 class LinkError(Exception):
-    """A link that admits to nothing."""
+    """A link that gives no access."""
 
 
 class Forged(LinkError):
-    """Nobody who holds the secret made this link."""
+    """The link was not signed with the server's secret, or its key is no longer valid."""
 
 
 class Expired(LinkError):
-    """The link was good once."""
+    """The link has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
-    """What a link admits to: a place in an asset of a knowledge base, in every view that it has."""
+    """What a link gives access to: a place in an asset of a knowledge base, in all its views."""
 
     base: str
     asset_id: str
@@ -42,25 +42,25 @@ class LinkTarget:
 
 @dataclass(frozen=True, slots=True)
 class LinkClaims:
-    """What a link says.
+    """The content of a link's token.
 
     Attributes:
-        place: where to look.
-        who: id of the API key that it was made for; empty where there are no keys.
-        until: seconds since 1970 at which it ends.
+        target: the place that it shows.
+        key_id: id of the API key that it was made for; empty where there are no keys.
+        until: when it expires, in seconds since 1970.
     """
 
-    place: LinkTarget
-    who: str
+    target: LinkTarget
+    key_id: str
     until: int
 
 
 class SignedLinks:
-    """Makes links and reads them.
+    """Makes links and verifies them.
 
     Args:
-        secret: whoever has it can make links.
-        lasts_s: how long a link lasts.
+        secret: signs the links.
+        lasts_s: lifetime of a link.
     """
 
     def __init__(self, secret: str, *, lasts_s: int = LASTS_S) -> None:
@@ -69,44 +69,44 @@ class SignedLinks:
         self._serializer = URLSafeSerializer(secret, salt="evidence")
         self._lasts_s = lasts_s
 
-    def path(self, place: LinkTarget, view: ViewName, who: str) -> str:
-        """The path of a URL under which a place is seen, played or read."""
-        return f"/evidence/{self._token(place, who)}/{view}"
+    def path(self, target: LinkTarget, view: ViewName, key_id: str) -> str:
+        """Return the URL path of a view of a place."""
+        return f"/evidence/{self._token(target, key_id)}/{view}"
 
-    def renewed(self, text: str, who: str) -> str:
-        """A text in which links that were made for somebody last as long as new ones; others stay as they are."""
+    def renew(self, text: str, key_id: str) -> str:
+        """Return a text in which the links of a key have their full lifetime again. Other links stay as they are."""
 
-        def again(found: re.Match[str]) -> str:
+        def renew_token(match: re.Match[str]) -> str:
             try:
-                said = self._read(found[0])
+                claims = self._read(match[0])
             except Forged:
-                return found[0]
-            return self._token(said.place, who) if said.who == who else found[0]
+                return match[0]
+            return self._token(claims.target, key_id) if claims.key_id == key_id else match[0]
 
-        return _TOKEN.sub(again, text)
+        return _TOKEN.sub(renew_token, text)
 
-    def opened(self, token: str) -> LinkClaims:
-        """What a link's token says.
+    def verify(self, token: str) -> LinkClaims:
+        """Return the content of a link's token.
 
         Raises:
-            Forged: it was not made with this secret.
-            Expired: it has come to its end.
+            Forged: it was not signed with this secret.
+            Expired: it has expired.
         """
-        said = self._read(token)
-        if time.time() > said.until:
+        claims = self._read(token)
+        if time.time() > claims.until:
             raise Expired("This link has expired; ask again for a new one.")
-        return said
+        return claims
 
-    def _token(self, place: LinkTarget, who: str) -> str:
+    def _token(self, target: LinkTarget, key_id: str) -> str:
         until = int(time.time()) + self._lasts_s
-        token: str = self._serializer.dumps([place.base, place.asset_id, to_fragment(place.locator), who, until])
+        token: str = self._serializer.dumps([target.base, target.asset_id, to_fragment(target.locator), key_id, until])
         return token
 
     def _read(self, token: str) -> LinkClaims:
         from itsdangerous import BadData
 
         try:
-            base, asset_id, fragment, who, until = self._serializer.loads(token)
+            base, asset_id, fragment, key_id, until = self._serializer.loads(token)
         except (BadData, ValueError, TypeError) as error:
             raise Forged("This link was not made by this server, or was cut short.") from error
-        return LinkClaims(LinkTarget(base, asset_id, from_fragment(fragment)), who, until)
+        return LinkClaims(LinkTarget(base, asset_id, from_fragment(fragment)), key_id, until)

@@ -1,4 +1,4 @@
-"""The SQLite files in which a server keeps its keys, its jobs and what was said: readable by their owner alone.
+"""The SQLite files of a server's keys, jobs and history, readable only by their owner.
 
 Several processes may share them.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def open_database(file: Path, metadata: MetaData) -> Engine:
-    """The database in a file with these tables, made where they are missing; dispose of it at the end."""
-    file.touch(mode=0o600)  # before anything is in it
+    """Open the database in a file and create missing tables. The caller disposes of the engine."""
+    file.touch(mode=0o600)  # before it has content
     file.chmod(0o600)
     engine = database.open_engine(f"sqlite:///{file}")
     upgrade(engine, metadata, name=file.stem)

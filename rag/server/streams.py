@@ -1,11 +1,12 @@
-"""Server-sent events in OpenAI's form, and work that ends when the one who asked for it goes away."""
+"""Server-sent events in OpenAI's form, and work that stops when the client leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -16,74 +17,116 @@ from rag.server.gate import Gate
 from rag.server.problems import Problem, as_problem, openai_error
 
 LONGEST_S = 600.0
-_SILENCE_S = 10.0
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies shall not collect it
-
-Pieces = AsyncGenerator[dict[str, Any] | str]
-Failed = Callable[[Problem], dict[str, Any]]  # the event that tells of a failure
+SILENCE_S = 10.0  # then a comment is sent, because proxies close silent connections
+KEEP_ALIVE = ": still at work\n\n"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies must not buffer the events
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One server-sent event.
+
+    Attributes:
+        data: its data, in one line.
+        name: what clients tell events apart by; empty if they need not.
+        id: what a client sends as `Last-Event-ID` when it reconnects; empty for none.
+    """
+
+    data: str
+    name: str = ""
+    id: str = ""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StreamEvent:
+        """Return the event with this value as JSON, named after its ``type``."""
+        return cls(json.dumps(value, ensure_ascii=False), str(value.get("type", "")))
+
+    def encode(self) -> str:
+        """Return the event as it is sent."""
+        fields = (("id", self.id), ("event", self.name), ("data", self.data))
+        return "".join(f"{field}: {value}\n" for field, value in fields if value) + "\n"
+
+
+DONE = StreamEvent("[DONE]")  # ends OpenAI's streams of chat completions
+EventSource = AsyncGenerator[StreamEvent]
+FormatFailure = Callable[[Problem], Mapping[str, Any]]
+
+
 class EventStream(StreamingResponse):
-    """A stream of events that frees what it holds however it ends, even before it begins."""
+    """A response of server-sent events that releases its resources however it ends, even before it begins."""
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        first: dict[str, Any] | str,
-        rest: Pieces,
-        held: AsyncExitStack,
-        failed: Failed = openai_error,
+        first: StreamEvent,
+        rest: EventSource,
+        resources: AsyncExitStack,
+        format_failure: FormatFailure = openai_error,
         longest_s: float = LONGEST_S,
     ) -> None:
-        super().__init__(self._events(first, rest), headers=_HEADERS)
-        self._held, self._failed, self._longest_s = held, failed, longest_s
+        super().__init__(self._encode(first, rest), headers=HEADERS)
+        self._resources, self._format_failure, self._longest_s = resources, format_failure, longest_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events, and free what is held."""
+        """Send the events, then release the resources."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self._held.aclose()
+            await self._resources.aclose()
 
-    async def _events(self, first: dict[str, Any] | str, rest: Pieces) -> AsyncIterator[str]:
-        yield _event(first)
+    async def _encode(self, first: StreamEvent, rest: EventSource) -> AsyncIterator[str]:
+        yield first.encode()
         try:
             async with asyncio.timeout(self._longest_s):
-                async for piece in _kept_alive(rest):
-                    yield ": still at work\n\n" if piece is None else _event(piece)
-        except Exception as error:  # noqa: BLE001 - the status is sent already: whatever it is, it is told in the stream
-            problem = _too_long(self._longest_s) if isinstance(error, TimeoutError) else as_problem(error)
-            yield _event(self._failed(problem))
+                async for event in _with_keep_alive(rest):
+                    yield KEEP_ALIVE if event is None else event.encode()
+        except Exception as error:  # noqa: BLE001 - the status is sent already, so every failure goes into the stream
+            problem = _timeout_problem(self._longest_s) if isinstance(error, TimeoutError) else as_problem(error)
+            yield StreamEvent.from_json(self._format_failure(problem)).encode()
 
 
-async def events(
-    request: Request, gate: Gate, pieces: Pieces, failed: Failed = openai_error, *, longest_s: float = LONGEST_S
+async def stream_events(
+    request: Request,
+    gate: Gate,
+    events: EventSource,
+    format_failure: FormatFailure = openai_error,
+    *,
+    longest_s: float = LONGEST_S,
 ) -> EventStream:
-    """Pieces as a stream of events, once there is room and the first is there: what fails before has a status.
+    """Wait for a turn and for the first event, then return the stream of all events.
 
-    A piece that has a ``type`` is an event of that name. What fails later is told by `failed`.
+    A failure before the first event is raised and gets a status. A later one becomes the stream's last event.
+
+    Args:
+        request: the request, which tells when the client leaves.
+        gate: gives the turn, which is held until the stream ends.
+        events: the events.
+        format_failure: makes the data of the event for a failure.
+        longest_s: longest time until the first event, and again until the last one.
 
     Raises:
-        Busy: there is no room.
-        Problem: 499, the client has gone; 504, the first piece took longer than `longest_s`, as the others may.
+        Busy: the gate is full.
+        Problem: 499, the client has left; 504, the first event took longer than `longest_s`.
     """
-    async with AsyncExitStack() as holding:
-        holding.push_async_callback(pieces.aclose)
-        first = await until_gone(request, _begun(pieces, gate, holding, longest_s))
-        return EventStream(first, pieces, holding.pop_all(), failed, longest_s)
+    async with AsyncExitStack() as resources:
+        resources.push_async_callback(events.aclose)
+        first = await until_gone(request, _first_event(events, gate, resources, longest_s))
+        return EventStream(first, events, resources.pop_all(), format_failure, longest_s)
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, _T], *gates: Gate, longest_s: float = LONGEST_S) -> _T:
-    """What work gives, once all gates have let it in; when the client goes away, it is cancelled, or never begins.
+    """Pass all gates, run the work and return its result.
+
+    If the client leaves, the work is cancelled, or never started.
 
     Raises:
-        Busy: there is no room.
-        Problem: 499, the client has gone; 504, it took longer than `longest_s`.
+        Busy: a gate is full.
+        Problem: 499, the client has left; 504, the work took longer than `longest_s`.
     """
-    working = asyncio.ensure_future(_let_in(work, gates, longest_s))
-    leaving = asyncio.ensure_future(_gone(request))
+    working = asyncio.ensure_future(_run_behind(work, gates, longest_s))
+    leaving = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -93,62 +136,55 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, _T], *gates: Ga
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-        work.close()  # it may never have begun
+        work.close()  # it may never have started
 
 
-async def _let_in(work: Coroutine[Any, Any, _T], gates: Sequence[Gate], longest_s: float) -> _T:
-    async with AsyncExitStack() as holding:
+async def _run_behind(work: Coroutine[Any, Any, _T], gates: Sequence[Gate], longest_s: float) -> _T:
+    async with AsyncExitStack() as turns:
         for gate in gates:
-            await holding.enter_async_context(gate.entered())
-        return await _in_time(work, longest_s)
+            await turns.enter_async_context(gate.turn())
+        return await _within(work, longest_s)
 
 
-async def _begun(pieces: Pieces, gate: Gate, holding: AsyncExitStack, longest_s: float) -> dict[str, Any] | str:
-    """The first piece, once there is room, which is held."""
-    await holding.enter_async_context(gate.entered())
-    return await _in_time(anext(pieces), longest_s)
+async def _first_event(events: EventSource, gate: Gate, resources: AsyncExitStack, longest_s: float) -> StreamEvent:
+    """Return the first event once there is a turn. The turn stays held by `resources`."""
+    await resources.enter_async_context(gate.turn())
+    return await _within(anext(events), longest_s)
 
 
-async def _in_time(work: Awaitable[_T], longest_s: float) -> _T:
+async def _within(work: Awaitable[_T], longest_s: float) -> _T:
     try:
         async with asyncio.timeout(longest_s):
             return await work
     except TimeoutError as error:
-        raise _too_long(longest_s) from error
+        raise _timeout_problem(longest_s) from error
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _kept_alive(pieces: Pieces) -> AsyncIterator[dict[str, Any] | str | None]:
-    """The pieces, and None whenever nothing came for a while: proxies close what is silent."""
-    coming: asyncio.Future[dict[str, Any] | str] | None = None
+async def _with_keep_alive(events: EventSource) -> AsyncIterator[StreamEvent | None]:
+    """Yield the events, and None after each `SILENCE_S` without one."""
+    coming: asyncio.Future[StreamEvent] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(pieces))
-            done, _ = await asyncio.wait({coming}, timeout=_SILENCE_S)
+            coming = coming or asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait({coming}, timeout=SILENCE_S)
             if not done:
                 yield None
                 continue
             try:
-                piece, coming = coming.result(), None
+                event, coming = coming.result(), None
             except StopAsyncIteration:
                 return
-            yield piece
+            yield event
     finally:
         if coming is not None:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
 
-def _event(piece: dict[str, Any] | str) -> str:
-    if isinstance(piece, str):
-        return f"data: {piece}\n\n"
-    name = f"event: {piece['type']}\n" if "type" in piece else ""
-    return f"{name}data: {json.dumps(piece, ensure_ascii=False)}\n\n"
-
-
-def _too_long(longest_s: float) -> Problem:
+def _timeout_problem(longest_s: float) -> Problem:
     return Problem(504, f"The answer took longer than {longest_s:.0f} s.", code="timeout")

@@ -1,7 +1,7 @@
-"""Files that are uploaded: streamed to a folder of the knowledge base, under safe names, whole or not at all.
+"""Uploads: files are streamed to a folder of the knowledge base, under safe names, completely or not at all.
 
-Each upload has a folder of its own, called by its job, so that nobody's file takes another's place. What is half there
-lies in a folder whose name ends in ``.part``; where its server was killed, it is deleted after an hour.
+Each upload has its own folder, named after its job, so that no file replaces another. An unfinished upload is in a
+folder whose name ends in ``.part``. If its server was killed, the folder is deleted after an hour.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 MOST_FILES = 500
 _FOLDER, _PART = "uploads", ".part"
 _FIELD = "files"
-_MOST_NAME_BYTES = 180  # file systems take 255, and a number may be added
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # names of devices on Windows
-_UNFIT = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
-_WRITTEN_BYTES = 1_000_000
-_CUT_OFF_S = 3600.0
+_MOST_NAME_BYTES = 180  # file systems allow 255, and a number may be added
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # device names on Windows
+_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
+_BLOCK_BYTES = 1_000_000
+_ABANDONED_S = 3600.0
 
 
 def safe_name(name: str) -> str:
-    """A file's name as it can stand in a folder, as like to the given one as possible."""
+    """Return a name that is safe in a folder, as close to the given one as possible."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
-    plain = _UNFIT.sub("_", replace_surrogates(last)).strip(" .")
+    plain = _UNSAFE.sub("_", replace_surrogates(last)).strip(" .")
     stem, dot, suffix = plain.rpartition(".")
     if not dot or len(suffix.encode()) > 20:
         stem, dot, suffix = plain, "", ""
@@ -47,8 +47,8 @@ def safe_name(name: str) -> str:
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain or "file"
 
 
-def free(folder: Path, name: str) -> Path:
-    """A path of a safe name in a folder that no file has."""
+def unused_path(folder: Path, name: str) -> Path:
+    """Return a path in the folder, under a safe name that no file has."""
     path = folder / safe_name(name)
     stem, suffix, number = path.stem, path.suffix, 2
     while path.exists():
@@ -58,14 +58,14 @@ def free(folder: Path, name: str) -> Path:
 
 
 def folder_of(base: Path, job_id: str) -> Path:
-    """The folder of a job's files, made if it is not there."""
+    """Return the folder of a job's files. It is created if missing."""
     folder = base / _FOLDER / job_id
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def delete(base: Path, files: Iterable[str]) -> None:
-    """Delete those of some files that were uploaded to a knowledge base; others are not touched."""
+    """Delete the given files if they were uploaded to the knowledge base. Others stay."""
     uploaded = base / _FOLDER
     for file in map(Path, files):
         if file.is_relative_to(uploaded) and ".." not in file.parts:
@@ -74,34 +74,34 @@ def delete(base: Path, files: Iterable[str]) -> None:
 
 
 def drop_if_empty(folder: Path) -> None:
-    """Delete a folder in which nothing is."""
+    """Delete a folder if it is empty."""
     with suppress(OSError):
         folder.rmdir()
 
 
-def keep(base: Path, job_id: str) -> None:
-    """Let the files of an upload stay, now that it is a job; a second time does nothing."""
+def finish(base: Path, job_id: str) -> None:
+    """Give an upload its final folder, now that its job is queued. A second call does nothing."""
     part = base / _FOLDER / f"{job_id}{_PART}"
     with suppress(FileNotFoundError):
         part.rename(part.with_suffix(""))
 
 
 def sweep(base: Path, jobs: Collection[str]) -> None:
-    """Delete what is left of uploads that were cut off: none of these jobs, and untouched for an hour."""
+    """Delete abandoned uploads: not of these jobs, and untouched for an hour."""
     for part in (base / _FOLDER).glob(f"*{_PART}"):
-        with suppress(FileNotFoundError):  # whole now
+        with suppress(FileNotFoundError):  # finished meanwhile
             touched = max(file.stat().st_mtime for file in (part, *part.iterdir()))
-            if part.stem not in jobs and time.time() - touched > _CUT_OFF_S:
+            if part.stem not in jobs and time.time() - touched > _ABANDONED_S:
                 shutil.rmtree(part, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """How much may be uploaded at once.
+    """The largest upload.
 
     Attributes:
-        max_file_bytes: in one file.
-        max_bytes: in all together, with what stands between them.
+        max_file_bytes: largest file.
+        max_bytes: largest form: all files with the boundaries between them.
     """
 
     max_file_bytes: int
@@ -109,12 +109,12 @@ class UploadLimits:
 
 
 class Upload:
-    """Files on their way to a folder of a knowledge base.
+    """Receives files into a folder of a knowledge base.
 
     Args:
         base: folder of the knowledge base.
-        job_id: of the job that the upload will be.
-        limits: how much may be uploaded.
+        job_id: id of the upload's job.
+        limits: the largest upload.
     """
 
     def __init__(self, base: Path, job_id: str, limits: UploadLimits) -> None:
@@ -122,13 +122,14 @@ class Upload:
         self._limits = limits
 
     async def receive(self, content_type: str, length: int, body: AsyncIterator[bytes]) -> list[Path]:
-        """Write the files of a multipart form to disk as they come; the paths are those after `keep`.
+        """Write the files of a multipart form to disk as they arrive. Return their paths after `finish`.
 
         Raises:
-            Problem: 400, it is no form with files; 413, too much; 507, the disk is full. Nothing is left then.
+            Problem: 400, it is not a form with files; 413, it is too large; 507, the disk is full. All files are
+                deleted then.
         """
         try:
-            with _mapped(), closing(_FormParser(self._part, self._limits)) as form:
+            with _map_errors(), closing(_FormParser(self._part, self._limits)) as form:
                 self._check_room(length)
                 parser = form.parser(content_type)
                 async for block in _blocks(body, self._limits.max_bytes):
@@ -151,7 +152,7 @@ class Upload:
 
 
 class _FormParser:
-    """A multipart form whose files are written to a folder while it is parsed."""
+    """Parses a multipart form and writes its files to a folder."""
 
     def __init__(self, folder: Path, limits: UploadLimits) -> None:
         self._folder, self._limits = folder, limits
@@ -160,10 +161,10 @@ class _FormParser:
         self._file: BufferedWriter | None = None
         self._written = 0
         self._names: list[str] = []
-        self._is_whole = False
+        self._is_complete = False
 
     def parser(self, content_type: str) -> MultipartParser:
-        """What the form's bytes are written to."""
+        """Return the parser, which takes the bytes of the form."""
         from python_multipart.multipart import MultipartParser, parse_options_header
 
         kind, options = parse_options_header(content_type)
@@ -174,8 +175,8 @@ class _FormParser:
             {
                 "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
                 "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._header,
-                "on_headers_finished": self._begin,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._begin_file,
                 "on_part_data": self._write,
                 "on_part_end": self.close,
                 "on_end": self._end,
@@ -183,35 +184,35 @@ class _FormParser:
         )
 
     def names(self) -> list[str]:
-        """The names of the files; all of them are there whole."""
-        if not self._is_whole:
-            raise Problem(400, "The form ends before its last boundary; it was cut off.", param=_FIELD)
+        """Return the names of the files, once all are complete."""
+        if not self._is_complete:
+            raise Problem(400, "The form was cut off before its last boundary.", param=_FIELD)
         if not self._names:
-            raise Problem(400, f"There is no file in it; send some as `{_FIELD}`.", param=_FIELD)
+            raise Problem(400, f"The form has no files; send them as `{_FIELD}`.", param=_FIELD)
         return self._names
 
     def close(self) -> None:
-        """Close the file that is being written."""
+        """Close the open file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _header(self) -> None:
+    def _end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
             self._disposition = bytes(self._value)
         self._name.clear()
         self._value.clear()
 
-    def _begin(self) -> None:
+    def _begin_file(self) -> None:
         from python_multipart.multipart import parse_options_header
 
         _, options = parse_options_header(self._disposition)
         self._disposition = b""
         if options.get(b"name") != _FIELD.encode() or b"filename" not in options:
-            raise Problem(400, f"Only files can be sent here, as `{_FIELD}`.", param=_FIELD)
+            raise Problem(400, f"The form may contain only files, as `{_FIELD}`.", param=_FIELD)
         if len(self._names) == MOST_FILES:
-            raise Problem(413, f"At most {MOST_FILES} files can be sent at once.", code="too_many_files")
-        path = free(self._folder, options[b"filename"].decode("utf-8", "replace"))
+            raise Problem(413, f"Too many files (limit {MOST_FILES}).", code="too_many_files")
+        path = unused_path(self._folder, options[b"filename"].decode("utf-8", "replace"))
         self._file, self._written = path.open("xb"), 0
         self._names.append(path.name)
 
@@ -224,26 +225,26 @@ class _FormParser:
         self._file.write(data[start:end])
 
     def _end(self) -> None:
-        self._is_whole = True
+        self._is_complete = True
 
 
 async def _blocks(body: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-    """The body in pieces that are worth a thread each."""
-    seen, held = 0, bytearray()
+    """Yield the body in blocks large enough to be written by a thread."""
+    received, block = 0, bytearray()
     async for piece in body:
-        seen += len(piece)
-        if seen > most:
+        received += len(piece)
+        if received > most:
             raise _too_large(most)
-        held += piece
-        if len(held) >= _WRITTEN_BYTES:
-            yield bytes(held)
-            held.clear()
-    yield bytes(held)
+        block += piece
+        if len(block) >= _BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
-    """What the parser and the disk raise, as what a client is told."""
+def _map_errors() -> Iterator[None]:
+    """Turn errors of the parser and the disk into problems."""
     from python_multipart.exceptions import FormParserError
 
     try:

@@ -1,4 +1,4 @@
-"""The web page at ``/``: built files that need nothing from elsewhere; `ui/source` is what they are built from."""
+"""The web page at ``/``. Its files are built from `ui/source` and load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob: data:",  # blob: what the user asks with; data: the marks of the style sheet
+        "img-src 'self' blob: data:",  # blob: pictures of a question; data: icons of the style sheet
         "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
@@ -28,14 +28,14 @@ _POLICY = "; ".join(
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
-    "Referrer-Policy": "no-referrer",  # an address may hold the token of a link
+    "Referrer-Policy": "no-referrer",  # a URL may contain the token of a link
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
 
 
 class _ImmutableFiles(StaticFiles):
-    """Files whose names hold a hash of their content, so that a copy never has to be asked for again."""
+    """Files whose names contain a hash of their content, so that browsers may keep them for good."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -46,10 +46,10 @@ class _ImmutableFiles(StaticFiles):
 
 def install(app: FastAPI) -> None:
     """Serve the page and its files."""
-    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", _send_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/assets", _ImmutableFiles(directory=_BUILT / "assets"))
 
 
-async def _page() -> Response:
-    """The page, anew each time: it names the present files."""
+async def _send_page() -> Response:
+    """Return the page. It is never cached, because it names the current files."""
     return FileResponse(_BUILT / "index.html", headers=_HEADERS)

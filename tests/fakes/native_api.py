@@ -140,7 +140,7 @@ class Site:
         problems.install(app)
         known = access.Access(cast(Any, {}), cast(Any, None), True, SignedLinks("secret"))
         app.dependency_overrides[answer_request.get_history] = lambda: self.history
-        app.dependency_overrides[access.caller] = lambda: access.Caller(known, None, "")
+        app.dependency_overrides[access.identify_caller] = lambda: access.Caller(known, None, "")
         app.include_router(conversations.router)
         routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("POST", "/v1/responses", self.respond),

@@ -1,17 +1,17 @@
-"""The API below ``/api``, for apps that want more than a chat: what there is, searching, asking, taking in, deleting.
+"""The API below ``/api``, for apps that need more than a chat: list, search, ask, add and delete.
 
 ::
 
-    models.py       what is sent and answered, as pydantic models: the OpenAPI description is made of them
-    questions.py    a question as JSON to one in the language of `rag.query.language`
+    schemas.py            requests and responses, from which the OpenAPI description is made
+    query_parts.py        turns a question in JSON into parts of `rag.query.language`
     base_routes.py        knowledge bases, their assets and segments
-    question_routes.py       search and ask
-    preference_routes.py       what users of an app like the look of, kept where they agreed to it
-    ingestion_routes.py    uploads and addresses, which become jobs
-    job_routes.py         jobs, and their events
-    operation_routes.py    figures about the server
+    question_routes.py    search and ask
+    preference_routes.py  visual preferences of an app's users
+    ingestion_routes.py   uploads and addresses, which become jobs
+    job_routes.py         jobs and their events
+    operation_routes.py   figures of the server
 
-Errors are problem details (RFC 9457). Ids are opaque, and no answer says where on the disk anything lies.
+Errors are problem details (RFC 9457). Ids are opaque, and no response contains a path on disk.
 """
 
 from fastapi import APIRouter

@@ -17,111 +17,111 @@ from rag.server.job_store import IngestJob
 from rag.server.native import schemas
 from rag.server.problems import Problem
 from rag.server.state import server_state
+from rag.server.streams import HEADERS, KEEP_ALIVE, SILENCE_S, StreamEvent
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 
-_LOOKED_S = 0.25
-_SILENCE_S = 10.0
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies shall not collect it
+_POLL_S = 0.25
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The job whenever it has changed, until it is over.",
+        "description": "The job whenever it changes, until it is over.",
         "content": {"text/event-stream": {"example": 'id: 5e\ndata: {"id": "3f…", "state": "running", "done": 1}\n\n'}},
     },
-    204: {"description": "The job is over, and its last event was the one with this id."},
+    204: {"description": "The job is over, and the client has its last event."},
 }
-JobId = Annotated[str, Path(alias="id", max_length=100, description="Of a job.")]
+JobId = Annotated[str, Path(alias="id", max_length=100, description="Id of a job.")]
 
 
-@router.get("/bases/{base}/jobs", summary="The jobs of a knowledge base")
+@router.get("/bases/{base}/jobs", summary="List the jobs of a knowledge base")
 async def list_jobs(
-    request: Request, viewer: ReadableBase, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
+    request: Request, linker: ReadableBase, limit: Annotated[int, Query(ge=1, le=200, description="Most jobs.")] = 50
 ) -> schemas.Jobs:
-    """Newest first; those that are over are kept for a while."""
+    """Newest first. Finished jobs are kept for a while."""
     runner = server_state(request.app).runner
-    found = await asyncio.to_thread(runner.jobs.of, viewer.name, limit)
-    return schemas.Jobs(jobs=[_shown(runner, job) for job in found])
+    jobs = await asyncio.to_thread(runner.jobs.newest, linker.name, limit)
+    return schemas.Jobs(jobs=[_job_json(runner, job) for job in jobs])
 
 
-@router.get("/jobs/{id}", summary="One job")
+@router.get("/jobs/{id}", summary="Get a job")
 async def get_job(request: Request, caller: CurrentCaller, job_id: JobId) -> schemas.Job:
-    """How far it is, and what became of each file."""
-    return _shown(server_state(request.app).runner, await _found(request, caller, job_id))
+    """Its progress, and the result of each file."""
+    return _job_json(server_state(request.app).runner, await _find_job(request, caller, job_id))
 
 
-@router.get("/jobs/{id}/events", summary="A job as it goes on", response_class=Response, responses=_EVENTS)
+@router.get("/jobs/{id}/events", summary="Follow a job", response_class=Response, responses=_EVENTS)
 async def follow_job(
     request: Request,
     caller: CurrentCaller,
     job_id: JobId,
-    seen: Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="`id` of the last event.")] = "",
+    last_id: Annotated[str, Header(alias="Last-Event-ID", max_length=100, description="`id` of the last event.")] = "",
 ) -> Response:
-    """Server-sent events, each the whole job, from where it is until it is over.
+    """Server-sent events, each with the whole job, until it is over.
 
-    Whoever comes again with the `id` of the last event is told what has changed since.
+    A client that reconnects with the `id` of its last event gets what has changed since.
     """
     runner = server_state(request.app).runner
-    found = await _found(request, caller, job_id)
-    if found.is_over and seen == _event_id(_shown(runner, found)):
-        return Response(status_code=204)  # at which browsers stop coming again
-    return StreamingResponse(_events(request, job_id, seen), media_type="text/event-stream", headers=_HEADERS)
+    job = await _find_job(request, caller, job_id)
+    if job.is_over and last_id == _event_of(_job_json(runner, job)).id:
+        return Response(status_code=204)  # makes browsers stop reconnecting
+    return StreamingResponse(_events(request, job_id, last_id), media_type="text/event-stream", headers=HEADERS)
 
 
 @router.delete("/jobs/{id}", status_code=204, summary="Cancel a job")
 async def cancel_job(request: Request, caller: CurrentCaller, job_id: JobId) -> Response:
-    """Files that are finished stay; of the others nothing does. Of a job that is over, nothing is changed."""
-    found = await _found(request, caller, job_id)
-    if not caller.may_write(found.base):
+    """Finished files stay; the others are dropped. A job that is over does not change."""
+    job = await _find_job(request, caller, job_id)
+    if not caller.may_write(job.base):
         raise Problem(403, "This key may only read.", code="read_only")
     runner = server_state(request.app).runner
-    if not found.is_over:
-        await asyncio.to_thread(runner.cancel, found)
+    if not job.is_over:
+        await asyncio.to_thread(runner.cancel, job)
     return Response(status_code=204)
 
 
-async def _found(request: Request, caller: Caller, job_id: str) -> IngestJob:
+async def _find_job(request: Request, caller: Caller, job_id: str) -> IngestJob:
     runner = server_state(request.app).runner
-    found = await asyncio.to_thread(runner.jobs.get, job_id)
-    if found is None or found.base not in caller.names:
+    job = await asyncio.to_thread(runner.jobs.get, job_id)
+    if job is None or job.base not in caller.names:
         raise Problem(404, f"There is no job `{job_id}` here.", code="job_not_found", param="id")
-    return found
+    return job
 
 
-async def _events(request: Request, job_id: str, seen: str) -> AsyncIterator[str]:
-    """The job as events; ends with the job, with the server, or when the client has gone."""
-    runner = server_state(request.app).runner
-    said_at = time.monotonic()
-    while not server_state(request.app).is_ending():
-        found = await asyncio.to_thread(runner.jobs.get, job_id)
-        if found is None:
+async def _events(request: Request, job_id: str, last_id: str) -> AsyncIterator[str]:
+    """Yield the job as events until the job, the server or the connection ends."""
+    state = server_state(request.app)
+    sent_at = time.monotonic()
+    while not state.is_ending():
+        job = await asyncio.to_thread(state.runner.jobs.get, job_id)
+        if job is None:
             return
-        told = _shown(runner, found)
-        if (event_id := _event_id(told)) != seen:
-            seen, said_at = event_id, time.monotonic()
-            yield f"id: {event_id}\ndata: {told.model_dump_json()}\n\n"
-        elif time.monotonic() - said_at > _SILENCE_S:
-            said_at = time.monotonic()
-            yield ": still at work\n\n"
-        if found.is_over:
+        event = _event_of(_job_json(state.runner, job))
+        if event.id != last_id:
+            last_id, sent_at = event.id, time.monotonic()
+            yield event.encode()
+        elif time.monotonic() - sent_at > SILENCE_S:
+            sent_at = time.monotonic()
+            yield KEEP_ALIVE
+        if job.is_over:
             return
-        await asyncio.sleep(_LOOKED_S)
+        await asyncio.sleep(_POLL_S)
 
 
-def _event_id(told: schemas.Job) -> str:
-    return hashlib.sha256(told.model_dump_json().encode()).hexdigest()[:16]
+def _event_of(job: schemas.Job) -> StreamEvent:
+    data = job.model_dump_json()
+    return StreamEvent(data, id=hashlib.sha256(data.encode()).hexdigest()[:16])
 
 
-def _shown(runner: JobRunner, job: IngestJob) -> schemas.Job:
+def _job_json(runner: JobRunner, job: IngestJob) -> schemas.Job:
     results = [
-        schemas.JobResult(name=item.name, state=item.state, reason=item.reason, segments=item.segments)  # type: ignore[arg-type]
-        for item in job.settled
+        schemas.JobResult(name=file.name, state=file.state, reason=file.reason, segments=file.segments)  # type: ignore[arg-type]
+        for file in job.settled
     ]
     return schemas.Job(
         id=job.id,
         base=job.base,
         state=job.state,
         done=len(results),
-        total=len(job.items),
+        total=len(job.files),
         current=runner.current(job),
         results=results,
         error=job.error,

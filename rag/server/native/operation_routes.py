@@ -1,4 +1,4 @@
-"""Figures about the server."""
+"""Figures of the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rag.server.state import server_state
 router = APIRouter(prefix="/api", tags=["operation"])
 
 
-@router.get("/stats", summary="How much was asked, and how long it took")
+@router.get("/stats", summary="Get figures of the server")
 async def get_stats(request: Request, caller: CurrentCaller) -> schemas.Stats:
-    """Figures since the server was started, and the jobs of the knowledge bases that you may use."""
+    """Figures since the server started, and the number of jobs of the knowledge bases that you may use."""
     state = server_state(request.app)
     figures = state.figures.now()
     jobs = await asyncio.to_thread(state.runner.jobs.counts, caller.names)

@@ -1,4 +1,4 @@
-"""What users of an app like the look of, kept where they agreed to it; each key has users of its own."""
+"""Visual preferences of an app's users, stored with their consent. Each key has its own users."""
 
 from __future__ import annotations
 
@@ -16,64 +16,66 @@ from rag.server.problems import Problem
 
 router = APIRouter(prefix="/api/bases/{base}/tastes/{user}", tags=["tastes"])
 
-Agreed = Annotated[schemas.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
-User = Annotated[str, Path(min_length=1, max_length=120, description="As your app calls them.", examples=["u-4711"])]
-_PREFIX = "key:"  # before the names of users whose taste a key's bearer keeps
+ConsentBody = Annotated[schemas.Consent, Body(openapi_examples={"agreed": {"value": {"consent": True}}})]
+User = Annotated[str, Path(min_length=1, max_length=120, description="Your app's id of the user.", examples=["u-4711"])]
+_PREFIX = "key:"  # before the ids of users whose preference was stored with a key
 _LIKED = {"one": {"value": {"segments": ["0b0e6d5c-6a0e-5a5e-9d9f-0a3f2f6f1c11"]}}}
 Chosen = Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
 
 
-@router.put("", summary="Keep a user's taste from now on")
-async def keep_taste(viewer: ReadableBase, user: User, sent: Agreed) -> schemas.Taste:
-    """Say that a user has agreed to it; before that nothing is kept of anybody."""
-    return _told(await asyncio.to_thread(viewer.base.preferences.consent, name(viewer.who, user)), user)
-
-
-@router.get("", summary="What is kept of a user")
-async def get_taste(viewer: ReadableBase, user: User) -> schemas.Taste:
-    """When they agreed, and how much they have liked since; which pictures that were is not kept."""
-    found = await asyncio.to_thread(viewer.base.preferences.get, name(viewer.who, user))
-    if found is None:
-        raise _unknown(user)
-    return _told(found, user)
-
-
-@router.post("/likes", summary="Learn from what a user chose")
-async def learn_taste(
-    viewer: ReadableBase, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
-) -> schemas.Taste:
-    """Ids of hits, or of parts of moments; of those without pixels nothing is learned."""
-    await get_taste(viewer, user)
-    learned = await asyncio.to_thread(
-        viewer.base.preferences.like, name(viewer.who, user), [str(one) for one in sent.segments]
+@router.put("", summary="Store a user's preference from now on")
+async def keep_taste(linker: ReadableBase, user: User, sent: ConsentBody) -> schemas.Taste:
+    """Records that the user has agreed. Before that, nothing is stored about them."""
+    return _preference_json(
+        await asyncio.to_thread(linker.base.preferences.consent, stored_user(linker.key_id, user)), user
     )
-    return _told(learned, user)
 
 
-@router.delete("", status_code=204, summary="Erase a user's taste and consent")
-async def erase_taste(viewer: ReadableBase, user: User) -> Response:
-    """Nothing of it is left."""
-    if not await asyncio.to_thread(viewer.base.preferences.erase, name(viewer.who, user)):
-        raise _unknown(user)
+@router.get("", summary="Get what is stored about a user")
+async def get_taste(linker: ReadableBase, user: User) -> schemas.Taste:
+    """When they agreed, and how many pictures they have liked since. Which ones is not stored."""
+    found = await asyncio.to_thread(linker.base.preferences.get, stored_user(linker.key_id, user))
+    if found is None:
+        raise _not_found(user)
+    return _preference_json(found, user)
+
+
+@router.post("/likes", summary="Learn from a user's choice")
+async def learn_taste(
+    linker: ReadableBase, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
+) -> schemas.Taste:
+    """Ids of hits, or of parts of moments. Segments without a picture teach nothing."""
+    await get_taste(linker, user)
+    learned = await asyncio.to_thread(
+        linker.base.preferences.like, stored_user(linker.key_id, user), [str(one) for one in sent.segments]
+    )
+    return _preference_json(learned, user)
+
+
+@router.delete("", status_code=204, summary="Erase a user's preference and consent")
+async def erase_taste(linker: ReadableBase, user: User) -> Response:
+    """Erases everything that is stored about the user."""
+    if not await asyncio.to_thread(linker.base.preferences.erase, stored_user(linker.key_id, user)):
+        raise _not_found(user)
     return Response(status_code=204)
 
 
-def name(who: str, user: str) -> str:
-    """What a user of a key's bearer is called in the knowledge base."""
-    return f"{_PREFIX}{who}:{user}"
+def stored_user(key_id: str, user: str) -> str:
+    """Return the id under which the knowledge base stores a key's user."""
+    return f"{_PREFIX}{key_id}:{user}"
 
 
-def keep_only(base: KnowledgeBase, whose: Collection[str]) -> None:
-    """Erase what was kept with any other key."""
+def keep_only(base: KnowledgeBase, key_ids: Collection[str]) -> None:
+    """Erase the preferences that were stored with other keys."""
     for user in base.preferences.users():
-        if user.startswith(_PREFIX) and user.removeprefix(_PREFIX).partition(":")[0] not in whose:
+        if user.startswith(_PREFIX) and user.removeprefix(_PREFIX).partition(":")[0] not in key_ids:
             base.preferences.erase(user)
 
 
-def _told(taste: Preference, user: str) -> schemas.Taste:
+def _preference_json(taste: Preference, user: str) -> schemas.Taste:
     return schemas.Taste(user=user, since=taste.since, likes=taste.likes)
 
 
-def _unknown(user: str) -> Problem:
-    said = f"Nothing is kept of `{user[:80]}`: a PUT says that they have agreed to it."
-    return Problem(404, said, code="taste_not_found", param="user")
+def _not_found(user: str) -> Problem:
+    detail = f"Nothing is stored about `{user[:80]}`. Send a PUT once the user has agreed."
+    return Problem(404, detail, code="taste_not_found", param="user")

@@ -14,11 +14,11 @@ from rag.presentation.json_values import hit_json, jsonable
 from rag.server.access import ReadableBase
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import preference_routes, schemas
-from rag.server.native.query_parts import asked
+from rag.server.native.query_parts import read_parts
 from rag.server.problems import Problem, problem_details
 from rag.server.state import server_state
-from rag.server.streams import events, until_gone
-from rag.types import Answer, Hit
+from rag.server.streams import StreamEvent, stream_events, until_gone
+from rag.types import Answer
 
 router = APIRouter(prefix="/api/bases/{base}", tags=["questions"])
 
@@ -47,59 +47,61 @@ _QUESTIONS = {
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "model": schemas.Answer,
-        "description": "The answer; with `stream` the events `piece` (with `text`), and `answer` or `error`.",
+        "description": "The answer; with `stream` the events `piece` (with `text`), then `answer` or `error`.",
         "content": {"text/event-stream": {"example": 'event: piece\ndata: {"type": "piece", "text": "David"}\n\n'}},
     }
 }
 
 
-@router.post("/search", summary="Find places in the files of a knowledge base")
+@router.post("/search", summary="Search a knowledge base")
 async def search(
-    request: Request, viewer: ReadableBase, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
+    request: Request, linker: ReadableBase, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
 ) -> schemas.Hits:
-    """The places that fit words, pictures and recordings best, in any medium."""
-    query = asked(sent.query, "query")
+    """The places that match words, pictures and recordings best, in any medium."""
+    query = read_parts(sent.query, "query")
     scope: dict[str, Any] = {"modality": sent.to or None, "where": sent.where}
-    state_gates = server_state(request.app).gates
-    gates = [state_gates.search, *([state_gates.answer] if sent.rerank else [])]
-    how: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
-    user = preference_routes.name(viewer.who, sent.taste) if sent.taste else ""
-    found = await until_gone(request, viewer.base.asearch(query, **scope, **how, user=user), *gates)
-    return schemas.Hits(hits=[_hit(viewer, hit) for hit in found])
+    gates = server_state(request.app).gates
+    turns = [gates.search, *([gates.answer] if sent.rerank else [])]
+    ranking: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
+    user = preference_routes.stored_user(linker.key_id, sent.taste) if sent.taste else ""
+    hits = await until_gone(request, linker.base.asearch(query, **scope, **ranking, user=user), *turns)
+    return schemas.Hits(hits=[schemas.Hit(**hit_json(hit), views=linker.view_urls(hit)) for hit in hits])
 
 
 @router.post(
     "/ask", summary="Answer a question from a knowledge base", response_model=schemas.Answer, responses=_STREAM
 )
 async def ask(
-    request: Request, viewer: ReadableBase, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
+    request: Request, linker: ReadableBase, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
 ) -> Response:
-    """Answer with each statement cited, or say that the collection does not answer it."""
-    question = asked(sent.question, "question")
-    how: dict[str, Any] = {"modality": sent.to or None, "where": sent.where, "turns": sent.turns}
+    """Answers and cites each statement, or says that the collection does not answer the question."""
+    question = read_parts(sent.question, "question")
+    scope: dict[str, Any] = {"modality": sent.to or None, "where": sent.where, "turns": sent.turns}
+    gate = server_state(request.app).gates.answer
     if sent.stream:
-        return await events(request, server_state(request.app).gates.answer, _pieces(viewer, question, how), _failed)
-    answer = await until_gone(request, viewer.base.aask(question, **how), server_state(request.app).gates.answer)
-    return JSONResponse(await asyncio.to_thread(_answer, viewer, answer))
+        return await stream_events(request, gate, _events(linker, question, scope), _format_failure)
+    answer = await until_gone(request, linker.base.aask(question, **scope), gate)
+    return JSONResponse(await asyncio.to_thread(_answer_json, linker, answer))
 
 
-async def _pieces(viewer: EvidenceLinker, question: Any, how: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str]:
-    async with aclosing(viewer.base.aask_stream(question, **how)) as chunks:
+async def _events(linker: EvidenceLinker, question: Any, scope: dict[str, Any]) -> AsyncGenerator[StreamEvent]:
+    async with aclosing(linker.base.aask_stream(question, **scope)) as chunks:
         async for chunk in chunks:
             if chunk.answer:
-                yield {"type": "answer", **await asyncio.to_thread(_answer, viewer, chunk.answer)}
+                answer = await asyncio.to_thread(_answer_json, linker, chunk.answer)
+                yield StreamEvent.from_json({"type": "answer", **answer})
             else:
-                yield {"type": "piece", "text": chunk.text}
+                yield StreamEvent.from_json({"type": "piece", "text": chunk.text})
 
 
-def _failed(problem: Problem) -> dict[str, Any]:
+def _format_failure(problem: Problem) -> dict[str, Any]:
     return {**problem_details(problem), "type": "error"}
 
 
-def _answer(viewer: EvidenceLinker, answer: Answer) -> dict[str, Any]:
+def _answer_json(linker: EvidenceLinker, answer: Answer) -> dict[str, Any]:
     exhibits = [
-        schemas.Exhibit(number=shown.number, **hit_json(shown.hit), views=viewer.views(shown.hit))
-        for shown in answer.evidence
+        schemas.Exhibit(number=evidence.number, **hit_json(evidence.hit), views=linker.view_urls(evidence.hit))
+        for evidence in answer.evidence
     ]
     return schemas.Answer(
         question=answer.question,
@@ -110,7 +112,3 @@ def _answer(viewer: EvidenceLinker, answer: Answer) -> dict[str, Any]:
         warnings=list(answer.warnings),
         trace=jsonable(answer.trace),
     ).model_dump(mode="json")
-
-
-def _hit(viewer: EvidenceLinker, hit: Hit) -> schemas.Hit:
-    return schemas.Hit(**hit_json(hit), views=viewer.views(hit))

@@ -1,4 +1,4 @@
-"""What the API below ``/api`` is sent and answers."""
+"""Requests and responses of the API below ``/api``. The OpenAPI description is made from these models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rag.types import Medium, Modality
 
 _MOST_CHARACTERS = 20_000
 _MOST_PARTS = 32
-Weight = Annotated[float, Field(gt=0, le=100, description="How much it counts among the parts.")]
+Weight = Annotated[float, Field(gt=0, le=100, description="Weight among the parts.")]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Sent(BaseModel):
-    """What a client sends: fields of other names are mistakes."""
+    """A request body. Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,16 +29,16 @@ class Problem(BaseModel):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no knowledge base `zoo` here; there is `museum`."])
-    code: str | None = Field(None, description="The same for programs.", examples=["base_not_found"])
-    param: str | None = Field(None, description="The field of the request that it is about.")
+    code: str | None = Field(None, description="Code for programs.", examples=["base_not_found"])
+    param: str | None = Field(None, description="The field of the request that is wrong.")
     instance: str | None = None
 
 
 class AssetCounts(BaseModel):
-    """Number of files by what became of them."""
+    """Number of files by result."""
 
     indexed: int
-    empty: int = Field(description="Read, but with nothing in them to read, see or hear.")
+    empty: int = Field(description="Read, but without text, pictures or sound.")
     failed: int
 
 
@@ -48,7 +48,7 @@ class Base(BaseModel):
     name: str = Field(examples=["museum"])
     assets: AssetCounts
     segments: dict[Modality, int] = Field(examples=[{"text": 120, "image": 8, "audio": 5, "video": 14}])
-    may_write: bool = Field(description="Whether this caller may take in and delete.")
+    may_write: bool = Field(description="Whether this caller may add and delete files.")
 
 
 class Bases(BaseModel):
@@ -58,15 +58,15 @@ class Bases(BaseModel):
 
 
 class Failed(BaseModel):
-    """A file that could not be taken in."""
+    """A file that could not be added."""
 
-    id: str = Field(description="Forgets it, where an asset's id would.")
+    id: str = Field(description="Takes the place of an asset's id to remove it.")
     name: str = Field(examples=["talk.mp4"])
     reason: str = Field(examples=["It is empty (0 bytes)."])
 
 
 class BaseDetails(Base):
-    """A knowledge base, with what failed and how it was made."""
+    """A knowledge base, with its failed files and its encoders."""
 
     failed: list[Failed]
     encoders: dict[str, str] = Field(examples=[{"text": "minilm", "joint": "lite", "sound": "lite"}])
@@ -74,16 +74,16 @@ class BaseDetails(Base):
 
 
 class Asset(BaseModel):
-    """A file's content as it was taken in."""
+    """The indexed content of a file."""
 
     id: str
-    name: str = Field(description="Of the file.", examples=["photo-04.jpg"])
+    name: str = Field(description="Name of the file.", examples=["photo-04.jpg"])
     media_type: str = Field(examples=["image/jpeg"])
     medium: Medium
-    size: int = Field(description="In bytes.")
+    size: int = Field(description="Size in bytes.")
     segments: int
     state: Literal["indexed", "empty"]
-    thumbnail: str | None = Field(description="URL of a small picture, where there is something to see.")
+    thumbnail: str | None = Field(description="URL of a small picture; null if there is nothing to see.")
 
 
 class Assets(BaseModel):
@@ -94,7 +94,7 @@ class Assets(BaseModel):
 
 
 class Part(BaseModel):
-    """The frames and words of which a moment of a film is made."""
+    """A frame or words that belong to a moment of a video."""
 
     id: str
     kind: str
@@ -105,39 +105,39 @@ class Part(BaseModel):
 
 
 class Hit(BaseModel):
-    """A place in a file: a passage, a picture, spoken words, a moment of a film."""
+    """A place in a file: a passage, a picture, speech, a moment of a video."""
 
     id: str
     asset_id: str
     modality: Modality
     kind: str = Field(examples=["picture"])
-    name: str = Field(description="Of the file.", examples=["photo-04.jpg"])
-    place: str = Field(description="In words.", examples=["page 3"])
+    name: str = Field(description="Name of the file.", examples=["photo-04.jpg"])
+    place: str = Field(description="The place in words.", examples=["page 3"])
     locator: str = Field(
-        description="As a W3C media fragment.", examples=["#page=3&xywh=percent:10.00,20.00,30.00,5.00"]
+        description="The place as a W3C media fragment.", examples=["#page=3&xywh=percent:10.00,20.00,30.00,5.00"]
     )
     title: str
-    text: str = Field(description="What is read or heard there.")
-    caption: str = Field(description="What its surroundings say of it.")
-    tags: list[str] = Field(description="What a model believes is seen or heard, most probable first.")
-    score: float = Field(description="In [0, 1].")
-    is_believed: bool = Field(description="Whether it scores more than nonsense does here.")
-    relevance: float | None = Field(description="Log-odds that it answers; null where no model judged.")
-    why: dict[str, Any] = Field(description="What its place among the hits rests on.")
+    text: str = Field(description="Its text, or what is said.")
+    caption: str = Field(description="A description from its surroundings.")
+    tags: list[str] = Field(description="What a model recognizes in it, most probable first.")
+    score: float = Field(description="Score in [0, 1].")
+    is_believed: bool = Field(description="Whether it scores above the noise floor of this collection.")
+    relevance: float | None = Field(description="Log-odds that it answers the query; null if no model judged it.")
+    why: dict[str, Any] = Field(description="Why it was found, by channel.")
     parts: list[Part] = []
-    views: dict[str, str] = Field(description="Signed URLs under which it is seen, played and read.")
-    words: list[tuple[str, float, float]] = Field(description="Spoken words with their first and last second.")
-    meta: dict[str, Any] = Field({}, description="What can be filtered on.")
+    views: dict[str, str] = Field(description="Signed URL of each of its views.")
+    words: list[tuple[str, float, float]] = Field(description="Spoken words with start and end in seconds.")
+    meta: dict[str, Any] = Field({}, description="Metadata for filters.")
 
 
 class Hits(BaseModel):
-    """What a search found, best first."""
+    """Hits of a search, best first."""
 
     hits: list[Hit]
 
 
 class Segments(BaseModel):
-    """All places of an asset, in their order."""
+    """All segments of an asset, in order."""
 
     segments: list[Hit]
 
@@ -154,7 +154,7 @@ class ImageUrl(Sent):
     """A picture inside the request."""
 
     url: str = Field(description="A data URL.", examples=["data:image/png;base64,iVBORw0KGgo="])
-    detail: str = Field("auto", description="Without effect; other APIs have it.")
+    detail: str = Field("auto", description="No effect; accepted for compatibility with other APIs.")
 
 
 class ImagePart(Sent):
@@ -168,8 +168,8 @@ class ImagePart(Sent):
 class InputAudio(Sent):
     """A recording inside the request."""
 
-    data: str = Field(description="In base64.")
-    format: str = Field("", max_length=40, description="Without effect: content tells.", examples=["mp3"])
+    data: str = Field(description="The file in base64.")
+    format: str = Field("", max_length=40, description="No effect: the content decides.", examples=["mp3"])
 
 
 class AudioPart(Sent):
@@ -184,7 +184,7 @@ Wanted = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")
 
 
 class NotPart(Sent):
-    """What is not wanted."""
+    """A part to avoid."""
 
     type: Literal["not"]
     part: Wanted
@@ -196,9 +196,9 @@ Question = Words | Annotated[list[AnyPart], Field(min_length=1, max_length=_MOST
 
 
 class Scope(Sent):
-    """Where to look."""
+    """Where to search."""
 
-    to: list[Modality] = Field(default=[], max_length=4, description="Media to look in; all where it is empty.")
+    to: list[Modality] = Field(default=[], max_length=4, description="Media to search; empty for all.")
     where: dict[str, Any] = Field(
         default={},
         description="Conditions on metadata.",
@@ -208,7 +208,7 @@ class Scope(Sent):
     @field_validator("where")
     @classmethod
     def _bounded(cls, where: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what is longer than anybody means."""
+        """Refuse conditions that are too long to be meant."""
         if len(json.dumps(where)) > _MOST_CHARACTERS:
             raise ValueError(f"the conditions are longer than {_MOST_CHARACTERS} characters")
         return where
@@ -219,12 +219,12 @@ class SearchRequest(Scope):
 
     query: Question = Field(description="Words, or parts in any medium.")
     top_k: int = Field(10, ge=1, le=1000, description="Number of hits.")
-    rerank: bool = Field(False, description="Let the language model judge the best candidates; takes seconds.")
+    rerank: bool = Field(False, description="Rerank the best candidates with the language model; takes seconds.")
     quotas: dict[Modality, Annotated[int, Field(ge=0, le=1000)]] = Field(
-        default={}, description="Number of hits of some media.", examples=[{"image": 3, "text": 2}]
+        default={}, description="Number of hits for single media.", examples=[{"image": 3, "text": 2}]
     )
     taste: str = Field(
-        "", max_length=120, description="A user whose taste puts pictures in order; nothing where none is kept."
+        "", max_length=120, description="A user whose preference ranks pictures; no effect if none is stored."
     )
 
 
@@ -233,13 +233,13 @@ class AskRequest(Scope):
 
     question: Question = Field(description="Words, or parts in any medium.")
     turns: list[tuple[Words, Words]] = Field(
-        default=[], max_length=100, description="What was asked and answered before, oldest first."
+        default=[], max_length=100, description="Earlier questions and answers, oldest first."
     )
-    stream: bool = Field(False, description="Answer by server-sent events.")
+    stream: bool = Field(False, description="Answer with server-sent events.")
 
 
 class Citation(BaseModel):
-    """Characters `[start, end)` of the answer's text that rest on an exhibit."""
+    """Characters `[start, end)` of the answer's text, and the number of the exhibit that supports them."""
 
     exhibit: int
     start: int
@@ -247,13 +247,13 @@ class Citation(BaseModel):
 
 
 class Exhibit(Hit):
-    """A numbered place that the language model was shown, or one that came near where it declined."""
+    """A numbered place that the language model got as evidence, or a near miss if it declined."""
 
     number: int
 
 
 class Step(BaseModel):
-    """One step of a question's way."""
+    """One step of answering a question."""
 
     name: str
     seconds: float
@@ -261,10 +261,10 @@ class Step(BaseModel):
 
 
 class Answer(BaseModel):
-    """An answer, and what it rests on."""
+    """An answer and its evidence."""
 
-    question: str = Field(description="As it was understood.")
-    text: str = Field(description="With a marker such as [E1] after each statement.")
+    question: str = Field(description="The question as it was understood.")
+    text: str = Field(description="The answer, with a marker such as [E1] after each statement.")
     declined: bool = Field(description="Whether the collection does not answer the question.")
     citations: list[Citation]
     exhibits: list[Exhibit]
@@ -273,33 +273,33 @@ class Answer(BaseModel):
 
 
 class Consent(Sent):
-    """That a user has agreed to have their taste kept."""
+    """Records that a user has agreed to have their preference stored."""
 
     consent: Literal[True]
 
 
 class Liked(Sent):
-    """What a user chose."""
+    """A user's choice."""
 
     segments: list[uuid.UUID] = Field(min_length=1, max_length=1000, description="Ids of hits.")
 
 
 class Taste(BaseModel):
-    """What is kept of a user, beside one vector."""
+    """What is stored about a user, besides one vector."""
 
     user: str
     since: float = Field(description="When they agreed, in seconds since 1970.")
-    likes: int = Field(description="Number of pictures that were learned from.")
+    likes: int = Field(description="Number of pictures learned from.")
 
 
 class Accepted(BaseModel):
-    """A job that was begun."""
+    """A queued job."""
 
-    job: str = Field(description="Its id.")
+    job: str = Field(description="Id of the job.")
 
 
 class UrlsRequest(Sent):
-    """Addresses to take in."""
+    """Addresses of files to add."""
 
     urls: list[Annotated[str, Field(min_length=8, max_length=2000)]] = Field(
         min_length=1, max_length=100, examples=[["https://example.org/report.pdf"]]
@@ -307,7 +307,7 @@ class UrlsRequest(Sent):
 
 
 class JobResult(BaseModel):
-    """What became of one file."""
+    """The result of one file."""
 
     name: str
     state: Literal["indexed", "unchanged", "empty", "failed"]
@@ -316,16 +316,16 @@ class JobResult(BaseModel):
 
 
 class Job(BaseModel):
-    """Files on their way into a knowledge base."""
+    """A job that adds files to a knowledge base."""
 
     id: str
     base: str
     state: JobState
-    done: int = Field(description="Files that are finished.")
+    done: int = Field(description="Number of finished files.")
     total: int
-    current: str = Field(description="What is being done: the file that is read or fetched.")
+    current: str = Field(description="The file that is being read or fetched.")
     results: list[JobResult]
-    error: str = Field(description="Why the whole of it failed; a file that failed is a result.")
+    error: str = Field(description="Why the whole job failed; failed files are in the results.")
     made: float = Field(description="Seconds since 1970.")
     finished: float | None
 
@@ -337,18 +337,18 @@ class Jobs(BaseModel):
 
 
 class Seconds(BaseModel):
-    """How long questions took; null before the first."""
+    """Durations of questions in seconds; null before the first."""
 
     p50: float | None
     p95: float | None
 
 
 class Stats(BaseModel):
-    """Figures since the server was started; nothing of what was asked or answered is in them."""
+    """Figures since the server started, without content of questions or answers."""
 
     since: float = Field(description="Seconds since 1970.")
-    questions: int = Field(description="Questions and searches that were answered.")
-    refused: int = Field(description="Those that met too many others, or a limit.")
-    failed: int = Field(description="Those that the server could not answer.")
+    questions: int = Field(description="Answered questions and searches.")
+    refused: int = Field(description="Refused because of too many others, or of a limit.")
+    failed: int = Field(description="Failed because of the server.")
     seconds: Seconds
     jobs: dict[JobState, int]

@@ -1,4 +1,4 @@
-"""A question on its way from any of OpenAI's forms to an answer in Markdown with linked evidence."""
+"""A question in any of OpenAI's forms, and its answer in Markdown with linked evidence."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from rag.server.signed_links import SignedLinks
 from rag.server.state import server_state
 from rag.types import Modality
 
-# What clients may attach to what is kept, as OpenAI bounds it.
+# What clients may attach to stored turns and conversations, within OpenAI's limits.
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
 
 
 async def get_history(request: Request) -> History:
-    """What the server keeps of questions and answers."""
+    """Return the stored questions and answers."""
     return server_state(request.app).history
 
 
 CurrentHistory = Annotated[History, Depends(get_history)]
 
-# What would change the form of an answer, which is a text with citations; what else is unknown has no effect.
+# Fields that would change the form of an answer, which is text with citations. Other unknown fields have no effect.
 _REFUSED = ("tools", "functions", "logprobs", "prediction", "audio", "background")
 _PLAIN: Mapping[str, Any] = {
     "response_format": {"type": "text"},
@@ -46,97 +46,111 @@ _PLAIN: Mapping[str, Any] = {
 
 
 class Options(BaseModel):
-    """What is Exhibit's own, sent by OpenAI's clients in ``extra_body``."""
+    """Exhibit's own options, which OpenAI's clients send in ``extra_body``."""
 
     model_config = ConfigDict(extra="forbid")
 
-    to: list[Modality] = Field(default=[], description="Where to look; everywhere where it is empty.")
+    to: list[Modality] = Field(default=[], description="Media to search; empty for all.")
     where: dict[str, Any] = Field(default={}, description='Conditions on metadata, such as {"page": {"lte": 10}}.')
 
 
 class Description(BaseModel):
-    """What a client attaches to what is kept."""
+    """What a client attaches to a stored turn or conversation."""
 
     metadata: Metadata | None = Field(examples=[{"topic": "apes"}])
 
 
 @dataclass(frozen=True)
-class AnswerRequest:
-    """A question on its way.
+class MarkdownChunk:
+    """A piece of a streamed answer in Markdown. The last one carries the answer.
 
     Attributes:
-        chat: what was sent.
-        viewer: whom it is put to, and how its evidence is linked.
-        options: how it is asked.
-        ignored: what was sent and has no effect.
-        usage: what language models take for it.
+        text: the next piece of the text; may be empty.
+        answer: the complete answer, on the last chunk.
+    """
+
+    text: str = ""
+    answer: MarkdownAnswer | None = None
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """A question to a knowledge base.
+
+    Attributes:
+        chat: the question and the turns before it.
+        linker: the knowledge base, and links to its evidence.
+        options: where to search.
+        ignored: names of fields that were sent and have no effect.
+        usage: counts the tokens that language models use for it.
     """
 
     chat: messages.Chat
-    viewer: EvidenceLinker
+    linker: EvidenceLinker
     options: Options
     ignored: tuple[str, ...]
     usage: Usage
 
-    async def whole(self) -> MarkdownAnswer:
-        """The answer as Markdown."""
-        answer = await self.viewer.base.aask(list(self.chat.question), **self._how)
-        return render_answer(answer, await self.viewer.linked(answer.cited))
+    async def answer(self) -> MarkdownAnswer:
+        """Return the answer in Markdown."""
+        answer = await self.linker.base.aask(list(self.chat.question), **self._scope)
+        return render_answer(answer, await self.linker.link_evidence(answer.cited))
 
-    async def pieces(self) -> AsyncGenerator[str | MarkdownAnswer]:
-        """The answer as Markdown while it is written, then the whole of it, which may be a correction."""
-        rewritten, streamed = MarkdownStream(), ""
-        async with aclosing(self.viewer.base.aask_stream(list(self.chat.question), **self._how)) as chunks:
+    async def stream(self) -> AsyncGenerator[MarkdownChunk]:
+        """Yield the answer in Markdown while it is written. The end of the text may be a correction."""
+        stream, streamed = MarkdownStream(), ""
+        async with aclosing(self.linker.base.aask_stream(list(self.chat.question), **self._scope)) as chunks:
             async for chunk in chunks:
                 if chunk.answer:
-                    streamed += rewritten.end()
-                    yield render_answer(chunk.answer, await self.viewer.linked(chunk.answer.cited), streamed)
-                elif text := rewritten.feed(chunk.text):
+                    streamed += stream.end()
+                    links = await self.linker.link_evidence(chunk.answer.cited)
+                    answer = render_answer(chunk.answer, links, streamed)
+                    yield MarkdownChunk(answer.tail, answer)
+                elif text := stream.feed(chunk.text):
                     streamed += text
-                    yield text
+                    yield MarkdownChunk(text)
 
-    def told(self, whole: MarkdownAnswer) -> dict[str, Any]:
-        """What Exhibit says of an answer beside what OpenAI's forms have room for."""
+    def describe(self, answer: MarkdownAnswer) -> dict[str, Any]:
+        """Return what Exhibit adds to an answer in OpenAI's form."""
         return {
-            "question": whole.answer.question,
-            "declined": whole.answer.declined,
-            "warnings": list(whole.answer.warnings),
+            "question": answer.answer.question,
+            "declined": answer.answer.declined,
+            "warnings": list(answer.answer.warnings),
             "ignored": list(self.ignored),
         }
 
-    def kept(self, whole: MarkdownAnswer, **made: Any) -> StoredTurn:
-        """The question and its answer as they are kept, made as told."""
+    def stored_fields(self, answer: MarkdownAnswer) -> dict[str, str]:
+        """Return the fields of a `StoredTurn` that depend only on the question and its answer."""
         own = " ".join(part.words.strip() for part in self.chat.question if isinstance(part, Text))
-        return StoredTurn(
-            who=self.viewer.who,
-            base=self.viewer.name,
-            asked=own or whole.answer.question,
-            meant=whole.answer.question,
-            answered=whole.answer.text,
-            **made,
-        )
+        return {
+            "who": self.linker.key_id,
+            "base": self.linker.name,
+            "asked": own or answer.answer.question,
+            "meant": answer.answer.question,
+            "answered": answer.answer.text,
+        }
 
     @property
-    def _how(self) -> dict[str, Any]:
+    def _scope(self) -> dict[str, Any]:
         return {"modality": self.options.to or None, "where": self.options.where, "turns": self.chat.turns}
 
 
 def stored_body(turn: StoredTurn, links: SignedLinks) -> dict[str, Any]:
-    """What was sent for a turn, with its links made to last as long as new ones."""
-    body: dict[str, Any] = json.loads(links.renewed(turn.body, turn.who))
+    """Return the response that was sent for a turn, with renewed links."""
+    body: dict[str, Any] = json.loads(links.renew(turn.body, turn.who))
     return body | {"metadata": dict(turn.metadata)}
 
 
 def url_citation(cite: LinkedCitation) -> dict[str, Any]:
-    """A citation as OpenAI has it: which characters rest on what, with the URL that shows it best."""
+    """Return a citation in OpenAI's form: the cited characters, and the URL that shows the evidence best."""
     return {"start_index": cite.start, "end_index": cite.end, "title": cite.link.title, "url": cite.link.url}
 
 
-def exhibit(cite: LinkedCitation) -> dict[str, Any]:
-    """What is cited: number, medium, place, words and views."""
-    segment = cite.exhibit.segment
+def evidence_json(cite: LinkedCitation) -> dict[str, Any]:
+    """Return the cited evidence: number, medium, place, words and views."""
+    segment = cite.evidence.segment
     return {
-        "number": cite.exhibit.number,
+        "number": cite.evidence.number,
         "modality": segment.modality,
         "kind": segment.kind,
         "asset_id": segment.asset_id,
@@ -151,23 +165,23 @@ def exhibit(cite: LinkedCitation) -> dict[str, Any]:
 
 
 def ignored_fields(extra: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of fields that a client sent and that have no effect.
+    """Return the names of fields that a client sent and that have no effect.
 
     Raises:
-        Problem: 400, one of them would change the form of the answer.
+        Problem: 400, a field would change the form of the answer.
     """
     given = {name: value for name, value in extra.items() if value not in (None, [], {}, False)}
     for name in _REFUSED:
         if name in given:
-            raise Problem(400, f"`{name}` cannot be used here: answers are texts with citations.", param=name)
+            raise Problem(400, f"`{name}` is not supported: answers are text with citations.", param=name)
     for name, plain in _PLAIN.items():
         if not _is_plain(given.get(name, plain), plain):
-            raise Problem(400, f"`{name}` can only be {plain!r} here.", param=name)
+            raise Problem(400, f"`{name}` can only be {plain!r}.", param=name)
     return tuple(sorted(name for name in given if given[name] != _PLAIN.get(name)))
 
 
 def _is_plain(value: Any, plain: Any) -> bool:
-    """Whether a value asks for what an answer is anyway; what it says beside that has no effect."""
+    """Return whether a value asks only for the form that answers have anyway."""
     if isinstance(value, Mapping) and isinstance(plain, Mapping):
         return all(_is_plain(value.get(name, wanted), wanted) for name, wanted in plain.items())
     return bool(value == plain)

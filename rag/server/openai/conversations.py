@@ -1,7 +1,7 @@
-"""``/v1/conversations``: what was said, kept for the next question, to be read again and to be deleted.
+"""``/v1/conversations``: stored questions and answers, which later questions build on.
 
-A conversation holds turns, of which the stock client sees the items: a question in words, and its answer. OpenAI has no
-list of conversations; here there is one, for pages on which people find theirs again.
+A conversation holds turns. OpenAI's client sees them as items: a question in words, and its answer. OpenAI has no list
+of conversations. This server has one, so that a page can show people theirs.
 """
 
 from __future__ import annotations
@@ -20,152 +20,162 @@ from rag.server.history import Conversation, ConversationSummary, EntryNotFound,
 from rag.server.openai import messages
 from rag.server.openai.answer_request import CurrentHistory, Description, Metadata, stored_body
 from rag.server.openai.pagination import list_page, newest_first
-from rag.server.openai.responses import message, only_messages, question
+from rag.server.openai.responses import answer_item, question_item, require_messages
 from rag.server.signed_links import SignedLinks
 
 router = APIRouter(prefix="/v1/conversations", tags=["OpenAI"])
 
-_MOST_ITEMS = 20  # at once, as OpenAI has it
+_MOST_ITEMS = 20  # in one request, as in OpenAI's API
 _TITLE_CHARS = 80
 
 Items = Annotated[list[dict[str, Any]], Field(max_length=_MOST_ITEMS)]
 
 
-_SAID = [{"type": "message", "role": "user", "content": "Who let Jane Goodall come near?"}]
+_EXAMPLE = [{"type": "message", "role": "user", "content": "Who let Jane Goodall come near?"}]
 
 
 class NewConversation(BaseModel):
-    """What a conversation begins with."""
+    """The beginning of a conversation."""
 
-    items: Items | None = Field(default=None, description="Messages of user and assistant.", examples=[_SAID])
+    items: Items | None = Field(default=None, description="Messages of user and assistant.", examples=[_EXAMPLE])
     metadata: Metadata | None = Field(default=None, examples=[{"topic": "apes"}])
 
 
 class NewItems(BaseModel):
-    """What is put into a conversation."""
+    """Messages to add to a conversation."""
 
-    items: Annotated[Items, Field(min_length=1, examples=[_SAID])]
+    items: Annotated[Items, Field(min_length=1, examples=[_EXAMPLE])]
 
 
-def found(
+def find_conversation(
     history: CurrentHistory, caller: CurrentCaller, conversation_id: Annotated[str, Path(max_length=80)]
 ) -> Conversation:
-    """The conversation of a path, which must be the caller's."""
-    return history.conversation(conversation_id, caller.who)
+    """Return the conversation in the path. It must be the caller's."""
+    return history.conversation(conversation_id, caller.key_id)
 
 
-Wanted = Annotated[PageRequest, Depends(newest_first)]
-Found = Annotated[Conversation, Depends(found)]
+NewestFirst = Annotated[PageRequest, Depends(newest_first)]
+PathConversation = Annotated[Conversation, Depends(find_conversation)]
 
 
-@router.post("", summary="Begin a conversation")
-def begin(history: CurrentHistory, caller: CurrentCaller, new: NewConversation) -> dict[str, Any]:
-    """Begin a conversation, for responses to be part of, with what was said before elsewhere if you like."""
-    conversation = Conversation(f"conv_{uuid.uuid4().hex}", caller.who, int(time.time()), new.metadata or {})
-    turns = list(_turns(new.items or (), conversation))
-    history.begin(conversation)
-    _put(history, conversation, turns)
-    return _shown(conversation)
+@router.post("", summary="Begin a conversation", name="begin")
+def create_conversation(history: CurrentHistory, caller: CurrentCaller, new: NewConversation) -> dict[str, Any]:
+    """Begins a conversation that responses can be part of. It may start with messages from elsewhere."""
+    conversation = Conversation(f"conv_{uuid.uuid4().hex}", caller.key_id, int(time.time()), new.metadata or {})
+    turns = list(_read_turns(new.items or (), conversation))
+    history.add_conversation(conversation)
+    _add_turns(history, conversation, turns)
+    return _conversation_json(conversation)
 
 
-@router.get("", summary="The conversations that were kept")
-def conversations(history: CurrentHistory, caller: CurrentCaller, wanted: Wanted) -> dict[str, Any]:
-    """The caller's conversations, each with its first question, its knowledge base and how many turns it has."""
-    kept, has_more = history.conversations(caller.who, wanted)
-    told = history.summaries(kept)
-    return list_page([_shown(each) | {"exhibit": _summed(told[each.id])} for each in kept], has_more)
+@router.get("", summary="List the stored conversations", name="conversations")
+def list_conversations(history: CurrentHistory, caller: CurrentCaller, page: NewestFirst) -> dict[str, Any]:
+    """The caller's conversations, each with its first question, its knowledge base and its number of turns."""
+    stored, has_more = history.conversations(caller.key_id, page)
+    summaries = history.summaries(stored)
+    return list_page(
+        [_conversation_json(each) | {"exhibit": _summary_json(summaries[each.id])} for each in stored], has_more
+    )
 
 
-@router.get("/{conversation_id}", summary="A conversation")
-def retrieve(conversation: Found) -> dict[str, Any]:
-    """When it was begun, and its metadata."""
-    return _shown(conversation)
+@router.get("/{conversation_id}", summary="Get a conversation", name="retrieve")
+def get_conversation(conversation: PathConversation) -> dict[str, Any]:
+    """When it began, and its metadata."""
+    return _conversation_json(conversation)
 
 
-@router.post("/{conversation_id}", summary="Describe a conversation")
-def describe(history: CurrentHistory, conversation: Found, told: Description) -> dict[str, Any]:
-    """Replace its metadata."""
-    changed = replace(conversation, metadata=told.metadata or {})
+@router.post("/{conversation_id}", summary="Describe a conversation", name="describe")
+def describe_conversation(
+    history: CurrentHistory, conversation: PathConversation, description: Description
+) -> dict[str, Any]:
+    """Replaces its metadata."""
+    changed = replace(conversation, metadata=description.metadata or {})
     history.describe(conversation, changed.metadata)
-    return _shown(changed)
+    return _conversation_json(changed)
 
 
-@router.delete("/{conversation_id}", summary="Forget a conversation")
-def end(history: CurrentHistory, conversation: Found) -> dict[str, Any]:
-    """Forget it with all its questions and answers."""
-    history.end(conversation)
+@router.delete("/{conversation_id}", summary="Delete a conversation", name="end")
+def delete_conversation(history: CurrentHistory, conversation: PathConversation) -> dict[str, Any]:
+    """Deletes it with all its questions and answers."""
+    history.delete_conversation(conversation)
     return {"id": conversation.id, "object": "conversation.deleted", "deleted": True}
 
 
-@router.get("/{conversation_id}/items", summary="What was said in a conversation")
-def items(history: CurrentHistory, caller: CurrentCaller, conversation: Found, wanted: Wanted) -> dict[str, Any]:
+@router.get("/{conversation_id}/items", summary="List the messages of a conversation", name="items")
+def list_items(
+    history: CurrentHistory, caller: CurrentCaller, conversation: PathConversation, page: NewestFirst
+) -> dict[str, Any]:
     """Its questions and answers, as messages."""
     links = caller.access.links
-    begun: list[dict[str, Any]] = []
-    if wanted.after:
-        turn = _turn_of(history, caller, conversation, wanted.after)
-        here = _ordered(turn, links, wanted)
-        begun = here[[each["id"] for each in here].index(wanted.after) + 1 :]
-        wanted = replace(wanted, after=turn.id)
-    turns, has_more = history.said(conversation, wanted)
-    data = begun + [each for turn in turns for each in _ordered(turn, links, wanted)]
-    return list_page(data[: wanted.limit], has_more or len(data) > wanted.limit)
+    rest_of_turn: list[dict[str, Any]] = []
+    if page.after:
+        turn = _find_turn(history, caller, conversation, page.after)
+        ordered = _ordered_items(turn, links, page)
+        rest_of_turn = ordered[[each["id"] for each in ordered].index(page.after) + 1 :]
+        page = replace(page, after=turn.id)
+    turns, has_more = history.turns_of(conversation, page)
+    data = rest_of_turn + [each for turn in turns for each in _ordered_items(turn, links, page)]
+    return list_page(data[: page.limit], has_more or len(data) > page.limit)
 
 
-@router.post("/{conversation_id}/items", summary="Put messages into a conversation")
-def put(history: CurrentHistory, caller: CurrentCaller, conversation: Found, new: NewItems) -> dict[str, Any]:
-    """Add what was said elsewhere; later questions are understood from it."""
-    turns = list(_turns(new.items, conversation))
-    _put(history, conversation, turns)
+@router.post("/{conversation_id}/items", summary="Add messages to a conversation", name="put")
+def add_items(
+    history: CurrentHistory, caller: CurrentCaller, conversation: PathConversation, new: NewItems
+) -> dict[str, Any]:
+    """Adds messages from elsewhere. They help to understand later questions."""
+    turns = list(_read_turns(new.items, conversation))
+    _add_turns(history, conversation, turns)
     return list_page([each for turn in turns for each in _items(turn, caller.access.links)])
 
 
-@router.get("/{conversation_id}/items/{item_id}", summary="One message of a conversation")
-def item(history: CurrentHistory, caller: CurrentCaller, conversation: Found, item_id: str) -> dict[str, Any]:
+@router.get("/{conversation_id}/items/{item_id}", summary="Get a message of a conversation", name="item")
+def get_item(
+    history: CurrentHistory, caller: CurrentCaller, conversation: PathConversation, item_id: str
+) -> dict[str, Any]:
     """A question or an answer."""
-    turn = _turn_of(history, caller, conversation, item_id)
+    turn = _find_turn(history, caller, conversation, item_id)
     return next(each for each in _items(turn, caller.access.links) if each["id"] == item_id)
 
 
-def _turns(said: Sequence[Mapping[str, Any]], conversation: Conversation) -> Iterator[StoredTurn]:
-    """Messages as turns: a question and the answer that follows it; either may be missing."""
-    asked = ""
-    for sent in only_messages(said, "items"):
-        words = messages.words(sent)
-        if sent.get("role") == "assistant" and words:
-            yield _turn(conversation, asked, words)
-            asked = ""
-        elif sent.get("role") == "user" and words:
-            if asked:
-                yield _turn(conversation, asked, "")
-            asked = words
-    if asked:
-        yield _turn(conversation, asked, "")
+def _read_turns(sent: Sequence[Mapping[str, Any]], conversation: Conversation) -> Iterator[StoredTurn]:
+    """Yield messages as turns: a question and the answer that follows it; either may be missing."""
+    question = ""
+    for message in require_messages(sent, "items"):
+        words = messages.words(message)
+        if message.get("role") == "assistant" and words:
+            yield _make_turn(conversation, question, words)
+            question = ""
+        elif message.get("role") == "user" and words:
+            if question:
+                yield _make_turn(conversation, question, "")
+            question = words
+    if question:
+        yield _make_turn(conversation, question, "")
 
 
-def _turn(conversation: Conversation, asked: str, answered: str) -> StoredTurn:
+def _make_turn(conversation: Conversation, question: str, answer: str) -> StoredTurn:
     return StoredTurn(
         id=f"item_{uuid.uuid4().hex}",
         kind="item",
         who=conversation.who,
         made=int(time.time()),
-        asked=asked,
-        meant=asked,
-        answered=answered,
+        asked=question,
+        meant=question,
+        answered=answer,
         conversation=conversation.id,
     )
 
 
-def _put(history: History, conversation: Conversation, turns: Sequence[StoredTurn]) -> None:
-    newest, _ = history.said(conversation, PageRequest(1, is_newest_first=True))
+def _add_turns(history: History, conversation: Conversation, turns: Sequence[StoredTurn]) -> None:
+    newest, _ = history.turns_of(conversation, PageRequest(1, is_newest_first=True))
     previous = newest[0].id if newest else ""
     for turn in turns:
         history.add(replace(turn, previous=previous))
         previous = turn.id
 
 
-def _turn_of(history: History, caller: Caller, conversation: Conversation, item_id: str) -> StoredTurn:
-    """The turn of which a message is part.
+def _find_turn(history: History, caller: Caller, conversation: Conversation, item_id: str) -> StoredTurn:
+    """Return the turn that a message belongs to.
 
     Raises:
         EntryNotFound: the conversation has no such message.
@@ -173,38 +183,38 @@ def _turn_of(history: History, caller: Caller, conversation: Conversation, item_
     name = item_id.removeprefix("msg_").removesuffix("_asked")
     for turn_id in (f"resp_{name}", f"item_{name}"):
         try:
-            turn = history.turn(turn_id, caller.who, "response", "item")
+            turn = history.turn(turn_id, caller.key_id, "response", "item")
         except EntryNotFound:
             continue
-        if turn.conversation == conversation.id and item_id in _ids(turn):
+        if turn.conversation == conversation.id and item_id in _item_ids(turn):
             return turn
     raise EntryNotFound("item", item_id)
 
 
-def _ordered(turn: StoredTurn, links: SignedLinks, wanted: PageRequest) -> list[dict[str, Any]]:
-    return _items(turn, links)[:: -1 if wanted.is_newest_first else 1]
+def _ordered_items(turn: StoredTurn, links: SignedLinks, page: PageRequest) -> list[dict[str, Any]]:
+    return _items(turn, links)[:: -1 if page.is_newest_first else 1]
 
 
-def _ids(turn: StoredTurn) -> list[str]:
+def _item_ids(turn: StoredTurn) -> list[str]:
     name = turn.id.partition("_")[2]
     return [f"msg_{name}_asked"] * bool(turn.asked) + [f"msg_{name}"] * bool(turn.answered)
 
 
 def _items(turn: StoredTurn, links: SignedLinks) -> list[dict[str, Any]]:
-    """A turn as messages, with links that last as long as new ones."""
-    asked = [question(turn)] if turn.asked else []
+    """Return a turn as messages, with renewed links."""
+    questions = [question_item(turn)] if turn.asked else []
     if turn.kind == "response":
         body = stored_body(turn, links)
-        return [*asked, *({**item, "exhibit": body["exhibit"]} for item in body["output"])]
+        return [*questions, *({**item, "exhibit": body["exhibit"]} for item in body["output"])]
     name = turn.id.partition("_")[2]
-    return [*asked, *([message(name, turn.answered, ())] if turn.answered else [])]
+    return [*questions, *([answer_item(name, turn.answered, ())] if turn.answered else [])]
 
 
-def _shown(conversation: Conversation) -> dict[str, Any]:
-    known = {"id": conversation.id, "object": "conversation", "created_at": conversation.made}
-    return known | {"metadata": dict(conversation.metadata)}
+def _conversation_json(conversation: Conversation) -> dict[str, Any]:
+    fields = {"id": conversation.id, "object": "conversation", "created_at": conversation.made}
+    return fields | {"metadata": dict(conversation.metadata)}
 
 
-def _summed(summary: ConversationSummary) -> dict[str, Any]:
+def _summary_json(summary: ConversationSummary) -> dict[str, Any]:
     title = summary.title if len(summary.title) <= _TITLE_CHARS else f"{summary.title[: _TITLE_CHARS - 1]}…"
     return {"title": title, "model": summary.base, "turns": summary.turns, "updated_at": summary.latest}

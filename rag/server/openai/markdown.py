@@ -1,8 +1,8 @@
-"""An answer as the Markdown that chat assistants show; pure functions over text.
+"""An answer in the Markdown that chat assistants show. Pure functions over text.
 
-``[E1]`` becomes ``[1]``, which a definition at the end makes a link to the exhibit; cited pictures stand below the
-text. What a model writes is not trusted: it may repeat what a document told it to, and a picture from elsewhere, shown
-by the assistant, would tell that place what was asked. So of its own Markdown no picture, link or HTML is left alive.
+``[E1]`` becomes ``[1]``; a definition at the end turns that into a link to the evidence. Cited pictures follow the
+text. The model's text is not trusted, because it may repeat instructions from a document: a picture from elsewhere,
+shown by the assistant, would tell another site what was asked. So pictures, links and HTML of the model are disabled.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from dataclasses import dataclass, field
 
 from rag.types import Answer, Citation, Evidence
 
-# A marker, or a number in brackets that is none and must not become a link.
+# A marker, or another number in brackets, which must not become a link.
 _NUMBER = re.compile(r"\[(?P<marker>E?)(?P<number>\d{1,3})\]")
 _UNDECIDED = re.compile(r"\[E?\d{0,3}\Z")
-# Between these characters Markdown sees a picture, a link, the definition of one, or HTML; a space keeps them apart.
+# Markdown sees a picture, a link, a link definition or HTML between these characters; a space separates them.
 _JOINT = re.compile(r"(?<=!)(?=\[)|(?<=\])(?=[(:\[])|(?<=<)(?=[A-Za-z!/?])")
-_CORRECTED = "\n\nChecked against the exhibits, this is corrected to:\n\n"
+_CORRECTED = "\n\nCorrected after a check against the evidence:\n\n"
 
 
 @dataclass
 class MarkdownStream:
-    """Rewrites a text that arrives in pieces; what it returns does not depend on where they were cut."""
+    """Rewrites a text that arrives in pieces. The result does not depend on where the text was cut."""
 
-    _held: str = ""
+    _undecided: str = ""
     _last: str = ""
 
     def feed(self, piece: str) -> str:
-        """As much of the sanitize text as is decided."""
-        text = self._held + piece
+        """Return as much of the rewritten text as is decided."""
+        text = self._undecided + piece
         undecided = _UNDECIDED.search(text)
         cut = undecided.start() if undecided else len(text)
-        self._held = text[cut:]
-        return self._rewritten(text[:cut])
+        self._undecided = text[cut:]
+        return self._rewrite(text[:cut])
 
     def end(self) -> str:
-        """The rest."""
-        rest, self._held = self._held, ""
-        return self._rewritten(rest)
+        """Return the rest."""
+        rest, self._undecided = self._undecided, ""
+        return self._rewrite(rest)
 
-    def _rewritten(self, text: str) -> str:
+    def _rewrite(self, text: str) -> str:
         numbered = _NUMBER.sub(lambda m: f"[{m['number']}]" if m["marker"] else f"({m['number']})", text)
-        apart = _JOINT.sub(" ", self._last + numbered)[len(self._last) :]
-        self._last = apart[-1:] or self._last
-        return apart
+        separated = _JOINT.sub(" ", self._last + numbered)[len(self._last) :]
+        self._last = separated[-1:] or self._last
+        return separated
 
 
 @dataclass(frozen=True)
 class EvidenceLink:
-    """Where an exhibit can be looked at.
+    """Links to one piece of evidence.
 
     Attributes:
-        url: of what shows it best.
+        url: URL of the view that shows it best.
         title: the file, and the place in it.
-        picture: URL of a picture of it; empty where there is nothing to see.
-        views: all its URLs, by what they show.
+        picture: URL of its picture; empty if there is nothing to see.
+        views: all URLs, by view.
     """
 
     url: str
@@ -67,22 +67,22 @@ class EvidenceLink:
 
 @dataclass(frozen=True)
 class LinkedCitation:
-    """Characters (code points) ``[start, end)`` of the Markdown, a statement, that rest on an exhibit."""
+    """Characters (code points) ``[start, end)`` of the Markdown, a statement, and the evidence that supports them."""
 
     start: int
     end: int
-    exhibit: Evidence
+    evidence: Evidence
     link: EvidenceLink
 
 
 @dataclass(frozen=True)
 class MarkdownAnswer:
-    """An answer as Markdown.
+    """An answer in Markdown.
 
     Attributes:
-        answer: what it was made of.
-        text: the whole of it.
-        tail: what of it comes after what was streamed.
+        answer: the answer it was made from.
+        text: the complete Markdown.
+        tail: the part of `text` after what was streamed.
         cites: its citations.
     """
 
@@ -93,46 +93,46 @@ class MarkdownAnswer:
 
 
 def sanitize(text: str) -> str:
-    """The text with markers as numbers, and without pictures, links or HTML of its own."""
+    """Return the text with markers as numbers, and without its own pictures, links or HTML."""
     stream = MarkdownStream()
     return stream.feed(text) + stream.end()
 
 
 def render_answer(answer: Answer, links: Mapping[int, EvidenceLink], streamed: str = "") -> MarkdownAnswer:
-    """The answer as Markdown.
+    """Return the answer in Markdown.
 
     Args:
-        answer: the whole answer.
-        links: of the exhibits that it cites, by number.
-        streamed: what was already sent of its text; where that was another text, a correction follows it.
+        answer: the complete answer.
+        links: links to the cited evidence, by number.
+        streamed: the text that was sent already. If it differs from the answer, a correction follows it.
     """
     body = sanitize(answer.text).rstrip()
     is_sent = streamed.rstrip() == body
     before = "" if is_sent or not streamed.strip() else streamed + _CORRECTED
-    text = (streamed if is_sent else before + body) + _shown(answer.cited, links)
-    shown = {exhibit.number: exhibit for exhibit in answer.cited}
-    spans = ((_span(answer.text, cited, len(before)), cited.number) for cited in answer.citations)
-    cites = tuple(LinkedCitation(*span, shown[number], links[number]) for span, number in spans)
+    text = (streamed if is_sent else before + body) + _format_appendix(answer.cited, links)
+    evidence = {one.number: one for one in answer.cited}
+    spans = ((_find_span(answer.text, cited, len(before)), cited.number) for cited in answer.citations)
+    cites = tuple(LinkedCitation(*span, evidence[number], links[number]) for span, number in spans)
     return MarkdownAnswer(answer, text, text[len(streamed) :], cites)
 
 
-def _span(text: str, cited: Citation, offset: int) -> tuple[int, int]:
-    """Where a statement stands once its text is sanitize."""
+def _find_span(text: str, citation: Citation, offset: int) -> tuple[int, int]:
+    """Return the position of a statement in the sanitized text."""
     stream = MarkdownStream()
-    start = len(stream.feed(text[: cited.start]))
-    said = stream.feed(text[cited.start : cited.end]) + stream.end()
-    # A space that keeps it apart from the marker before it is no part of it.
-    return offset + start + len(said) - len(said.lstrip()), offset + start + len(said)
+    start = len(stream.feed(text[: citation.start]))
+    statement = stream.feed(text[citation.start : citation.end]) + stream.end()
+    # The space between it and the marker before it is not part of it.
+    return offset + start + len(statement) - len(statement.lstrip()), offset + start + len(statement)
 
 
-def _shown(cited: Sequence[Evidence], links: Mapping[int, EvidenceLink]) -> str:
-    """Cited pictures, each once, and the definitions that make the numbers links."""
-    known = [(exhibit.number, links[exhibit.number]) for exhibit in cited]
-    pictures = dict.fromkeys(f"![{_plain(link.title)}]({link.picture})" for _, link in known if link.picture)
-    defined = [f'[{number}]: {link.url} "{_plain(link.title)}"' for number, link in known if link.url]
-    return "".join(f"\n\n{part}" for part in (*pictures, "\n".join(defined)) if part)
+def _format_appendix(cited: Sequence[Evidence], links: Mapping[int, EvidenceLink]) -> str:
+    """Return each cited picture once, and the definitions that turn the numbers into links."""
+    linked = [(evidence.number, links[evidence.number]) for evidence in cited]
+    pictures = dict.fromkeys(f"![{_plain_title(link.title)}]({link.picture})" for _, link in linked if link.picture)
+    definitions = [f'[{number}]: {link.url} "{_plain_title(link.title)}"' for number, link in linked if link.url]
+    return "".join(f"\n\n{part}" for part in (*pictures, "\n".join(definitions)) if part)
 
 
-def _plain(title: str) -> str:
-    """A title as it can stand in brackets and in quotes: files may have any name."""
+def _plain_title(title: str) -> str:
+    """Return a title that can stand in brackets and quotes; file names may contain anything."""
     return re.sub(r"[\[\]()<>\"\\\s]+", " ", title).strip()

@@ -1,7 +1,7 @@
-"""Messages of a chat, in the forms of OpenAI's APIs, to a question with its media and what was said before it.
+"""Reads a question, its media and the turns before it from chat messages in the forms of OpenAI's APIs.
 
-Media come inside the request, as data URLs or base64; nothing is fetched from elsewhere, for a server that opens any
-address it is told can be sent to look into the network that it stands in.
+Media come inside the request, as data URLs or base64. Nothing is fetched: a server that opens any given address could
+be used to look into its own network.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from rag.server.problems import Problem
 Turn = tuple[str, str]
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.S | re.I)
 _MOST_MEDIA = 8
-# What our own answers end with is no part of what was said: pictures and the definitions of links.
+# Our own answers end with pictures and link definitions, which are not part of the text.
 _APPENDIX = re.compile(r"^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$", re.M)
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What a client sent.
+    """A chat that a client sent.
 
     Attributes:
-        question: the last message's words, pictures and recordings.
-        turns: question and answer of what was said before, oldest first.
-        ignored: what was sent and has no effect here.
+        question: words, pictures and recordings of the last message.
+        turns: earlier questions and answers, oldest first.
+        ignored: names of what was sent and has no effect.
     """
 
     question: tuple[Text | Image | Audio, ...]
@@ -39,14 +39,14 @@ class Chat:
 
 
 def read(messages: Sequence[Mapping[str, Any]], *, field: str = "messages") -> Chat:
-    """The chat in the messages.
+    """Return the chat in the messages.
 
     Args:
-        messages: as chat completions or responses have them.
-        field: what they are called in the request.
+        messages: messages in the form of chat completions or responses.
+        field: their name in the request.
 
     Raises:
-        Problem: 400, they hold nothing to answer or something that cannot be part of a question.
+        Problem: 400, they contain no question, or something that cannot be part of one.
     """
     try:
         return _read(messages)
@@ -56,86 +56,86 @@ def read(messages: Sequence[Mapping[str, Any]], *, field: str = "messages") -> C
 
 
 def words(message: Mapping[str, Any]) -> str:
-    """What a message says, without the pictures and links that our own answers end with.
+    """Return the text of a message, without the pictures and links at the end of our own answers.
 
     Raises:
         Problem: 400, it is malformed.
     """
-    said = " ".join(
-        part["text"].strip() for part in _listed(message.get("content")) if isinstance(part.get("text"), str)
+    text = " ".join(
+        part["text"].strip() for part in _as_parts(message.get("content")) if isinstance(part.get("text"), str)
     )
-    return (_APPENDIX.sub("", said) if message.get("role") == "assistant" else said).strip()
+    return (_APPENDIX.sub("", text) if message.get("role") == "assistant" else text).strip()
 
 
 def _read(messages: Sequence[Mapping[str, Any]]) -> Chat:
-    said = [message for message in messages if message.get("role") in ("user", "assistant")]
-    if not said or said[-1].get("role") != "user":
+    turns = [message for message in messages if message.get("role") in ("user", "assistant")]
+    if not turns or turns[-1].get("role") != "user":
         raise Problem(400, "The last message must be the user's question.")
-    question = tuple(_parts(said[-1].get("content")))
+    question = tuple(_read_parts(turns[-1].get("content")))
     if not question:
         raise Problem(400, "The last message is empty; ask in words, with a picture or with a recording.")
     if sum(not isinstance(part, Text) for part in question) > _MOST_MEDIA:
-        raise Problem(400, f"At most {_MOST_MEDIA} pictures and recordings can be asked with.")
+        raise Problem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.")
     others = sorted({str(message.get("role")) for message in messages} - {"user", "assistant"})
-    return Chat(question, tuple(_turns(said[:-1])), tuple(f"{role} messages" for role in others))
+    return Chat(question, tuple(_read_turns(turns[:-1])), tuple(f"{role} messages" for role in others))
 
 
-def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
-    """What was asked in words, each with what was answered."""
-    asked = ""
+def _read_turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
+    """Yield questions in words, each with its answer."""
+    question = ""
     for message in messages:
         if message["role"] == "user":
-            asked = words(message)
-        elif asked:
-            yield asked, words(message)
-            asked = ""
+            question = words(message)
+        elif question:
+            yield question, words(message)
+            question = ""
 
 
-def _parts(content: Any) -> Iterator[Text | Image | Audio]:
-    for part in _listed(content):
+def _read_parts(content: Any) -> Iterator[Text | Image | Audio]:
+    for part in _as_parts(content):
         match part:
             case {"type": "text" | "input_text", "text": str(words)}:
                 if words.strip():
                     yield Text(words)
             case {"type": "image_url", "image_url": {"url": str(url)}}:
-                yield Image(_from_url(url))
+                yield Image(_decode_url(url))
             case {"type": "input_image" | "image_url", "image_url": str(url)}:
-                yield Image(_from_url(url))
+                yield Image(_decode_url(url))
             case {"type": "input_audio", "input_audio": {"data": str(data)}}:
-                yield Audio(_decoded(data))
+                yield Audio(_decode_base64(data))
             case _:
                 kind = str(part.get("type"))[:40]
                 raise Problem(
                     400,
-                    f"A part of the question is a `{kind}`, or is malformed; it is made of text, of pictures as data "
-                    "URLs and of `input_audio`.",
+                    f"A part of the question is a `{kind}`, or is malformed. Use text, pictures as data URLs, and "
+                    "`input_audio`.",
                 )
 
 
-def _listed(content: Any) -> list[Mapping[str, Any]]:
-    """The content of a message as a list of parts."""
+def _as_parts(content: Any) -> list[Mapping[str, Any]]:
+    """Return the content of a message as a list of parts."""
     if content is None:
         return []
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return content
-    raise Problem(400, "The content of a message is a text or a list of parts.")
+    raise Problem(400, "The content of a message must be a text or a list of parts.")
 
 
-def _from_url(url: str) -> bytes:
-    found = _DATA_URL.fullmatch(url)
-    if found is None:
+def _decode_url(url: str) -> bytes:
+    media = _DATA_URL.fullmatch(url)
+    if media is None:
         raise Problem(
             400,
-            "A picture comes inside the request, as a data URL such as `data:image/jpeg;base64,…`; "
-            "this server opens no addresses of others.",
+            "Send pictures inside the request, as data URLs such as `data:image/jpeg;base64,…`; this server does not "
+            "open other addresses.",
             code="image_url_not_allowed",
         )
-    return _decoded(found["data"])
+    return _decode_base64(media["data"])
 
 
-def _decoded(data: str) -> bytes:
+def _decode_base64(data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

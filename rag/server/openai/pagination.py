@@ -1,4 +1,4 @@
-"""Lists as OpenAI has them, which a client asks for page by page."""
+"""Lists in OpenAI's form, which a client requests page by page."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from fastapi import Query
 from rag.server.history import PageRequest
 
 Limit = Annotated[int, Query(ge=1, le=100)]
-After = Annotated[str, Query(max_length=80, description="Id of the last one of the page before.")]
+After = Annotated[str, Query(max_length=80, description="Id of the last entry of the previous page.")]
 
 
 def oldest_first(limit: Limit = 20, after: After = "", order: Literal["asc", "desc"] = "asc") -> PageRequest:
-    """Which part of a list is wanted, oldest first unless told otherwise."""
+    """Return the requested page, oldest first by default."""
     return PageRequest(limit, after, order == "desc")
 
 
 def newest_first(limit: Limit = 20, after: After = "", order: Literal["asc", "desc"] = "desc") -> PageRequest:
-    """Which part of a list is wanted, newest first unless told otherwise."""
+    """Return the requested page, newest first by default."""
     return PageRequest(limit, after, order == "desc")
 
 
 def list_page(data: Sequence[Mapping[str, Any]], has_more: bool = False) -> dict[str, Any]:
-    """A page of a list."""
+    """Return a page of a list in OpenAI's form."""
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
     return {"object": "list", "data": list(data), "first_id": first, "last_id": last, "has_more": has_more}

@@ -1,4 +1,4 @@
-"""``/v1/audio/transcriptions``: what is said in a recording or film, by the transcriber of a knowledge base."""
+"""``/v1/audio/transcriptions``: the speech of a recording or video, by the transcriber of a knowledge base."""
 
 from __future__ import annotations
 
@@ -27,47 +27,47 @@ _KNOWN = {"file", "model", "language", "response_format", "timestamp_granulariti
 Granularity = Literal["word", "segment"]
 
 
-@router.post("/transcriptions", summary="What is said in a recording", response_model=None)
+@router.post("/transcriptions", summary="Transcribe a recording", response_model=None)
 async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
     request: Request,
     caller: CurrentCaller,
-    file: Annotated[UploadFile, File(description="A recording or film in any format that FFmpeg reads.")],
+    file: Annotated[UploadFile, File(description="A recording or video in any format that FFmpeg reads.")],
     model: Annotated[str, Form(description="Name of a knowledge base.", examples=["museum"])],
-    language: Annotated[str | None, Form(description="ISO 639-1 code; detected where it is left out.")] = None,
+    language: Annotated[str | None, Form(description="ISO 639-1 code; detected if left out.")] = None,
     response_format: Annotated[Literal["json", "text", "srt", "vtt", "verbose_json"], Form()] = "json",
     granularities: Annotated[list[Granularity] | None, Form(alias="timestamp_granularities[]")] = None,
     stream: Annotated[bool, Form()] = False,
 ) -> Response:
-    """The words of a recording, as a text, as subtitles, or with their times."""
-    base = caller.viewer(model).base
+    """The words of a recording as text, as subtitles, or with their times."""
+    base = caller.open_base(model).base
     if stream:
-        raise Problem(400, "A transcription is not streamed; leave `stream` out.", param="stream")
+        raise Problem(400, "Transcriptions cannot be streamed; leave `stream` out.", param="stream")
     if granularities and response_format != "verbose_json":
         field = "timestamp_granularities"
         raise Problem(400, f"`{field}` needs `response_format=verbose_json`.", param=field)
     gate = server_state(request.app).gates.transcribe
-    found = await until_gone(request, _heard(base, file, language), gate)
+    transcription = await until_gone(request, _transcribe(base, file, language), gate)
     match response_format:
         case "text":
-            return PlainTextResponse(found.text + "\n")
+            return PlainTextResponse(transcription.text + "\n")
         case "srt":
-            return PlainTextResponse("".join(_srt(found)), media_type="application/x-subrip")
+            return PlainTextResponse("".join(_format_srt(transcription)), media_type="application/x-subrip")
         case "vtt":
-            return PlainTextResponse("".join(_vtt(found)), media_type="text/vtt")
-    told: dict[str, Any] = {"text": found.text}
+            return PlainTextResponse("".join(_format_vtt(transcription)), media_type="text/vtt")
+    body: dict[str, Any] = {"text": transcription.text}
     if response_format == "verbose_json":
-        told |= _verbose(found, granularities or ["segment"])
+        body |= _verbose_json(transcription, granularities or ["segment"])
     ignored = sorted(set(await request.form()) - _KNOWN)
-    usage = {"type": "duration", "seconds": found.duration_s}
-    return JSONResponse(told | {"usage": usage, "exhibit": {"ignored": ignored}})
+    usage = {"type": "duration", "seconds": transcription.duration_s}
+    return JSONResponse(body | {"usage": usage, "exhibit": {"ignored": ignored}})
 
 
-async def _heard(base: KnowledgeBase, file: UploadFile, language: str | None) -> Transcription:
+async def _transcribe(base: KnowledgeBase, file: UploadFile, language: str | None) -> Transcription:
     return await base.atranscribe(await file.read(), language=language)
 
 
-def cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
-    """Words as subtitles: cut where a sentence ends, at a pause, or where it gets too long to be read."""
+def group_cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
+    """Group words into subtitles, which end with a sentence, at a pause, or before they get too long to read."""
     cue: list[Word] = []
     for word in words:
         if cue and (
@@ -83,31 +83,31 @@ def cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
         yield tuple(cue)
 
 
-def _cued(found: Transcription) -> Iterator[tuple[float, float, str]]:
-    """Start, end and text of each subtitle."""
-    for cue in cues(found.words):
+def _timed_cues(found: Transcription) -> Iterator[tuple[float, float, str]]:
+    """Yield start, end and text of each subtitle."""
+    for cue in group_cues(found.words):
         yield cue[0].start_s, cue[-1].end_s, found.join(cue)
 
 
-def _srt(found: Transcription) -> Iterator[str]:
-    for number, (start_s, end_s, text) in enumerate(_cued(found), start=1):
+def _format_srt(found: Transcription) -> Iterator[str]:
+    for number, (start_s, end_s, text) in enumerate(_timed_cues(found), start=1):
         yield f"{number}\n{_clock(start_s, ',')} --> {_clock(end_s, ',')}\n{text}\n\n"
 
 
-def _vtt(found: Transcription) -> Iterator[str]:
+def _format_vtt(found: Transcription) -> Iterator[str]:
     yield "WEBVTT\n\n"
-    for start_s, end_s, text in _cued(found):
+    for start_s, end_s, text in _timed_cues(found):
         yield f"{_clock(start_s, '.')} --> {_clock(end_s, '.')}\n{html.escape(text, quote=False)}\n\n"
 
 
-def _verbose(found: Transcription, granularities: Sequence[Granularity]) -> dict[str, Any]:
-    told: dict[str, Any] = {"task": "transcribe", "language": found.language, "duration": found.duration_s}
+def _verbose_json(found: Transcription, granularities: Sequence[Granularity]) -> dict[str, Any]:
+    body: dict[str, Any] = {"task": "transcribe", "language": found.language, "duration": found.duration_s}
     if "segment" in granularities:
-        cued = enumerate(_cued(found))
-        told["segments"] = [{"id": n, "start": start, "end": end, "text": text} for n, (start, end, text) in cued]
+        numbered = enumerate(_timed_cues(found))
+        body["segments"] = [{"id": n, "start": start, "end": end, "text": text} for n, (start, end, text) in numbered]
     if "word" in granularities:
-        told["words"] = [{"word": word.text, "start": word.start_s, "end": word.end_s} for word in found.words]
-    return told
+        body["words"] = [{"word": word.text, "start": word.start_s, "end": word.end_s} for word in found.words]
+    return body
 
 
 def _clock(seconds: float, point: str) -> str:
