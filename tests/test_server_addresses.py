@@ -398,8 +398,8 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
         runner.stop()
         found = jobs.get(job)
         assert found.state == "done"
-        assert [item.state for item in found.items] == ["indexed", "failed"]
-        assert "inside.example" in found.items[1].reason
+        assert [item.state for item in found.files] == ["indexed", "failed"]
+        assert "inside.example" in found.files[1].reason
         (asset,) = base.contents.assets()
         assert asset.path.read_text() == "# Sea"
         assert asset.path.is_relative_to(base.path / "uploads" / job)

@@ -133,7 +133,10 @@ class Fetcher:
         ends = time.monotonic() + self._limits.max_s
         network = _PublicNetwork(self._resolve, self._network, _Deadline(ends, alive))
         parsed = self.check(url)
-        with _map_errors(), httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network, retries=0) as pool:
+        with (
+            _map_errors(parsed.host),
+            httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network, retries=0) as pool,
+        ):
             for _ in range(_MAX_REDIRECTS + 1):
                 alive()
                 with _request(pool, parsed) as response:
@@ -288,11 +291,11 @@ def _file_name(url: httpx.URL, content_type: str) -> str:
 
 
 @contextmanager
-def _map_errors() -> Iterator[None]:
+def _map_errors(host: str) -> Iterator[None]:
     """Turn connection errors into Exhibit's."""
     try:
         yield
     except httpcore.TimeoutException as error:
-        raise MediaError("The server took too long to answer.") from error
+        raise MediaError(f"{host} took too long to answer.") from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-        raise MediaError(f"The file cannot be fetched: {error or type(error).__name__}.") from error
+        raise MediaError(f"{host} cannot be reached: {error or type(error).__name__}.") from error

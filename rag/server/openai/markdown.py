@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\[(?P<marker>E?)(?P<number>\d{1,3})\]")
 _UNDECIDED = re.compile(r"\[E?\d{0,3}\Z")
 # Markdown sees a picture, a link, a link definition or HTML between these characters; a space separates them.
 _JOINT = re.compile(r"(?<=!)(?=\[)|(?<=\])(?=[(:\[])|(?<=<)(?=[A-Za-z!/?])")
-_CORRECTED = "\n\nCorrected after a check against the evidence:\n\n"
+_CORRECTED = "\n\nChecked against the evidence, this is corrected to:\n\n"
 
 
 @dataclass
