@@ -95,7 +95,7 @@ class _PictureNames:
         return tuple(self._by_path.values())
 
     def may_describe(self, path: Path) -> bool:
-        """Whether a file may say something about one of the pictures."""
+        """Return whether a file may say something about one of the pictures."""
         suffix = path.suffix.lower()
         if not self._by_path:
             return False
