@@ -52,18 +52,18 @@ def file_with(path: Path, text: str, captions: tuple[str, ...] = ()) -> Source:
     return Source(path, f"{text:0>64}", stat.st_size, "text/plain", "document", stat.st_mtime_ns, captions)
 
 
-def taken_in(catalog: Catalog, source: Source, segments: int = 2) -> list[str]:
+def ingest_file(catalog: Catalog, source: Source, segments: int = 2) -> list[str]:
     orphans = catalog.begin(source, RECIPE)
     catalog.finish(source.asset_id, segments)
     return orphans
 
 
-def test_a_file_that_was_taken_in_is_unchanged_until_its_size_time_recipe_or_captions_change(
+def test_an_ingested_file_is_unchanged_until_its_size_time_recipe_or_captions_change(
     catalog: Catalog, folder: Path
 ) -> None:
     source = file_with(folder / "a.txt", "one", ("a dog",))
     assert catalog.find_unchanged(source.path, RECIPE, ("a dog",)) is None
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     known = catalog.find_unchanged(source.path, RECIPE, ("a dog",))
     assert known is not None
     assert (known.id, known.state, known.segments, known.recipe) == (source.asset_id, "done", 2, RECIPE)
@@ -74,9 +74,9 @@ def test_a_file_that_was_taken_in_is_unchanged_until_its_size_time_recipe_or_cap
     assert catalog.find_unchanged(source.path, RECIPE, ("a dog",)) is None
 
 
-def test_fields_change_where_a_catalogue_was_looked_at(catalog: Catalog, folder: Path) -> None:
+def test_fields_count_if_a_product_table_was_read(catalog: Catalog, folder: Path) -> None:
     source = replace(file_with(folder / "a.txt", "one"), fields={"price": 3, "sale": True})
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     assert catalog.find_unchanged(source.path, RECIPE, (), source.fields)
     assert catalog.find_unchanged(source.path, RECIPE, ())
     assert catalog.find_unchanged(source.path, RECIPE, (), {"price": 3}) is None
@@ -89,21 +89,21 @@ def test_fields_change_where_a_catalogue_was_looked_at(catalog: Catalog, folder:
 def test_a_file_that_changes_while_it_is_read_is_not_unchanged(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
     os.utime(source.path, ns=(1, 1))
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     assert catalog.find_unchanged(source.path, RECIPE, ()) is None
 
 
 def test_a_missing_file_is_never_unchanged(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     source.path.unlink()
     assert catalog.find_unchanged(source.path, RECIPE, ()) is None
 
 
 def test_new_content_orphans_the_old_asset(catalog: Catalog, folder: Path) -> None:
     old = file_with(folder / "a.txt", "one")
-    assert taken_in(catalog, old) == []
-    assert taken_in(catalog, file_with(folder / "a.txt", "three")) == [old.asset_id]
+    assert ingest_file(catalog, old) == []
+    assert ingest_file(catalog, file_with(folder / "a.txt", "three")) == [old.asset_id]
     assert catalog.interrupted() == [old.asset_id]
     catalog.delete([old.asset_id])
     assert catalog.interrupted() == []
@@ -114,7 +114,7 @@ def test_the_same_content_under_two_names_is_one_asset(catalog: Catalog, folder:
     first, copy = file_with(folder / "a.txt", "one"), file_with(folder / "b.txt", "one")
     assert catalog.find_finished(copy, RECIPE) is None
     assert catalog.attach(copy) == []  # seen before the asset itself is written
-    taken_in(catalog, first)
+    ingest_file(catalog, first)
     assert catalog.find_finished(copy, RECIPE) == catalog.find_unchanged(copy.path, RECIPE, ())
     assert catalog.paths_of([first.asset_id, "unknown"]) == {first.asset_id: [str(first.path), str(copy.path)]}
     assert catalog.forget([first.path]) == []
@@ -144,27 +144,27 @@ def test_an_asset_is_interrupted_until_it_is_finished(catalog: Catalog, folder: 
     assert catalog.counts() == {"indexed": 0, "empty": 1, "failed": 0}
 
 
-def test_failures_are_listed_with_their_reason_until_the_file_is_taken_in(catalog: Catalog, folder: Path) -> None:
+def test_failures_are_listed_with_their_reason_until_the_file_is_ingested(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
     assert catalog.fail(source.path, "permission denied") == []
     (failure,) = catalog.failures()
     assert (failure.path, failure.state, failure.reason) == (str(source.path), "failed", "permission denied")
     assert catalog.counts() == {"indexed": 0, "empty": 0, "failed": 1}
     assert catalog.files_under(folder) == [source.path]
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     assert catalog.failures() == ()
 
 
 def test_a_failure_orphans_what_the_file_held_before(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     assert catalog.fail(source.path, "now it is damaged") == [source.asset_id]
     assert catalog.interrupted() == [source.asset_id]
 
 
 def test_a_failure_to_read_the_same_content_again_keeps_what_is_indexed(catalog: Catalog, folder: Path) -> None:
     source = file_with(folder / "a.txt", "one")
-    taken_in(catalog, source)
+    ingest_file(catalog, source)
     assert catalog.fail(source.path, "the reader took too long", source) == []
     assert catalog.paths_of([source.asset_id]) == {source.asset_id: [str(source.path)]}
     assert len(catalog.failures()) == 1
@@ -190,7 +190,7 @@ def test_names_and_reasons_that_are_not_utf8_are_kept(catalog: Catalog, folder: 
     assert "\\udce9" in catalog.failures()[0].reason
 
 
-def test_what_a_killed_process_began_is_named_on_the_next_opening(url: str, tmp_path: Path) -> None:
+def test_assets_of_a_killed_process_are_listed_as_interrupted(url: str, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from rag.catalog.catalog import Catalog; from rag.types import Source\n"
@@ -212,7 +212,7 @@ def test_threads_share_it(catalog: Catalog, folder: Path) -> None:
     def work(worker: int) -> None:
         for number in range(10):
             name = f"{worker}-{number}"
-            taken_in(catalog, file_with(folder / name, name))
+            ingest_file(catalog, file_with(folder / name, name))
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
     for thread in threads:
@@ -248,7 +248,7 @@ def test_a_catalog_that_cannot_be_reached_is_an_outage_that_hides_the_password(t
     assert "secret" not in str(caught.value)
 
 
-def test_who_shares_a_database_server_writes_one_at_a_time(url: str) -> None:
+def test_processes_on_one_database_server_write_one_at_a_time(url: str) -> None:
     with closing(Catalog(url)) as one, closing(Catalog(url)) as other:
         assert one.identity == other.identity
         with one.write_lock():

@@ -103,7 +103,7 @@ class TestClip(DualEncoderContract):
         np.testing.assert_allclose(clip.embed_images([drawn()])[0], seen / np.linalg.norm(seen), atol=1e-5)
         np.testing.assert_allclose(clip.embed_query("The red lamp"), read / np.linalg.norm(read), atol=1e-5)
 
-    def test_words_beyond_77_tokens_are_not_seen(self, clip: HubEncoder) -> None:
+    def test_words_beyond_77_tokens_have_no_effect(self, clip: HubEncoder) -> None:
         start = "red " * 75  # and two tokens that mark start and end
         near, far = clip.embed_text([start, start + "lamp " * 50])
         np.testing.assert_allclose(near, far, atol=1e-6)
@@ -190,7 +190,7 @@ class TestPixels:
         np.testing.assert_allclose(pixels(clip, Image.fromarray(noise)), by_hand(noise[:, 34:66]), atol=1e-5)
 
     @pytest.mark.parametrize("width", [700, 701])
-    def test_of_a_very_wide_picture_too(self, clip: HubEncoder, width: int) -> None:
+    def test_the_middle_of_a_very_wide_picture_is_cut_out(self, clip: HubEncoder, width: int) -> None:
         noise = np.random.default_rng(1).integers(0, 256, (SIZE_PX, width, 3), np.uint8)
         left = (width - SIZE_PX) // 2
         found = pixels(clip, Image.fromarray(noise))
@@ -242,7 +242,7 @@ class TestOpenClip(DualEncoderContract):
             ("vision_cfg", "layers", [3, 4, 6, 3]),
         ],
     )
-    def test_models_without_a_twin_are_refused(self, part: str, key: str, value: object) -> None:
+    def test_models_without_a_counterpart_are_refused(self, part: str, key: str, value: object) -> None:
         config = checkpoints.open_clip_config()
         config[part][key] = value
         with pytest.raises(SettingsError, match="timm/x"):
@@ -310,7 +310,7 @@ class TestPooling:
     def test_ways(self, way: str, expected: list[list[float]]) -> None:
         np.testing.assert_allclose(pool(self.HIDDEN, self.MASK, way), expected)
 
-    def test_what_the_files_say_is_done(self, folder: Path, bert: TextEncoder) -> None:
+    def test_pooling_follows_the_files(self, folder: Path, bert: TextEncoder) -> None:
         cls, plain = (words(checkpoints.bert(folder / f"bert {way}", pooling=way)) for way in ("cls", None))
         assert cls.card.preprocessing["pooling"] == "cls"
         np.testing.assert_allclose(plain.embed_text(PASSAGES), bert.embed_text(PASSAGES), atol=1e-6)
@@ -334,7 +334,7 @@ class TestPooling:
         with pytest.raises(SettingsError, match=kind):
             words(copy)
 
-    def test_an_unknown_way_is_refused(self, folder: Path) -> None:
+    def test_an_unknown_pooling_is_refused(self, folder: Path) -> None:
         with pytest.raises(SettingsError, match=r"\bmax\b"):
             words(checkpoints.bert(folder / "max", pooling="max_tokens"))
 
