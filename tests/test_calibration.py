@@ -140,7 +140,7 @@ def test_a_passage_that_answers_stays_first_when_another_sentence_stands_beside_
 
 
 @pytest.mark.parametrize("collection", ["demo_base", "other_base"])
-def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_believed(
+def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_above_noise(
     request: pytest.FixtureRequest, collection: str
 ) -> None:
     base: KnowledgeBase = request.getfixturevalue(collection)
@@ -149,7 +149,7 @@ def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_believed(
     assert sum(hit.is_above_noise for hit in found) <= len(list(letters())) / 20
 
 
-def test_real_questions_are_believed(demo_base: KnowledgeBase) -> None:
+def test_real_questions_are_above_noise(demo_base: KnowledgeBase) -> None:
     believed = [demo_base.search(words, top_k=1)[0].is_above_noise for words, _, _ in ASKED]
     assert sum(believed) >= 0.85 * len(believed)  # 20 of 22, or 19 where libraries differ in the last digits
 

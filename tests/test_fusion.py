@@ -143,7 +143,7 @@ def test_a_transcript_at_the_top_of_its_only_channel_beats_a_mediocre_frame_in_t
     assert fused[0][0] == "transcript"
 
 
-def test_equal_ranks_are_told_apart_by_what_the_channel_gives_for_nothing() -> None:
+def test_equal_ranks_are_separated_by_the_null_scores_of_the_channel() -> None:
     question = {
         "text": Ranking("words", [("passage", 0.6)], calibration=Calibration(0.3, 0.08)),
         "image": Ranking("looks", [("photo", 0.25)], calibration=Calibration(0.32, 0.1)),
@@ -255,7 +255,7 @@ def test_what_fits_the_unwanted_better_falls_below_a_quarter() -> None:
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_demotion_is_bounded(score: float, against: float) -> None:
+def test_the_penalty_of_negatives_is_bounded(score: float, against: float) -> None:
     ((_, found),) = apply_negatives([("a", score)], {"a": against})
     assert 0 <= found <= score
     assert found <= 0.25 or against <= score

@@ -422,7 +422,7 @@ class TestEdge(ThreadedContract):
             assert index.count() == 1201
             assert ids(self.one(index, ChannelQuery("bm25", "cats", 9))) == [(B, 9999)]
 
-    def test_a_second_opening_is_told_who_holds_it(self, tmp_path: Path) -> None:
+    def test_a_second_opening_names_the_holder(self, tmp_path: Path) -> None:
         code = (
             "import sys; from pathlib import Path; from tests.test_index import CARDS, EdgeIndex\n"
             "index = EdgeIndex(Path(sys.argv[1]), CARDS); print('open', flush=True); sys.stdin.read()"
@@ -440,7 +440,7 @@ class TestEdge(ThreadedContract):
         EdgeIndex(tmp_path, CARDS).close()  # a lock dies with its holder
 
     @pytest.mark.parametrize("note", ["", "[]", '{"pid": 1}', '{"pid": %d, "command": "x", "host": "%s", "since": ""}'])
-    def test_a_note_that_names_no_living_process_is_not_believed(self, tmp_path: Path, note: str) -> None:
+    def test_a_note_that_names_a_dead_process_is_ignored(self, tmp_path: Path, note: str) -> None:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         with EdgeIndex(tmp_path, CARDS):

@@ -61,7 +61,7 @@ def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
     assert found.seen.locator == FrameRegion(10)
 
 
-def test_other_films_and_other_media_stay_apart() -> None:
+def test_other_videos_and_other_media_stay_apart() -> None:
     photo = Hit(Segment(FILM, 0, "image", "picture", ImageRegion()), Explanation(0.5))
     found = group_moments([frame(0, 5, 0.9), photo, frame(0, 5, 0.4, asset=OTHER)])
     assert [hit.segment.asset_id for hit in found] == [FILM, FILM, OTHER]

@@ -61,8 +61,8 @@ def test_nothing_is_kept_of_who_has_not_agreed(preferences: PreferenceStore) -> 
 def test_what_was_chosen_comes_earlier_and_says_so(preferences: PreferenceStore) -> None:
     preferences.consent("anna")
     assert preferences.rank([hit("red"), hit("blue")], "anna") == [hit("red"), hit("blue")]
-    taste = preferences.like("anna", [hit("blue"), hit("blue"), hit("blue")])
-    assert taste.likes == 3
+    preference = preferences.like("anna", [hit("blue"), hit("blue"), hit("blue")])
+    assert preference.likes == 3
     found = preferences.rank([hit(colour) for colour in COLOURS], "anna")
     assert titles(found)[0] == "blue.jpg"
     assert found[0].score > 0.5 > found[-1].score
@@ -71,7 +71,7 @@ def test_what_was_chosen_comes_earlier_and_says_so(preferences: PreferenceStore)
     assert preferences.rank([hit("red"), hit("blue")], "bob") == [hit("red"), hit("blue")]
 
 
-def test_a_taste_does_not_bring_up_what_fits_badly(preferences: PreferenceStore) -> None:
+def test_a_preference_does_not_raise_poor_hits(preferences: PreferenceStore) -> None:
     preferences.consent("anna")
     preferences.like("anna", [hit("blue")] * 50)
     found = preferences.rank([hit("red", 0.8), hit("green", 0.7), hit("blue", 0.1)], "anna")
@@ -167,11 +167,11 @@ def test_vectors_of_another_encoder_have_no_effect_and_make_way(
     other.close()
 
 
-def test_a_taste_is_the_mean_and_what_is_new_counts_more_in_the_end() -> None:
+def test_a_preference_is_the_mean_and_newer_likes_count_more_in_the_end() -> None:
     first, second = normalize(np.eye(2, 3))
-    taste = Preference("anna", 0.0, 0, np.zeros(0, np.float32))
-    assert np.allclose(taste.with_likes(np.stack([first, second])).mean, (first + second) / 2)
-    long_ago = taste.with_likes(np.repeat(first[None], 500, 0))
+    preference = Preference("anna", 0.0, 0, np.zeros(0, np.float32))
+    assert np.allclose(preference.with_likes(np.stack([first, second])).mean, (first + second) / 2)
+    long_ago = preference.with_likes(np.repeat(first[None], 500, 0))
     now = long_ago.with_likes(np.repeat(second[None], 100, 0))
     assert now.likes == 600
     assert now.mean @ second > now.mean @ first

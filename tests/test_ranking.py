@@ -55,7 +55,7 @@ def test_a_moment_meets_a_rule_where_a_part_does():
     assert moment.why.rules == ("in stock ×3",)
 
 
-def test_what_is_hidden_is_not_asked_for():
+def test_hidden_segments_are_excluded():
     assert exclude_hidden({"page": 1}, parse_rules([HIDDEN])) == {"and": [{"page": 1}, {"not": {"discontinued": True}}]}
     assert exclude_hidden({"page": 1}, parse_rules([IN_STOCK])) == {"page": 1}
 
@@ -73,7 +73,7 @@ def test_what_is_hidden_is_not_asked_for():
         ({"where": {"stock": {"above": 1}}, "boost": 2}, "gt, gte, lt, lte"),
     ],
 )
-def test_a_malformed_rule_is_told(rule, said):
+def test_a_malformed_rule_is_named(rule, said):
     with pytest.raises(SettingsError, match=said):
         parse_rules([rule])
 

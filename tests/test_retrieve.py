@@ -269,7 +269,7 @@ def test_several_parts_of_one_medium_have_channels_of_their_own(index: SegmentIn
     assert set(channels(hits[0])) == {"text", "bm25", "text #2", "bm25 #2"}
 
 
-def test_a_film_is_asked_by_each_of_its_frames(index: SegmentIndex, retriever: Retriever) -> None:
+def test_a_video_is_compared_by_each_of_its_frames(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("red", "green", "yellow", "black")])
     hits = retriever.retrieve(Query(parts=(QueryPart(pictures=(plain("red"), plain("yellow"))),)), top_k=4)
     assert set(titles(hits)[:2]) == {"red.jpg", "yellow.jpg"}
@@ -322,7 +322,7 @@ def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever:
         retriever.retrieve(Query(parts=(QueryPart(sounds=(Path("rain.ogg"),)),)), top_k=1)
 
 
-def test_the_words_that_matched_are_told(index: SegmentIndex, retriever: Retriever) -> None:
+def test_the_matching_words_are_named(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "Red barns burn"))])
     (hit,) = retriever.retrieve(Query("a burning barn"), top_k=1)
     assert hit.why.matched == ("barns", "burn")
@@ -379,9 +379,7 @@ def test_sounds_are_calibrated_for_words_and_for_sounds(tmp_path: Path) -> None:
     assert -1 < channels["sound"].middle < channels["like sound"].middle
 
 
-def test_what_is_told_at_length_is_calibrated_as_the_best_of_its_sentences(
-    index: SegmentIndex, retriever: Retriever
-) -> None:
+def test_a_long_query_is_calibrated_as_the_best_of_its_sentences(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert(
         [
             indexed(photo("red.jpg"), "red"),
@@ -423,7 +421,7 @@ def test_ten_frames_of_a_scene_leave_room_for_others(index: SegmentIndex, retrie
     assert {hit.segment.kind for hit in frames} == {"frame"}
 
 
-def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_film(
+def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_video(
     index: SegmentIndex, retriever: Retriever
 ) -> None:
     index.upsert([indexed(frame("lecture.mp4", 5.0 * n), "blue") for n in range(180)])

@@ -1,6 +1,6 @@
 """Make scores comparable: measure what each channel of a collection gives to queries that it cannot answer.
 
-A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every channel is asked
+A cosine of 0.3 means little between two sentences, and much between a sentence and a photo. So every channel is queried
 with questions, pictures and sounds that hardly any collection answers (`rag.retrieval.null_queries`). The best scores
 that come back are the channel's null scores, for this encoder, this kind of query and this medium;
 `rag.retrieval.fusion.Calibration` reads a score against them. They are measured when a collection is ingested, stored

@@ -40,7 +40,7 @@ class Channel:
     """One way to find segments: the vectors that are compared, and the kinds of segments that can be found.
 
     Attributes:
-        view: what is looked at; channels of one view are averaged.
+        view: what the channel looks at; channels of one view are averaged.
         vector: the named vectors to search.
         kinds: the kinds of segments that the channel sees; None for all segments with words.
         weight: weight within its view.
@@ -91,7 +91,7 @@ class ChannelRequest:
 
     @property
     def channel(self) -> Channel:
-        """The channel that is asked."""
+        """The channel to search."""
         return CHANNELS[self.name]
 
 
