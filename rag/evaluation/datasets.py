@@ -30,7 +30,7 @@ NO_DATA = "EXHIBIT_DATA is not set; set it to the folder that holds the evaluati
 
 @dataclass(frozen=True, slots=True)
 class KnownSet:
-    """A set that `exhibit eval --list` names: what it is, where it lies below `data`, what reads it, and a warning."""
+    """A set of `exhibit eval --list`: its description, folder below `data`, reader and caveats."""
 
     name: str
     about: str
@@ -40,18 +40,18 @@ class KnownSet:
 
 
 def load(name: str, settings: Settings, *, limit: int | None = None) -> EvaluationSet:
-    """The set of this name, with at most `limit` queries in each direction; the items stay all.
+    """Load a set by name, with at most `limit` queries in each direction and all items.
 
     Raises:
-        QueryError: there is no such set, or its files are not there.
+        QueryError: the set is unknown, or its files are missing.
     """
     known = next((one for one in SETS if one.name == name), None)
     if known is None:
         names = ", ".join(one.name for one in SETS)
-        raise QueryError(f"There is no set `{name}`; choose from {names}, or name a JSON Lines file of questions.")
+        raise QueryError(f"There is no set `{name}`. Choose from {names}, or give a JSON Lines file of questions.")
     folder = data_folder(settings) / known.folder
     if not folder.is_dir():
-        raise QueryError(f"The set `{name}` is read from {folder}, which is not there; set EXHIBIT_DATA to its parent.")
+        raise QueryError(f"The folder {folder} of the set `{name}` is missing. Set EXHIBIT_DATA to its parent.")
     directions = [_limited(direction, limit) for direction in known.read(folder, settings)]
     return EvaluationSet(name, known.about, directions, known.notes)
 
@@ -68,14 +68,14 @@ def data_folder(settings: Settings) -> Path:
 
 
 def to_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
-    """The written queries of a set that ask for whole files, as questions to a knowledge base that holds these.
+    """Convert the text queries of a set that search whole files to questions for a knowledge base of these files.
 
     Args:
         chosen: the set.
-        data: the folder that its files lie below, from where assets are named, so that a copy of them will do.
+        data: the folder of its files; assets are named relative to it, so a copy of the files works too.
 
     Raises:
-        QueryError: there are none.
+        QueryError: the set has no such queries.
     """
     made = []
     for direction in chosen.directions:
@@ -85,7 +85,9 @@ def to_questions(chosen: EvaluationSet, data: Path) -> list[Question]:
                 assets = tuple(_below(data, item) for item in found)
                 made.append(Question(query.text, assets, modality=_MODALITIES[found[0].medium]))
     if not made:
-        raise QueryError(f"Nothing in `{chosen.name}` asks for files in words, so it measures encoders, without --kb.")
+        raise QueryError(
+            f"`{chosen.name}` has no text queries for whole files; use it without --kb, to measure encoders."
+        )
     return made
 
 
@@ -95,7 +97,7 @@ def _below(data: Path, item: Item) -> str:
 
 
 def sample_evenly(things: Sequence[Any], limit: int | None) -> Sequence[Any]:
-    """At most `limit` of them, from all parts: sets are sorted by photo, book or kind."""
+    """Return at most `limit` of them, evenly spaced, because sets are sorted by photo, book or kind."""
     if limit is None or limit >= len(things):
         return things
     return [things[n * len(things) // limit] for n in range(limit)]
@@ -135,10 +137,10 @@ def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
 
 
 def _photos(folder: Path) -> tuple[list[Item], list[Item]]:
-    with _there(folder / "captions.csv").open(encoding="utf-8", newline="") as file:
+    with _require_file(folder / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["image"], row["caption"].strip()) for row in csv.DictReader(file)]
     names = dict.fromkeys(image for image, _ in rows)
-    photos = [Item(name, "image", path=_there(folder / "images" / name), family=name) for name in names]
+    photos = [Item(name, "image", path=_require_file(folder / "images" / name), family=name) for name in names]
     captions = [Item(f"{name}#{n}", "text", caption, family=name) for n, (name, caption) in enumerate(rows) if caption]
     return photos, captions
 
@@ -151,13 +153,13 @@ def _recordings(folder: Path) -> list[Item]:
 
 
 def _said(recording: Path) -> str:
-    return _there(recording.with_suffix(".txt")).read_text("utf-8").strip()
+    return _require_file(recording.with_suffix(".txt")).read_text("utf-8").strip()
 
 
 def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
-    lines = _there(folder / "pairs.jsonl").read_text("utf-8").splitlines()
+    lines = _require_file(folder / "pairs.jsonl").read_text("utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if held_out(row["module_id"]) == "test"]
-    spans = {shard: _members(_there(folder / shard)) for shard in sorted({row["shard"] for row in rows})}
+    spans = {shard: _members(_require_file(folder / shard)) for shard in sorted({row["shard"] for row in rows})}
     # Figures of one module share their subject and often their wording: 538 figures are 212 clusters.
     labels = {r["id"]: {"family": r["id"], "slice": r["kind"], "cluster": r["module_id"]} for r in rows}
     figures = [
@@ -252,7 +254,7 @@ def _class(path: Path) -> str:
 
 
 def _families(things: Iterable[Item]) -> dict[str, frozenset[str]]:
-    """By the id of each thing, the one thing that it was made from."""
+    """Return the family of each item by its id."""
     return {thing.id: frozenset({thing.family}) for thing in things}
 
 
@@ -267,9 +269,9 @@ def _plain(caption: str) -> str:
     return " ".join(caption.lower().strip(" .").split())
 
 
-def _there(path: Path) -> Path:
+def _require_file(path: Path) -> Path:
     if not path.is_file():
-        raise QueryError(f"The set needs {path}, which is not there; is EXHIBIT_DATA right?")
+        raise QueryError(f"The file {path} of the set is missing; check EXHIBIT_DATA.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Measures encoders on a set: all items and queries embedded, every pair compared, nothing approximate."""
+"""Measure encoders on a set: embed all items and queries, and compare every pair exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rag.evaluation.results import (
 )
 from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 
-_LEAST_DEPTH = 1000  # of a ranking; what lies deeper counts as not found, as in trec_eval
+_LEAST_DEPTH = 1000  # of a ranking; deeper items count as not found, as in trec_eval
 
 
 def evaluate(
@@ -43,13 +43,13 @@ def evaluate(
     Args:
         chosen: the set.
         runs: the configuration under the name ``""``, or two under ``A`` and ``B``.
-        options: where to cut rankings, whether to measure robustness.
-        cache: folder in which vectors are kept.
-        on_progress: is told what is embedded.
+        options: cut-offs, and whether to measure robustness.
+        cache: folder that stores vectors.
+        on_progress: called with the progress of embedding.
 
     Raises:
         MediaError: a file of the set cannot be read.
-        ModelError, SettingsError: an encoder cannot do it.
+        ModelError, SettingsError: an encoder cannot encode the set.
     """
     started = time.monotonic()
     trials: list[Trial] = []
@@ -66,7 +66,7 @@ def evaluate(
 
 
 def assemble(name: str, about: str, trials: Sequence[Trial], options: EvalOptions) -> Evaluation:
-    """The trials as rows, gaps between kinds, differences between A and B, and failures of the last configuration."""
+    """Combine trials to rows, gaps between kinds, differences of A and B, and failures of the last configuration."""
     a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
     shown = list(b.values()) or trials
     return Evaluation(
@@ -88,7 +88,7 @@ def _trials(direction: Direction, run: str, embedder: Embedder, options: EvalOpt
     items = embedder.vectors(direction.items, direction.space, "item")
     yield _trial(direction, run, None, queries @ items.T, options)
     for variant in VARIANTS if options.robust else ():
-        # A medium is changed where it is the query, and else where it is searched; words are changed as queries alone.
+        # A variant changes the queries of its medium, or else the searched items; words are only changed in queries.
         if direction.queries[0].medium in variant.media:
             changed = embedder.vectors(direction.queries, direction.space, "query", variant)
             yield _trial(direction, run, variant, changed @ items.T, options)
@@ -99,7 +99,7 @@ def _trials(direction: Direction, run: str, embedder: Embedder, options: EvalOpt
 
 def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vectors, options: EvalOptions) -> Trial:
     depth = max(_LEAST_DEPTH, options.ks[-1])
-    named, targets = _ranked_things(direction)
+    named, targets = _ranked_items(direction)
     at = {key: n for n, key in enumerate(targets)}
     columns = _columns(direction)
     made = []
@@ -113,8 +113,8 @@ def _trial(direction: Direction, run: str, variant: Variant | None, cosines: Vec
     return Trial(direction.name, run, variant.name if variant else PLAIN, made)
 
 
-def _ranked_things(direction: Direction) -> tuple[Sequence[Item], dict[str, Item]]:
-    """What stands in the rankings, by column and by id: items, or one thing for each family."""
+def _ranked_items(direction: Direction) -> tuple[Sequence[Item], dict[str, Item]]:
+    """Return what is ranked, by column and by id: the items, or one item for each family."""
     if not direction.by_family:
         return direction.items, {item.id: item for item in direction.items}
     first = {item.family: item for item in reversed(direction.items)}
@@ -123,7 +123,7 @@ def _ranked_things(direction: Direction) -> tuple[Sequence[Item], dict[str, Item
 
 
 def _columns(direction: Direction) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """The items sorted by family, and where each family begins; None where items themselves are ranked."""
+    """Return the order of items by family and the start of each family, or None if items are ranked."""
     if not direction.by_family:
         return None
     families = np.array([item.family for item in direction.items])

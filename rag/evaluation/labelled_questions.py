@@ -1,7 +1,7 @@
-"""Questions with labels, a JSON object a line: the shipped ones, generated ones, and a user's own.
+"""Questions with labels, one JSON object a line: the shipped ones, generated ones, and a user's own.
 
-``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is a whole one: only the
-question must be there, and the assets of one that the collection answers.
+``{"question": …, "assets": ["talks/jfk.ogg"], "locators": ["#t=3.1,9"], "modality": "audio"}`` is a complete
+one. Only `question` is required, and `assets` if the collection answers it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Question:
     """A question with its labels.
 
     Attributes:
-        question: in words.
-        assets: paths of all files that really answer it, or their last parts.
-        locators: the places in them that do, as media fragments; empty where any place will do.
-        modality: the medium that the answer needs; empty where unknown.
-        answer: phrases, of which a right answer holds at least one.
+        question: its words.
+        assets: paths of all files that answer it, or the last parts of these paths.
+        locators: the places that answer it, as media fragments; empty if any place will do.
+        modality: the medium of the answer; empty if unknown.
+        answer: phrases; a correct answer contains at least one.
         answerable: whether the collection holds the answer.
-        reviewed: whether a person has agreed with all this.
-        about: for a generated question, the file and place that it was made from.
+        reviewed: whether a person has checked the labels.
+        about: the file and place from which a generated question was made.
     """
 
     question: str
@@ -53,10 +53,10 @@ class Question:
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """The question of one line of JSON.
+        """Parse the question of one line of JSON.
 
         Raises:
-            QueryError: it is no such object; the message says why.
+            QueryError: the line is not a valid question.
         """
         try:
             given = json.loads(line)
@@ -68,18 +68,18 @@ class Question:
         return cls(**{key: _value(key, value) for key, value in given.items()})
 
     def names(self, path: str) -> str | None:
-        """The asset that a path is; None where it is none of the question's."""
+        """Return the asset of the question that a path names, or None."""
         return next((asset for asset in self.assets if _is(path, asset)), None)
 
 
 def read_questions(path: Path) -> list[Question]:
-    """All questions of a file; blank lines are passed over.
+    """Read all questions of a file; blank lines are skipped.
 
     Raises:
-        QueryError: there is no such file, it holds no question, or a line is malformed.
+        QueryError: the file does not exist or holds no question, or a line is malformed.
     """
     if not path.is_file():
-        raise QueryError(f"There is no set of questions at {path}; `exhibit eval --list` names the sets that ship.")
+        raise QueryError(f"There is no file of questions at {path}; `exhibit eval --list` lists the sets.")
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
@@ -93,7 +93,7 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def shipped_questions(prefix: str = "") -> Iterable[Question]:
-    """The shipped questions that are answered by files below a folder of the data alone."""
+    """Return the shipped questions that only files below one folder of the data answer."""
     return [q for q in read_questions(SHIPPED) if q.assets and all(asset.startswith(prefix) for asset in q.assets)]
 
 
@@ -109,6 +109,6 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _is(path: str, asset: str) -> bool:
-    """Whether a path is an asset, or ends with its parts."""
+    """Return whether a path equals an asset or ends with its parts."""
     whole, end = PurePath(path).parts, PurePath(asset).parts
     return bool(end) and whole[-len(end) :] == end

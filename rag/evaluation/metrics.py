@@ -1,6 +1,6 @@
-"""What a ranking is worth, how sure that is, and whether two differ: pure functions.
+"""The quality of rankings, its uncertainty, and tests of differences: pure functions.
 
-A ranking is the ids that were found, best first, each once; the relevant ids are a set of at least one. On random runs
+A ranking lists ids, best first, each once; at least one id is relevant. On random runs
 all four metrics agree with trec_eval's ``recall``, ``success``, ``recip_rank`` and ``ndcg_cut``
 (`tests/test_evaluation_metrics.py`).
 """
@@ -29,17 +29,17 @@ class Estimate:
 
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """Share of the relevant ids that are among the first `k`."""
+    """Return the share of the relevant ids among the first `k`."""
     return len(set(ranking[:k]) & _some(relevant)) / len(relevant)
 
 
 def hit(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """1 where any relevant id is among the first `k`, else 0: what papers on image retrieval call recall at k."""
+    """Return 1 if any relevant id is among the first `k`, else 0; papers on image retrieval call this recall at k."""
     return float(not _some(relevant).isdisjoint(ranking[:k]))
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str]) -> float:
-    """1 over the rank of the first relevant id, counted from 1; 0 where none was found."""
+    """Return 1 over the rank of the first relevant id, counted from 1; 0 if none was found."""
     rank = first_rank(ranking, relevant)
     return 1 / rank if rank else 0.0
 

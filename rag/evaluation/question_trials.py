@@ -1,4 +1,4 @@
-"""Measures a knowledge base on questions: what its search finds, before and after reranking, and what it declines."""
+"""Measure a knowledge base on questions: its search before and after reranking, and what it declines."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def run_trials(
     """Ask a knowledge base; return the trials, the rows of declined questions and the scores of each channel.
 
     Args:
-        base: the knowledge base; its settings say how it searches.
-        questions: some answerable, some not.
+        base: the knowledge base, with its settings.
+        questions: answerable and unanswerable ones.
         run: the name of this configuration.
-        options: where to cut, and whether to ask with typos and vaguely too.
-        on_progress: is told how many were asked.
+        options: cut-offs, and whether to ask also with typos and vague wording.
+        on_progress: called with the number of questions asked.
 
     Raises:
-        QueryError: none of the questions can be answered.
+        QueryError: none of the questions is answerable.
         IndexUnavailable, LLMError: the store or the language model failed.
     """
     answerable = [question for question in questions if question.answerable]
     if not answerable:
-        raise QueryError("None of these questions has an answer in the collection, so there is nothing to find.")
+        raise QueryError("None of these questions is answerable, so there is nothing to find.")
     made: list[Trial] = []
     channels: list[ChannelDistributions] = []
     depth = max(_LEAST_DEPTH, _HITS_A_FILE * options.ks[-1])
@@ -68,14 +68,14 @@ def run_trials(
 def channel_distributions(
     questions: Sequence[Question], found: Sequence[Sequence[Hit]], null_scores: Mapping[str, Sequence[float]]
 ) -> list[ChannelDistributions]:
-    """What each channel says to questions that the collection has nothing to do with, and what of files that answer.
+    """Return the scores of each channel for unrelated questions and for files that answer.
 
     Channels that found no right file are left out.
 
     Args:
-        questions: what was asked.
-        found: the hits of each.
-        null_scores: by channel, its best scores for questions that nothing answers.
+        questions: the questions.
+        found: the hits of each question.
+        null_scores: by channel, its best scores for unrelated questions.
     """
     right: dict[str, list[float]] = {}
     for question, hits in zip(questions, found, strict=True):
@@ -89,9 +89,9 @@ def channel_distributions(
 
 
 def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
-    """Refuse rankings that the language model left as they were: its failure would read as a poor reranker."""
+    """Raise if the language model judged no hit of a ranking: its failure would look like a poor reranker."""
     if any(hits and all(hit.relevance is None for hit in hits) for hits in found):
-        raise LLMUnavailable(f"`{llm}` did not judge the hits; `exhibit search WORDS --rerank` may tell why.")
+        raise LLMUnavailable(f"`{llm}` did not judge the hits; `exhibit search WORDS --rerank` may give the reason.")
 
 
 def _asked(

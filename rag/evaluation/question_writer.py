@@ -1,4 +1,4 @@
-"""Questions written by a language model from what a knowledge base holds, for a person to review.
+"""A language model writes questions about the contents of a knowledge base, for a person to review.
 
 Each answerable question is made from one segment, the media by turns, and is kept only where its answer's words stand
 in that segment and the model, asked on its own, agrees that the segment answers it. A model that sees is shown
@@ -37,7 +37,7 @@ _MOST_ANSWER_WORDS = 12  # the prompt asks for eight
 _LEAST_SHARED = 0.6  # of the words of the answer that stand in the exhibit
 _SEARCHED = 3  # hits in which the answer of an unanswerable question is looked for
 _WORD = re.compile(r"\w+")
-# A question for a search engine cannot point at what is not on the table.
+# A question for a search engine cannot refer to a text that its reader does not see.
 _POINTING = re.compile(
     r"\b(this|the) (exhibit|passage|text|excerpt|paragraph|document|author|speaker|speech|picture|photo|image|video)\b"
     r"|\b(according to|mentioned|described) ",
@@ -55,12 +55,12 @@ Search = Callable[[str], Sequence[Hit]]
 
 @dataclass(frozen=True)
 class QuestionWriter:
-    """A language model that writes questions, and what it needs for that.
+    """A language model that writes questions about hits.
 
     Attributes:
-        llm: the model.
-        search: what the knowledge base finds for words.
-        picture: the pixels of a hit, for a model that sees; None to show none.
+        llm: the language model.
+        search: searches the knowledge base for words.
+        picture: returns the pixels of a hit, for a model that sees; None to show no pictures.
     """
 
     llm: LanguageModel
@@ -69,12 +69,12 @@ class QuestionWriter:
 
     @property
     def sees(self) -> bool:
-        """Whether it is shown pictures."""
+        """Whether the model gets pictures."""
         return self.picture is not None and self.llm.sees_images
 
     def answerable(self, hit: Hit) -> Question | None:
-        """A question that the hit answers; None where the model wrote none that holds."""
-        written = self._written("question", hit)
+        """Write a question that the hit answers; None if the model wrote none that passes the checks."""
+        written = self._write("question", hit)
         if written is None:
             return None
         question, answer, by_looks = written
@@ -83,7 +83,7 @@ class QuestionWriter:
             return None
         if not by_looks and len(told & shown) < _LEAST_SHARED * len(told):
             return None
-        if not self._answers(hit, question):
+        if not self._is_answer(hit, question):
             return None
         return Question(
             question=question,
@@ -96,9 +96,9 @@ class QuestionWriter:
         )
 
     def unanswerable(self, hit: Hit) -> Question | None:
-        """A question on the hit's subject that neither it nor what is found for the question answers."""
-        written = self._written("question_unanswerable", hit)
-        if written is None or any(self._answers(one, written[0]) for one in self._near(hit, written[0])):
+        """Write a question on the hit's subject that neither the hit nor a search for the question answers."""
+        written = self._write("question_unanswerable", hit)
+        if written is None or any(self._is_answer(one, written[0]) for one in self._near(hit, written[0])):
             return None
         return Question(written[0], modality=hit.segment.modality, answerable=False, reviewed=False, about=about(hit))
 
@@ -106,7 +106,7 @@ class QuestionWriter:
         yield hit
         yield from self.search(question)[:_SEARCHED]
 
-    def _written(self, prompt: str, hit: Hit) -> tuple[str, str, bool] | None:
+    def _write(self, prompt: str, hit: Hit) -> tuple[str, str, bool] | None:
         """Question, answer, and whether the model saw the hit.
 
         None where the reply is none, where it points at an exhibit that its reader will not see, and where there is
@@ -126,8 +126,8 @@ class QuestionWriter:
             return None
         return question, answer, by_looks
 
-    def _answers(self, hit: Hit, question: str) -> bool:
-        """Whether the model, asked as when it reranks, thinks that the hit answers."""
+    def _is_answer(self, hit: Hit, question: str) -> bool:
+        """Return whether the model judges that the hit answers, with the prompt of reranking."""
         messages = self._messages("rerank", hit, {"question": question}, _YES_TOKENS)
         if (logit := self.llm.judge(messages)) is not None:
             return logit > 0
@@ -142,23 +142,23 @@ class QuestionWriter:
 def write_questions(
     hits: Iterable[Hit], writer: QuestionWriter, out: Path, wanted: int, *, seed: int = 0
 ) -> Iterator[Question]:
-    """Write questions to a JSON Lines file until it holds as many as wanted, each as soon as it is made.
+    """Append questions to a JSON Lines file, one at a time, until it holds as many as wanted.
 
-    Questions that the file holds already are kept and count; segments that they were made from are not used again.
+    Questions already in the file stay and count; their segments are not used again.
 
     Args:
         hits: all segments to ask about, with their files.
-        writer: what writes them.
+        writer: the writer.
         out: the file.
         wanted: number of questions, about a fifth of them unanswerable.
-        seed: of the order in which segments are used.
+        seed: seed of the order of segments.
 
     Yields:
-        Each new question; fewer than wanted where the segments run out.
+        Each new question; fewer than wanted if the segments run out.
 
     Raises:
         QueryError: the file holds something else.
-        LLMError: the language model failed; what is written stays, and the next run goes on from there.
+        LLMError: the language model failed; written questions stay, and the next run continues.
     """
     kept = read_questions(out) if out.exists() and out.stat().st_size else []
     used, asked = {question.about for question in kept}, {_plain(question.question) for question in kept}
@@ -181,13 +181,13 @@ def write_questions(
 
 
 def by_turns(hits: Iterable[Hit], seed: int = 0, *, sees: bool = False) -> Iterator[Hit]:
-    """Segments with something to ask about, one of each medium by turns, in an order that the seed gives.
+    """Yield segments with enough content for a question, one of each medium in turn, in an order set by the seed.
 
-    Who `sees` can ask about any picture.
+    A model that `sees` can ask about any picture.
     """
     media: defaultdict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
-        if _tells(hit) or (sees and hit.seen is not None):
+        if _has_content(hit) or (sees and hit.seen is not None):
             media[hit.segment.modality].append(hit)
     for held in media.values():
         held.sort(key=about)
@@ -197,11 +197,11 @@ def by_turns(hits: Iterable[Hit], seed: int = 0, *, sees: bool = False) -> Itera
 
 
 def about(hit: Hit) -> str:
-    """The file and place of a hit, as written into a question."""
+    """Return the file and place of a hit, as stored in a question."""
     return f"{hit.path}#{to_fragment(hit.segment.locator)}"
 
 
-def _tells(hit: Hit) -> bool:
+def _has_content(hit: Hit) -> bool:
     words = _WORD.findall(hit.segment.searchable_text)
     least = _LEAST_WORDS.get(hit.segment.kind)
     return bool(words or hit.segment.tags) if least is None else len(words) >= least

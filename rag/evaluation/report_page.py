@@ -44,7 +44,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class ReportLine:
-    """A row of the table: what it is about, number of queries, and an estimate for each column."""
+    """A row of the table: label, number of queries, and an estimate for each column."""
 
     label: str
     is_part: bool
@@ -54,13 +54,13 @@ class ReportLine:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPlot:
-    """Two histograms of one channel: scores of right files upwards, scores for nothing downwards.
+    """Two histograms of one channel: scores of expected files upwards, null scores downwards.
 
     Attributes:
-        scores: the channel's.
+        scores: the scores of the channel.
         low, high: ends of the axis.
-        bars: left, top, width, height and class of each, in a box of 320 by 120.
-        middle: where on the axis a score is believed by half.
+        bars: left, top, width, height and class of each bar, in a box of 320 by 120.
+        middle: position of the score whose confidence is 0.5.
     """
 
     scores: ChannelDistributions
@@ -71,7 +71,7 @@ class HistogramPlot:
 
 
 def columns(evaluation: Evaluation) -> list[str]:
-    """The metrics worth a column: where queries have several right items, hits, and recall at the last k alone."""
+    """Return the metrics of the columns; if queries have several expected items, hits and only the last recall."""
     rows = [row for row in evaluation.rows if DECLINED not in row.metrics]
     recalls, hits = ([f"{name}@{k}" for k in evaluation.ks] for name in ("recall", "hit"))
     differ = any(row.metrics[a].mean != row.metrics[b].mean for row in rows for a, b in zip(recalls, hits, strict=True))
@@ -79,13 +79,13 @@ def columns(evaluation: Evaluation) -> list[str]:
 
 
 def label(row: ScoreRow | Difference) -> str:
-    """What a row is about, in words."""
+    """Return the label of a row."""
     parts = (row.run if isinstance(row, ScoreRow) else "", row.direction, row.variant, row.slice)
     return " · ".join(part for part in parts if part)
 
 
 def page(evaluation: Evaluation) -> str:
-    """The page; a file of the set that has gone since is shown by its words."""
+    """Return the page; a file that has gone is shown by its words."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -136,7 +136,7 @@ def _plot(channel: ChannelDistributions) -> HistogramPlot:
 
 
 def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
-    """Failures by direction, in the order in which they come."""
+    """Yield the failures by direction, in their order."""
     for direction in dict.fromkeys(failure.direction for failure in failures):
         yield direction, [_miss(failure) for failure in failures if failure.direction == direction]
 
