@@ -1,1 +1,8 @@
-"""How good the search is: sets, metrics with intervals, robustness, comparisons, questions from one's own media."""
+"""Measurement of the search: sets, metrics with intervals, robustness, comparisons, and questions about own media.
+
+`command` turns the arguments of `exhibit eval` into an `Evaluation`. To measure encoders, `datasets` loads a set of
+queries and items, `cached_vectors` embeds them and `encoder_trials` ranks them. To measure a knowledge base,
+`labelled_questions` reads questions and `question_trials` asks them. Both give trials, which `results` turns into rows
+with `metrics`; `report_page` shows them with what was missed. `question_writer` writes questions, `perturb` distorts
+queries and media, and `explore` looks at a collection as a whole.
+"""

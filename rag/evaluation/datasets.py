@@ -1,4 +1,4 @@
-"""The evaluation sets, read from the folder of the setting `data` when they are asked for.
+"""The evaluation sets, loaded on demand from the folder of the setting `data`.
 
 None of them ships: their licences differ, and `flickr_dev` may only be measured on. Without one of their files the
 error names it.
@@ -123,7 +123,7 @@ def _flickr_spoken(folder: Path, _: Settings) -> Sequence[Direction]:
 
 
 def _speech(folder: Path, _: Settings) -> Sequence[Direction]:
-    """Recordings by their words: queries are the other captions of the photo whose caption is read out."""
+    """Return recordings searched by their words; the queries are other captions of the same photo."""
     spoken = _recordings(folder)
     said = {one.family: _plain(one.text) for one in spoken}
     captions = _photos(folder)[1]
@@ -149,10 +149,10 @@ def _recordings(folder: Path) -> list[Item]:
     paths = sorted((folder / "spoken").glob("*.mp3"))
     if not paths:
         raise QueryError(f"{folder / 'spoken'} holds no recordings; the set needs them.")
-    return [Item(path.name, "speech", _said(path), path, family=f"{path.stem}.jpg") for path in paths]
+    return [Item(path.name, "speech", _transcript(path), path, family=f"{path.stem}.jpg") for path in paths]
 
 
-def _said(recording: Path) -> str:
+def _transcript(recording: Path) -> str:
     return _require_file(recording.with_suffix(".txt")).read_text("utf-8").strip()
 
 
@@ -179,7 +179,7 @@ def _openstax(folder: Path, _: Settings) -> Sequence[Direction]:
 
 
 def _members(shard: Path) -> dict[str, tuple[int, int]]:
-    """First byte and size of each file in a tar file, so that each is read alone."""
+    """Return the start and size of each file in a tar archive, so that single files can be read."""
     with tarfile.open(shard) as archive:
         return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
 
@@ -203,14 +203,14 @@ def _anthropology(folder: Path, settings: Settings) -> Sequence[Direction]:
 
 
 def trained_on(data: Path) -> frozenset[str]:
-    """Names of the figures that the encoder `lite` was trained on; none where `openstax_pairs` is not at hand."""
+    """Return the figures that the encoder `lite` was trained on; none if `openstax_pairs` is missing."""
     pairs = data / "openstax_pairs" / "pairs.jsonl"
     rows = map(json.loads, pairs.read_text("utf-8").splitlines() if pairs.is_file() else ())
     return frozenset(Path(row["path"]).name for row in rows if held_out(row["module_id"]) == "train")
 
 
 def _passages(path: Path, settings: Settings) -> Iterable[Item]:
-    """The passages of a module as `exhibit ingest` would cut them."""
+    """Yield the passages of a module, cut as by `exhibit ingest`."""
     from ingest.formats.identify import identify
     from ingest.reading.readers import Readers
 
@@ -224,7 +224,7 @@ def _passages(path: Path, settings: Settings) -> Iterable[Item]:
 def _searched(
     asked: Sequence[Question], items: Sequence[Item]
 ) -> tuple[list[Item], Sequence[Item], Mapping[str, frozenset[str]]]:
-    """Queries, items and what is relevant: a question's assets may be of other media too, which are not searched."""
+    """Return queries, items and relevant ids; assets of other media, which are not searched, are left out."""
     families = {item.family for item in items}
     relevant = {q.question: families & set(q.assets) for q in asked if families & set(q.assets)}
     slices = {item.family: item.slice for item in items}
@@ -249,7 +249,7 @@ def _esc10(folder: Path, _: Settings) -> Sequence[Direction]:
 
 
 def _class(path: Path) -> str:
-    """``001 - Dog bark/1-100032-A.ogg`` is a dog bark."""
+    """Return the class of a file: ``001 - Dog bark/1-100032-A.ogg`` is a dog bark."""
     return path.parent.name.partition(" - ")[2].lower()
 
 

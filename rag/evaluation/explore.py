@@ -1,4 +1,4 @@
-"""A collection as a whole: a map of it, how new files lie against old ones, and which questions have nothing near.
+"""A collection as a whole: a map, the drift of new files, and the questions that it covers.
 
 All of it rests on the vectors of the joint space, in which words and pictures lie. Even there pictures lie among
 pictures and words among words, whatever they are about; so each of the two is seen from its own middle.
@@ -36,7 +36,7 @@ _WORDS_CHARS = 90
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:
-    """A segment on the map: x and y in [0, 1], and its thumbnail as a data URI, empty where there is nothing to see."""
+    """A segment on the map: x and y in [0, 1], and its thumbnail as a data URI; empty without pixels."""
 
     hit: Hit
     x: float
@@ -46,7 +46,7 @@ class MapPoint:
 
 @dataclass(frozen=True, slots=True)
 class CollectionMap:
-    """Segments on a plane: near each other where they are about the same.
+    """Segments on a plane; similar segments are near each other.
 
     Attributes:
         points: the segments.
@@ -62,7 +62,7 @@ class CollectionMap:
         return f"<CollectionMap of {len(self.points)} segments, {self.explained:.0%} of their variance>"
 
     def _repr_html_(self) -> str:
-        """A picture without scripts: under the pointer each segment shows what it is."""
+        """Return an SVG without scripts for notebooks; each segment shows its content under the pointer."""
         scope = "m" + hashlib.sha256(repr([segment_id(p.hit.segment) for p in self.points]).encode()).hexdigest()[:8]
         rules = "".join(f".{scope} .d{n}:hover~.t{n}{{display:inline}}" for n in range(len(self.points)))
         dots = "".join(_dot(n, point) for n, point in enumerate(self.points))
@@ -78,7 +78,7 @@ class CollectionMap:
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """How a new segment lies against the old ones of its kind.
+    """A new segment compared with the old ones of its kind.
 
     Attributes:
         hit: the new one.
@@ -95,20 +95,20 @@ class NewSegment:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How new files lie against old ones, the strangest first."""
+    """New segments compared with old ones, the strangest first."""
 
     segments: tuple[NewSegment, ...]
 
     @property
     def strange(self) -> float:
-        """Share of new segments further from the old than 95 % of those are from each other; 0.05 is no drift."""
+        """The share of new segments further from old ones than 95 % of these from each other; 0.05 is no drift."""
         return float(np.mean([segment.percentile < 0.05 for segment in self.segments])) if self.segments else 0.0
 
     def __repr__(self) -> str:
         return f"<Drift of {len(self.segments)} new segments, {self.strange:.0%} strange>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each new segment."""
+        """Return a table for notebooks, with a row for each new segment."""
         rows = [(_name(s.hit), _name(s.nearest), f"{s.cosine:.2f}", f"{s.percentile:.0%}") for s in self.segments]
         names = ("new", "nearest of the old", "cosine", "old ones that are stranger")
         return table(names, rows, f"{self.strange:.0%} of {len(rows)} new segments are unlike anything before")
@@ -116,20 +116,20 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class QuestionCoverage:
-    """A question and the best hit for it; None where nothing was found."""
+    """A question and its best hit, or None if nothing was found."""
 
     question: str
     hit: Hit | None
 
     @property
     def is_covered(self) -> bool:
-        """Whether something is nearer than nonsense comes."""
+        """Whether its best hit is above the noise floor."""
         return self.hit is not None and self.hit.is_above_noise
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which questions have something near, those that have nothing first."""
+    """The best hits of questions, uncovered questions first."""
 
     questions: tuple[QuestionCoverage, ...]
 
@@ -137,16 +137,16 @@ class Coverage:
         return f"<Coverage: {sum(q.is_covered for q in self.questions)} of {len(self.questions)} questions>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each question."""
+        """Return a table for notebooks, with a row for each question."""
         rows = [
-            (q.question, _name(q.hit) if q.hit else "", f"{q.hit.score:.3f}" if q.hit else "", _said(q))
+            (q.question, _name(q.hit) if q.hit else "", f"{q.hit.score:.3f}" if q.hit else "", _coverage_note(q))
             for q in self.questions
         ]
         return table(("question", "nearest", "score", ""), rows, repr(self)[1:-1])
 
 
 def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
-    """The collection on a plane: the two directions in which its vectors differ most.
+    """Return the collection on a plane, along the two directions in which its vectors differ most.
 
     Args:
         base: the knowledge base.
@@ -171,7 +171,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
 
 
 def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
-    """How what is new lies against what was there before.
+    """Compare new files with those that were there before.
 
     Args:
         base: the knowledge base, with both in it.
@@ -195,7 +195,7 @@ def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
 
 
 def coverage(base: KnowledgeBase, questions: Iterable[str]) -> Coverage:
-    """Which questions have something near them in the collection; no language model is asked."""
+    """Return which questions have a hit above the noise floor; no language model is used."""
     found = [QuestionCoverage(question, next(iter(base.search(question, top_k=1)), None)) for question in questions]
     return Coverage(tuple(sorted(found, key=lambda covered: covered.hit.score if covered.hit else 0.0)))
 
@@ -240,7 +240,7 @@ def _units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _thumbnail(base: KnowledgeBase, hit: Hit) -> str:
     try:
         path = base.media.thumbnail(hit)
-    except MediaError:  # gone or changed since: it is on the map by its name
+    except MediaError:  # the file has gone or changed; the map shows its name
         return ""
     if path is None:
         return ""
@@ -268,7 +268,7 @@ def _dot(number: int, point: MapPoint) -> str:
 
 
 def _tip(number: int, point: MapPoint) -> str:
-    """What a segment shows under the pointer, kept within the picture."""
+    """Return the label of a segment under the pointer, kept within the picture."""
     x, y = _at(point)
     left = min(x + 12, _WIDTH - _THUMBNAIL_PX * 2.4)
     top = min(max(y - 20, 4), _HEIGHT - _THUMBNAIL_PX - 44)
@@ -298,5 +298,5 @@ def _name(hit: Hit) -> str:
     return replace_surrogates(f"{name}, {spot}" if spot else name)[:60]
 
 
-def _said(covered: QuestionCoverage) -> str:
+def _coverage_note(covered: QuestionCoverage) -> str:
     return "" if covered.is_covered else "nothing near: no better than nonsense"

@@ -45,7 +45,7 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str]) -> float:
 
 
 def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """Gain of the first `k`, each relevant id discounted by log2(rank + 1), as a share of the best ranking's.
+    """Return the gain of the first `k`, each relevant id discounted by log2(rank + 1), relative to the best ranking.
 
     Järvelin and Kekäläinen 2002, with gains of 0 and 1.
     """
@@ -55,13 +55,13 @@ def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
 
 
 def first_rank(ranking: Sequence[str], relevant: Collection[str]) -> int | None:
-    """Rank of the first relevant id, from 1; None where none was found."""
+    """Return the rank of the first relevant id, from 1, or None."""
     wanted = _some(relevant)
     return next((rank for rank, found in enumerate(ranking, 1) if found in wanted), None)
 
 
 def scores(ranking: Sequence[str], relevant: Collection[str], ks: Sequence[int]) -> dict[str, float]:
-    """All metrics of one ranking by name: ``recall@k``, ``hit@k`` and ``ndcg@k`` for each k, and ``mrr``."""
+    """Return all metrics of one ranking by name: ``recall@k``, ``hit@k`` and ``ndcg@k`` for each k, and ``mrr``."""
     found = {f"recall@{k}": recall(ranking, relevant, k) for k in ks}
     found |= {f"hit@{k}": hit(ranking, relevant, k) for k in ks}
     found |= {f"ndcg@{k}": ndcg(ranking, relevant, k) for k in ks}
@@ -71,7 +71,7 @@ def scores(ranking: Sequence[str], relevant: Collection[str], ks: Sequence[int])
 def bootstrap(
     values: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate:
-    """The mean of some values and its 95 % interval, by resampling with replacement (percentile bootstrap).
+    """Return the mean of some values and its 95 % interval, by resampling with replacement (percentile bootstrap).
 
     Args:
         values: one for each query.
@@ -90,7 +90,7 @@ def intervals(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """`bootstrap` for several metrics of the same queries, on the same resamples.
+    """Apply `bootstrap` to several metrics of the same queries, with the same resamples.
 
     Raises:
         ValueError: there are no values, or not one for each query.
@@ -109,7 +109,7 @@ def gaps(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """The mean of some queries less that of the others, by metric, each with its 95 % interval (percentile bootstrap).
+    """Return the mean of some queries minus that of the others, by metric, with 95 % intervals (percentile bootstrap).
 
     Clusters are resampled from all queries together, since one may hold queries of both sides; a resample without any
     query of one side has no difference and is left out.
@@ -132,13 +132,13 @@ def gaps(
 
 
 def _means(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums (…, metrics), and behind them how many values were summed, as means (…, metrics)."""
+    """Return means (…, metrics) from sums (…, metrics + 1), whose last column counts the summed values."""
     means: NDArray[np.float64] = totals[..., :-1] / totals[..., -1:]
     return means
 
 
 def _resampled(clusters: int, seed: int, resamples: int) -> Iterator[NDArray[np.int64]]:
-    """How often each cluster is drawn (draws, clusters), some hundred draws at a time."""
+    """Yield how often each cluster is drawn (draws, clusters), a few hundred draws at a time."""
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _AT_ONCE):
         draws = min(_AT_ONCE, resamples - start)
@@ -155,7 +155,7 @@ def _estimates(
 def permutation_test(
     differences: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0, flips: int = _FLIPS
 ) -> float:
-    """Two-sided p-value that paired differences have no direction, by flipping their signs at random.
+    """Return the two-sided p-value of paired differences, by flipping their signs at random.
 
     Fisher's randomisation test, which Smucker, Allan and Carterette (2007) recommend for comparing rankings. The
     observed signs count as one of the flips, so the value is never 0.
@@ -180,7 +180,7 @@ def permutation_test(
 def _by_cluster(
     matrix: NDArray[np.float64], clusters: Sequence[str] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of the rows (n, metrics) of each cluster, and how many rows it has."""
+    """Return the sums of the rows (n, metrics) of each cluster, and its number of rows."""
     if not len(matrix):
         raise ValueError("no values")
     if clusters is None:

@@ -1,4 +1,4 @@
-"""What happens to questions and media outside of test sets: typos, vague and ambiguous words, blur, noise.
+"""Perturbations that questions and media meet outside of test sets: typos, vague and ambiguous words, blur, noise.
 
 Pure functions; the same input and seed give the same output.
 """
@@ -28,7 +28,7 @@ _SIZES = "big small large little tiny huge tall short long wide narrow young old
 _NUMBERS = "one two three four five six seven eight nine ten several many few first second last"
 _SPECIFIC = frozenset(f"{_COLOURS} {_SIZES} {_NUMBERS}".split())
 # Everyday things by their kind: 94 % of `flickr_dev`'s captions name some. Hypernyms in the glosses of `lite`'s 1000
-# classes are no substitute: they are of use for a quarter of them, at times in the wrong sense.
+# classes are not a substitute: they help with a quarter of the captions, and sometimes in the wrong sense.
 _KINDS = {
     ("person", "people"): "man woman boy girl child kid baby toddler lady guy player climber hiker rider surfer skier"
     " swimmer skater skateboarder cyclist biker runner dancer singer musician worker teacher student doctor nurse"
@@ -50,11 +50,11 @@ _KINDS = {
     " sign camera book phone computer bottle cup balloon umbrella flag bag backpack",
 }
 _LEAST_LETTERS = 4
-_GREY = (127, 127, 127)  # of what stands in the way
+_GREY = (127, 127, 127)  # color of the occluding box
 
 
 def add_typos(text: str, seed: int = 0) -> str:
-    """The text with a slip in about one word of seven: two letters swapped, one left out, doubled or mistaken."""
+    """Return the text with a typo in about one word of seven: a letter swapped, left out, doubled or replaced."""
     rng = random.Random(seed)
     words = [found for found in _WORD.finditer(text) if len(found[0]) >= _LEAST_LETTERS]
     slips = rng.sample(words, min(len(words), max(1, round(_TYPO_SHARE * len(words)))))
@@ -64,7 +64,7 @@ def add_typos(text: str, seed: int = 0) -> str:
 
 
 def _mistyped(word: str, rng: random.Random) -> str:
-    at = rng.randrange(1, len(word) - 1)  # first letters are hardly ever mistyped
+    at = rng.randrange(1, len(word) - 1)  # first letters are rarely mistyped
     kinds = {
         "swap": word[:at] + word[at + 1] + word[at] + word[at + 2 :],
         "drop": word[:at] + word[at + 1 :],
@@ -76,7 +76,7 @@ def _mistyped(word: str, rng: random.Random) -> str:
 
 
 def make_vague(text: str, seed: int = 0) -> str:
-    """The text as somebody asks who does not recall it well.
+    """Return the text as a question by a person who does not remember it well.
 
     Lower case, no punctuation, without colours, sizes and numbers, and "something" for its longest word.
     """
@@ -86,7 +86,7 @@ def make_vague(text: str, seed: int = 0) -> str:
 
 
 def make_ambiguous(text: str, seed: int = 0) -> str:
-    """The text with a kind of things for what it names, so that it fits more than was meant: a creature, not a dog.
+    """Return the text with broader words, so that it fits more than was meant: a creature, not a dog.
 
     Words of no known kind stay.
     """
@@ -97,7 +97,7 @@ def make_ambiguous(text: str, seed: int = 0) -> str:
 
 @cache
 def _broader() -> dict[str, str]:
-    """By word, in singular and plural, its kind."""
+    """Return the broader word for each word, in singular and plural."""
     found: dict[str, str] = {}
     for (kind, kinds), words in _KINDS.items():
         for word in words.split():
@@ -112,14 +112,14 @@ def _plural(word: str) -> str:
 
 
 def blur(picture: Image, seed: int = 0, *, share: float = 0.015) -> Image:
-    """The picture out of focus: Gaussian blur with a radius of this share of its shorter side."""
+    """Return the picture out of focus: Gaussian blur with a radius of this share of its shorter side."""
     from PIL import ImageFilter
 
     return picture.filter(ImageFilter.GaussianBlur(max(1.0, share * min(picture.size))))
 
 
 def occlude(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
-    """The picture with a grey box over this share of it, in its proportions, somewhere."""
+    """Return the picture with a grey box over this share of it, in its proportions, at a random place."""
     rng = random.Random(seed)
     width, height = (max(1, round(side * share**0.5)) for side in picture.size)
     left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
@@ -129,7 +129,7 @@ def occlude(picture: Image, seed: int = 0, *, share: float = 0.25) -> Image:
 
 
 def add_noise(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10.0) -> NDArray[np.float32]:
-    """The sound under white noise, whose power lies `snr_db` below its own; silence stays silent."""
+    """Return the sound with white noise at a signal-to-noise ratio of `snr_db`; silence stays silent."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if samples.size else 0.0
     deviation = (power / 10 ** (snr_db / 10)) ** 0.5
     noise = np.random.default_rng(seed).standard_normal(samples.shape) * deviation
@@ -139,7 +139,7 @@ def add_noise(samples: NDArray[np.float32], seed: int = 0, *, snr_db: float = 10
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A change to one medium: its name, and the function of the medium's value and a seed."""
+    """A named perturbation of some media, as a function of a value and a seed."""
 
     name: str
     media: frozenset[Medium]

@@ -52,12 +52,16 @@ def run_trials(
     depth = max(_LEAST_DEPTH, _HITS_A_FILE * options.ks[-1])
     for variant in (None, *(v for v in VARIANTS if options.robust and "text" in v.media)):
         label = variant.name if variant else "searching"
-        found = [base.search(words, top_k=depth) for words in _asked(answerable, variant, label, on_progress)]
+        found = [
+            base.search(words, top_k=depth) for words in _questions_as_words(answerable, variant, label, on_progress)
+        ]
         channels = channels if variant else channel_distributions(answerable, found, base.calibration.null_scores())
         made += _compared(base, answerable, found, run, variant.name if variant else PLAIN, options)
     if not base.settings.rerank_top_n:
         return made, [], channels
-    judged_hits = [base.search(q, top_k=depth, rerank=True) for q in _asked(questions, None, "reranking", on_progress)]
+    judged_hits = [
+        base.search(q, top_k=depth, rerank=True) for q in _questions_as_words(questions, None, "reranking", on_progress)
+    ]
     of_answerable = [hits for question, hits in zip(questions, judged_hits, strict=True) if question.answerable]
     _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
@@ -94,7 +98,7 @@ def _check_judged(found: Iterable[Sequence[Hit]], llm: str) -> None:
         raise LLMUnavailable(f"`{llm}` did not judge the hits; `exhibit search WORDS --rerank` may give the reason.")
 
 
-def _asked(
+def _questions_as_words(
     questions: Sequence[Question], variant: Variant | None, label: str, on_progress: OnProgress
 ) -> Iterator[str]:
     for number, question in enumerate(questions):
@@ -141,7 +145,7 @@ def _judged(
 
 def _illustrated(base: KnowledgeBase, question: Question, missed: JudgedQuery, found: Mapping[str, Hit]) -> JudgedQuery:
     """A query that missed as the report shows it: what should have come and what came, with pictures and reasons."""
-    first = [_shown(base, found[thing.id], thing.id) for thing in missed.ranking[:SHOWN]]
+    first = [_hit_item(base, found[thing.id], thing.id) for thing in missed.ranking[:SHOWN]]
     expected = [_expected(base, question, thing.id, found.get(thing.id)) for thing in missed.expected[:SHOWN]]
     why = {thing.id: _why(found[thing.id]) for thing in (*first, *expected) if thing.id in found}
     ranking, wanted = [*first, *missed.ranking[SHOWN:]], [*expected, *missed.expected[SHOWN:]]
@@ -191,13 +195,13 @@ def _boxes_meet(a: Box | None, b: Box | None) -> bool:
     return a.x < b.x + b.w and b.x < a.x + a.w and a.y < b.y + b.h and b.y < a.y + a.h
 
 
-def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Item:
-    """A hit as the report shows it: its thumbnail where it has pixels, else its words."""
+def _hit_item(base: KnowledgeBase, hit: Hit, name: str) -> Item:
+    """Return a hit for the report: its thumbnail if it has pixels, or else its words."""
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
     if hit.seen:
         try:
             thumbnail = base.media.thumbnail(hit)
-        except MediaError:  # the file has gone: its words stay
+        except MediaError:  # the file has gone; show its words
             thumbnail = None
         if thumbnail is not None:
             return Item(name, "image", words, thumbnail)
@@ -205,8 +209,8 @@ def _shown(base: KnowledgeBase, hit: Hit, name: str) -> Item:
 
 
 def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | None) -> Item:
-    """What should have been found, with its picture where it was found or can be opened from here."""
-    if found and (shown := _shown(base, found, name)).path:
+    """Return the expected item, with its picture if it was found or its file can be opened."""
+    if found and (shown := _hit_item(base, found, name)).path:
         return shown
     asset = name if name in question.assets else next(iter(question.assets))
     data = base.settings.data

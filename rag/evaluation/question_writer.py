@@ -107,10 +107,10 @@ class QuestionWriter:
         yield from self.search(question)[:_SEARCHED]
 
     def _write(self, prompt: str, hit: Hit) -> tuple[str, str, bool] | None:
-        """Question, answer, and whether the model saw the hit.
+        """Return question, answer, and whether the model saw the hit.
 
-        None where the reply is none, where it points at an exhibit that its reader will not see, and where there is
-        neither anything to read of the hit nor to see.
+        None if the reply is malformed or refers to an exhibit that its reader does not see, or if the hit has neither
+        words nor pixels.
         """
         messages = self._messages(prompt, hit, {}, _REPLY_TOKENS)
         by_looks = not isinstance(messages[-1]["content"], str)
@@ -118,9 +118,9 @@ class QuestionWriter:
             return None
         reply = self.llm.complete(messages, max_tokens=_REPLY_TOKENS, schema=_REPLY).text
         try:
-            said = json.loads(reply)
-            question, answer = (" ".join(str(said[key]).split()) for key in ("question", "answer"))
-        except (ValueError, KeyError, TypeError):  # cut off, or no JSON from a model that is not held to it
+            values = json.loads(reply)
+            question, answer = (" ".join(str(values[key]).split()) for key in ("question", "answer"))
+        except (ValueError, KeyError, TypeError):  # truncated, or not JSON, which some models are not forced to write
             return None
         if not question.endswith("?") or _POINTING.search(question):
             return None
