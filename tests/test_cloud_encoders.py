@@ -15,9 +15,9 @@ from rag.encoders import DualEncoder, load_dual_encoder, load_text_encoder
 from rag.encoders.cloud import CloudEncoder, CloudTextEncoder
 from rag.errors import ModelError
 from rag.llm.retries import RETRY_WAITS_S
+from tests.contracts.encoders import DualEncoderContract, SenseContract, drawn
 from tests.fakes.encoders import HashingEncoder
 from tests.fakes.server import Handler, Server, running
-from tests.test_encoders import DualEncoderContract, SenseContract, drawn
 
 SETTING = "EXHIBIT_ENCODER"
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

@@ -12,27 +12,12 @@ from PIL import Image
 
 from rag import KnowledgeBase, media
 from rag.demo import HERE, questions
-from rag.types import FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from rag.types import ImageRegion
+from tests.fakes.demo import matches
 
 COLLECTION = HERE / "collection"
 FILES = sorted(path.name for path in COLLECTION.iterdir())
 ANSWERABLE = [row for row in questions() if row["expect"]]
-
-
-def matches(hit: Hit, place: dict[str, Any]) -> bool:
-    if hit.parts:
-        return any(matches(part, place) for part in hit.parts)
-    segment, locator = hit.segment, hit.segment.locator
-    if Path(hit.path).name != place["file"] or segment.kind != place["kind"]:
-        return False
-    match locator:
-        case PageBox(page):
-            return page == place["page"]
-        case TimeSpan(start_s, end_s):
-            return start_s <= place["from_s"] and place["to_s"] <= end_s + 0.5
-        case FrameRegion(at_s):
-            return bool(place["from_s"] <= at_s < place["to_s"])
-    return isinstance(locator, ImageRegion)
 
 
 def test_it_is_small_and_has_every_medium() -> None:

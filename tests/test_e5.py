@@ -17,9 +17,9 @@ from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders import TextEncoder, load_dual_encoder, load_text_encoder
 from rag.errors import EncoderMismatch, ModelError
+from tests.contracts.encoders import PASSAGES, SenseContract, TextEncoderContract
 from tests.fakes.encoders import HashingTextEncoder
 from tests.fakes.media import JFK
-from tests.test_encoders import PASSAGES, SenseContract, TextEncoderContract
 
 DOG = JFK.with_name("dog.ogg")
 

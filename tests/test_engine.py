@@ -16,7 +16,7 @@ from rag.query.options import QueryOptions
 from rag.retrieval.retriever import Retriever
 from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 from tests.fakes.media import plain
-from tests.test_retrieve import DUAL, TEXT, indexed, photo
+from tests.fakes.segments import DUAL, TEXT, indexed, photo
 
 RED, GREEN = plain((220, 30, 30)), plain((30, 160, 30))
 LIKE_THIS = [Text("like this, but in blue"), Image(RED), Not(Image(GREEN))]

@@ -24,10 +24,11 @@ from rag.encoders.matryoshka import split_dimensions
 from rag.encoders.open_clip import clip_config, processor_config
 from rag.errors import EncoderMismatch, ModelError, SettingsError
 from rag.models import resolve_checkpoint
+from tests.contracts.encoders import PASSAGES, DualEncoderContract, TextEncoderContract, drawn
 from tests.fakes import checkpoints
 from tests.fakes.checkpoints import DIMENSIONS, SIZE_PX
 from tests.fakes.encoders import HashingTextEncoder
-from tests.test_encoders import PASSAGES, STORED, DualEncoderContract, TextEncoderContract, corners, drawn, saved
+from tests.fakes.pictures import STORED, corners, saved
 
 Make = Callable[..., Path]
 _ENCODERS = ("encoder", "text encoder", "audio encoder")

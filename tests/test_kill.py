@@ -16,13 +16,10 @@ from rag.catalog.catalog import Catalog
 from rag.config import Settings
 from rag.segments import segment_id
 from rag.types import Filter
+from tests.fakes.processes import FORKED
 
 _SEED = 20
 _MOST_RUNS_PER_KILL = 4
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(
-    ["ingest.pipeline", "rag.catalog.catalog", "rag.encoders.lite", "rag.index.edge", "rag.retrieval.retriever"]
-)
 
 
 def write_collection(folder: Path) -> None:

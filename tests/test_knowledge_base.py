@@ -32,8 +32,8 @@ from rag.errors import (
 )
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox
+from tests.fakes.demo import matches
 from tests.fakes.media import JFK
-from tests.test_demo_collection import matches
 
 ANSWERABLE = [question for question in questions() if question["expect"]]
 UNANSWERABLE = [question for question in questions() if not question["expect"]]

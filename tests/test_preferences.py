@@ -21,7 +21,7 @@ from rag.personalization.preference import Preference, rank_by_preference
 from rag.personalization.store import PreferenceStore, preferences_url
 from rag.segments import segment_id
 from rag.types import Hit
-from tests.test_retrieve import DUAL, TEXT, frame, indexed, passage, photo
+from tests.fakes.segments import DUAL, TEXT, frame, indexed, passage, photo
 
 COLOURS = ("red", "blue", "green", "yellow")
 

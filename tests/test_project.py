@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,15 @@ def test_the_readme_example_runs(demo_template, monkeypatch, capsys):
 def test_a_test_runs_each_example():
     assert len(examples()) == len(EXAMPLES)
     assert all(sum(words in block for block in examples()) == 1 for words in EXAMPLES)
+
+
+def test_no_test_module_imports_another():
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            module = node.module if isinstance(node, ast.ImportFrom) else ""
+            imported = [f"{module}.{name}" for name in names] if module else names
+            assert not [name for name in imported if "tests.test_" in name], path
 
 
 def test_the_readme_has_the_commands_that_ci_runs():

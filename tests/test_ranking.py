@@ -17,9 +17,9 @@ from rag.retrieval.business_rules import apply_rules, exclude_hidden, parse_rule
 from rag.retrieval.retriever import Retriever
 from rag.segments import to_payload
 from rag.types import Filter
+from tests.contracts.index import FILTERED, FILTERS
 from tests.fakes.hits import passage, picture
-from tests.test_index import FILTERED, FILTERS
-from tests.test_retrieve import DUAL, TEXT, indexed, photo
+from tests.fakes.segments import DUAL, TEXT, indexed, photo
 
 IN_STOCK = {"where": {"stock": {"gte": 1}}, "boost": 3, "name": "in stock"}
 HIDDEN = {"where": {"discontinued": True}, "hide": True}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +18,11 @@ from rag.query.language import Query, QueryPart
 from rag.retrieval.calibration import Calibrator
 from rag.retrieval.fusion import combine_vectors
 from rag.retrieval.retriever import Retriever
-from rag.types import CharSpan, Filter, FrameRegion, Hit, ImageRegion, PageBox, Segment, TimeSpan, Word
+from rag.types import CharSpan, Filter, FrameRegion, Hit, Segment, TimeSpan
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import tone
+from tests.fakes.segments import DUAL, TEXT, asset, frame, indexed, passage, photo, plain, speech
 
-TEXT = HashingTextEncoder()
-DUAL = HashingEncoder(TEXT)
 AUDIO = PitchEncoder()
 CARDS = {"joint": DUAL.card, "text": TEXT.card, "sound": AUDIO.card}
 
@@ -48,43 +46,9 @@ class OtherSpaceEncoder(HashingEncoder):
         super().__init__(HashingTextEncoder(32, name="other"))
 
 
-def asset(name: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-
-
-def passage(name: str, text: str, ordinal: int = 0, page: int = 1) -> Segment:
-    return Segment(asset(name), ordinal, "text", "passage", PageBox(page), text=text, title=name, meta={"page": page})
-
-
-def photo(name: str, caption: str = "") -> Segment:
-    return Segment(asset(name), 0, "image", "picture", ImageRegion(), caption=caption, title=name)
-
-
-def frame(name: str, at_s: float) -> Segment:
-    return Segment(asset(name), int(at_s * 10), "video", "frame", FrameRegion(at_s), title=name)
-
-
-def speech(name: str, text: str) -> Segment:
-    words = tuple(Word(word, float(n), n + 0.5) for n, word in enumerate(text.split()))
-    return Segment(asset(name), 0, "audio", "speech", TimeSpan(0, 30), text=text, title=name, words=words)
-
-
 def heard(name: str, hertz: float, ordinal: int = 0) -> IndexedSegment:
     segment = Segment(asset(name), ordinal, "audio", "sound", TimeSpan(0, 3), title=name)
     return IndexedSegment(segment, sound=AUDIO.embed_audio([tone(1, hertz)])[0])
-
-
-def plain(colour: str) -> Image.Image:
-    return Image.new("RGB", (8, 8), colour)
-
-
-def indexed(segment: Segment, colour: str | None = None, dual: HashingEncoder = DUAL) -> IndexedSegment:
-    """As the pipeline does it: pixels, or words where there are none, in the joint space; words in the text space."""
-    words = segment.searchable_text
-    text = TEXT.embed_text([words])[0] if words else None
-    if colour is not None:
-        return IndexedSegment(segment, joint=dual.embed_images([plain(colour)])[0], text=text)
-    return IndexedSegment(segment, joint=dual.embed_text([words])[0] if words else None, text=text)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from rag.server.problems import Problem
 from rag.server.state import ServerOptions
 from rag.server.uploads import MOST_FILES, Limits, Upload, free, keep, safe_name, sweep
 from rag.types import FileResult
+from tests.fakes.processes import FORKED
 from tests.fakes.uvicorn_server import URL, running
-from tests.test_kill import FORKED
 
 MUSEUM = "/api/bases/museum"
 SETTINGS = Settings(ocr="off", llm="openai/none", rerank_top_n=0)

@@ -11,10 +11,10 @@ import pytest
 from rag.encoders import load_audio_encoder, load_dual_encoder, load_text_encoder
 from rag.encoders.base import Vectors
 from rag.encoders.torch_models import choose_device
+from tests.contracts.audio_encoders import tone
+from tests.contracts.encoders import PASSAGES, drawn
 from tests.fakes import checkpoints
 from tests.fakes.encoders import HashingTextEncoder
-from tests.test_audio_encoders import tone
-from tests.test_encoders import PASSAGES, drawn
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -22,7 +21,6 @@ from ingest.audio_video.transcribers import (
     FasterWhisper,
     OpenAIWhisper,
     Transcriber,
-    Transcript,
     _Attempt,
     _best_transcript,
     _Run,
@@ -32,6 +30,7 @@ from rag.config import Settings
 from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
 from rag.llm import litellm_api, retries
 from rag.types import Word
+from tests.contracts.transcribers import TranscriberContract, spoken
 from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
 from tests.fakes.speech import ScriptedTranscriber
 
@@ -83,32 +82,6 @@ def seconds_of(request: httpx.Request) -> float:
     start = body.index(b"RIFF")
     with wave.open(io.BytesIO(body[start:])) as reader:
         return reader.getnframes() / reader.getframerate()
-
-
-def spoken(transcript: Transcript) -> str:
-    return re.sub(r"[^a-z ]", "", " ".join(word.text for word in transcript.words).lower())
-
-
-class TranscriberContract:
-    @pytest.fixture
-    def transcriber(self) -> Transcriber:
-        raise NotImplementedError
-
-    def test_words_and_their_times(self, transcriber: Transcriber, jfk: NDArray[np.float32]) -> None:
-        heard = transcriber.transcribe(jfk)
-        assert spoken(heard) == JFK_TEXT
-        assert heard.language == "en"
-        assert heard.duration_s == pytest.approx(11.0, abs=0.05)
-        assert all(0 <= w.start_s <= w.end_s <= heard.duration_s + 0.01 for w in heard.words)
-        assert all(a.start_s <= b.start_s for a, b in pairwise(heard.words))
-        assert all(0 <= w.probability <= 1 and w.text == w.text.strip() for w in heard.words)
-        assert all(type(w.start_s) is float and type(w.probability) is float for w in heard.words)
-
-    def test_silence_has_no_words(self, transcriber: Transcriber) -> None:
-        assert transcriber.transcribe(silence(2)) == Transcript((), "", 2.0)
-
-    def test_the_longest_block_is_stated(self, transcriber: Transcriber) -> None:
-        assert transcriber.block_s >= 30
 
 
 class TestFasterWhisper(TranscriberContract):
