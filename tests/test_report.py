@@ -279,7 +279,7 @@ class TestMedia:
     def test_a_wave_is_as_long_as_what_plays(self, tmp_path: Path, name: str, length_s: float) -> None:
         path = write_audio(tmp_path / name, tone(6), codec="flac" if name.endswith("flac") else "pcm_s16le")
         cited = exhibit(path, TimeSpan(0, 2), "speech", modality="audio")
-        player = Album(10_000_000).exhibit(cited, "a", "", in_full=True).player
+        player = Album(10_000_000).view(cited, "a", "", in_full=True).player
         assert player is not None
         assert player.length_s == pytest.approx(length_s, abs=0.01)
 
@@ -326,7 +326,7 @@ class TestMedia:
     def test_a_hit_without_a_file(self, note: Path) -> None:
         evidence = passage(note)
         found = shown(answer(replace(evidence, hit=replace(evidence.hit, path=""))))
-        assert "No file is known for it any more." in found.text
+        assert "Its file is not known any more." in found.text
         assert "It is so." in found.text
 
     def test_a_damaged_recording_keeps_its_words(self, tmp_path: Path) -> None:

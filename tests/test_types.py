@@ -66,7 +66,7 @@ def test_an_answer_knows_what_it_cites() -> None:
     answer = Answer("q", "a [E3] b [E1]", (Citation(3, 0, 1), Citation(1, 7, 8), Citation(1, 0, 1)), evidence)
     assert [exhibit.number for exhibit in answer.cited] == [1, 3]
     assert (evidence[0].segment, evidence[0].locator) == (PASSAGE, PageBox(2))
-    assert "No file is known for it" in answer.render()
+    assert "Its file is not known any more" in answer.render()
 
 
 def test_a_report_counts_its_results() -> None:

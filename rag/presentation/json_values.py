@@ -1,4 +1,4 @@
-"""Values as what JSON can hold: what the command prints for programs, and what the server answers."""
+"""Values as JSON: what the command line prints for programs, and what the server sends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 def jsonable(value: Any) -> Any:
-    """Dataclasses, paths and numbers as what JSON can hold."""
+    """Return a value as JSON can hold it; dataclasses become objects, and paths strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         keys = _KEYS.get(type(value).__name__, {})
         fields = ((keys.get(f.name, f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
@@ -35,12 +35,12 @@ def jsonable(value: Any) -> Any:
 
 
 def name_of(path: str | Path) -> str:
-    """A file's name, with what of it is no text written out."""
+    """Return a file's name as valid text."""
     return escape_surrogates(Path(path).name)
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit for programs: its segment, place and scores; where its file lies is not told."""
+    """Return a hit for programs: its segment, place and scores, without the path of its file."""
     segment = hit.segment
     return {
         "id": segment_id(segment),

@@ -1,8 +1,7 @@
 """Hits and answers in a notebook: pictures, marked pages, players that begin at the cited second, score plots.
 
-HTML without scripts, so that it works wherever a notebook is shown; all that comes from files is escaped by the
-template. A cell holds some hundred kilobytes of media, two megabytes at most, for a notebook is a file that people
-send around.
+HTML without scripts works wherever a notebook is shown. The templates escape all text of files. A cell holds a few
+hundred kilobytes of media, two megabytes at most, because people send notebooks around.
 """
 
 from __future__ import annotations
@@ -18,36 +17,36 @@ from markupsafe import Markup
 
 from rag.presentation.explanation_svg import explanation_html
 from rag.presentation.report.answer_view import answer_view
-from rag.presentation.report.evidence_view import Album, Exhibit
+from rag.presentation.report.evidence_view import Album, EvidenceView
 from rag.presentation.tables import table
 from rag.types import Answer, Evidence, Hit, IngestReport
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MEDIA_BYTES = 1_500_000  # of sound and film in one cell; what would go over it is named instead of shown
+MEDIA_BYTES = 1_500_000  # of sound and video in one cell; what exceeds it is named and not shown
 _PICTURE_PX = 560
 _CARD_PX, _CARD_CHARS, _MOST_CARDS = 160, 120, 24
 _TEXT_CHARS = 2000
 
 
 def hit_html(hit: Hit) -> str:
-    """One hit: what it shows, and why it was found."""
+    """Show one hit: its media and words, and why it was found."""
     album = _album()
-    shown = album.exhibit(Evidence(0, hit), "hit", " ".join(hit.why.matched), in_full=True)
+    view = album.view(Evidence(0, hit), "hit", " ".join(hit.why.matched), in_full=True)
     return _template("cell_hit.html").render(
-        e=_bounded(shown), why=Markup(explanation_html(hit.why)), media=album.media
+        e=_bounded(view), why=Markup(explanation_html(hit.why)), media=album.media
     )
 
 
 def hits_html(hits: Sequence[Hit]) -> str:
-    """A card for each of the first hits: a small picture, what and where it is, its score, how it begins."""
+    """Show a card for each of the first hits: a small picture, kind and place, score, first words."""
     album = Album(0, thumbnail_px=_CARD_PX)
     cards = [
         (
-            album.exhibit(Evidence(n, hit), "hit", "", in_full=False),
+            album.view(Evidence(n, hit), "hit", "", in_full=False),
             hit,
-            shorten(_said(hit), _CARD_CHARS, placeholder=" …"),
+            shorten(_first_words(hit), _CARD_CHARS, placeholder=" …"),
         )
         for n, hit in enumerate(hits[:_MOST_CARDS], 1)
     ]
@@ -68,17 +67,17 @@ def ingest_html(report: IngestReport) -> str:
 
 
 def answer_html(answer: Answer) -> str:
-    """An answer with the exhibits that it cites, or the nearest misses of a declined question."""
+    """Show an answer with the evidence that it cites, or the nearest misses of a declined question."""
     album = _album()
     view = answer_view(answer, 1, album)
     shown = view.others if view.declined else view.cited
     why = {exhibit.number: Markup(explanation_html(exhibit.hit.why)) for exhibit in answer.evidence}
-    exhibits = [_bounded(exhibit) for exhibit in shown]
+    exhibits = [_bounded(each) for each in shown]
     return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 
 
-def _said(hit: Hit) -> str:
-    """What is told of a hit in a few words."""
+def _first_words(hit: Hit) -> str:
+    """Return the first words of a hit, or its tags."""
     segment = hit.segment
     return shorten(segment.caption or segment.text or ", ".join(segment.tags), _CARD_CHARS, placeholder=" …")
 
@@ -87,13 +86,13 @@ def _album() -> Album:
     return Album(MEDIA_BYTES, picture_px=_PICTURE_PX, whole_bytes=0, is_light=True)
 
 
-def _bounded(shown: Exhibit) -> Exhibit:
-    """The exhibit with no more than the beginning of a long transcript, sentence or caption."""
-    excerpt = shown.excerpt
+def _bounded(view: EvidenceView) -> EvidenceView:
+    """Return the view with only the beginning of a long transcript, sentence or caption."""
+    excerpt = view.excerpt
     if len(excerpt) > 2 * _TEXT_CHARS:
         excerpt = Markup.escape(f"{excerpt.striptags()[:_TEXT_CHARS]} …")
-    caption = shorten(shown.caption, _TEXT_CHARS, placeholder=" …")
-    return replace(shown, words=shown.words[: _TEXT_CHARS // 5], excerpt=excerpt, caption=caption, alt=shown.alt[:300])
+    caption = shorten(view.caption, _TEXT_CHARS, placeholder=" …")
+    return replace(view, words=view.words[: _TEXT_CHARS // 5], excerpt=excerpt, caption=caption, alt=view.alt[:300])
 
 
 @cache

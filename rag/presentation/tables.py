@@ -1,4 +1,4 @@
-"""Small tables of HTML, escaped and bounded, for notebooks."""
+"""Small HTML tables for notebooks, escaped and limited in size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rag.text import replace_surrogates
 
 _MOST_ROWS = 200
 _MOST_CHARS = 300
-_LEFT = 'style="text-align:left"'  # of every cell: Jupyter's own style puts them to the right
+_LEFT = 'style="text-align:left"'  # of every cell: Jupyter's own style aligns them to the right
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table with a caption above it; of more than 200 rows the first, and how many there are."""
+    """Return a table with a caption above it; beyond 200 rows only the first, and how many more there are."""
     if not rows:
         return f"<div>{_cell(caption)}</div>"
     head = "".join(f"<th {_LEFT}>{_cell(name)}</th>" for name in names)

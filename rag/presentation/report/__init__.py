@@ -1,7 +1,8 @@
-"""One self-contained HTML page with answers and their evidence, each exhibit shown as what it is.
+"""One self-contained HTML page with answers and their evidence: pictures, pages, players.
 
-Pictures, sound and film are in the page itself, within a budget of bytes; nothing is fetched. Whatever a document says
-is untrusted: the template escapes all of it, and the page's security policy runs only the page's own script.
+`page` turns each answer into views (`answer_view`, `evidence_view`) and fills the template with them. Pictures, sound
+and video are in the page itself, within a budget of bytes; nothing is fetched. Text of documents is untrusted: the
+template escapes all of it, and the page's security policy runs only the page's own script.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from rag.presentation.report.evidence_view import Album
 from rag.types import Answer
 
 _HERE = Path(__file__).parent
-MEDIA_BYTES = 24_000_000  # of sound and film in one page; what would go over it is named instead of shown
+MEDIA_BYTES = 24_000_000  # of sound and video in one page; what exceeds it is named and not shown
 
 
 def page(answers: Sequence[Answer], *, title: str, media_bytes: int = MEDIA_BYTES) -> str:
-    """Show answers with their evidence on one page of HTML that needs nothing else.
+    """Return one page of HTML that shows answers with their evidence and needs nothing else.
 
-    A file that has gone or was changed since it was indexed is shown by its words alone, with a note that says so.
+    A file that has gone or has changed since it was indexed is shown by its words alone, with a note.
 
     Args:
-        answers: in the order in which they shall stand.
+        answers: in their order on the page.
         title: of the page.
-        media_bytes: budget of sound and film.
+        media_bytes: budget of sound and video.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

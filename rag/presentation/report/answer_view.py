@@ -1,4 +1,4 @@
-"""An answer as the page's template takes it: its text cut into claims and chips, its exhibits, its steps."""
+"""An answer as the templates take it: its text cut into claims and chips, its evidence, its steps."""
 
 from __future__ import annotations
 
@@ -7,63 +7,63 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rag.presentation.report.evidence_view import Album, Exhibit
+from rag.presentation.report.evidence_view import Album, EvidenceView
 from rag.types import Answer, Evidence, Step
 
 _MARKER = re.compile(r"\[E(\d{1,3})\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of an answer's text: words, with the exhibits that they rest on, or a chip that points at one."""
+class AnswerPiece:
+    """A piece of an answer's text: words with the numbers of their evidence, or a chip that points at evidence."""
 
     text: str
     exhibits: tuple[int, ...] = ()
-    chip: Exhibit | None = None
+    chip: EvidenceView | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """One answer, ready to be shown.
+    """One answer, ready for a template.
 
     Attributes:
         anchor: its id on the page.
-        question: what was asked.
+        question: the question in words.
         pieces: its text.
         declined: the collection does not hold the answer.
-        cited: the exhibits that the text cites.
-        others: the exhibits that the model was shown and did not cite; the nearest misses of a declined question.
-        warnings: what went wrong on the way.
+        cited: the evidence that the text cites.
+        others: evidence that the model read and did not cite; the nearest misses of a declined question.
+        warnings: failures on the way.
         steps: name, seconds and note of each step.
-        seconds: of the whole way.
+        seconds: in total.
     """
 
     anchor: str
     question: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[AnswerPiece, ...]
     declined: bool
-    cited: tuple[Exhibit, ...]
-    others: tuple[Exhibit, ...]
+    cited: tuple[EvidenceView, ...]
+    others: tuple[EvidenceView, ...]
     warnings: tuple[str, ...]
     steps: tuple[tuple[str, float, str], ...]
     seconds: float
 
 
 def answer_view(answer: Answer, number: int, album: Album) -> AnswerView:
-    """What the template needs of an answer; `number` counts the answers of the page from 1."""
+    """Return an answer as the templates take it; `number` counts the answers of the page from 1."""
     anchor = f"q{number}"
     used = {evidence.number for evidence in answer.cited}
-    exhibits = {
-        evidence.number: album.exhibit(evidence, anchor, _statement(answer, evidence), in_full=evidence.number in used)
+    views = {
+        evidence.number: album.view(evidence, anchor, _statement(answer, evidence), in_full=evidence.number in used)
         for evidence in answer.evidence
     }
     return AnswerView(
         anchor=anchor,
         question=answer.question,
-        pieces=tuple(_pieces(answer, exhibits)),
+        pieces=tuple(_pieces(answer, views)),
         declined=answer.declined,
-        cited=tuple(shown for n, shown in exhibits.items() if n in used),
-        others=tuple(shown for n, shown in exhibits.items() if n not in used),
+        cited=tuple(view for n, view in views.items() if n in used),
+        others=tuple(view for n, view in views.items() if n not in used),
         warnings=answer.warnings,
         steps=tuple((step.name, step.seconds, step.note) for step in answer.trace),
         seconds=_seconds(answer.trace),
@@ -71,33 +71,33 @@ def answer_view(answer: Answer, number: int, album: Album) -> AnswerView:
 
 
 def _seconds(trace: Sequence[Step]) -> float:
-    """Of the whole way: the step that says so, or else all of them together."""
+    """Return the seconds of the step "total", or else the sum of all steps."""
     total = [step.seconds for step in trace if step.name == "total"]
     return total[0] if total else sum(step.seconds for step in trace)
 
 
 def _statement(answer: Answer, evidence: Evidence) -> str:
-    """The words of the answer that rest on an exhibit; the question where none do."""
-    said = [answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number]
-    return _MARKER.sub(" ", " ".join(said)) or answer.question
+    """Return the words of the answer that cite this evidence, or the question if none do."""
+    statements = [answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number]
+    return _MARKER.sub(" ", " ".join(statements)) or answer.question
 
 
-def _pieces(answer: Answer, exhibits: Mapping[int, Exhibit]) -> Iterator[Piece]:
+def _pieces(answer: Answer, views: Mapping[int, EvidenceView]) -> Iterator[AnswerPiece]:
     position = 0
     for marker in _MARKER.finditer(answer.text):
-        chip = exhibits.get(int(marker[1]))
+        chip = views.get(int(marker[1]))
         if chip is not None:
             yield from _claims(answer, position, marker.start())
-            yield Piece(marker[0], chip=chip)
+            yield AnswerPiece(marker[0], chip=chip)
             position = marker.end()
     yield from _claims(answer, position, len(answer.text))
 
 
-def _claims(answer: Answer, start: int, end: int) -> Iterator[Piece]:
-    """Words between two markers, cut where citations begin and end."""
+def _claims(answer: Answer, start: int, end: int) -> Iterator[AnswerPiece]:
+    """Yield the words between two markers, cut where citations begin and end."""
     inside = {cut for c in answer.citations for cut in (c.start, c.end) if start < cut < end}
     cuts = [start, *sorted(inside), end]
     for first, last in pairwise(cuts):
         if first < last:
-            resting = sorted({c.number for c in answer.citations if c.start <= first and last <= c.end})
-            yield Piece(answer.text[first:last], tuple(resting))
+            numbers = sorted({c.number for c in answer.citations if c.start <= first and last <= c.end})
+            yield AnswerPiece(answer.text[first:last], tuple(numbers))

@@ -1,4 +1,4 @@
-"""Exhibits as the page's template takes them: pictures as data URIs, sound and film once each, within a budget."""
+"""Evidence as the templates take it: pictures as data URIs, each sound and video once, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpa
 
 THUMBNAIL_PX = 320
 PICTURE_PX = 1200
-_WHOLE_BYTES = 4_000_000  # a recording or film up to this size is put in whole
+_WHOLE_BYTES = 4_000_000  # a recording or video up to this size is included whole
 _NOTHING = Markup("")
 
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """What plays an exhibit: the key of its media, and which of its seconds are cited."""
+    """The player of a piece of evidence: the key of its media, and which of its seconds are cited."""
 
     media: str
-    is_film: bool
+    is_video: bool
     start_s: float
     end_s: float
     offset_s: float
@@ -34,16 +34,16 @@ class Player:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A spoken word, and whether it is in the sentence that is closest to what the answer says."""
+class TranscriptWord:
+    """A spoken word, and whether it belongs to the sentence that is closest to the answer's statement."""
 
     word: Word
     is_near: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """One exhibit, ready to be shown; what it does not have is empty.
+class EvidenceView:
+    """One piece of evidence, ready for a template; fields that it lacks are empty.
 
     Attributes:
         number: as in the answer's markers.
@@ -56,13 +56,13 @@ class Exhibit:
         whole: data URI of the page around a figure.
         alt: what the picture shows.
         excerpt: its text with the closest sentence marked.
-        caption: what its surroundings say it shows.
-        tags: what the image encoder believes it shows.
+        caption: what its surroundings say about it.
+        tags: names that the image encoder gives it.
         words: spoken words with times on the asset's clock.
-        player: what plays it.
-        still: where the picture beside a player is from: a frame, in words.
-        note: why something is not shown.
-        found: how the search came to it.
+        player: its player.
+        still: the frame of the picture beside a player, in words.
+        note: why something is missing.
+        found: the channels that found it.
     """
 
     number: int
@@ -77,7 +77,7 @@ class Exhibit:
     excerpt: Markup = _NOTHING
     caption: str = ""
     tags: tuple[str, ...] = ()
-    words: tuple[Spoken, ...] = ()
+    words: tuple[TranscriptWord, ...] = ()
     player: Player | None = None
     still: str = ""
     note: str = ""
@@ -86,15 +86,15 @@ class Exhibit:
 
 @dataclass
 class Album:
-    """Collects the media of one page.
+    """The media of one page, collected within a budget.
 
     Attributes:
-        budget: bytes of sound and film that may still be added.
+        budget: bytes of sound and video that may still be added.
         picture_px: width of a picture that is shown in full.
-        thumbnail_px: size of one that is not.
-        whole_bytes: a recording or film up to this size is put in whole, others by the cited seconds.
-        is_light: whether the seconds of recordings are put in as speech needs it, in mono at 6 kB a second.
-        media: data URIs of the sound and film of the page, by key.
+        thumbnail_px: size of a picture that is not.
+        whole_bytes: a recording or video up to this size is included whole, larger ones by the cited seconds.
+        is_light: whether recordings are included at the quality that speech needs: mono, 6 kB a second.
+        media: data URIs of the sound and video of the page, by key.
     """
 
     budget: int
@@ -106,24 +106,24 @@ class Album:
     _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float, bool]] = field(default_factory=dict)
     _checked: dict[tuple[Path, str], str] = field(default_factory=dict)
 
-    def exhibit(self, evidence: Evidence, anchor: str, statement: str, *, in_full: bool) -> Exhibit:
-        """The exhibit with its pictures and, in full, what plays it; a failure of its medium becomes its note."""
+    def view(self, evidence: Evidence, anchor: str, statement: str, *, in_full: bool) -> EvidenceView:
+        """Return the view with its pictures and, in full, its player; a failure of the medium becomes its note."""
         segment = evidence.segment
-        shown = _words(evidence, anchor, statement)
+        view = _without_media(evidence, anchor, statement)
         path = Path(evidence.hit.path)
-        problem = self._problem(path, segment.asset_id) if evidence.hit.path else "No file is known for it any more."
+        problem = self._problem(path, segment.asset_id) if evidence.hit.path else "Its file is not known any more."
         if problem:
-            return replace(shown, note=problem)
+            return replace(view, note=problem)
         try:
             seen = evidence.hit.seen or segment
-            return self._in_full(shown, segment, seen, path) if in_full else self._in_short(shown, seen, path)
+            return self._in_full(view, segment, seen, path) if in_full else self._in_short(view, seen, path)
         except UnsupportedMedia:
-            return shown  # a slide or a spreadsheet has no picture: its words are shown
+            return view  # a slide or a spreadsheet has no picture: its words are shown
         except MediaError as error:
-            return replace(shown, note=str(error))
+            return replace(view, note=str(error))
 
     def _problem(self, path: Path, asset_id: str) -> str:
-        """Why a file cannot be shown; empty when it still is what was indexed. Each file is read once."""
+        """Return why a file cannot be shown; empty if its content is still the indexed one. Each file is read once."""
         if (path, asset_id) not in self._checked:
             try:
                 media.check_same(path, asset_id)
@@ -132,56 +132,56 @@ class Album:
                 self._checked[path, asset_id] = str(error)
         return self._checked[path, asset_id]
 
-    def _in_full(self, shown: Exhibit, segment: Segment, seen: Segment, path: Path) -> Exhibit:
-        """Of a moment, `seen` is its best frame; otherwise it is the segment itself."""
+    def _in_full(self, view: EvidenceView, segment: Segment, seen: Segment, path: Path) -> EvidenceView:
+        """Show all of it. For a moment, `seen` is its best frame; otherwise it is the segment itself."""
         locator = segment.locator
         if isinstance(locator, CharSpan):
-            return shown
+            return view
         if isinstance(locator, TimeSpan):
             if seen is not segment:
-                shown = replace(shown, picture=self._drawn(media.highlight(path, seen.locator)))
-            return self._played(shown, segment, path, locator)
+                view = replace(view, picture=self._picture_uri(media.highlight(path, seen.locator)))
+            return self._with_player(view, segment, path, locator)
         if isinstance(locator, FrameRegion) and (span := playable_span(segment)):
-            framed = replace(shown, picture=self._drawn(media.highlight(path, locator)))
-            return self._played(framed, segment, path, span)
-        marked = self._drawn(media.highlight(path, locator))
+            framed = replace(view, picture=self._picture_uri(media.highlight(path, locator)))
+            return self._with_player(framed, segment, path, span)
+        marked = self._picture_uri(media.highlight(path, locator))
         if segment.kind == "figure" and isinstance(locator, PageBox) and locator.box:
-            return replace(shown, picture=self._drawn(media.crop(path, locator)), whole=marked)
-        return replace(shown, picture=marked)
+            return replace(view, picture=self._picture_uri(media.crop(path, locator)), whole=marked)
+        return replace(view, picture=marked)
 
-    def _in_short(self, shown: Exhibit, segment: Segment, path: Path) -> Exhibit:
+    def _in_short(self, view: EvidenceView, segment: Segment, path: Path) -> EvidenceView:
         if isinstance(segment.locator, CharSpan) or segment.modality == "audio":
-            return shown
+            return view
         if segment.kind != "passage":
-            return replace(shown, picture=media.data_uri(media.thumbnail(path, segment.locator, self.thumbnail_px)))
+            return replace(view, picture=media.data_uri(media.thumbnail(path, segment.locator, self.thumbnail_px)))
         page = media.highlight(path, segment.locator)
         page.thumbnail((self.thumbnail_px, self.thumbnail_px))
-        return replace(shown, picture=media.data_uri(page))
+        return replace(view, picture=media.data_uri(page))
 
-    def _played(self, shown: Exhibit, segment: Segment, path: Path, span: TimeSpan) -> Exhibit:
-        is_film = segment.modality == "video"
-        found = self._clip(path, span, is_film=is_film)
+    def _with_player(self, view: EvidenceView, segment: Segment, path: Path, span: TimeSpan) -> EvidenceView:
+        is_video = segment.modality == "video"
+        found = self._clip(path, span, is_video=is_video)
         if found is None:
-            return replace(shown, note="Sound and film are left out here: the page would become too large.")
+            return replace(view, note="Sound and video are left out here: the page would become too large.")
         key, offset_s, is_whole = found
-        if is_film:
-            poster = shown.picture or self._drawn(media.open_picture(path, span))
-            return replace(shown, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
+        if is_video:
+            poster = view.picture or self._picture_uri(media.open_picture(path, span))
+            return replace(view, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
         length = TimeSpan(0.0, max(media.length_s(path), span.end_s)) if is_whole else span
         wave = media.data_uri(media.waveform(path, length))
         player = Player(key, False, span.start_s, span.end_s, offset_s, wave, length.end_s - length.start_s)
-        return replace(shown, player=player)
+        return replace(view, player=player)
 
-    def _drawn(self, picture: Image) -> str:
+    def _picture_uri(self, picture: Image) -> str:
         picture.thumbnail((self.picture_px, 2 * self.picture_px))
         return media.data_uri(picture)
 
-    def _clip(self, path: Path, span: TimeSpan, *, is_film: bool) -> tuple[str, float, bool] | None:
-        """Key and first second of media that hold the span, and whether they are the whole; None over the budget."""
+    def _clip(self, path: Path, span: TimeSpan, *, is_video: bool) -> tuple[str, float, bool] | None:
+        """Return key and first second of media with the span, and whether they are the whole; None over the budget."""
         for known in ((path, None), (path, span)):
             if known in self._clips:
                 return self._clips[known]
-        if self.is_light and not is_film:
+        if self.is_light and not is_video:
             clip = media.Clip(media.mp3(path, span), "audio/mpeg", span.start_s, False)
         else:
             clip = media.playable(path, span, whole_bytes=min(self.whole_bytes, self.budget))
@@ -194,17 +194,17 @@ class Album:
         return found
 
 
-def _spoken(words: Sequence[Word], statement: str) -> tuple[Spoken, ...]:
-    """The words of a transcript, those of the closest sentence marked."""
+def _mark_closest(words: Sequence[Word], statement: str) -> tuple[TranscriptWord, ...]:
+    """Return the words of a transcript, with those of the closest sentence marked."""
     text, starts = "", []
     for word in words:
         starts.append(len(text))
         text += word.text.strip() + " "
     near = media.closest_sentence(text, statement)
-    return tuple(Spoken(w, near.start <= at < near.end) for w, at in zip(words, starts, strict=True))
+    return tuple(TranscriptWord(w, near.start <= at < near.end) for w, at in zip(words, starts, strict=True))
 
 
-def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
+def _without_media(evidence: Evidence, anchor: str, statement: str) -> EvidenceView:
     segment, hit = evidence.segment, evidence.hit
     name = KIND_NAMES[segment.kind]
     where = place(segment)
@@ -212,7 +212,7 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
     still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""
     channels = [f"{channel.name}, place {channel.rank}" for channel in hit.channels]
     judged = [] if hit.relevance is None else [f"relevance {hit.relevance:+.1f}"]
-    return Exhibit(
+    return EvidenceView(
         number=evidence.number,
         anchor=f"{anchor}-e{evidence.number}",
         kind=segment.kind,
@@ -223,7 +223,7 @@ def _words(evidence: Evidence, anchor: str, statement: str) -> Exhibit:
         excerpt=media.excerpt(segment.text, media.closest_sentence(segment.text, statement)),
         caption=segment.caption,
         tags=segment.tags,
-        words=_spoken(segment.words, statement),
+        words=_mark_closest(segment.words, statement),
         still=still,
         found=" · ".join([*channels, *judged]),
     )

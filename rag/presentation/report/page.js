@@ -1,7 +1,7 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Sound and film are written once each and shared by all players that use them.
+// Sound and video are written once each and shared by all players that use them.
 const media = JSON.parse(document.getElementById("media").textContent);
 const urls = {};
 function urlOf(key) {
