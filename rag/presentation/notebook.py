@@ -34,9 +34,7 @@ def hit_html(hit: Hit) -> str:
     """Show one hit: its media and words, and why it was found."""
     album = _album()
     view = album.view(Evidence(0, hit), "hit", " ".join(hit.why.matched), in_full=True)
-    return _template("cell_hit.html").render(
-        e=_bounded(view), why=Markup(explanation_html(hit.why)), media=album.media
-    )
+    return _template("cell_hit.html").render(e=_bounded(view), why=Markup(explanation_html(hit.why)), media=album.media)
 
 
 def hits_html(hits: Sequence[Hit]) -> str:
