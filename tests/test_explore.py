@@ -8,7 +8,7 @@ import pytest
 
 from rag import KnowledgeBase
 from rag.errors import QueryError
-from rag.evaluation.explore import CollectionMap, Point, collection_map, coverage, drift
+from rag.evaluation.explore import CollectionMap, MapPoint, collection_map, coverage, drift
 from rag.explanation import Explanation
 from rag.segments import segment_id
 from rag.types import Hit, ImageRegion, Segment
@@ -70,7 +70,7 @@ def test_nothing_on_the_map_is_markup_of_a_file():
         Explanation(0.0),
         BAD,
     )
-    tree = ElementTree.fromstring(CollectionMap((Point(hit, 0.5, 1.0),), 1.0)._repr_html_())
+    tree = ElementTree.fromstring(CollectionMap((MapPoint(hit, 0.5, 1.0),), 1.0)._repr_html_())
     assert not [element for element in tree.iter() if element.tag.endswith("script")]
 
 

@@ -18,14 +18,14 @@ from rag.server.native.base_routes import failed_file_id
 from rag.server.native.ingestion_routes import MOST_WAITING
 from rag.server.problems import Problem
 from rag.server.state import ServerOptions
-from rag.server.uploads import MOST_FILES, Limits, Upload, free, keep, safe_name, sweep
+from rag.server.uploads import MOST_FILES, Upload, UploadLimits, finish, safe_name, sweep, unused_path
 from rag.types import FileResult
 from tests.fakes.processes import FORKED
 from tests.fakes.uvicorn_server import URL, running
 
 MUSEUM = "/api/bases/museum"
 SETTINGS = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
-LIMITS = Limits(1000, 5000)
+LIMITS = UploadLimits(1000, 5000)
 BOUNDARY = "multipart/form-data; boundary=edge"
 
 
@@ -243,8 +243,8 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
     for size in (1, 7, len(body)):
         upload = Upload(tmp_path, f"job{size}", LIMITS)
         found = await upload.receive(BOUNDARY, len(body), pieces(body, size))
-        keep(tmp_path, f"job{size}")
-        keep(tmp_path, f"job{size}")  # a second time does nothing
+        finish(tmp_path, f"job{size}")
+        finish(tmp_path, f"job{size}")  # a second time does nothing
         assert [file.name for file in found] == ["a.txt", "a (2).txt", "b.txt"]
         assert [file.read_bytes() for file in found] == [b"one\r\n--edg", b"", b"two"]
 
@@ -272,7 +272,7 @@ async def test_a_form_that_cannot_be_taken_leaves_nothing(tmp_path, body, status
 async def test_a_form_has_so_many_files_and_no_more(tmp_path):
     body = part("a.txt", b"") * (MOST_FILES + 1) + b"--edge--\r\n"
     with pytest.raises(Problem):
-        await Upload(tmp_path, "job", Limits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
+        await Upload(tmp_path, "job", UploadLimits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
     with pytest.raises(Problem):
         await Upload(tmp_path, "job", LIMITS).receive("application/json", 0, pieces(b"{}", 2))
     with pytest.raises(Problem):
@@ -305,7 +305,7 @@ def test_a_long_name_keeps_its_ending(tmp_path):
     assert name.endswith("ü.webm")
     assert len(name.encode()) <= 180
     for _ in range(3):
-        free(tmp_path, "ü" * 300 + ".webm").touch()
+        unused_path(tmp_path, "ü" * 300 + ".webm").touch()
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -319,7 +319,7 @@ def test_what_a_killed_server_left_of_uploads_is_deleted_after_an_hour(tmp_path)
         os.utime(folder / name, (long_ago, long_ago))
     sweep(tmp_path, {"known"})
     assert sorted(kept.name for kept in folder.iterdir()) == ["growing.part", "known.part", "whole"]
-    keep(tmp_path, "known")
+    finish(tmp_path, "known")
     assert (folder / "known" / "a.txt").exists()
 
 

@@ -124,7 +124,7 @@ def encoders(settings: Settings) -> Iterator[Measured]:
         sounds,
         LiteSounds(folders["yamnet"], text, settings.threads).embed_audio,
         patches,
-        multiply_adds(folders["yamnet"] / "yamnet.onnx", [{"patches": patches(one)} for one in sounds]) / SOUNDS,
+        multiply_adds(folders["yamnet"] / "yamnet.onnx", [{"patches": make_patches(one)} for one in sounds]) / SOUNDS,
     )
     turned = [" ".join((*UNRELATED_QUESTIONS[n:], *UNRELATED_QUESTIONS[:n])) for n in range(PASSAGES)]
     for name, texts in (("questions", UNRELATED_QUESTIONS), ("passages", turned)):
