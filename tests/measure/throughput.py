@@ -32,7 +32,7 @@ from PIL import Image
 from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders.lite import LiteEncoder, preprocess
-from rag.encoders.mel import SAMPLE_RATE, patches
+from rag.encoders.mel import make_patches
 from rag.encoders.minilm import MiniLM
 from rag.encoders.yamnet import LiteSounds
 from rag.evaluation.retrieval_sets import Item, samples
