@@ -32,7 +32,7 @@ from PIL import Image
 from rag.config import Settings
 from rag.demo import HERE
 from rag.encoders.lite import LiteEncoder, preprocess
-from rag.encoders.mel import make_patches
+from rag.encoders.mel import SAMPLE_RATE, make_patches
 from rag.encoders.minilm import MiniLM
 from rag.encoders.yamnet import LiteSounds
 from rag.evaluation.retrieval_sets import Item, samples
@@ -123,7 +123,7 @@ def encoders(settings: Settings) -> Iterator[Measured]:
         f"sounds, YAMNet, {_SOUND_S} s, decoded",
         sounds,
         LiteSounds(folders["yamnet"], text, settings.threads).embed_audio,
-        patches,
+        make_patches,
         multiply_adds(folders["yamnet"] / "yamnet.onnx", [{"patches": make_patches(one)} for one in sounds]) / SOUNDS,
     )
     turned = [" ".join((*UNRELATED_QUESTIONS[n:], *UNRELATED_QUESTIONS[:n])) for n in range(PASSAGES)]
