@@ -286,7 +286,7 @@ def _open(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
     from rag.knowledge_base import KnowledgeBase
 
     if existing and not path.is_dir():
-        raise QueryError(f"There is no knowledge base at {path}; make one with `exhibit ingest FOLDER --kb {path}`.")
+        raise QueryError(f"No knowledge base at {path}. Make one with `exhibit ingest FOLDER --kb {path}`.")
     with KnowledgeBase.open(path) as base:
         try:
             yield base

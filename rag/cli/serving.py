@@ -167,7 +167,7 @@ def revoke_key(
     """Revoke a key; links that were made for it stop working."""
     with _open_keys(kb, state) as store:
         if not store.revoke(key):
-            raise typer.BadParameter(f"There is no key {key}; `exhibit keys list` shows all keys.")
+            raise typer.BadParameter(f"Unknown key {key}. `exhibit keys list` shows all keys.")
 
 
 @contextmanager
@@ -201,9 +201,7 @@ def _require_folders(folders: list[Path]) -> None:
 
     for folder in folders:
         if not folder.is_dir():
-            raise QueryError(
-                f"There is no knowledge base at {folder}; make one with `exhibit ingest FOLDER --kb {folder}`."
-            )
+            raise QueryError(f"No knowledge base at {folder}. Make one with `exhibit ingest FOLDER --kb {folder}`.")
 
 
 def _scope(bases: tuple[str, ...], may_write: bool) -> str:

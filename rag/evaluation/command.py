@@ -192,6 +192,6 @@ def _open(kb: Path, changes: Mapping[str, Any]) -> Iterator[KnowledgeBase]:
     from rag.knowledge_base import KnowledgeBase
 
     if not kb.is_dir():
-        raise QueryError(f"There is no knowledge base at {kb}; make one with `exhibit ingest FOLDER --kb {kb}`.")
+        raise QueryError(f"No knowledge base at {kb}. Make one with `exhibit ingest FOLDER --kb {kb}`.")
     with KnowledgeBase.open(kb, Settings(**changes)) as base:
         yield base
