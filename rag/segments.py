@@ -1,8 +1,8 @@
-"""How a segment, the unit of evidence, is written down.
+"""The written forms of a segment, the unit of evidence, and its name and place for people.
 
-Three forms of the same thing, each with a round trip that is the identity: the value (`rag.types.Segment`), the
-payload of a point in the vector store (flat JSON), and its locator as a W3C media fragment
-(``#page=3&xywh=percent:10,20,30,40``, ``#t=12.400,19.000``, ``#char=100,240``).
+A segment is a value (`rag.types.Segment`) or the payload of a point in the vector store (flat JSON); its locator is a
+value or a W3C media fragment (``#page=3&xywh=percent:10,20,30,40``, ``#t=12.400,19.000``, ``#char=100,240``). Writing
+and reading back gives the same value.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ KIND_NAMES: dict[Kind, str] = {
     "frame": "Video frame",
     "moment": "Video",
 }
-# Names of a payload's own fields, which metadata may not have.
+# Names of a payload's own fields, which metadata may not use.
 RESERVED = frozenset(
     {"asset_id", "modality", "kind", "ordinal", "fragment", "text", "caption", "tags", "title", "words", "geo"}
 )
 
 
 def segment_id(segment: Segment) -> str:
-    """UUID that is the same whenever the same asset is segmented in the same way."""
+    """Return a UUID that is the same whenever the same asset is segmented in the same way."""
     place = f"{segment.ordinal}:{segment.kind}:{to_fragment(segment.locator)}"
     return str(uuid.uuid5(uuid.UUID(segment.asset_id), place))
 
 
 def to_payload(segment: Segment) -> dict[str, Any]:
-    """Flat JSON of a segment, as stored with its vectors; media are never in it.
+    """Return a segment as flat JSON, as stored with its vectors; it never holds media.
 
-    Only the place of a picture is nested: ``geo`` holds its ``lat`` and ``lon`` once more.
+    Only the location of a picture is nested: ``geo`` repeats its ``lat`` and ``lon``.
     """
     payload: dict[str, Any] = dict(segment.meta)
     clash = RESERVED & set(payload)
     if clash:
-        raise ValueError(f"metadata may not use {sorted(clash)}")
+        raise ValueError(f"Metadata may not use the reserved names {sorted(clash)}.")
     payload |= {
         "asset_id": segment.asset_id,
         "ordinal": segment.ordinal,
@@ -59,7 +59,7 @@ def to_payload(segment: Segment) -> dict[str, Any]:
         "tags": list(segment.tags),
         "title": segment.title,
     }
-    if "lat" in segment.meta and "lon" in segment.meta:  # as Qdrant takes places
+    if "lat" in segment.meta and "lon" in segment.meta:  # the form of Qdrant
         payload["geo"] = {"lat": segment.meta["lat"], "lon": segment.meta["lon"]}
     if segment.words:
         payload["words"] = [[w.text, w.start_s, w.end_s, w.probability] for w in segment.words]
@@ -67,7 +67,7 @@ def to_payload(segment: Segment) -> dict[str, Any]:
 
 
 def from_payload(payload: Mapping[str, Any]) -> Segment:
-    """The segment that `to_payload` wrote."""
+    """Return the segment that `to_payload` wrote."""
     return Segment(
         asset_id=payload["asset_id"],
         ordinal=payload["ordinal"],
@@ -84,7 +84,7 @@ def from_payload(payload: Mapping[str, Any]) -> Segment:
 
 
 def to_fragment(locator: Locator) -> str:
-    """The locator as the part of a URI after ``#`` (W3C Media Fragments 1.0; RFC 5147 for ``char``)."""
+    """Return the locator as the part of a URI after ``#`` (W3C Media Fragments 1.0; RFC 5147 for ``char``)."""
     match locator:
         case CharSpan(start, end):
             return f"char={start},{end}"
@@ -99,7 +99,7 @@ def to_fragment(locator: Locator) -> str:
 
 
 def from_fragment(fragment: str) -> Locator:
-    """The locator that `to_fragment` wrote.
+    """Return the locator that `to_fragment` wrote.
 
     Raises:
         QueryError: the fragment is malformed.
@@ -119,11 +119,11 @@ def from_fragment(fragment: str) -> Locator:
             raise ValueError(fragment)
         return ImageRegion(box)
     except (ValueError, IndexError) as error:
-        raise QueryError(f"`#{fragment}` names no place in a medium; write it like #t=12.4,19.") from error
+        raise QueryError(f"`#{fragment}` is not a place in a medium; write it like #t=12.4,19.") from error
 
 
 def place(segment: Segment) -> str:
-    """Where the segment is, in words: ``page 3``, ``0:12–0:31``, ``frame at 0:14``; empty for a whole picture."""
+    """Return the segment's place in words: ``page 3``, ``0:12–0:31``, ``frame at 0:14``; empty for a whole picture."""
     match segment.locator:
         case CharSpan(start, end):
             return f"characters {start}–{end}"
@@ -149,7 +149,7 @@ def file_name(hit: Hit) -> str:
 
 
 def playable_span(segment: Segment) -> TimeSpan | None:
-    """The seconds that play it: its own, or those from a frame to the end of its shot; None where nothing plays."""
+    """Return the seconds to play: its own, or those from a frame to the end of its shot; None if nothing plays."""
     match segment.locator:
         case TimeSpan() as span:
             return span

@@ -83,7 +83,7 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True)
 class FrameRegion:
-    """The frame that is shown at ``at_s`` in a video or animation, or a rectangle in it."""
+    """The frame at ``at_s`` in a video or animation, or a rectangle in it."""
 
     at_s: float
     box: Box | None = None
@@ -107,17 +107,17 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as taken in.
+    """A file as ingested.
 
     Attributes:
-        path: where it is.
+        path: of the file.
         sha256: of its content, in hexadecimal.
         size: in bytes.
         media_type: IANA media type of the content.
-        medium: which reader takes it.
-        mtime_ns: when it was last changed, read before its content was hashed.
-        captions: what documents beside a picture say it shows.
-        fields: what a catalogue beside it says of it, for metadata.
+        medium: decides which reader takes it.
+        mtime_ns: time of its last change, read before its content was hashed.
+        captions: for a picture, descriptions from documents beside it.
+        fields: metadata from a product table beside it.
     """
 
     path: Path
@@ -150,9 +150,9 @@ class Segment:
         modality: medium of the evidence; a frame and the speech of a video are both ``video``.
         kind: what it is; decides which encoder sees it. Only hits are moments (`rag.retrieval.moments`).
         locator: the place in the asset.
-        text: what is read or heard there: passage, OCR, transcript. Empty where there are no words.
-        caption: what its surroundings say it shows: alt text, caption, sidecar. Never model output.
-        tags: what the encoder of its medium believes it shows or sounds like, most probable first.
+        text: the words there: passage, OCR, transcript. Empty without words.
+        caption: the description from its surroundings: alt text, caption, sidecar. Never model output.
+        tags: names that the encoder of its medium gives it, most probable first.
         title: name of the asset or heading above the place, for people.
         words: spoken words with times, for speech.
         meta: more fields that can be filtered on (``page``, ``start_s``, ``language``, ``confidence``, ``width_px``…).
@@ -172,11 +172,11 @@ class Segment:
 
     @property
     def searchable_text(self) -> str:
-        """Words by which the segment can be found: caption, then what is read or heard; tags are left out."""
+        """The words that a search matches: the caption, then the text; tags are left out."""
         return "\n".join(part for part in (self.caption, self.text) if part)
 
     def tagged(self, tags: tuple[str, ...]) -> Segment:
-        """The same segment with an encoder's tags."""
+        """Return the same segment with an encoder's tags."""
         return replace(self, tags=tags)
 
 
@@ -185,9 +185,9 @@ class Extracted:
     """A segment on its way to the encoders.
 
     Attributes:
-        segment: with all but its vectors and tags.
-        picture: its pixels, RGB and upright, where it has any.
-        sound: at most 10 s of what is heard there and is no speech: mono float32 in [-1, 1] at 16 kHz.
+        segment: complete but for vectors and tags.
+        picture: its pixels, RGB and upright, if it has any.
+        sound: at most 10 s of its sound other than speech: mono float32 in [-1, 1] at 16 kHz.
     """
 
     segment: Segment
@@ -242,7 +242,7 @@ class Hit:
         return self.why.is_above_noise
 
     @property
-    def seen(self) -> Segment | None:
+    def picture_segment(self) -> Segment | None:
         """The segment whose pixels show it: itself, or the best frame of a moment; None for words and sound."""
         if self.segment.kind in PIXELS:
             return self.segment
@@ -261,7 +261,7 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
-    """A numbered exhibit, made once, when it is shown to the language model."""
+    """A hit with the number by which an answer cites it, made when the language model reads it."""
 
     number: int
     hit: Hit
@@ -277,7 +277,7 @@ class Evidence:
 
     @property
     def segment(self) -> Segment:
-        """What is shown."""
+        """The segment of the hit."""
         return self.hit.segment
 
     @property
@@ -288,7 +288,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Characters ``[start, end)`` of an answer's text that rest on the exhibit with this number."""
+    """Characters ``[start, end)`` of an answer's text, and the number of the evidence that they rest on."""
 
     number: int
     start: int
@@ -297,7 +297,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a question's way through the engine, for ``Answer.trace``."""
+    """One step of answering a question, for ``Answer.trace``."""
 
     name: str
     seconds: float
@@ -306,15 +306,15 @@ class Step:
 
 @dataclass(frozen=True, repr=False)
 class Answer:
-    """What the knowledge base says, and what that rests on.
+    """An answer and its evidence.
 
     Attributes:
-        question: what was asked, in words.
+        question: the question in words.
         text: the answer, with a marker such as ``[E1]`` after each statement.
-        citations: which characters rest on which exhibit.
-        evidence: the exhibits that the language model was shown, or the nearest misses when it declined.
-        declined: True when the collection does not hold the answer.
-        warnings: what went wrong on the way without stopping it.
+        citations: which characters rest on which evidence.
+        evidence: the evidence that the language model read, or the nearest misses if it declined.
+        declined: whether the collection does not hold the answer.
+        warnings: failures that did not stop the answer.
         trace: the steps, with their seconds.
     """
 
@@ -338,7 +338,7 @@ class Answer:
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
-        """The exhibits that the answer really cites, by number."""
+        """The evidence that the answer cites, by number."""
         used = {c.number for c in self.citations}
         return tuple(e for e in self.evidence if e.number in used)
 
@@ -365,7 +365,7 @@ class AnswerChunk:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file of an ingest run."""
+    """The result of one file of an ingest run."""
 
     path: str
     state: Literal["indexed", "unchanged", "empty", "failed", "removed"]
@@ -382,7 +382,7 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
-    """All results of an ingest run, in the order in which files were finished."""
+    """The results of an ingest run, in the order in which files were finished."""
 
     results: tuple[FileResult, ...] = ()
     seconds: float = 0.0
@@ -418,7 +418,7 @@ class IngestReport:
         return {s: states.count(s) for s in dict.fromkeys(states)}
 
 
-# What `rag.query.filters` reads; mappings within mappings.
+# Conditions as `rag.query.filters` reads them: mappings within mappings.
 Where = Mapping[str, Any]
 
 

@@ -226,7 +226,7 @@ def wrote(prompt: str) -> str:
 def pixels(hit: Hit) -> Image.Image | None:
     if hit.path.endswith("gone.jpg"):
         raise DamagedMedia("gone.jpg has gone.")
-    return Image.new("RGB", (8, 8)) if hit.seen else None
+    return Image.new("RGB", (8, 8)) if hit.picture_segment else None
 
 
 def written(llm: ScriptedModel, out: Path, wanted: int = 3, hits: Iterable[Hit] = FOLDER.values()) -> list[Question]:

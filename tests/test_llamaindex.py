@@ -35,7 +35,7 @@ def test_a_moment_keeps_its_parts(demo_base):
     again = to_hit(NodeWithScore(node=TextNode.from_json(node.node.to_json()), score=node.score))
     assert again.segment == hit.segment
     assert [part.segment for part in again.parts] == [part.segment for part in hit.parts]
-    assert again.seen == hit.seen
+    assert again.picture_segment == hit.picture_segment
 
 
 def test_postprocessor_keeps_the_best(demo_base):

@@ -37,7 +37,7 @@ def test_neighbouring_frames_are_one_moment() -> None:
     assert first.segment.tags == ("bee", "flower")
     assert first.score == 0.9
     assert [part.segment.locator for part in first.parts] == [FrameRegion(37), FrameRegion(32)]
-    assert first.seen is first.parts[0].segment
+    assert first.picture_segment is first.parts[0].segment
 
 
 def test_a_weak_neighbour_does_not_lengthen_it_and_stays_a_hit() -> None:
@@ -57,8 +57,8 @@ def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
     assert found.segment.text == "how far away\nLEAP"
     assert [word.text for word in found.segment.words] == ["how far away"]
     assert {channel.name for channel in found.channels} == {"text", "bm25", "video"}
-    assert found.seen is not None
-    assert found.seen.locator == FrameRegion(10)
+    assert found.picture_segment is not None
+    assert found.picture_segment.locator == FrameRegion(10)
 
 
 def test_other_videos_and_other_media_stay_apart() -> None:

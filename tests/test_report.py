@@ -16,7 +16,7 @@ import pytest
 from rag.demo import HERE
 from rag.explanation import ChannelScore, Explanation
 from rag.presentation.report import page
-from rag.presentation.report.evidence_view import Album
+from rag.presentation.report.album import Album
 from rag.types import (
     Answer,
     Box,

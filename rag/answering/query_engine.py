@@ -232,10 +232,10 @@ def load_picture(hit: Hit) -> Image | None:
     """
     from rag import media
 
-    if hit.seen is None:
+    if hit.picture_segment is None:
         return None
-    media.check_same(Path(hit.path), hit.seen.asset_id)
-    return media.open_picture(Path(hit.path), hit.seen.locator)
+    media.check_same(Path(hit.path), hit.picture_segment.asset_id)
+    return media.open_picture(Path(hit.path), hit.picture_segment.locator)
 
 
 def _with_path(hit: Hit, path: str) -> Hit:

@@ -154,7 +154,7 @@ def _judged(hit: Hit, relevance: float) -> Hit:
 
 def _keep_unreadable_in_place(order: Sequence[int], hits: Sequence[Hit], llm: LanguageModel) -> list[int]:
     """Return the order with the hits that the model can neither read nor see put back where they were."""
-    unread = {n for n in order if not has_text(hits[n]) and not (llm.sees_images and hits[n].seen)}
+    unread = {n for n in order if not has_text(hits[n]) and not (llm.sees_images and hits[n].picture_segment)}
     read = iter([n for n in order if n not in unread])
     return [n if n in unread else next(read) for n in range(len(order))]
 

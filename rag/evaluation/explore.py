@@ -20,7 +20,7 @@ from PIL import Image
 
 from rag.errors import MediaError, QueryError
 from rag.media import data_uri
-from rag.presentation.tables import table
+from rag.presentation.html_table import table
 from rag.segments import place, segment_id
 from rag.text import replace_surrogates
 from rag.types import PIXELS, Hit, Modality

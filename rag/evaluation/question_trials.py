@@ -198,7 +198,7 @@ def _boxes_meet(a: Box | None, b: Box | None) -> bool:
 def _hit_item(base: KnowledgeBase, hit: Hit, name: str) -> Item:
     """Return a hit for the report: its thumbnail if it has pixels, or else its words."""
     words = " ".join((hit.segment.searchable_text or ", ".join(hit.segment.tags) or name).split())
-    if hit.seen:
+    if hit.picture_segment:
         try:
             thumbnail = base.media.thumbnail(hit)
         except MediaError:  # the file has gone; show its words

@@ -187,7 +187,7 @@ def by_turns(hits: Iterable[Hit], seed: int = 0, *, sees: bool = False) -> Itera
     """
     media: defaultdict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
-        if _has_content(hit) or (sees and hit.seen is not None):
+        if _has_content(hit) or (sees and hit.picture_segment is not None):
             media[hit.segment.modality].append(hit)
     for held in media.values():
         held.sort(key=about)

@@ -1,1 +1,1 @@
-"""Adapters to other frameworks."""
+"""Adapters to other frameworks: llama-index."""

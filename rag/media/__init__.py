@@ -1,16 +1,17 @@
-"""Shows the place that a locator names: page, picture, frame, playable seconds, waveform, marked text.
+"""Pictures, clips and texts of the place that a locator names: page, frame, seconds, waveform, marked text.
 
-Everything is made anew from the file where it lies, and bounded in pixels and seconds. Files are untrusted: whatever is
-wrong with one ends in a `MediaError`. Boxes are fractions of the page, picture or frame as it is shown, upright, from
-its top left; seconds count from the container's start time, as a player counts them.
+`opening` opens files, `seeking` decodes a place in a recording or video; `pictures`, `clips` and `marked_text` make
+what people see, and `renderings` stores it. All is made from the original file, within limits of pixels and seconds.
+Files are untrusted: every failure is a `MediaError`. Boxes are fractions of the upright page, picture or frame, from
+its top left; seconds count from the container's start time, as in a player.
 """
 
 from rag.media.clips import Clip, clip, length_s, mp3, playable, waveform
 from rag.media.files import check_same
 from rag.media.library import MediaLibrary
+from rag.media.marked_text import closest_sentence, excerpt
 from rag.media.pictures import crop, data_uri, highlight, open_picture, thumbnail
 from rag.media.renderings import VIEWS, Renderings, View
-from rag.media.text import closest_sentence, excerpt
 
 __all__ = [
     "VIEWS",

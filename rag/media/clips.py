@@ -1,4 +1,4 @@
-"""Seconds of recordings and videos to be played or seen at a glance."""
+"""Clips and waveforms of recordings and videos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from rag.errors import UnsupportedMedia
 from rag.media.opening import frame_rgb, open_av, picture_stream
-from rag.media.seeking import Sound, check_within, frames, sound
+from rag.media.seeking import SoundSpan, check_within, frames, sound
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MP3_RATE, _MP3_BITS_S = 24_000, 48_000
 _WAVE_RATE = 8000
 _WAVE_PX = (1200, 120)
 _BAR_PX, _BAR_STEP_PX = 5, 8
-# Container, its pictures' and its sound's codecs (None for none), and what browsers call it.
+# Container, codecs of its pictures and of its sound (None for none), and the media type for browsers.
 _PLAYED_EVERYWHERE = (
     ("mov,mp4,m4a,3gp,3g2,mj2", {"h264"}, {"aac", "mp3", None}, "video/mp4"),
     ("mov,mp4,m4a,3gp,3g2,mj2", {None}, {"aac", "mp3"}, "audio/mp4"),
@@ -42,13 +42,13 @@ _PLAYED_EVERYWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Something to play.
+    """A file to play.
 
     Attributes:
         data: the bytes of a file.
         media_type: its IANA media type.
-        start_s: which second of the original its first one is.
-        is_whole: whether it is the original.
+        start_s: the second of the original at which it begins.
+        is_whole: whether it is the original file.
     """
 
     data: bytes
@@ -58,12 +58,12 @@ class Clip:
 
 
 def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
-    """The whole file where it is small and plays in every browser, the seconds of the span otherwise.
+    """Return the whole file if it is small and plays in every browser, else the seconds of the span.
 
     Args:
         path: a recording or video.
-        span: the seconds that must be in it.
-        whole_bytes: size up to which the whole is taken.
+        span: the seconds that it must hold.
+        whole_bytes: largest size of a file that is returned whole.
 
     Raises:
         MediaError: as `clip`.
@@ -79,9 +79,9 @@ def playable(path: Path, span: TimeSpan, *, whole_bytes: int) -> Clip:
 
 
 def clip(path: Path, span: TimeSpan) -> bytes:
-    """The seconds of a span as MP4 (H.264 of at most `CLIP_PX`, AAC), which every browser plays.
+    """Return the seconds of a span as MP4 (H.264 of at most `CLIP_PX`, AAC), which every browser plays.
 
-    The first picture is the one that is shown at the start of the span. Longer spans are cut to `MAX_CLIP_S`.
+    The first picture is the one at the start of the span. Longer spans are cut to `MAX_CLIP_S`.
 
     Raises:
         UnsupportedMedia: it has neither sound nor pictures that can be decoded.
@@ -99,7 +99,7 @@ def clip(path: Path, span: TimeSpan) -> bytes:
     first = next(pictures, None)
     heard = sound(path, span) if has_sound else None
     if first is None and heard is None:
-        raise UnsupportedMedia(f"{path.name} has neither sound nor pictures that can be played.")
+        raise UnsupportedMedia(f"{path.name} has no sound or pictures that can be played.")
     with av.open(buffer, "w", format="mp4") as out:
         # Both tracks must be there before the first packet is written.
         video = _video_track(out, first[1].size) if first else None
@@ -112,7 +112,7 @@ def clip(path: Path, span: TimeSpan) -> bytes:
 
 
 def mp3(path: Path, span: TimeSpan) -> bytes:
-    """The sound of a span as MP3, mono, 6 kB a second, which language models that hear take.
+    """Return the sound of a span as MP3, mono, 6 kB a second, as language models with hearing take it.
 
     Longer spans are cut to `MAX_CLIP_S`.
 
@@ -129,12 +129,12 @@ def mp3(path: Path, span: TimeSpan) -> bytes:
     with av.open(buffer, "w", format="mp3") as out:
         stream = out.add_stream("libmp3lame", rate=_MP3_RATE, layout="mono")
         stream.bit_rate = _MP3_BITS_S
-        _encode_sound(out, stream, Sound(heard.samples.mean(axis=0, keepdims=True), _MP3_RATE))
+        _encode_sound(out, stream, SoundSpan(heard.samples.mean(axis=0, keepdims=True), _MP3_RATE))
     return buffer.getvalue()
 
 
 def length_s(path: Path) -> float:
-    """Length in seconds as the headers state it; 0 where they do not.
+    """Return the length in seconds that the headers state, or 0.
 
     Raises:
         MediaError: the file has gone or is damaged.
@@ -144,7 +144,7 @@ def length_s(path: Path) -> float:
 
 
 def waveform(path: Path, span: TimeSpan) -> Image.Image:
-    """Loudness over the span as bars, black on transparent, so that a page can colour it: RGBA, 1200 x 120.
+    """Draw loudness over the span as bars, black on transparent, so that a page can colour it: RGBA, 1200 x 120.
 
     Raises:
         UnsupportedMedia: it has no sound.
@@ -166,16 +166,16 @@ def waveform(path: Path, span: TimeSpan) -> Image.Image:
 
 
 def _clip_pictures(path: Path, span: TimeSpan) -> Iterator[tuple[float, Image.Image]]:
-    """Pictures of a clip with their seconds in it: upright, small, at most 30 a second."""
+    """Yield the pictures of a clip with their seconds in it: upright, small, at most 30 a second."""
     next_s = 0.0
-    for shown in frames(path, span.start_s):
-        if shown.at_s >= span.end_s:
+    for timed in frames(path, span.start_s):
+        if timed.at_s >= span.end_s:
             return
-        clip_s = max(0.0, shown.at_s - span.start_s)
+        clip_s = max(0.0, timed.at_s - span.start_s)
         if clip_s < next_s:
             continue
         next_s = clip_s + 0.9 / _CLIP_FPS
-        picture = frame_rgb(shown.frame, shown.aspect, CLIP_PX)
+        picture = frame_rgb(timed.frame, timed.aspect, CLIP_PX)
         # H.264 wants even sides.
         even = picture.width & ~1, picture.height & ~1
         yield clip_s, picture if picture.size == even else picture.resize(even)
@@ -201,7 +201,7 @@ def _encode_pictures(out: OutputContainer, stream: Any, pictures: Iterator[tuple
     out.mux(stream.encode(None))
 
 
-def _encode_sound(out: OutputContainer, stream: Any, heard: Sound) -> None:
+def _encode_sound(out: OutputContainer, stream: Any, heard: SoundSpan) -> None:
     import av
 
     for start in range(0, heard.samples.shape[1], _AAC_FRAME):
@@ -213,7 +213,7 @@ def _encode_sound(out: OutputContainer, stream: Any, heard: Sound) -> None:
 
 
 def _media_type(container: InputContainer) -> str:
-    """What browsers call a file that all of them play; empty for others."""
+    """Return the media type of a file that every browser plays; empty for others."""
     stream = picture_stream(container)
     sound_stream = container.streams.best("audio")
     pictures, heard = (

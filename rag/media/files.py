@@ -1,4 +1,4 @@
-"""Files on their way to being shown: whether they are still there and the same."""
+"""Checks that files are still there and unchanged before they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rag.types import Source
 
 
 def head_of(path: Path) -> bytes:
-    """The first kilobyte of a file.
+    """Return the first kilobyte of a file.
 
     Raises:
         MediaError: the file has gone.
@@ -22,18 +22,18 @@ def head_of(path: Path) -> bytes:
 
 
 def check_same(path: Path, asset_id: str) -> None:
-    """Make sure that a file still has the content that was indexed; reads all of it.
+    """Check that a file still has the content that was indexed; this reads all of it.
 
     Args:
-        path: where it was.
+        path: of the file.
         asset_id: id of the content, `Source.asset_id`.
 
     Raises:
-        MediaError: the file has gone, or its content is another now.
+        MediaError: the file has gone, or its content has changed.
         ProtectedMedia: it may not be read.
     """
     with read_errors(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    if Source(path, found, size, "", "document").asset_id != asset_id:
+    if Source(path, digest, size, "", "document").asset_id != asset_id:
         raise MediaError(f"{path.name} has changed since it was indexed; ingest it again.")

@@ -27,7 +27,7 @@ class MediaLibrary:
         Raises:
             MediaError: the hit's file has gone or has changed.
         """
-        shown = hit.seen or hit.segment
+        shown = hit.picture_segment or hit.segment
         if shown.kind not in PIXELS and not isinstance(shown.locator, PageBox):
             return None
         try:

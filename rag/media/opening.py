@@ -1,8 +1,8 @@
-"""Files opened with Pillow, PDFium and PyAV, and their pictures as upright RGB: for ingest, encoders and showing alike.
+"""Opens files with Pillow, PDFium and PyAV, and returns their pictures as upright RGB, for ingest, encoders and views.
 
-Files are untrusted: sizes are checked by headers, and what these libraries raise is mapped here alone. The messages
-begin with the name that the caller gives, or with "It" where the file is named beside them.
-Threads may use all of it: nothing of the process is changed, and PDFium works for one thread at a time.
+Files are untrusted: sizes are checked by headers, and the errors of these libraries are mapped only here. Messages
+begin with the name that the caller gives, or with "It" if the file is named beside them.
+Threads may share all of it: nothing changes the process, and PDFium works for one thread at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from pypdfium2 import PdfDocument, PdfPage
 
-MAX_PIXELS = 178_956_970  # above this Pillow takes a picture for a decompression bomb
+MAX_PIXELS = 178_956_970  # above this Pillow assumes a decompression bomb
 _PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF")
 # What Pillow's decoders raise for malformed files, found by flipping bytes; libavif's errors are RuntimeErrors.
 _PILLOW_ERRORS = (
@@ -57,7 +57,7 @@ def open_image(file: Path | IO[bytes], max_pixels: int, name: str = "It") -> Ite
 
     Raises:
         MediaTooLarge: more than `max_pixels`, or than Pillow opens.
-        DamagedMedia: truncated, malformed or no picture.
+        DamagedMedia: truncated, malformed or not a picture.
         ProtectedMedia: it may not be read.
         MediaError: it has gone.
     """
@@ -77,7 +77,7 @@ def open_image(file: Path | IO[bytes], max_pixels: int, name: str = "It") -> Ite
 
 @contextmanager
 def open_pdf(path: Path, name: str = "It") -> Iterator[PdfDocument]:
-    """Open a PDF; in the body, too, what PDFium raises becomes a `MediaError`. Other threads wait for its end.
+    """Open a PDF; in the body, too, errors of PDFium become `MediaError`s. Other threads wait until it is closed.
 
     Raises:
         ProtectedMedia: it needs a password.
@@ -103,7 +103,7 @@ def open_pdf(path: Path, name: str = "It") -> Iterator[PdfDocument]:
 
 @contextmanager
 def open_av(path: Path, name: str = "It") -> Iterator[InputContainer]:
-    """Open a recording or video; in the body, too, what PyAV raises becomes a `MediaError`.
+    """Open a recording or video; in the body, too, errors of PyAV become `MediaError`s.
 
     Raises:
         UnsupportedMedia: no demuxer or decoder for it.
@@ -123,7 +123,7 @@ def open_av(path: Path, name: str = "It") -> Iterator[InputContainer]:
 
 @contextmanager
 def read_errors(file: Path | IO[bytes]) -> Iterator[None]:
-    """What the system says about a file that it does not open, as a `MediaError`.
+    """Turn the system's errors about a file that it does not open into `MediaError`s.
 
     Raises:
         MediaError: it has gone.
@@ -132,7 +132,7 @@ def read_errors(file: Path | IO[bytes]) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise MediaError(f"There is no file {file} any more; ingest its folder again, or put it back.") from error
+        raise MediaError(f"The file {file} has gone; ingest its folder again, or put it back.") from error
     except PermissionError as error:
         raise ProtectedMedia(
             f"You have no permission to read {file}; change its permissions or run as its owner."
@@ -155,9 +155,9 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str = "It") -> No
 
 
 def exif(image: Image.Image) -> Image.Exif:
-    """The picture's EXIF; empty where that is damaged."""
+    """Return the picture's EXIF, empty if it is damaged."""
     if image.format == "PNG":
-        image.load()  # for EXIF may follow the pixels, and their errors count
+        image.load()  # EXIF may follow the pixels, and errors in them count
     try:
         return image.getexif()
     except _PILLOW_ERRORS:
@@ -165,14 +165,14 @@ def exif(image: Image.Image) -> Image.Exif:
 
 
 def rgb(image: Image.Image, draft_px: int | None = None) -> Image.Image:
-    """A decoded copy as upright RGB: transparent parts over white, deep greys as 8 bits; damaged EXIF turns nothing.
+    """Return a decoded copy as upright RGB: transparency over white, deep greys as 8 bits; damaged EXIF is ignored.
 
     Args:
         image: any picture of Pillow.
         draft_px: a larger JPEG is decoded at a half, a quarter or an eighth, while it stays above this.
 
     Raises:
-        UnsupportedMedia: Pillow has no way from its colour space to RGB.
+        UnsupportedMedia: Pillow cannot convert its colour space to RGB.
     """
     if draft_px:
         image.draft(None, (draft_px, draft_px))
@@ -190,9 +190,9 @@ def rgb(image: Image.Image, draft_px: int | None = None) -> Image.Image:
 
 
 def render_page(page: PdfPage, longest_px: int, box: Box | None = None, *, dpi: int) -> Image.Image:
-    """A page or a part of it as it is shown: RGB, at most so many dpi, longest side at most `longest_px`.
+    """Render a page or a part of it: RGB, at most `dpi`, longest side at most `longest_px`.
 
-    PDFium crops to the visible box and turns it, so that fractions need no mapping.
+    PDFium crops to the visible box and turns it, so fractions need no mapping.
     """
     width, height = page.get_size()
     part = box or Box(0, 0, 1, 1)
@@ -207,7 +207,7 @@ def render_page(page: PdfPage, longest_px: int, box: Box | None = None, *, dpi: 
 
 
 def picture_stream(container: InputContainer) -> VideoStream | None:
-    """The first moving-picture track that can be decoded; cover art attached to a recording is none."""
+    """Return the first moving-picture track that can be decoded; cover art of a recording does not count."""
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -216,14 +216,14 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 
 def time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:
-    """When a frame is heard or shown, in seconds from the container's start time; None where it does not say."""
+    """Return the time of a frame in seconds from the container's start time; None if it has none."""
     if frame.pts is None or frame.time_base is None:
         return None
     return float(frame.pts * frame.time_base) - (container.start_time or 0) / 1e6
 
 
 def frame_rgb(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Image.Image:
-    """A frame as a player shows it: RGB, square pixels, turned as its display matrix says, no larger than asked.
+    """Return a frame as a player shows it: RGB, square pixels, turned by its display matrix, at most `longest_px`.
 
     Args:
         frame: as decoded.
@@ -241,15 +241,15 @@ def frame_rgb(frame: VideoFrame, aspect: Fraction | None, longest_px: int) -> Im
 def _turned(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except (*_PILLOW_ERRORS, AttributeError):  # damaged EXIF, for the pixels are decoded by now
+    except (*_PILLOW_ERRORS, AttributeError):  # damaged EXIF: the pixels are decoded by now
         return image.copy()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greys of 16 and 32 bits and floats as 8 bits.
+    """Return greys of 16 and 32 bits and floats as 8 bits.
 
-    What fills 8 or 16 bits, or floats up to 1, keeps its shades; all else, such as 12-bit X-rays, heights and
-    temperatures, is stretched from its darkest to its brightest value.
+    Values that fill 8 or 16 bits, or floats up to 1, keep their shades. Others, such as 12-bit X-rays, heights and
+    temperatures, are stretched from the darkest to the brightest value.
     """
     values = np.asarray(image, dtype=np.float64)
     finite = values[np.isfinite(values)]
@@ -270,7 +270,7 @@ def _is_encrypted(path: Path) -> bool:
 def _av_error(name: str, error: Any) -> MediaError:
     import av.error
 
-    # EINVAL is how libavformat refuses a container that is not in its list of allowed ones.
+    # libavformat refuses a container outside its allowed list with EINVAL.
     unknown = (av.error.DecoderNotFoundError, av.error.DemuxerNotFoundError, av.error.PatchWelcomeError)
     if error.errno == errno.EINVAL or isinstance(error, unknown):
         return UnsupportedMedia(

@@ -23,9 +23,9 @@ _INK, _WASH = (201, 106, 18), (255, 242, 176)
 
 
 def open_picture(path: Path, locator: Locator) -> Image.Image:
-    """The whole page, picture or frame that a locator lies in: RGB, upright.
+    """Return the whole page, picture or frame that a locator lies in: RGB, upright.
 
-    The locator's box is left aside. Of a `TimeSpan` in a video it is the frame shown at its start.
+    The locator's box is ignored. For a `TimeSpan` in a video, it is the frame at its start.
 
     Raises:
         UnsupportedMedia: the place has no picture, such as characters of a text or a slide.
@@ -45,7 +45,7 @@ def open_picture(path: Path, locator: Locator) -> Image.Image:
 
 
 def crop(path: Path, locator: Locator) -> Image.Image:
-    """What lies in the locator's box, rendered as sharply as the medium allows; the whole where there is no box.
+    """Return the part in the locator's box, as sharp as the medium allows; the whole without a box.
 
     Raises:
         MediaError: as `open_picture`.
@@ -60,7 +60,7 @@ def crop(path: Path, locator: Locator) -> Image.Image:
 
 
 def thumbnail(path: Path, locator: Locator, size: int) -> Image.Image:
-    """`crop`, its longest side at most `size` pixels.
+    """Return the same as `crop`, with its longest side at most `size` pixels.
 
     Raises:
         MediaError: as `open_picture`.
@@ -71,7 +71,7 @@ def thumbnail(path: Path, locator: Locator, size: int) -> Image.Image:
 
 
 def highlight(path: Path, locator: Locator) -> Image.Image:
-    """The page, picture or frame, at most `SHOWN_PX` wide, with the locator's box marked.
+    """Return the page, picture or frame, at most `SHOWN_PX` wide, with the locator's box marked.
 
     Raises:
         MediaError: as `open_picture`.
@@ -79,11 +79,11 @@ def highlight(path: Path, locator: Locator) -> Image.Image:
     picture = open_picture(path, locator)
     picture.thumbnail((SHOWN_PX, 2 * SHOWN_PX), Image.Resampling.LANCZOS)
     box = _box(locator)
-    return picture if box is None else _marked(picture, box, as_paper=isinstance(locator, PageBox))
+    return picture if box is None else _mark(picture, box, as_paper=isinstance(locator, PageBox))
 
 
 def data_uri(content: Image.Image | bytes, media_type: str = "image/jpeg") -> str:
-    """A picture (JPEG; PNG where it is transparent) or the bytes of any medium as a ``data:`` URI."""
+    """Return a picture (JPEG; PNG if transparent) or the bytes of any medium as a ``data:`` URI."""
     if isinstance(content, Image.Image):
         media_type = "image/png" if content.mode in ("RGBA", "LA") else "image/jpeg"
         buffer = BytesIO()
@@ -105,7 +105,7 @@ def _page(path: Path, number: int, box: Box) -> Image.Image:
                 page.close()
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _tiff_page(path, number, box)
-    raise UnsupportedMedia(f"Pages of {path.name} cannot be drawn here; show their words, or print it to PDF.")
+    raise UnsupportedMedia(f"Pages of {path.name} cannot be drawn; show their words, or print the file to PDF.")
 
 
 def _tiff_page(path: Path, number: int, box: Box) -> Image.Image:
@@ -124,7 +124,7 @@ def _is_animation(head: bytes) -> bool:
 
 
 def _animation_frame(path: Path, at_s: float) -> Image.Image:
-    """The frame that is shown at this time; as browsers do, a frame without a duration is shown for 100 ms."""
+    """Return the frame at this time; as in browsers, a frame without a duration lasts 100 ms."""
     with open_image(path, MAX_PIXELS, path.name) as image:
         end_s = 0.0
         for number in range(getattr(image, "n_frames", 1)):
@@ -141,14 +141,14 @@ def _box(locator: Locator) -> Box | None:
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box in pixels, at least one wide and high, within the picture."""
+    """Return the box in pixels, at least one wide and high, within the picture."""
     left, top = min(int(box.x * size[0]), size[0] - 1), min(int(box.y * size[1]), size[1] - 1)
     right, bottom = round((box.x + box.w) * size[0]), round((box.y + box.h) * size[1])
     return left, top, min(max(right, left + 1), size[0]), min(max(bottom, top + 1), size[1])
 
 
-def _marked(picture: Image.Image, box: Box, *, as_paper: bool) -> Image.Image:
-    """The box outlined; on paper also washed in yellow, which leaves the print black."""
+def _mark(picture: Image.Image, box: Box, *, as_paper: bool) -> Image.Image:
+    """Outline the box; on paper also wash it in yellow, which leaves the print black."""
     margin = max(4, picture.width // 200)
     left, top, right, bottom = _pixels(box, picture.size)
     area = (
@@ -171,4 +171,4 @@ def _marked(picture: Image.Image, box: Box, *, as_paper: bool) -> Image.Image:
 
 
 def _beyond(path: Path, length: str, place: str) -> MediaError:
-    return MediaError(f"{path.name} has {length}, so there is no {place}; it was changed since, so ingest it again.")
+    return MediaError(f"{path.name} has {length} and no {place}; it has changed since, so ingest it again.")

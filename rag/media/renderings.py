@@ -1,4 +1,4 @@
-"""Renderings of places, kept as files: each is made when it is first asked for, and served from then on."""
+"""Renderings of places, stored as files: each is made on the first request and served from then on."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Renderings:
         self.folder = folder
 
     def get(self, file: Path, asset_id: str, locator: Locator, view: View) -> Path:
-        """A rendering of a place, made from the asset's file unless it is there already.
+        """Return the path of a rendering of a place, made from the asset's file unless it exists already.
 
         Args:
-            file: where the asset is.
+            file: of the asset.
             asset_id: id of the content that was indexed.
             locator: the place.
             view: ``marked`` is the page, picture or frame with the place marked, ``crop`` the place alone as sharp as
@@ -47,19 +47,19 @@ class Renderings:
 
         Raises:
             UnsupportedMedia: the place has no such view.
-            MediaError: the file has gone, was changed since it was indexed, or cannot be read.
+            MediaError: the file has gone, has changed since it was indexed, or cannot be read.
         """
         name = f"{view}-{hashlib.sha256(to_fragment(locator).encode()).hexdigest()[:16]}"
-        made, suffix = _MAKERS[view]
-        kept = self.folder / asset_id / f"{name}{suffix}"
-        if not kept.exists():
+        make, suffix = _MAKERS[view]
+        rendering = self.folder / asset_id / f"{name}{suffix}"
+        if not rendering.exists():
             check_same(file, asset_id)
-            unfinished = kept.with_suffix(f".{threading.get_ident()}")
-            content = made(file, locator)
-            kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = rendering.with_suffix(f".{threading.get_ident()}")
+            content = make(file, locator)
+            rendering.parent.mkdir(parents=True, exist_ok=True)
             unfinished.write_bytes(content)
-            unfinished.replace(kept)
-        return kept
+            unfinished.replace(rendering)
+        return rendering
 
     def forget(self, asset_id: str) -> None:
         """Delete the renderings of an asset."""
@@ -67,15 +67,15 @@ class Renderings:
 
 
 def _marked(file: Path, locator: Locator) -> bytes:
-    return _encoded(highlight(file, locator))
+    return _encode(highlight(file, locator))
 
 
 def _crop(file: Path, locator: Locator) -> bytes:
-    return _encoded(crop(file, locator))
+    return _encode(crop(file, locator))
 
 
 def _thumbnail(file: Path, locator: Locator) -> bytes:
-    return _encoded(thumbnail(file, locator, THUMBNAIL_PX))
+    return _encode(thumbnail(file, locator, THUMBNAIL_PX))
 
 
 def _clip(file: Path, locator: Locator) -> bytes:
@@ -83,7 +83,7 @@ def _clip(file: Path, locator: Locator) -> bytes:
 
 
 def _waveform(file: Path, locator: Locator) -> bytes:
-    return _encoded(waveform(file, _span(file, locator)), "PNG")
+    return _encode(waveform(file, _span(file, locator)), "PNG")
 
 
 def _span(file: Path, locator: Locator) -> TimeSpan:
@@ -92,7 +92,7 @@ def _span(file: Path, locator: Locator) -> TimeSpan:
     return locator
 
 
-def _encoded(picture: Image, form: str = "JPEG") -> bytes:
+def _encode(picture: Image, form: str = "JPEG") -> bytes:
     buffer = BytesIO()
     picture.save(buffer, form, quality=85)
     return buffer.getvalue()

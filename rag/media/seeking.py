@@ -31,8 +31,8 @@ _PAST_END_S = 1.0  # lengths in headers are not exact
 _FRAME_PX = 4096
 
 
-class Shown(NamedTuple):
-    """A frame, the second from which it is shown, and its pixels' width over their height (None for square ones)."""
+class TimedFrame(NamedTuple):
+    """A frame, the second at which it appears, and the aspect of its pixels, width to height (None for square)."""
 
     at_s: float
     frame: VideoFrame
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 
 
 def frame_at(path: Path, at_s: float) -> Image:
-    """The frame that is shown at this second of a video: RGB, square pixels, upright.
+    """Return the frame at this second of a video: RGB, square pixels, upright.
 
     Raises:
         UnsupportedMedia: it has no moving pictures.
@@ -60,7 +60,7 @@ def frame_at(path: Path, at_s: float) -> Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundSpan:
     """Sound of exactly the span: float32, channels x samples; silence where the file has none."""
 
     samples: NDArray[np.float32]
@@ -68,12 +68,12 @@ class Sound:
 
     @property
     def layout(self) -> str:
-        """FFmpeg's name for its channels."""
+        """FFmpeg's name for the channels."""
         return "stereo" if len(self.samples) == 2 else "mono"
 
 
-def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
-    """Decode a span; every piece is put where its time says, so gaps and late starts stay true.
+def sound(path: Path, span: TimeSpan, rate: int | None = None) -> SoundSpan:
+    """Decode a span; each piece is placed by its time, so that gaps and late starts are kept.
 
     Args:
         path: a recording or video.
@@ -100,20 +100,20 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> Sound:
             frame.pts = None
             for part in resampler.resample(frame):
                 piece = part.to_ndarray()
-                _put(samples, piece, round((at_s - span.start_s) * rate))
+                _copy_into(samples, piece, round((at_s - span.start_s) * rate))
                 at_s += piece.shape[1] / rate
-    return Sound(samples, rate)
+    return SoundSpan(samples, rate)
 
 
-def frames(path: Path, at_s: float) -> Iterator[Shown]:
-    """Frames in the order in which they are shown, from the one that is shown at this second on.
+def frames(path: Path, at_s: float) -> Iterator[TimedFrame]:
+    """Yield the frames from this second on, in the order in which they appear.
 
     Raises:
         MediaError: the file has gone or is damaged.
     """
-    # Where a seek lands after the place, or where nothing can be decoded, it is read from its beginning.
+    # If a seek lands behind the place, or nothing can be decoded there, the file is read from its beginning.
     for seek in (True, False) if at_s > 0 else (False,):
-        before: Shown | None = None
+        before: TimedFrame | None = None
         landed = False
         with contextlib.closing(_decoded_frames(path, at_s if seek else None)) as found:
             for shown in found:
@@ -133,7 +133,7 @@ def frames(path: Path, at_s: float) -> Iterator[Shown]:
 
 
 def check_within(path: Path, container: InputContainer, at_s: float) -> None:
-    """Refuse a second that lies after the end, as far as the headers say where that is.
+    """Refuse a second after the end, as far as the headers state the length.
 
     Raises:
         MediaError: the file ends before it.
@@ -145,13 +145,12 @@ def check_within(path: Path, container: InputContainer, at_s: float) -> None:
 
 def _beyond(path: Path, length_s: float, at_s: float) -> MediaError:
     return MediaError(
-        f"{path.name} lasts {length_s:.1f} s, so there is no second {at_s:.1f}; "
-        "it was changed since, so ingest it again."
+        f"{path.name} lasts {length_s:.1f} s and has no second {at_s:.1f}; it has changed since, so ingest it again."
     )
 
 
-def _put(samples: NDArray[np.float32], piece: NDArray[np.float32], at: int) -> None:
-    """Copy a piece to its place, as far as it lies within."""
+def _copy_into(samples: NDArray[np.float32], piece: NDArray[np.float32], at: int) -> None:
+    """Copy a piece to its place, as far as it lies within the samples."""
     skip = max(0, -at)
     piece = piece[:, skip : skip + max(0, samples.shape[1] - max(at, 0))]
     samples[:, max(at, 0) : max(at, 0) + piece.shape[1]] = piece
@@ -167,8 +166,8 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
         yield frame
 
 
-def _decoded_frames(path: Path, from_s: float | None) -> Generator[Shown]:
-    """Frames from the key frame before a second on, or all."""
+def _decoded_frames(path: Path, from_s: float | None) -> Generator[TimedFrame]:
+    """Yield the frames from the key frame before a second on, or all."""
     with open_av(path, path.name) as container:
         stream: Any = picture_stream(container)
         context = stream.codec_context
@@ -179,20 +178,20 @@ def _decoded_frames(path: Path, from_s: float | None) -> Generator[Shown]:
         for frame in _decoded(container, stream):
             at_s = time_s(frame, container)
             if at_s is not None and not frame.is_corrupt:
-                yield Shown(at_s, frame, stream.sample_aspect_ratio)
+                yield TimedFrame(at_s, frame, stream.sample_aspect_ratio)
 
 
 def _seek(container: InputContainer, at_s: float) -> None:
     import av
 
     target = round(max(at_s, 0.0) * 1e6) + (container.start_time or 0)
-    # Containers without an index may refuse to seek; they are then read from where they are, the beginning.
+    # Containers without an index may refuse to seek; they are then read from the beginning.
     with contextlib.suppress(av.FFmpegError):
         container.seek(target, backward=True)
 
 
 def _decoded(container: InputContainer, stream: Any) -> Iterator[Any]:
-    """Frames of a stream from here on; broken packets are passed over, as players do."""
+    """Yield the frames of a stream from here on; broken packets are skipped, as players do."""
     import av
 
     count = 0
@@ -204,5 +203,5 @@ def _decoded(container: InputContainer, stream: Any) -> Iterator[Any]:
         for frame in found:
             count += 1
             if count > _MOST_FRAMES:
-                raise MediaTooLarge(f"More than {_MOST_FRAMES:,} frames would have to be decoded to get there.")
+                raise MediaTooLarge(f"Too many frames to decode on the way to this place (limit {_MOST_FRAMES:,}).")
             yield frame

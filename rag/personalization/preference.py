@@ -69,7 +69,11 @@ def rank_by_preference(hits: Sequence[Hit], preference: Preference, vectors: Map
         preference: a preference with at least one like.
         vectors: vectors of pictures, by `rag.segments.segment_id`.
     """
-    pictures = {n: key for n, hit in enumerate(hits) if hit.seen and (key := segment_id(hit.seen)) in vectors}
+    pictures = {
+        n: key
+        for n, hit in enumerate(hits)
+        if hit.picture_segment and (key := segment_id(hit.picture_segment)) in vectors
+    }
     if not pictures:
         return list(hits)
     factors = preference.boosts(np.stack([vectors[key] for key in pictures.values()]))

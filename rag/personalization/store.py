@@ -123,7 +123,7 @@ class PreferenceStore:
         preference = self.get(user)
         if preference is None or not preference.likes:
             return list(hits)
-        keys = [segment_id(hit.seen) for hit in hits if hit.seen]
+        keys = [segment_id(hit.picture_segment) for hit in hits if hit.picture_segment]
         return rank_by_preference(hits, preference, self._index.vectors(keys, "joint"))
 
     def _row(self, connection: Any, user: str) -> Any:
@@ -149,7 +149,7 @@ def _id(chosen: Hit | str) -> str:
             return str(uuid.UUID(chosen))
         except ValueError as error:
             raise QueryError(f"`{chosen[:80]}` is not the id of a segment.") from error
-    return segment_id(chosen.seen) if chosen.seen else ""
+    return segment_id(chosen.picture_segment) if chosen.picture_segment else ""
 
 
 def _is_text(user: str) -> bool:

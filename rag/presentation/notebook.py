@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from rag.presentation.explanation_svg import explanation_html
+from rag.presentation.html_table import table
+from rag.presentation.report.album import Album, EvidenceView
 from rag.presentation.report.answer_view import answer_view
-from rag.presentation.report.evidence_view import Album, EvidenceView
-from rag.presentation.tables import table
 from rag.types import Answer, Evidence, Hit, IngestReport
 
 if TYPE_CHECKING:

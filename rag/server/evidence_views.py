@@ -88,12 +88,12 @@ class EvidenceLinker:
                 except (MediaError, QueryError):  # a slide has no picture; a file may be gone
                     del urls[view]
         best = next((urls[view] for view in ("clip", "marked", "text") if view in urls), "")
-        return EvidenceLink(best, describe_place(hit), urls.get("crop", "") if hit.seen else "", urls)
+        return EvidenceLink(best, describe_place(hit), urls.get("crop", "") if hit.picture_segment else "", urls)
 
 
 def view_places(hit: Hit) -> dict[ViewName, Locator]:
     """Return the views of a hit, each with the place that it shows."""
-    segment, seen = hit.segment, hit.seen
+    segment, seen = hit.segment, hit.picture_segment
     places: dict[ViewName, Locator] = {}
     if seen or isinstance(segment.locator, PageBox):
         place = seen.locator if seen else segment.locator

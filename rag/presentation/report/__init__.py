@@ -1,6 +1,6 @@
 """One self-contained HTML page with answers and their evidence: pictures, pages, players.
 
-`page` turns each answer into views (`answer_view`, `evidence_view`) and fills the template with them. Pictures, sound
+`page` turns each answer into views (`answer_view`, `album`) and fills the template with them. Pictures, sound
 and video are in the page itself, within a budget of bytes; nothing is fetched. Text of documents is untrusted: the
 template escapes all of it, and the page's security policy runs only the page's own script.
 """
@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from rag.presentation.report.album import Album
 from rag.presentation.report.answer_view import AnswerView, answer_view
-from rag.presentation.report.evidence_view import Album
 from rag.types import Answer
 
 _HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rag.presentation.report.evidence_view import Album, EvidenceView
+from rag.presentation.report.album import Album, EvidenceView
 from rag.types import Answer, Evidence, Step
 
 _MARKER = re.compile(r"\[E(\d{1,3})\]")

@@ -1,4 +1,4 @@
-"""Passages of text for a page of HTML, with what matters in them marked."""
+"""Passages of text for a page of HTML, with the relevant part marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORD = re.compile(r"\w{2,}")
 
 
 def excerpt(text: str, span: CharSpan, *, context_chars: int = _CONTEXT_CHARS) -> Markup:
-    """The span in ``<mark>``, with so many characters around it, cut at spaces; safe in HTML whatever the text is."""
+    """Return the span in ``<mark>`` with some characters around it, cut at spaces; safe HTML for any text."""
     start = min(max(span.start, 0), len(text))
     end = min(max(span.end, start), len(text))
     first, last = max(0, start - context_chars), min(len(text), end + context_chars)
@@ -30,16 +30,16 @@ def excerpt(text: str, span: CharSpan, *, context_chars: int = _CONTEXT_CHARS) -
 
 
 def closest_sentence(text: str, statement: str) -> CharSpan:
-    """The sentence of a text that shares most words with a statement, by the F1 of the two sets of words.
+    """Return the sentence of a text that shares most words with a statement, by the F1 of the two sets of words.
 
-    An empty span at the start where no sentence shares a word.
+    If no sentence shares a word, return an empty span at the start.
     """
     wanted = _words(statement)
     best, best_score = CharSpan(0, 0), 0.0
     for start, end in sentences(text):
-        found = _words(text[start:end])
-        shared = len(wanted & found)
-        score = 2 * shared / (len(wanted) + len(found)) if shared else 0.0
+        words = _words(text[start:end])
+        shared = len(wanted & words)
+        score = 2 * shared / (len(wanted) + len(words)) if shared else 0.0
         if score > best_score:
             best, best_score = CharSpan(start, end), score
     return best

@@ -115,7 +115,7 @@ class Album:
         if problem:
             return replace(view, note=problem)
         try:
-            seen = evidence.hit.seen or segment
+            seen = evidence.hit.picture_segment or segment
             return self._in_full(view, segment, seen, path) if in_full else self._in_short(view, seen, path)
         except UnsupportedMedia:
             return view  # a slide or a spreadsheet has no picture: its words are shown
@@ -209,7 +209,9 @@ def _without_media(evidence: Evidence, anchor: str, statement: str) -> EvidenceV
     name = KIND_NAMES[segment.kind]
     where = place(segment)
     asset = segment.title or Path(hit.path).name or "Untitled"
-    still = place(hit.seen) if hit.seen is not None and hit.seen.kind == "frame" else ""
+    still = (
+        place(hit.picture_segment) if hit.picture_segment is not None and hit.picture_segment.kind == "frame" else ""
+    )
     channels = [f"{channel.name}, place {channel.rank}" for channel in hit.channels]
     judged = [] if hit.relevance is None else [f"relevance {hit.relevance:+.1f}"]
     return EvidenceView(
