@@ -26,7 +26,7 @@ from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_a
 LIMITS = DecodeLimits(seconds=3600, pixels=10_000_000)
 
 
-def heard(path: Path, limits: DecodeLimits = LIMITS) -> list[AudioPiece]:
+def decode(path: Path, limits: DecodeLimits = LIMITS) -> list[AudioPiece]:
     with open_av(path) as container:
         return list(decode_sound(container, limits))
 
@@ -47,19 +47,19 @@ def onset_s(pieces: list[AudioPiece], level: float = 0.05) -> float:
 class TestClock:
     def test_sound_that_starts_late_is_late(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "late.mp4", [texture(1)] * 50, sound=tone(2), sound_at_s=2.0)
-        assert onset_s(heard(path)) == pytest.approx(2.0, abs=0.08)
+        assert onset_s(decode(path)) == pytest.approx(2.0, abs=0.08)
         assert seen(path)[0] == 0.0
 
     def test_sound_starts_late_in_matroska_too(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "late.mkv", [texture(1)] * 50, sound=tone(2), sound_at_s=2.0)
-        assert onset_s(heard(path)) == pytest.approx(2.0, abs=0.08)
+        assert onset_s(decode(path)) == pytest.approx(2.0, abs=0.08)
 
     def test_a_start_time_of_the_container_counts_as_zero(self, tmp_path: Path) -> None:
         times = [100 + i / 10 for i in range(30)]
         path = write_video(tmp_path / "cast.ts", [texture(1)] * 30, times_s=times, sound=tone(3), sound_at_s=100)
         with open_av(path) as container:
             assert container.start_time > 90_000_000
-        assert onset_s(heard(path)) == pytest.approx(0.0, abs=0.1)
+        assert onset_s(decode(path)) == pytest.approx(0.0, abs=0.1)
         assert seen(path)[0] == pytest.approx(0.0, abs=0.1)
 
     def test_a_gap_keeps_what_follows_in_its_place(self, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ class TestClock:
                     copy.pts, copy.dts, copy.time_base = packet.pts + offset, packet.dts + offset, packet.time_base
                     copy.stream = stream
                     target.mux(copy)
-        pieces = heard(tmp_path / "gap.mka")
+        pieces = decode(tmp_path / "gap.mka")
         assert [piece.start_s for piece in pieces] == pytest.approx([0.0, 5.0], abs=0.01)
         assert pieces[-1].end_s == pytest.approx(6.0, abs=0.1)
 
@@ -88,12 +88,12 @@ class TestSound:
     @pytest.mark.parametrize(("rate", "codec", "name"), [(8000, "pcm_s16le", "a.wav"), (48000, "libopus", "a.webm")])
     def test_any_rate_becomes_16_khz(self, tmp_path: Path, rate: int, codec: str, name: str) -> None:
         path = write_audio(tmp_path / name, tone(16_000 * 3 / 16_000 * rate / 16_000), codec=codec, rate=rate)
-        assert sum(len(piece.samples) for piece in heard(path)) == pytest.approx(3 * 16_000, rel=0.02)
+        assert sum(len(piece.samples) for piece in decode(path)) == pytest.approx(3 * 16_000, rel=0.02)
 
     def test_five_channels_are_mixed_without_clipping(self, tmp_path: Path) -> None:
         channels = np.stack([tone(1, level=0.9)] * 6)
         path = write_audio(tmp_path / "surround.flac", channels, codec="flac", layout="5.1")
-        (piece,) = heard(path)
+        (piece,) = decode(path)
         assert 0.2 < float(np.abs(piece.samples).max()) <= 1.0
 
     def test_a_change_of_the_sample_rate_is_followed(self, tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ class TestSound:
         ]
         both = tmp_path / "both.mp3"
         both.write_bytes(b"".join(part.read_bytes() for part in parts))
-        assert sum(len(piece.samples) for piece in heard(both)) / 16_000 == pytest.approx(4.0, abs=0.3)
+        assert sum(len(piece.samples) for piece in decode(both)) / 16_000 == pytest.approx(4.0, abs=0.3)
 
     def test_a_clip_of_20_ms(self, tmp_path: Path) -> None:
-        (piece,) = heard(write_audio(tmp_path / "click.wav", tone(0.02)))
+        (piece,) = decode(write_audio(tmp_path / "click.wav", tone(0.02)))
         assert len(piece.samples) == 320
 
     def test_pieces_are_short_and_without_gaps(self, tmp_path: Path) -> None:
-        pieces = heard(write_audio(tmp_path / "long.flac", noise(65), codec="flac"))
+        pieces = decode(write_audio(tmp_path / "long.flac", noise(65), codec="flac"))
         assert all(len(piece.samples) <= 12 * 16_000 for piece in pieces)
         assert all(b.start_s == pytest.approx(a.end_s, abs=1e-6) for a, b in pairwise(pieces))
         assert pieces[-1].end_s == pytest.approx(65, abs=0.01)
@@ -131,7 +131,7 @@ class TestPictures:
             assert len(container.streams.video) == 1
             assert picture_stream(container) is None
         assert seen(path) == []
-        assert heard(path)
+        assert decode(path)
 
     def test_too_many_pixels_are_refused_before_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "wide.mp4", [texture(1)] * 3)
@@ -143,7 +143,7 @@ class TestBounds:
     def test_too_long_by_its_header(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "long.wav", tone(5))
         with pytest.raises(MediaTooLarge, match=r"\b5 s"):
-            heard(path, DecodeLimits(4, 1_000_000))
+            decode(path, DecodeLimits(4, 1_000_000))
 
     def test_a_header_that_lies_does_not_help(self, tmp_path: Path) -> None:
         # Without the length in its header, a FLAC file says nothing about how long it is.
@@ -155,7 +155,7 @@ class TestBounds:
         with open_av(path) as container:
             assert stated_duration_s(container) < 20
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_MEDIA_S"):
-            heard(path, DecodeLimits(20, 1_000_000))
+            decode(path, DecodeLimits(20, 1_000_000))
 
     def test_pictures_are_bounded_while_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "raw.m1v", [texture(1)] * 100, codec="mpeg1video", fps=25)
@@ -175,7 +175,7 @@ class TestDamage:
             whole = faststart(whole)
         path = tmp_path / name
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-        for read in (seen, heard):
+        for read in (seen, decode):
             with pytest.raises(DamagedMedia):
                 read(path)
 
@@ -193,7 +193,7 @@ class TestDamage:
         data[len(data) // 2 : len(data) // 2 + 300] = bytes(300)
         path = tmp_path / "scratched.mp3"
         path.write_bytes(data)
-        assert heard(path)[-1].end_s == pytest.approx(30, abs=0.5)
+        assert decode(path)[-1].end_s == pytest.approx(30, abs=0.5)
 
     @pytest.mark.parametrize(
         "content",
@@ -209,11 +209,11 @@ class TestDamage:
         path = tmp_path / "odd.mp3"
         path.write_bytes(content)
         with pytest.raises((DamagedMedia, UnsupportedMedia)):
-            heard(path)
+            decode(path)
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(MediaError, match=r"gone\.wav"):
-            heard(tmp_path / "gone.wav")
+            decode(tmp_path / "gone.wav")
 
     def test_handles_are_released(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [plain((0, 0, 99))] * 5, sound=silence(0.5))

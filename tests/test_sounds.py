@@ -110,7 +110,7 @@ class TestPatches:
         np.testing.assert_allclose(make_patches(silence(1)), np.log(0.001), atol=1e-4)
 
 
-def heard(samples: NDArray[np.float32], **options: bool) -> SoundMonitor:
+def record(samples: NDArray[np.float32], **options: bool) -> SoundMonitor:
     """A recording that has been passed through in pieces of 10 s which do not lie on the grid."""
     cuts = range(7 * SAMPLE_RATE, len(samples), 10 * SAMPLE_RATE)
     starts = [0, *cuts]
@@ -128,37 +128,37 @@ def spans(listener: SoundMonitor, *spoken: tuple[float, float]) -> list[tuple[fl
 
 class TestStretches:
     def test_a_short_recording_without_words_is_one_stretch(self) -> None:
-        assert spans(heard(tone(0.3))) == [(0.0, 0.3)]
-        (stretch,) = heard(tone(6.5)).unspoken_stretches([])
+        assert spans(record(tone(0.3))) == [(0.0, 0.3)]
+        (stretch,) = record(tone(6.5)).unspoken_stretches([])
         assert len(stretch.samples) == 6.5 * SAMPLE_RATE
 
     def test_a_longer_one_is_cut_and_its_short_end_is_not_lost(self) -> None:
-        assert spans(heard(tone(20.5))) == [(0.0, 10.0), (10.0, 20.5)]
+        assert spans(record(tone(20.5))) == [(0.0, 10.0), (10.0, 20.5)]
 
     def test_silence_is_not_a_sound(self) -> None:
-        assert spans(heard(silence(25))) == []
-        assert spans(heard(np.concatenate([silence(10), tone(10), silence(5)]))) == [(10.0, 20.0)]
+        assert spans(record(silence(25))) == []
+        assert spans(record(np.concatenate([silence(10), tone(10), silence(5)]))) == [(10.0, 20.0)]
 
     def test_sounds_between_words_count_and_words_do_not(self) -> None:
-        both = heard(noise(20))
+        both = record(noise(20))
         assert spans(both, (0.5, 4.0), (5.5, 6.0), (12.0, 20.0)) == [(6.25, 10.0), (10.0, 11.75)]
         assert spans(both, *((n, n + 0.9) for n in range(20))) == []
         assert spans(both, (2.5, 20.0)) == [(0.0, 2.25)]
 
     def test_background_noise_between_words_does_not_count(self) -> None:
         talk = np.concatenate([noise(5, 0.3), noise(5, 0.003), noise(5, 0.3)])
-        assert spans(heard(talk), (0, 5), (10, 15)) == []
+        assert spans(record(talk), (0, 5), (10, 15)) == []
 
     def test_of_a_long_recording_a_bounded_part_stands_for_all(self) -> None:
         length_s = 1500
-        unspoken_stretches = heard(np.tile(tone(10), length_s // 10)).unspoken_stretches([])
+        unspoken_stretches = record(np.tile(tone(10), length_s // 10)).unspoken_stretches([])
         assert len(unspoken_stretches) <= MAX_WINDOWS
         assert max(len(stretch.samples) for stretch in unspoken_stretches) <= 10 * SAMPLE_RATE
         edges = [stretch.start_s for stretch in unspoken_stretches]
         assert edges == pytest.approx([stretch.end_s - 40 for stretch in unspoken_stretches[:-1]] + [1480], abs=1)
 
     def test_no_windows_are_kept_without_a_sound_encoder(self) -> None:
-        listener = heard(tone(5), keeps_windows=False)
+        listener = record(tone(5), keeps_windows=False)
         assert (spans(listener), listener.end_s, listener.is_silent) == ([], 5.0, False)
 
 
