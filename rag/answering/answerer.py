@@ -57,11 +57,11 @@ class _VisibleText:
 
     Attributes:
         written: all that the model wrote.
-        is_shown: whether any of it was visible.
+        has_text: whether any of it was visible.
     """
 
     def __init__(self, request: _WriteRequest) -> None:
-        self.written, self.is_shown = "", False
+        self.written, self.has_text = "", False
         self._markers, self._fed = MarkerStream(request.evidence_n, request.attribute), 0
 
     def feed(self, piece: str) -> str:
@@ -70,15 +70,15 @@ class _VisibleText:
         if _REFUSAL.startswith(self.written.lstrip().upper()[: len(_REFUSAL)]):
             return ""
         self._fed, fresh = len(self.written), self.written[self._fed :]
-        return self._mark_shown(self._markers.feed(fresh))
+        return self._note(self._markers.feed(fresh))
 
     def end(self) -> str:
         """Return the rest."""
         rest = "" if _is_refusal(self.written) else self.written[self._fed :]
-        return self._mark_shown(self._markers.feed(rest) + self._markers.end())
+        return self._note(self._markers.feed(rest) + self._markers.end())
 
-    def _mark_shown(self, text: str) -> str:
-        self.is_shown = self.is_shown or bool(text)
+    def _note(self, text: str) -> str:
+        self.has_text = self.has_text or bool(text)
         return text
 
 
@@ -226,7 +226,7 @@ class GroundedAnswerer:
                     yield from _chunks(stream.feed(piece))
                 yield from _chunks(stream.end())
                 step = _advance(conversation, stream.written)
-        if stream is None or not stream.is_shown:
+        if stream is None or not stream.has_text:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
@@ -248,7 +248,7 @@ class GroundedAnswerer:
                     yield chunk
                 reply = stream.written
             step = await asyncio.to_thread(_advance, conversation, reply)
-        if stream is None or not stream.is_shown:
+        if stream is None or not stream.has_text:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 

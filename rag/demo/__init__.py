@@ -1,4 +1,4 @@
-"""The demo's collection and questions, which ship beside this file; `exhibit demo` runs the main job on them."""
+"""The demo's collection and questions, which ship beside this file; `exhibit demo` ingests and asks them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ COLLECTION = HERE / "collection"
 
 
 def questions() -> list[dict[str, Any]]:
-    """The demo's questions, each with the file and the words that a right answer names."""
+    """Return the demo's questions, each with the file and the words that a right answer names."""
     rows: list[dict[str, Any]] = json.loads((HERE / "questions.json").read_text(encoding="utf-8"))
     return rows

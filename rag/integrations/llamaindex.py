@@ -60,7 +60,7 @@ class LlamaIndexAdapter:
 
 
 class CrossModalRetriever(BaseRetriever):
-    """Retrieves passages, pictures, speech and frames for a question in words."""
+    """A retriever of passages, pictures, speech and frames for a question in words."""
 
     def __init__(self, search: Callable[[str], list[Hit]]) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class CrossModalRetriever(BaseRetriever):
 
 
 class RelevanceReranker(BaseNodePostprocessor):
-    """Reorders nodes of `CrossModalRetriever` by the language model's judgement; none is lost before the cut."""
+    """A postprocessor that reranks nodes of `CrossModalRetriever` with the language model and keeps the first `top_n`."""
 
     rerank: Rerank = Field(exclude=True)
     top_n: int
 
     @classmethod
     def class_name(cls) -> str:
-        """Name under which llama-index knows this postprocessor."""
+        """Return the name of this postprocessor in llama-index."""
         return "ExhibitRelevanceReranker"
 
     def _postprocess_nodes(
@@ -94,7 +94,7 @@ class RelevanceReranker(BaseNodePostprocessor):
 
 
 class GroundedQueryEngine(BaseQueryEngine):
-    """Answers with cited evidence: `source_nodes` are the exhibits, `metadata` holds the `rag.types.Answer`."""
+    """A query engine with cited answers: `source_nodes` are the evidence, `metadata` holds the `rag.types.Answer`."""
 
     def __init__(self, ask: Callable[[str], Answer], aask: Callable[[str], Awaitable[Answer]]) -> None:
         super().__init__(CallbackManager([]))
@@ -111,7 +111,7 @@ class GroundedQueryEngine(BaseQueryEngine):
 
 
 def to_node(hit: Hit) -> NodeWithScore:
-    """A hit as a node; its payload is metadata that stays out of embeddings and prompts."""
+    """Return a hit as a node; its payload is metadata that stays out of embeddings and prompts."""
     parts = [to_payload(part.segment) | {"score": part.score} for part in hit.parts]
     metadata = {**to_payload(hit.segment), "path": hit.path, "relevance": hit.relevance, "parts": parts}
     node = TextNode(
@@ -125,7 +125,7 @@ def to_node(hit: Hit) -> NodeWithScore:
 
 
 def to_hit(node: NodeWithScore) -> Hit:
-    """The hit that `to_node` wrote.
+    """Return the hit that `to_node` wrote.
 
     Raises:
         QueryError: the node is not from Exhibit.
@@ -144,7 +144,7 @@ def to_hit(node: NodeWithScore) -> Hit:
 
 
 def _response(answer: Answer) -> Response:
-    nodes = [to_node(exhibit.hit) for exhibit in answer.evidence]
+    nodes = [to_node(each.hit) for each in answer.evidence]
     return Response(answer.text, source_nodes=nodes, metadata={"answer": answer})
 
 

@@ -31,7 +31,7 @@ _PAST_END_S = 1.0  # lengths in headers are not exact
 _FRAME_PX = 4096
 
 
-class TimedFrame(NamedTuple):
+class FrameAtTime(NamedTuple):
     """A frame, the second at which it appears, and the aspect of its pixels, width to height (None for square)."""
 
     at_s: float
@@ -51,12 +51,12 @@ def frame_at(path: Path, at_s: float) -> Image:
             raise UnsupportedMedia(f"{path.name} has no pictures, only sound.")
         check_within(path, container, at_s)
         states_length = bool(container.duration)
-    shown = next(frames(path, at_s), None)
-    if shown is None:
+    timed = next(frames(path, at_s), None)
+    if timed is None:
         raise DamagedMedia(f"No picture of {path.name} could be decoded at second {at_s:.1f}.")
-    if not states_length and at_s - shown.at_s > _PAST_END_S:
-        raise _beyond(path, shown.at_s, at_s)
-    return frame_rgb(shown.frame, shown.aspect, _FRAME_PX)
+    if not states_length and at_s - timed.at_s > _PAST_END_S:
+        raise _beyond(path, timed.at_s, at_s)
+    return frame_rgb(timed.frame, timed.aspect, _FRAME_PX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> SoundSpan:
     return SoundSpan(samples, rate)
 
 
-def frames(path: Path, at_s: float) -> Iterator[TimedFrame]:
+def frames(path: Path, at_s: float) -> Iterator[FrameAtTime]:
     """Yield the frames from this second on, in the order in which they appear.
 
     Raises:
@@ -113,19 +113,19 @@ def frames(path: Path, at_s: float) -> Iterator[TimedFrame]:
     """
     # If a seek lands behind the place, or nothing can be decoded there, the file is read from its beginning.
     for seek in (True, False) if at_s > 0 else (False,):
-        before: TimedFrame | None = None
+        before: FrameAtTime | None = None
         landed = False
         with contextlib.closing(_decoded_frames(path, at_s if seek else None)) as found:
-            for shown in found:
-                if shown.at_s <= at_s + _ROUNDING_S:
-                    before, landed = shown, True
+            for timed in found:
+                if timed.at_s <= at_s + _ROUNDING_S:
+                    before, landed = timed, True
                     continue
                 if seek and not landed:
                     break
                 if before is not None:
                     yield before
                 before, landed = None, True
-                yield shown
+                yield timed
         if before is not None:
             yield before
         if landed:
@@ -166,7 +166,7 @@ def _audio_frames(container: InputContainer, stream: Any, span: TimeSpan) -> Ite
         yield frame
 
 
-def _decoded_frames(path: Path, from_s: float | None) -> Generator[TimedFrame]:
+def _decoded_frames(path: Path, from_s: float | None) -> Generator[FrameAtTime]:
     """Yield the frames from the key frame before a second on, or all."""
     with open_av(path, path.name) as container:
         stream: Any = picture_stream(container)
@@ -178,7 +178,7 @@ def _decoded_frames(path: Path, from_s: float | None) -> Generator[TimedFrame]:
         for frame in _decoded(container, stream):
             at_s = time_s(frame, container)
             if at_s is not None and not frame.is_corrupt:
-                yield TimedFrame(at_s, frame, stream.sample_aspect_ratio)
+                yield FrameAtTime(at_s, frame, stream.sample_aspect_ratio)
 
 
 def _seek(container: InputContainer, at_s: float) -> None:

@@ -29,5 +29,5 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> 
 
 
 def _cell(text: str) -> str:
-    shown = text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} …"
-    return html.escape(replace_surrogates(shown))
+    short = text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} …"
+    return html.escape(replace_surrogates(short))

@@ -69,7 +69,7 @@ def answer_html(answer: Answer) -> str:
     album = _album()
     view = answer_view(answer, 1, album)
     shown = view.others if view.declined else view.cited
-    why = {exhibit.number: Markup(explanation_html(exhibit.hit.why)) for exhibit in answer.evidence}
+    why = {each.number: Markup(explanation_html(each.hit.why)) for each in answer.evidence}
     exhibits = [_bounded(each) for each in shown]
     return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 
