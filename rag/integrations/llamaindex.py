@@ -74,7 +74,7 @@ class CrossModalRetriever(BaseRetriever):
 
 
 class RelevanceReranker(BaseNodePostprocessor):
-    """A postprocessor that reranks nodes of `CrossModalRetriever` with the language model and keeps the first `top_n`."""
+    """A postprocessor that reranks nodes of `CrossModalRetriever` with the language model and keeps `top_n`."""
 
     rerank: Rerank = Field(exclude=True)
     top_n: int
