@@ -153,7 +153,7 @@ def test_a_moment_of_a_film_has_its_frames_which_lead_to_their_seconds(page: Pag
     page.wait_for_function("() => document.querySelector('video').readyState >= 1")
     frames.nth(1).click()
     page.wait_for_function("() => Math.abs(document.querySelector('video').currentTime - 3) < 0.05")
-    expect(evidence(page)).to_contain_text("In the film: 0:35, from 0:32 to 0:41")
+    expect(evidence(page)).to_contain_text("In the video: 0:35, from 0:32 to 0:41")
 
 
 def test_a_film_has_captions_for_the_whole_screen(page: Page) -> None:
@@ -237,7 +237,7 @@ def test_a_chat_that_is_gone_gives_way_to_a_new_one(page: Page) -> None:
 
 
 def test_questions_are_suggested_that_the_files_answer(page: Page, site: Site) -> None:
-    suggested = page.get_by_role("list", name="Questions to begin with").get_by_role("button")
+    suggested = page.get_by_role("list", name="Suggested questions").get_by_role("button")
     expect(suggested).to_have_text(["What is said about Tools?", "Which picture shows an orangutan?"])
     suggested.nth(1).click()
     expect(page.locator(".answer")).to_have_text("The fourth photo shows an orangutan 1.")
@@ -270,7 +270,7 @@ def test_what_is_half_asked_and_what_was_found_stay_while_another_view_is_shown(
     expect(page.get_by_role("list", name="Found", exact=True).get_by_role("listitem")).to_have_count(4)
     go(page, "Ask")
     expect(page.get_by_label("Your question")).to_have_value("Half a quest")
-    expect(page.get_by_role("list", name="Asked with").get_by_role("img")).to_have_count(1)
+    expect(page.get_by_role("list", name="Attachments").get_by_role("img")).to_have_count(1)
     go(page, "Search")
     expect(page.get_by_label("What to search for")).to_have_value("primates")
     expect(page.get_by_role("list", name="Found", exact=True).get_by_role("listitem")).to_have_count(4)
@@ -305,7 +305,7 @@ def test_a_picture_is_asked_with_picked_dropped_or_pasted(page: Page, site: Site
             }""",
             [kind, base64.b64encode(PIXEL).decode()],
         )
-    expect(page.get_by_role("list", name="Asked with").get_by_role("img")).to_have_count(3)
+    expect(page.get_by_role("list", name="Attachments").get_by_role("img")).to_have_count(3)
     page.get_by_role("button", name="Remove paste.png").click()
     ask(page, "An orangutan like this?")
     expect(page.locator(".answer")).to_contain_text("orangutan")
@@ -361,7 +361,7 @@ def test_a_failure_in_the_middle_of_an_answer_is_told(page: Page) -> None:
 
 def test_a_connection_that_breaks_off_is_told(page: Page) -> None:
     ask(page, "This is cut off, orangutan")
-    expect(page.get_by_role("alert")).to_contain_text("The connection to the server broke off.")
+    expect(page.get_by_role("alert")).to_contain_text("The connection to the server was lost.")
 
 
 def test_an_answer_can_be_stopped(page: Page) -> None:
@@ -383,10 +383,10 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(page: Page, site: Site) -> None:
     site.key = "exhibit-secret"
     page.reload()
     field = page.get_by_label("API key")
-    expect(page.get_by_role("dialog")).to_contain_text("A key is needed. Whoever runs this server can give you one")
+    expect(page.get_by_role("dialog")).to_contain_text("A key is needed. Ask the operator of this server")
     field.fill("wrong")
     page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_role("dialog")).to_contain_text("The server does not know this key.")
+    expect(page.get_by_role("dialog")).to_contain_text("The server does not accept this key.")
     field.fill("exhibit-secret")
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("heading", name="Ask museum")).to_be_visible()
@@ -400,7 +400,7 @@ def test_a_search_shows_each_hit_as_what_it_is_and_looks_where_it_is_told(page: 
     page.keyboard.press("Enter")
     found = page.get_by_role("list", name="Found", exact=True).get_by_role("button")
     expect(found).to_have_count(4)
-    expect(page.get_by_role("list", name="The nearest of the rest").get_by_role("button")).to_have_count(1)
+    expect(page.get_by_role("list", name="Weaker matches").get_by_role("button")).to_have_count(1)
     page.get_by_text("Audio", exact=True).click()
     expect(found).to_have_count(1)
     assert site.requests[-1] == {"query": "primates", "to": ["audio"], "where": {}, "top_k": 24, "rerank": False}
@@ -428,7 +428,7 @@ def test_files_are_added_with_progress_and_with_reasons_where_they_fail(page: Pa
     page.get_by_label("Files to add").set_input_files([PICTURE, PICTURE | {"name": "broken.png"}])
     uploads = page.get_by_role("region", name="Uploads")
     expect(uploads.get_by_role("progressbar")).to_have_attribute("max", "2")
-    expect(uploads).to_contain_text("Taking in asked.png (0 of 2)")
+    expect(uploads).to_contain_text("Adding asked.png (0 of 2)")
     go(page, "Ask")  # it goes on while something else is shown
     site.going_on.set()
     go(page, "Library")
@@ -443,9 +443,9 @@ def test_an_upload_is_found_again_after_a_reload(page: Page, site: Site) -> None
     go(page, "Library")
     page.get_by_label("Files to add").set_input_files(PICTURE)
     uploads = page.get_by_role("region", name="Uploads")
-    expect(uploads).to_contain_text("Taking in asked.png (0 of 1)")
+    expect(uploads).to_contain_text("Adding asked.png (0 of 1)")
     page.reload()
-    expect(uploads).to_contain_text("Taking in asked.png (0 of 1)")
+    expect(uploads).to_contain_text("Adding asked.png (0 of 1)")
     site.going_on.set()
     expect(uploads).to_contain_text("asked.png: done")
     expect(page.get_by_role("list", name="Files").get_by_text("asked.png")).to_be_visible()
@@ -490,10 +490,10 @@ def test_a_deletion_that_is_refused_is_told(page: Page) -> None:
 
 def test_files_that_failed_stand_with_their_reasons_and_can_be_forgotten(page: Page) -> None:
     go(page, "Library")
-    page.get_by_text("1 file could not be taken in").click()
+    page.get_by_text("1 file could not be added").click()
     expect(page.get_by_text("locked.pdf: It is encrypted")).to_be_visible()
-    page.get_by_role("button", name="Forget locked.pdf").click()
-    expect(page.get_by_text("could not be taken in")).to_have_count(0)
+    page.get_by_role("button", name="Remove locked.pdf").click()
+    expect(page.get_by_text("could not be added")).to_have_count(0)
 
 
 def test_another_knowledge_base_is_chosen_and_stays_chosen(page: Page) -> None:
@@ -502,7 +502,7 @@ def test_another_knowledge_base_is_chosen_and_stays_chosen(page: Page) -> None:
     page.reload()
     expect(page.get_by_role("heading", name="There is nothing in empty yet")).to_be_visible()
     page.get_by_role("main").get_by_role("link", name="library").click()
-    expect(page.get_by_text("Nothing in here yet")).to_be_visible()
+    expect(page.get_by_text("No files yet")).to_be_visible()
 
 
 def test_everything_is_within_the_width_of_a_phone(page: Page) -> None:

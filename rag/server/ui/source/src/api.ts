@@ -1,4 +1,4 @@
-// Calls of the server. A key is kept for as long as the tab is open, and sent with each of them.
+// Calls to the server. The key is kept while the tab is open, and sent with each call.
 
 import { stems, told } from './evidence/closest';
 import { events } from './events';
@@ -6,7 +6,7 @@ import type { Assets, Base, Chats, Exhibit, Hit, Job, Medium, Modality, Part, Sa
 
 const KEY = 'exhibit-key';
 
-/** A call that failed, in words for the one who reads the page. */
+/** A failed call, with a message for the reader of the page. */
 export class Failure extends Error {
   constructor(
     readonly status: number,
@@ -47,7 +47,7 @@ export async function segments(name: string, asset_id: string): Promise<Hit[]> {
   return (await json<{ segments: Hit[] }>(path)).segments;
 }
 
-/** Forgets an asset, or a file that failed. */
+/** Removes an asset, or a file that failed. */
 export async function remove(name: string, id: string): Promise<void> {
   const path = `api/bases/${encodeURIComponent(name)}/assets/${encodeURIComponent(id)}`;
   await called(path, { method: 'DELETE' });
@@ -66,7 +66,7 @@ export async function search(name: string, asked: Search, signal: AbortSignal): 
   return hits.map((hit) => ({ ...hit, wanted: stems(hit.why.matched.join(' ')) }));
 }
 
-/** Sends files, and tells how much of them is sent; `fetch` cannot tell that. */
+/** Sends files and reports the progress, which `fetch` cannot do. */
 export function upload(name: string, files: File[], sent: (share: number) => void): Promise<string> {
   const form = new FormData();
   for (const file of files) form.append('files', file, file.name);
@@ -97,7 +97,7 @@ export async function cancel(id: string): Promise<void> {
   await called(`api/jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
 }
 
-/** A page of the chats that the server keeps, newest first. */
+/** A page of the stored chats, newest first. */
 export function chats(after: string): Promise<Chats> {
   return json(`v1/conversations?${new URLSearchParams({ limit: '100', ...(after && { after }) })}`);
 }
@@ -110,7 +110,7 @@ export async function forgetChat(id: string): Promise<void> {
   await called(`v1/conversations/${encodeURIComponent(id)}`, { method: 'DELETE' });
 }
 
-/** What was said in a chat, oldest first: questions in words, each followed by its answer. */
+/** The messages of a chat, oldest first: questions in words, each followed by its answer. */
 export async function said(id: string, signal: AbortSignal): Promise<Said[]> {
   const found: Said[] = [];
   for (let after = ''; ; ) {
@@ -138,7 +138,7 @@ interface Item {
   exhibit?: Told;
 }
 
-/** An answer as it is in the end. */
+/** A complete answer. */
 export interface Written {
   answer: string;
   cited: Exhibit[];
@@ -151,7 +151,7 @@ interface Event {
   response?: { output: Item[]; exhibit: Told; error: { message: string } | null };
 }
 
-/** The answer to a question of a chat: pieces as it is written, then the whole of it. */
+/** The answer to a question of a chat: its pieces while it is written, then the complete answer. */
 export async function* ask(
   model: string,
   conversation: string,
@@ -176,7 +176,7 @@ function written({ text, annotations }: Content, told: Told | null): Written {
   return { answer: text, cited: exhibits(annotations ?? [], text, told?.question ?? ''), told };
 }
 
-/** Each cited exhibit once, by number, with what the answer says on it. */
+/** Each cited exhibit once, by number, with the statements that cite it. */
 function exhibits(annotations: NonNullable<Content['annotations']>, answer: string, question: string): Exhibit[] {
   const characters = [...answer]; // the server counts characters, and some have two units in a string
   const found = new Map<number, Exhibit>();
@@ -188,7 +188,7 @@ function exhibits(annotations: NonNullable<Content['annotations']>, answer: stri
   return [...found.values()].sort((one, other) => one.number - other.number);
 }
 
-/** A signed link as an address of this page's own server, however that is called from outside. */
+/** A signed link as an address on this page's own server, whatever its public name. */
 export function linked(url: string | null | undefined): string | undefined {
   const path = url && /\/(evidence\/[^?#]+)/.exec(url)?.[1];
   return path ? at(path) : undefined;
@@ -223,7 +223,7 @@ async function called(path: string, how: RequestInit): Promise<Response> {
   return answer;
 }
 
-/** The events of an answer; a connection that breaks is told in words. */
+/** The events of an answer. A lost connection becomes a failure with a message. */
 async function* whole(answer: Response, signal: AbortSignal): AsyncGenerator<string> {
   try {
     yield* events(answer.body!);
@@ -234,18 +234,18 @@ async function* whole(answer: Response, signal: AbortSignal): AsyncGenerator<str
 }
 
 function cutOff(): Failure {
-  return new Failure(0, 'The connection to the server broke off.');
+  return new Failure(0, 'The connection to the server was lost.');
 }
 
 function unreachable(): Failure {
   return new Failure(0, 'The server cannot be reached. It may have stopped, or the network is down.');
 }
 
-/** What the server says is wrong, in either of its two forms. */
+/** The server's error message, in either of its two forms. */
 function failure(status: number, body: string, retry: string | null): Failure {
   if (status === 401) {
     window.dispatchEvent(new Event('exhibit-key-needed'));
-    return new Failure(status, sessionStorage.getItem(KEY) ? 'The server does not know this key.' : 'A key is needed.');
+    return new Failure(status, sessionStorage.getItem(KEY) ? 'The server does not accept this key.' : 'A key is needed.');
   }
   let said = '';
   try {
@@ -254,5 +254,5 @@ function failure(status: number, body: string, retry: string | null): Failure {
   } catch {
     // a proxy before the server answers in HTML
   }
-  return new Failure(status, said || `The server answered with status ${status}.`, Number(retry) || 0);
+  return new Failure(status, said || `The server returned status ${status}.`, Number(retry) || 0);
 }

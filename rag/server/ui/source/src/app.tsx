@@ -64,13 +64,13 @@ export function App() {
         )}
         {!loaded.value && !loaded.failure && <Loading />}
         {loaded.value && !base && (
-          <Empty title="No knowledge base">This key opens none of those that are served here.</Empty>
+          <Empty title="No knowledge base">This key is not valid for any knowledge base on this server.</Empty>
         )}
         {base && <View key={base.name} view={view} base={base} jobs={jobs} onChanged={loaded.again} />}
       </main>
       {needsKey && (
         <KeyDialog
-          message={loaded.failure?.status === 401 ? loaded.failure.message : 'The server does not know this key any more.'}
+          message={loaded.failure?.status === 401 ? loaded.failure.message : 'The server no longer accepts this key.'}
           onClose={() => setNeedsKey(false)}
           onKey={(key) => {
             api.rememberKey(key);
@@ -90,7 +90,7 @@ interface ViewProps {
   onChanged: () => void;
 }
 
-/** One view of a knowledge base; its chat and its search go on while another is shown. */
+/** One view of a knowledge base. Its chat and its search continue while another view is open. */
 function View({ view, base, jobs, onChanged }: ViewProps) {
   const chat = useChat(base.name);
   const searching = useSearch(base.name);

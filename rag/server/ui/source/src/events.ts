@@ -1,4 +1,4 @@
-/** The data of server-sent events as they arrive; comments, which only keep the line open, are left out. */
+/** Yields the data of server-sent events, without the comments that only keep the connection open. */
 export async function* events(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let held = '';
@@ -15,6 +15,6 @@ export async function* events(body: ReadableStream<Uint8Array<ArrayBuffer>>): As
       if (done) return;
     }
   } finally {
-    reader.cancel().catch(() => {}); // the one who reads may have gone before the end
+    reader.cancel().catch(() => {}); // the reader may stop before the end
   }
 }

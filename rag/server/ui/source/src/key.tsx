@@ -7,7 +7,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** Asks for the key that the server wants; it stays in this tab. */
+/** Asks for the API key, which is kept only in this tab. */
 export function KeyDialog({ message, onKey, onClose }: Props) {
   const [key, setKey] = useState('');
   return (
@@ -20,7 +20,7 @@ export function KeyDialog({ message, onKey, onClose }: Props) {
         }}
       >
         <p class="text-soft text-sm">
-          {message} Whoever runs this server can give you one; it is kept until you close this tab.
+          {message} Ask the operator of this server for one. It is kept until you close this tab.
         </p>
         <label class="grid gap-1.5">
           <span class="text-sm font-medium">API key</span>

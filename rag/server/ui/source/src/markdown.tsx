@@ -1,13 +1,13 @@
-// The Markdown of an answer as elements. No HTML is ever made of it: what is no known token is shown as text, so that
-// whatever a model was told by a document stays words.
+// Renders the Markdown of an answer as elements. It never becomes HTML: unknown tokens are shown as text, so that
+// instructions from a document cannot do harm.
 
 import type { ComponentChildren, VNode } from 'preact';
 import { lexer, type Token, type Tokens } from 'marked';
 
-/** Turns the number in `[1]` into what points at the exhibit. */
+/** Turns the number in `[1]` into a button for the exhibit. */
 export type Cite = (number: number) => VNode | null;
 
-// An answer ends with its pictures and the definitions of its links; the page shows both as exhibits.
+// An answer ends with its pictures and link definitions; the page shows both as exhibits.
 const APPENDIX = /^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$/gm;
 const NUMBER = /\[(\d{1,3})\]/;
 

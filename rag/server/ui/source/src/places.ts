@@ -5,7 +5,7 @@ export interface Span {
   end_s: number;
 }
 
-/** The seconds that a locator names; those of a frame have no end. Null where it names none. */
+/** The seconds of a locator; those of a frame have no end. Null if it has none. */
 export function seconds(locator: string): Span | null {
   const found = /[#&]t=([\d.]+)(?:,([\d.]+))?/.exec(locator);
   if (!found) return null;

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 export const VIEWS = ['ask', 'search', 'library'] as const;
 export type ViewName = (typeof VIEWS)[number];
 
-/** What the address shows after `#`; a link such as `#library` leads there. */
+/** The view named after `#` in the address, such as `#library`. */
 export function useRoute(): ViewName {
   const [view, setView] = useState(read);
   useEffect(() => {

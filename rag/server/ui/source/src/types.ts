@@ -1,4 +1,4 @@
-// What the server sends; `rag/server` is where it is made.
+// Types of what the server sends (`rag/server`).
 
 import type { Written } from './api';
 
@@ -7,10 +7,10 @@ export const MODALITIES: Modality[] = ['text', 'image', 'audio', 'video'];
 export type Medium = 'document' | 'image' | 'audio' | 'video';
 export type View = 'marked' | 'crop' | 'thumbnail' | 'clip' | 'waveform' | 'text';
 export type Views = Partial<Record<View, string>>;
-/** A spoken word and the seconds of the whole recording at which it is said. */
+/** A spoken word with its start and end in seconds of the whole recording. */
 export type Word = [text: string, start_s: number, end_s: number];
 
-/** A place in the collection that can be shown: what an answer cites, or what a search finds. */
+/** A place in the collection: evidence of an answer, or a hit of a search. */
 export interface Shown {
   asset_id: string;
   modality: Modality;
@@ -22,7 +22,7 @@ export interface Shown {
   tags: string[];
   words: Word[];
   views: Views;
-  /** Stems of what it is to show, where that is known: of a statement, or those that matched. */
+  /** Stems of the words to mark, if known: of a statement, or of a query. */
   wanted?: string[];
 }
 
@@ -115,14 +115,14 @@ export type Part =
   | { type: 'image_url'; image_url: { url: string } }
   | { type: 'input_audio'; input_audio: { data: string; format: string } };
 
-/** A question that the server keeps, and its answer. */
+/** A stored question and its answer. */
 export interface Said {
   id: string;
   words: string;
   written: Written | null;
 }
 
-/** A chat in a list: its first question, the knowledge base, and when something was last said. */
+/** A chat in a list: first question, knowledge base, time of the last turn. */
 export interface ChatSummary {
   id: string;
   exhibit: { title: string; model: string; turns: number; updated_at: number };

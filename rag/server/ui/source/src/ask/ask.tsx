@@ -22,7 +22,7 @@ interface Props {
   onSearch: (asked: Asked) => void;
 }
 
-/** The chat, and beside it, where there is room, the evidence of the answer that was last looked at. */
+/** The chat and, where there is room, the evidence of the selected answer beside it. */
 export function Ask({ base, chat, onSearch }: Props) {
   const isWide = useMatches('(min-width: 64rem)');
   const [lookedAt, setLookedAt] = useState<string | null>(null);
@@ -114,7 +114,7 @@ export function Ask({ base, chat, onSearch }: Props) {
   );
 }
 
-/** Leads the eye and the keyboard to an exhibit of the panel. */
+/** Scrolls to an exhibit of the panel and focuses it. */
 function reveal(number: number): void {
   const card = document.getElementById(`exhibit-${number}`);
   const isStill = matchMedia('(prefers-reduced-motion: reduce)').matches;
@@ -122,7 +122,7 @@ function reveal(number: number): void {
   card?.focus({ preventScroll: true });
 }
 
-/** Keeps the end of what is written in sight, unless the reader has scrolled away from it. */
+/** Keeps the end of the answer in sight, unless the reader has scrolled away. */
 function useFollowed(turns: number) {
   const box = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
@@ -175,7 +175,7 @@ function Welcome({ base, onAsk }: { base: Base; onAsk: (words: string) => void }
           {`Answers come from ${count(files, 'file')}, and every statement cites its evidence: the page, the picture, the second.`}
         </p>
       </div>
-      <ul class="flex flex-wrap gap-x-5 gap-y-2" aria-label="What is in it">
+      <ul class="flex flex-wrap gap-x-5 gap-y-2" aria-label="Contents">
         {MODALITIES.filter((modality) => base.segments[modality] > 0).map((modality) => (
           <li key={modality} class="text-soft flex items-center gap-2">
             <Icon of={MODALITY_ICONS[modality]} class="size-4" />
@@ -184,7 +184,7 @@ function Welcome({ base, onAsk }: { base: Base; onAsk: (words: string) => void }
         ))}
       </ul>
       {seen.length > 0 && (
-        <a class="grid grid-cols-3 gap-2 sm:grid-cols-6" href="#library" aria-label="See what is in the library">
+        <a class="grid grid-cols-3 gap-2 sm:grid-cols-6" href="#library" aria-label="Open the library">
           {seen.map((asset) => (
             <img
               key={asset.id}
@@ -196,7 +196,7 @@ function Welcome({ base, onAsk }: { base: Base; onAsk: (words: string) => void }
         </a>
       )}
       {some.value && some.value.length > 0 && (
-        <ul class="flex flex-wrap gap-2" aria-label="Questions to begin with">
+        <ul class="flex flex-wrap gap-2" aria-label="Suggested questions">
           {some.value.map((question) => (
             <li key={question}>
               <button class="suggestion" dir="auto" onClick={() => onAsk(question)}>

@@ -1,4 +1,4 @@
-// The chat of each knowledge base. The server keeps what was said, without the media asked with; the tab, which chat it was.
+// The chat of each knowledge base. The server stores the words, without media; the tab remembers which chat is open.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
@@ -42,7 +42,7 @@ export function useChat(base: string): Chat {
   const working = useRef(new AbortController());
   const current = useRef(id);
 
-  /** Whatever is under way ends, and nothing of it is shown any more. */
+  /** Stops the answer under way and hides it. */
   const begin = (chat: string, shown: Turn[]): AbortSignal => {
     working.current.abort();
     working.current = new AbortController();

@@ -5,7 +5,7 @@ import { withoutAppendix } from '../markdown';
 import { Icon } from '../parts/icon';
 import type { Turn } from './chats';
 
-/** Copies an answer with what its numbers stand for. Browsers lend the clipboard to secure addresses alone. */
+/** Copies an answer with its sources. Browsers allow the clipboard only on secure addresses. */
 export function CopyAnswer({ turn }: { turn: Turn }) {
   const [said, setSaid] = useState('Copy');
   if (!isSecureContext || !turn.answer) return null;
@@ -15,7 +15,7 @@ export function CopyAnswer({ turn }: { turn: Turn }) {
     setSaid(
       await navigator.clipboard.writeText(text).then(
         () => 'Copied',
-        () => 'The browser does not allow it',
+        () => 'Blocked by the browser',
       ),
     );
   };

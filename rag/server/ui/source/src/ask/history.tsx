@@ -15,7 +15,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** The chats that the server keeps; each can be opened again, and deleted. */
+/** The stored chats. Each can be opened again and deleted. */
 export function History({ base, current, onOpen, onForgotten, onClose }: Props) {
   const [chats, setChats] = useState<ChatSummary[] | null>(null);
   const [next, setNext] = useState('');
@@ -47,7 +47,7 @@ export function History({ base, current, onOpen, onForgotten, onClose }: Props) 
       <div class="grid gap-3">
         {failure && <Problem failure={failure} onRetry={chats ? undefined : () => void load('')} />}
         {!chats && !failure && <div class="skeleton h-40" role="status" aria-label="Loading" />}
-        {chats?.length === 0 && !next && <Empty title="No chats yet">What you ask is kept here until you delete it.</Empty>}
+        {chats?.length === 0 && !next && <Empty title="No chats yet">Your chats are kept here until you delete them.</Empty>}
         <ul class="grid gap-1" aria-label="Chats">
           {chats?.map((chat) => (
             <Row

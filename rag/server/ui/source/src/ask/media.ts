@@ -1,4 +1,4 @@
-// Pictures and recordings that are asked with.
+// Pictures and recordings of a question.
 
 import { Failure } from '../api';
 import { freshId } from '../parts/ids';
@@ -15,7 +15,7 @@ export interface Attached {
   file: File;
 }
 
-/** Files as attachments beside those there are.
+/** Adds files to the attachments.
  * @throws Failure: a file is no picture or recording, or they are too many or too large.
  */
 export function attach(files: File[], before: Attached[]): Attached[] {
@@ -30,14 +30,14 @@ export function attach(files: File[], before: Attached[]): Attached[] {
     return { id: freshId(), name: file.name, kind, url: '', file } satisfies Attached;
   });
   const all = [...before, ...added];
-  if (all.length > MOST_MEDIA) throw new Failure(0, `At most ${MOST_MEDIA} pictures and recordings can be asked with.`);
+  if (all.length > MOST_MEDIA) throw new Failure(0, `A question can have at most ${MOST_MEDIA} pictures and recordings.`);
   if (all.reduce((sum, { file }) => sum + file.size, 0) > MOST_BYTES) {
-    throw new Failure(0, 'The pictures and recordings of a question may have 22 MB together.');
+    throw new Failure(0, 'The pictures and recordings of a question can have at most 22 MB in total.');
   }
   return all.map((one) => (one.url ? one : { ...one, url: URL.createObjectURL(one.file) }));
 }
 
-/** A question as the server takes it. */
+/** A question in the server's form. */
 export async function parts(words: string, attached: Attached[]): Promise<string | Part[]> {
   if (!attached.length) return words;
   const media = await Promise.all(attached.map(part));

@@ -1,4 +1,4 @@
-// What is asked with: words, pictures and recordings. The same for a chat and for a search.
+// The question box for words, pictures and recordings. Chat and search share it.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
@@ -28,12 +28,12 @@ interface Props {
 
 const drafts = new Map<string, Asked>();
 
-/** Puts a question into a box that is not shown yet. */
+/** Puts a question into a box that is not visible yet. */
 export function putDraft(draft: string, asked: Asked): void {
   drafts.set(draft, asked);
 }
 
-/** What is half asked stays while another view is shown; `draft` is its name. */
+/** An unfinished question, kept under the name `draft` while another view is open. */
 export function Question({ draft, label, placeholder, isBusy, keeps, onAsk, send, onStop }: Props) {
   const [words, setWords] = useState(drafts.get(draft)?.words ?? '');
   const [attached, setAttached] = useState<Attached[]>(drafts.get(draft)?.attached ?? []);
@@ -94,7 +94,7 @@ export function Question({ draft, label, placeholder, isBusy, keeps, onAsk, send
           <Pick onPick={add} />
           <Record recording={recording} />
           <span class="text-soft hidden flex-1 px-2 text-xs sm:block">
-            {isDropping ? 'Drop it here' : 'Pictures and sound can be dropped or pasted, too'}
+            {isDropping ? 'Drop it here' : 'You can also drop or paste pictures and recordings'}
           </span>
           <span class="flex-1 sm:hidden" />
           {isBusy && onStop ? (
@@ -116,7 +116,7 @@ export function Question({ draft, label, placeholder, isBusy, keeps, onAsk, send
 export function Attachments({ attached, onRemove }: { attached: Attached[]; onRemove?: (id: string) => void }) {
   if (!attached.length) return null;
   return (
-    <ul class="flex flex-wrap gap-2 px-3 pt-3" aria-label="Asked with">
+    <ul class="flex flex-wrap gap-2 px-3 pt-3" aria-label="Attachments">
       {attached.map(({ id, name, kind, url }) => (
         <li key={id} class="attached">
           {kind === 'image' && url ? (
@@ -194,7 +194,7 @@ function Record({ recording }: { recording: ReturnType<typeof useRecording> }) {
   );
 }
 
-/** Takes files that are dropped anywhere in the window; tells whether some are held over it. */
+/** Accepts files dropped anywhere in the window. Returns whether files are being dragged over it. */
 function useDropped(take: (files: File[]) => void): boolean {
   const [isOver, setOver] = useState(false);
   useEffect(() => {
@@ -221,7 +221,7 @@ function useDropped(take: (files: File[]) => void): boolean {
   return isOver;
 }
 
-/** Makes the box as high as its words, up to a third of the window. */
+/** Grows the box with its text, up to a third of the window. */
 function useFitted(box: { current: HTMLTextAreaElement | null }, words: string): void {
   useEffect(() => {
     const element = box.current!;
@@ -230,9 +230,9 @@ function useFitted(box: { current: HTMLTextAreaElement | null }, words: string):
   }, [words]);
 }
 
-/** The key `/` leads to the box from anywhere. */
+/** The key `/` focuses the box from anywhere. */
 function useSlash(box: { current: HTMLTextAreaElement | null }): void {
-  // Before the page is drawn: who sees it may type at once.
+  // Before the page is drawn, so that the user can type at once.
   useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const isTyping = event.target instanceof Element && event.target.closest('input, textarea, select, dialog');

@@ -2,8 +2,8 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { Failure } from '../api';
 
 const LONGEST_S = 120;
-const FORBIDDEN = 'The microphone cannot be used. The browser asks for leave beside the address.';
-const INSECURE = 'Browsers lend the microphone only to https addresses and to localhost.';
+const FORBIDDEN = 'The microphone is blocked. Allow it in the address bar of the browser.';
+const INSECURE = 'Browsers allow the microphone only on https addresses and on localhost.';
 
 export interface Recording {
   isOn: boolean;
@@ -12,7 +12,7 @@ export interface Recording {
   stop: () => void;
 }
 
-/** Records the microphone; `done` gets the file. */
+/** Records from the microphone; `done` gets the file. */
 export function useRecording(done: (file: File) => void, failed: (failure: Failure) => void): Recording {
   const recorder = useRef<MediaRecorder | null>(null);
   const [isOn, setOn] = useState(false);

@@ -1,4 +1,4 @@
-// Questions to begin with, made of what some files say of themselves: a heading, a name that is said, what is seen.
+// Suggested questions, made from some files: a heading, a spoken name, a recognized object.
 
 import { segments } from '../api';
 import type { Asset, Hit, Medium } from '../types';
@@ -31,7 +31,7 @@ const QUESTIONS: Record<Medium, (hits: Hit[]) => string | null> = {
   audio: (hits) => about(commonest(hits.flatMap(({ text }) => text.match(NAME) ?? []))),
   video: (hits) => {
     const seen = rarest(hits);
-    return seen ? `Where in the film is ${one(seen)}?` : null;
+    return seen ? `Where in the video is ${one(seen)}?` : null;
   },
 };
 
@@ -39,7 +39,7 @@ function about(what: string | undefined): string | null {
   return what ? `What is said about ${what}?` : null;
 }
 
-/** What is seen in few places is told apart best. */
+/** Prefers what is recognized in few places. */
 function rarest(hits: Hit[]): string | undefined {
   const seen = hits.flatMap(({ tags }) => tags.slice(0, 1));
   return [...new Set(seen)].sort((one, other) => times(one, seen) - times(other, seen))[0];

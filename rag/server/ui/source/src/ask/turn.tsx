@@ -76,7 +76,7 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain, onSearch }: Props)
         </div>
       )}
       <p class="sr-only" role="status">
-        {turn.state === 'done' ? `Answered, with ${count(turn.cited.length, 'exhibit')}.` : ''}
+        {turn.state === 'done' ? `Answered with ${count(turn.cited.length, 'exhibit')}.` : ''}
       </p>
     </article>
   );
@@ -116,7 +116,7 @@ function Small({ exhibit }: { exhibit: Exhibit }) {
   );
 }
 
-/** What was understood, where that says more than what was typed: a follow-up, a picture, a recording. */
+/** The question as understood, if it differs from the typed one: after a follow-up, a picture or a recording. */
 function Understood({ turn }: { turn: Turn }) {
   const question = turn.told?.question ?? '';
   if (!question || question === turn.words) return null;
@@ -132,7 +132,7 @@ function Waiting() {
   return (
     <p class="text-soft flex items-center gap-3" role="status">
       <span class="loading loading-dots loading-sm text-primary" />
-      <span>Looking through the collection</span>
+      <span>Searching the collection</span>
       {passed_s >= 3 && <span class="tabular-nums" aria-hidden="true">{`${passed_s} s`}</span>}
     </p>
   );

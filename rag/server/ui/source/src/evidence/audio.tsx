@@ -8,7 +8,7 @@ import { usePlaying } from './playing';
 import { Gone, Passage } from './passage';
 import { Transcript } from './transcript';
 
-/** A recording from the cited second on: its loudness, which is also what seeks in it, and its words as they are said. */
+/** A recording from the cited second on: its waveform, which also seeks, and a transcript that follows along. */
 export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
   const near = closest(shown.words, shown.wanted ?? []);
   const first_s = near ? shown.words[near[0]]![1] : span.start_s;

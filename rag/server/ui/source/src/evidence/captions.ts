@@ -1,11 +1,11 @@
-// What is said in a clip as captions of the browser's player, which also shows them where the film fills the screen.
+// The speech of a clip as captions of the browser's player, which also shows them in full screen.
 
 import { useEffect, useState } from 'preact/hooks';
 import type { Word } from '../types';
 
 const MOST_CHARACTERS = 70; // two lines
 
-/** Address of the captions of a clip that begins at a second of the recording; none where nothing is said. */
+/** URL of the captions of a clip that begins at a second of the recording; none without speech. */
 export function useCaptions(words: Word[], start_s: number): string | undefined {
   const [url, setUrl] = useState<string>();
   useEffect(() => {

@@ -1,16 +1,16 @@
-// Which sentence of a transcript a statement rests on; pure functions.
+// Finds the sentence of a transcript that supports a statement. Pure functions.
 
 import type { Word } from '../types';
 
 const STEM = 5;
 
-/** The beginnings of words, by which they are compared: "feeds" finds "feed". */
+/** Prefixes of words, by which words are compared: "feeds" matches "feed". */
 export function stems(text: string): string[] {
   const words = text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
   return words.filter((word) => word.length > 2 || /^\d+$/.test(word)).map((word) => word.slice(0, STEM));
 }
 
-/** What a statement tells: words of the question say nothing about where its answer stands. */
+/** The words of a statement that are not in the question, which say nothing about the place of its answer. */
 export function told(statement: string, question: string): string[] {
   const asked = new Set(stems(question));
   const said = [...new Set(stems(statement))];
@@ -18,7 +18,7 @@ export function told(statement: string, question: string): string[] {
   return told.length ? told : said;
 }
 
-/** First word, and the one after the last, of the sentence that holds most of some stems; null where none holds any. */
+/** Start and end (exclusive) of the sentence with the most of some stems, in words; null if none has any. */
 export function closest(words: Word[], wanted: string[]): [first: number, end: number] | null {
   const sought = new Set(wanted);
   let [best, most]: [[number, number] | null, number] = [null, 0];

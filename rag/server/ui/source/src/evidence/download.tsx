@@ -5,7 +5,7 @@ import type { Shown, View } from '../types';
 
 const BEST: View[] = ['clip', 'marked', 'text'];
 
-/** Evidence as a file: the clip, the page or picture with its mark, or the words. */
+/** Downloads evidence: the clip, the marked page or picture, or the text. */
 export function DownloadExhibit({ shown, heading }: { shown: Shown; heading: string }) {
   const view = BEST.find((each) => shown.views[each]);
   if (!view) return null;

@@ -13,7 +13,7 @@ interface Props {
   heading: string;
 }
 
-/** Evidence as what it is: a page or picture with the place marked, a recording or film from the second on, words. */
+/** Shows evidence: a page or picture with the place marked, a recording or video from the second on, or text. */
 export function ExhibitBody({ shown, base, heading }: Props) {
   const span = seconds(shown.locator);
   return (
@@ -42,7 +42,7 @@ function About({ shown }: { shown: Shown }) {
     <div class="text-soft grid gap-2 text-sm">
       {shown.caption && <p dir="auto">{shown.caption}</p>}
       {shown.tags.length > 0 && (
-        <ul class="flex flex-wrap gap-1.5" aria-label={`What the ${noun(shown).toLowerCase()} seems to hold`}>
+        <ul class="flex flex-wrap gap-1.5" aria-label={`Recognized in the ${noun(shown).toLowerCase()}`}>
           {shown.tags.slice(0, 6).map((tag) => (
             <li key={tag} class="badge badge-ghost badge-sm">
               {tag}

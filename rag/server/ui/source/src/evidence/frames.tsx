@@ -15,7 +15,7 @@ interface Props {
   onPick: (to_s: number) => void;
 }
 
-/** The frames of a film between two seconds; each is a way to its second. */
+/** The frames of a video between two seconds. A click on one seeks to its second. */
 export function Frames({ base, shown, span, now_s, onPick }: Props) {
   const found = useLoaded(() => framesOf(base, shown.asset_id), [base, shown.asset_id]);
   const frames = within(found.value ?? [], span);

@@ -19,7 +19,7 @@ const NOUNS: Record<string, string> = {
   speech: 'Speech',
   sound: 'Sound',
   frame: 'Video frame',
-  moment: 'Moment of a film',
+  moment: 'Moment of a video',
 };
 
 export const MODALITY_NAMES: Record<Modality, string> = {
@@ -59,12 +59,12 @@ export function icon(shown: Shown): IconNode {
   return ICONS[shown.kind] ?? FileText;
 }
 
-/** File and place; positions of characters tell nobody anything. */
+/** File and place, without character positions. */
 export function titleOf(shown: Shown): string {
   return shown.title.replace(/^characters \d+–\d+ of /, '');
 }
 
-/** What a picture is called for those who do not see it. */
+/** Alternative text of a picture. */
 export function alt(shown: Shown): string {
   return shown.caption || [noun(shown), shown.tags.join(', ')].filter(Boolean).join(': ');
 }

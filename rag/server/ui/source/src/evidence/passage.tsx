@@ -4,7 +4,7 @@ import { Icon } from '../parts/icon';
 
 const LONG = 420; // characters
 
-/** Words as they stand in the collection; long ones are shown by their beginning first. */
+/** A text of the collection. Long ones are shortened at first. */
 export function Passage({ text }: { text: string }) {
   const [isWhole, setWhole] = useState(false);
   if (!text.trim()) return null;
@@ -19,7 +19,7 @@ export function Passage({ text }: { text: string }) {
           aria-expanded={isWhole}
           onClick={() => setWhole(!isWhole)}
         >
-          {isWhole ? 'Show less' : 'Show all of it'}
+          {isWhole ? 'Show less' : 'Show all'}
         </button>
       )}
     </blockquote>

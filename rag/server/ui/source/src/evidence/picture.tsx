@@ -5,7 +5,7 @@ import type { Shown } from '../types';
 import { alt } from './kinds';
 import { Gone } from './passage';
 
-/** A page, picture or frame with the cited place marked on it; a click shows it as large as the window allows. */
+/** A page, picture or frame with the cited place marked. A click enlarges it. */
 export function Picture({ shown, heading }: { shown: Shown; heading: string }) {
   const [isLarge, setLarge] = useState(false);
   const [hasFailed, setFailed] = useState(false);

@@ -64,7 +64,7 @@ export function usePlaying<T extends HTMLMediaElement>({ start_s, end_s: until_s
   return { media, now_s, end_s, isPlaying, hasBegun, hasFailed, seek, toggle };
 }
 
-/** Calls on every picture of the screen while it plays: words go by faster than `timeupdate` comes. */
+/** Calls back on every animation frame while it plays, because `timeupdate` is too slow for words. */
 function followed(element: HTMLMediaElement, tell: () => void): () => void {
   let frame = 0;
   const run = () => {

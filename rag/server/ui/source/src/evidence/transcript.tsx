@@ -10,7 +10,7 @@ interface Props {
   onPick: (to_s: number) => void;
 }
 
-/** What is said; marked are the sentence that counts and the word that is being said. A click on a word plays from it. */
+/** A transcript with the relevant sentence and the current word marked. A click on a word plays from it. */
 export function Transcript({ words, near, now_s, isRunning, onPick }: Props) {
   const box = useRef<HTMLParagraphElement>(null);
   const at = isRunning ? spokenAt(words, now_s) : -1;

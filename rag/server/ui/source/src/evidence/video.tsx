@@ -8,7 +8,7 @@ import { closest } from './closest';
 import { usePlaying } from './playing';
 import { Transcript } from './transcript';
 
-/** A film from the cited second on, with the frames of the moment and what is said in it. */
+/** A video from the cited second on, with the frames of the moment and its transcript. */
 export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; base: string }) {
   const near = closest(shown.words, shown.wanted ?? []);
   const first_s = near ? shown.words[near[0]]![1] : span.start_s;
@@ -26,12 +26,12 @@ export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; 
         playsInline
         preload="metadata"
         class="aspect-video w-full rounded-box bg-black"
-        aria-label={`Film from ${clock(span.start_s)}`}
+        aria-label={`Video from ${clock(span.start_s)}`}
       >
         {captions && <track kind="captions" src={captions} label="What is said" />}
       </video>
       <p class="text-soft text-sm tabular-nums">
-        {`In the film: ${clock(now_s)}, from ${clock(span.start_s)} to ${clock(end_s)}`}
+        {`In the video: ${clock(now_s)}, from ${clock(span.start_s)} to ${clock(end_s)}`}
       </p>
       <Frames base={base} shown={shown} span={{ ...span, end_s }} now_s={now_s} onPick={playing.seek} />
       {shown.words.length > 0 ? (

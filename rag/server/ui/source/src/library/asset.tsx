@@ -15,7 +15,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** The places of a file that can be found and cited; each opens as what it is. */
+/** The searchable places of a file. Each can be opened. */
 export function AssetDialog({ base, asset, onClose }: Props) {
   const found = useLoaded(() => api.segments(base, asset.id), [base, asset.id]);
   const [open, setOpen] = useState<string | null>(null);
@@ -24,7 +24,7 @@ export function AssetDialog({ base, asset, onClose }: Props) {
     <Dialog title={asset.name} wide onClose={onClose}>
       {found.failure && <Problem failure={found.failure} onRetry={found.again} />}
       {!found.value && !found.failure && <div class="skeleton h-40" role="status" aria-label="Loading" />}
-      {found.value?.length === 0 && <Empty title="Nothing in it could be indexed" />}
+      {found.value?.length === 0 && <Empty title="Nothing in this file could be indexed" />}
       {only && <ExhibitBody shown={only} base={base} heading={asset.name} />}
       {!only && (
         <ul class="grid gap-2">

@@ -7,7 +7,7 @@ import { asFailure, Problem } from '../parts/notice';
 import { count } from '../places';
 import type { Base } from '../types';
 
-/** The files that could not be taken in, each with its reason. */
+/** The files that could not be added, each with its reason. */
 export function Failures({ base, onChanged }: { base: Base; onChanged: () => void }) {
   const known = useLoaded(() => api.base(base.name), [base.name, base.assets.failed]);
   const [failure, setFailure] = useState<api.Failure | null>(null);
@@ -19,7 +19,7 @@ export function Failures({ base, onChanged }: { base: Base; onChanged: () => voi
     <details class="alert alert-warning alert-soft block">
       <summary class="flex w-fit cursor-pointer items-center gap-2">
         <Icon of={TriangleAlert} class="size-4" />
-        {`${count(failed.length, 'file')} could not be taken in`}
+        {`${count(failed.length, 'file')} could not be added`}
       </summary>
       <ul class="mt-3 grid gap-1.5 text-sm">
         {failed.map(({ id, name, reason }) => (
@@ -30,7 +30,7 @@ export function Failures({ base, onChanged }: { base: Base; onChanged: () => voi
             {base.may_write && (
               <button
                 class="btn btn-ghost btn-circle btn-xs"
-                aria-label={`Forget ${name}`}
+                aria-label={`Remove ${name}`}
                 onClick={() => void forget(id)}
               >
                 <Icon of={X} class="size-3.5" />

@@ -1,4 +1,4 @@
-// Files on their way into a knowledge base: those that this tab sends, and those that others sent and that are not done.
+// Files that are being added to a knowledge base: by this tab, and unfinished ones from elsewhere.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import * as api from '../api';
@@ -25,15 +25,15 @@ export interface Jobs {
 }
 
 const OVER = ['done', 'failed', 'cancelled'];
-const PASSING = [0, 429, 503]; // statuses of a server that is away or has too much to do
-const AGAIN_MS = 3000; // until a server that went away is looked for
+const PASSING = [0, 429, 503]; // statuses of a server that is unreachable or overloaded
+const AGAIN_MS = 3000; // between attempts to reach the server
 
 export function isOver({ job, failure }: Upload): boolean {
   return failure !== null || (job !== null && OVER.includes(job.state));
 }
 
-/** @param onTaken is called when files have come in. */
-export function useJobs(onTaken: () => void): Jobs {
+/** @param onAdded is called when files have been added. */
+export function useJobs(onAdded: () => void): Jobs {
   const [uploads, setUploads] = useState<Upload[]>([]);
   const watching = useRef(new AbortController());
   const known = useRef(new Set<string>());
@@ -42,7 +42,7 @@ export function useJobs(onTaken: () => void): Jobs {
   const change = (key: string, to: Partial<Upload>) =>
     setUploads((all) => all.map((one) => (one.key === key ? { ...one, ...to } : one)));
 
-  /** Until it is over: a server that ends goes on with its jobs when it is back. */
+  /** Follows a job until it is over. A restarted server continues its jobs. */
   const watch = async (key: string, id: string) => {
     const { signal } = watching.current;
     known.current.add(id);
@@ -50,7 +50,7 @@ export function useJobs(onTaken: () => void): Jobs {
       try {
         for await (const job of api.job(id, signal)) {
           change(key, { job, isAway: false });
-          if (job.done > done || OVER.includes(job.state)) onTaken();
+          if (job.done > done || OVER.includes(job.state)) onAdded();
           done = job.done;
           if (OVER.includes(job.state)) return;
         }
@@ -69,7 +69,7 @@ export function useJobs(onTaken: () => void): Jobs {
     add({ key, base, files: files.map(({ name }) => name), sent: 0, job: null, isAway: false, failure: null });
     try {
       const id = await api.upload(base, files, (sent) => change(key, { sent }));
-      setUploads((all) => all.filter((one) => one.key !== id)); // it may have been found in the meantime
+      setUploads((all) => all.filter((one) => one.key !== id)); // `find` may have added it meanwhile
       await watch(key, id);
     } catch (error) {
       change(key, { failure: asFailure(error) });
@@ -77,10 +77,10 @@ export function useJobs(onTaken: () => void): Jobs {
   };
 
   const find = useCallback(async (base: string) => {
-    const jobs = await api.jobs(base).catch(() => []); // the list of files tells what is wrong
+    const jobs = await api.jobs(base).catch(() => []); // the list of files shows the error
     for (const job of jobs) {
       if (OVER.includes(job.state) || known.current.has(job.id)) continue;
-      const files = Array<string>(job.total).fill(job.current || 'File'); // their names are told one by one
+      const files = Array<string>(job.total).fill(job.current || 'File'); // their names arrive one by one
       add({ key: job.id, base, files, sent: 1, job, isAway: false, failure: null });
       void watch(job.id, job.id);
     }

@@ -26,7 +26,7 @@ interface Props {
   onChanged: () => void;
 }
 
-/** What is in a knowledge base: added, looked at, deleted; and what could not be taken in, with the reason. */
+/** The files of a knowledge base: add, open and delete them; and the files that failed, with the reasons. */
 export function Library({ base, jobs, onChanged }: Props) {
   const [q, setQ] = useState('');
   const [medium, setMedium] = useState<Medium | ''>('');
@@ -107,7 +107,7 @@ export function Library({ base, jobs, onChanged }: Props) {
 
 function Summary({ base }: { base: Base }) {
   const places = Object.values(base.segments).reduce((sum, n) => sum + n, 0);
-  const told = [count(base.assets.indexed, 'file'), `${count(places, 'place')} that can be found and cited`];
+  const told = [count(base.assets.indexed, 'file'), `${count(places, 'place')} that can be searched and cited`];
   return (
     <div>
       <h1 class="heading text-3xl">{base.name}</h1>
@@ -117,10 +117,10 @@ function Summary({ base }: { base: Base }) {
 }
 
 function Nothing({ isFiltered, mayWrite }: { isFiltered: boolean; mayWrite: boolean }) {
-  if (isFiltered) return <Empty title="No file fits">Try another name, or all media.</Empty>;
+  if (isFiltered) return <Empty title="No matching files">Try another name, or all media.</Empty>;
   return (
-    <Empty title="Nothing in here yet">
-      {mayWrite ? 'Drop files above; they can be asked as soon as they are taken in.' : ''}
+    <Empty title="No files yet">
+      {mayWrite ? 'Drop files above. You can ask about them as soon as they are added.' : ''}
     </Empty>
   );
 }
@@ -146,7 +146,7 @@ function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
       <Icon of={CloudUpload} class="size-7 text-primary" />
       <p class="min-w-0 flex-1 basis-40">
         <span class="font-medium">Add files</span>
-        <span class="text-soft block text-sm">Documents, pictures, recordings and films</span>
+        <span class="text-soft block text-sm">Documents, pictures, recordings and videos</span>
       </p>
       <input
         ref={input}

@@ -5,7 +5,7 @@ import { count } from '../places';
 import type { JobResult } from '../types';
 import { isOver, type Jobs, type Upload } from './jobs';
 
-/** How far uploads have come, and what became of each file. */
+/** The progress of uploads, and the result of each file. */
 export function Uploads({ uploads, jobs }: { uploads: Upload[]; jobs: Jobs }) {
   if (!uploads.length) return null;
   return (
@@ -74,12 +74,12 @@ function Result({ result }: { result: JobResult }) {
 
 function told({ files, job, failure, sent, isAway }: Upload): string {
   const names = files.length === 1 ? files[0]! : count(files.length, 'file');
-  if (failure) return `${names} could not be taken in`;
-  if (!job) return sent < 1 ? `Sending ${names}` : `Waiting to take in ${names}`;
+  if (failure) return `${names} could not be added`;
+  if (!job) return sent < 1 ? `Sending ${names}` : `Waiting to add ${names}`;
   if (job.state === 'queued') return `${names}: waiting for its turn`;
   if (job.state === 'done') return `${names}: done`;
   if (job.state === 'failed') return `${names}: stopped`;
   if (job.state.startsWith('cancel')) return `${names}: cancelled`;
   if (isAway) return `${names}: waiting for the server`;
-  return `Taking in ${job.current || names} (${job.done} of ${job.total})`;
+  return `Adding ${job.current || names} (${job.done} of ${job.total})`;
 }

@@ -10,7 +10,7 @@ interface Props {
   wide?: boolean;
 }
 
-/** A dialog of the browser's own: it holds the focus, closes with Escape and gives the focus back. */
+/** The browser's own dialog: it keeps the focus, closes with Escape and returns the focus. */
 export function Dialog({ title, onClose, children, wide }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const isLeaving = useRef(false);
@@ -19,7 +19,7 @@ export function Dialog({ title, onClose, children, wide }: Props) {
     const element = dialog.current!;
     element.showModal();
     return () => {
-      isLeaving.current = true; // its `close` event comes when another dialog may be open already
+      isLeaving.current = true; // another dialog may be open when its `close` event arrives
       element.close();
     };
   }, []);

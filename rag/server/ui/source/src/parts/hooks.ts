@@ -8,7 +8,7 @@ export interface Loaded<T> {
   again: () => void;
 }
 
-/** What a call gives, loaded anew whenever one of `on` changes; the old value stays until the new one is there. */
+/** The result of a call, reloaded when one of `on` changes. The old value stays until then. */
 export function useLoaded<T>(load: () => Promise<T>, on: unknown[]): Loaded<T> {
   const [state, setState] = useState<{ value: T | null; failure: Failure | null }>({ value: null, failure: null });
   const [turn, setTurn] = useState(0);
@@ -30,14 +30,14 @@ export function useMatches(query: string): boolean {
   useEffect(() => {
     const media = matchMedia(query);
     const changed = () => setMatches(media.matches);
-    changed(); // it may have changed before this listens
+    changed(); // it may have changed before the listener was added
     media.addEventListener('change', changed);
     return () => media.removeEventListener('change', changed);
   }, [query]);
   return matches;
 }
 
-/** A value once it has stayed the same for a while. */
+/** A value after it has been stable for a while. */
 export function useSettled<T>(value: T, ms = 250): T {
   const [settled, setSettled] = useState(value);
   useEffect(() => {

@@ -1,7 +1,7 @@
 import { createElement } from 'preact';
 import type { IconNode } from 'lucide';
 
-/** A picture beside words; it says nothing to a screen reader. */
+/** A decorative icon, hidden from screen readers. */
 export function Icon({ of, class: style = 'size-5' }: { of: IconNode; class?: string }) {
   return (
     <svg

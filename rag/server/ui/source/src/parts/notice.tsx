@@ -8,7 +8,7 @@ export function asFailure(error: unknown): Failure {
   return error instanceof Failure ? error : new Failure(0, error instanceof Error ? error.message : String(error));
 }
 
-/** What failed, and a way to try it again: at once, or when the server said that it may have room. */
+/** A failure with a button to retry, enabled once the server's waiting time is over. */
 export function Problem({ failure, onRetry }: { failure: Failure; onRetry?: () => void }) {
   const wait_s = useCountdown(failure);
   return (

@@ -7,12 +7,12 @@ export function heading(hit: Hit): string {
   return placeOf(hit) ? `${placeOf(hit)} of ${hit.name}` : hit.name;
 }
 
-/** Where it is in its file; positions of characters tell nobody anything. */
+/** Its place in the file. Character positions are left out, because they mean nothing to a reader. */
 export function placeOf(hit: Hit): string {
   return hit.locator.startsWith('#char=') ? '' : hit.place;
 }
 
-/** A hit at a glance; it opens as what it is. */
+/** A hit as a card, which opens it. */
 export function HitCard({ hit, onOpen }: { hit: Hit; onOpen: () => void }) {
   const words = hit.caption || hit.text;
   return (

@@ -30,7 +30,7 @@ export interface Searching {
   judge: (rerank: boolean) => void;
 }
 
-/** What was searched last, and what it found; both stay while another view is shown. */
+/** The last search and its hits, kept while another view is open. */
 export function useSearch(base: string): Searching {
   const [to, setTo] = useState<Modality[]>([]);
   const [rerank, setRerank] = useState(false);
@@ -121,7 +121,7 @@ export function Search({ base, searching }: { base: Base; searching: Searching }
 function Media({ base, to, onChange }: { base: Base; to: Modality[]; onChange: (to: Modality[]) => void }) {
   return (
     <fieldset class="flex flex-wrap gap-2">
-      <legend class="sr-only">Where to look</legend>
+      <legend class="sr-only">Media to search</legend>
       {MODALITIES.filter((modality) => base.segments[modality] > 0).map((modality) => (
         <label key={modality} class="chip">
           <input
@@ -160,19 +160,19 @@ function Results({ found, onOpen, onAgain }: { found: Found; onOpen: (hit: Hit) 
   if (found.state === 'failed') return <Problem failure={found.failure} onRetry={onAgain} />;
   const believed = found.hits.filter((hit) => hit.is_believed);
   const others = found.hits.filter((hit) => !hit.is_believed);
-  if (!found.hits.length) return <Empty title="Nothing found">Try other words, or look in more media.</Empty>;
+  if (!found.hits.length) return <Empty title="Nothing found">Try other words, or search more media.</Empty>;
   return (
     <div class="grid gap-6">
       <p class="sr-only" role="status">{`${believed.length} found`}</p>
       {believed.length > 0 ? (
         <Hits hits={believed} onOpen={onOpen} label="Found" />
       ) : (
-        <p class="text-soft">Nothing here answers this clearly.</p>
+        <p class="text-soft">No clear match.</p>
       )}
       {others.length > 0 && (
         <>
-          <h2 class="divider text-soft text-sm">The nearest of the rest</h2>
-          <Hits hits={others} onOpen={onOpen} label="The nearest of the rest" />
+          <h2 class="divider text-soft text-sm">Weaker matches</h2>
+          <Hits hits={others} onOpen={onOpen} label="Weaker matches" />
         </>
       )}
     </div>

@@ -1,6 +1,6 @@
 import type { Hit } from '../types';
 
-/** The rankings that found a hit, how far each believes it, the words that matched, and the verdict. */
+/** Why a hit was found: its channels with their confidence, the matching words, and the verdict. */
 export function WhyFound({ hit }: { hit: Hit }) {
   const { lanes, matched, against } = hit.why;
   return (
@@ -16,7 +16,7 @@ export function WhyFound({ hit }: { hit: Hit }) {
         )}
         <Row name="score" share={hit.score} note={hit.score.toFixed(2)} />
       </dl>
-      {matched.length > 0 && <p class="mt-2">{`Words in common: ${matched.join(', ')}`}</p>}
+      {matched.length > 0 && <p class="mt-2">{`Matching words: ${matched.join(', ')}`}</p>}
     </details>
   );
 }
