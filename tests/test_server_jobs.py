@@ -346,10 +346,10 @@ def test_of_processes_that_share_a_state_one_runs_the_jobs_and_any_cancels_them(
     assert other.cancel(second)
     assert one.get(second).state == "cancelled"
     assert not other.cancel(first)
-    assert not one.is_leaving(third)
-    assert one.is_leaving(first)
+    assert not one.is_cancelled(third)
+    assert one.is_cancelled(first)
     one.turn(first, "cancelled")
-    assert not one.is_leaving(first)
+    assert not one.is_cancelled(first)
     assert one.claim("museum") == third
     assert one.claim("museum") is None
     one.close()  # as the end of its process does, with a job half done
