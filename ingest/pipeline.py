@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ingest.embedding import embed, merge_sounds
 from ingest.reading.protocol import BeatEvent, EndEvent, ErrorEvent, ItemEvent
 from ingest.reading.worker import WorkerPool
 from ingest.scan import Scan, ScannedFile
+from ingest.vectors import embed, merge_sounds
 from rag.config import Settings
 from rag.errors import LLMUnavailable, MediaError, ModelError, QueryError
 from rag.index.base import IndexedSegment

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ingest.audio_video.decode import SAMPLE_RATE, AudioPiece, resample
 from ingest.audio_video.sounds import MAX_WINDOWS, SoundMonitor
-from ingest.embedding import merge_sounds
+from ingest.vectors import merge_sounds
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.encoders import AudioEncoder, load_audio_encoder, load_text_encoder

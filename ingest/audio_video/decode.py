@@ -52,7 +52,7 @@ class AudioPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedFrame:
+class DecodedFrame:
     """A decoded frame and its time."""
 
     at_s: float
@@ -143,7 +143,7 @@ def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np
 
 def decode_frames(
     container: InputContainer, limits: DecodeLimits, *, keyframes_only: bool = False
-) -> Iterator[TimedFrame]:
+) -> Iterator[DecodedFrame]:
     """Decode the moving pictures, in the order of presentation.
 
     Raises:
@@ -169,7 +169,7 @@ def decode_frames(
         if at_s > limits.seconds:
             raise _too_long(at_s, limits)
         check_pixels((frame.width, frame.height), limits.pixels)
-        yield TimedFrame(at_s, frame)
+        yield DecodedFrame(at_s, frame)
 
 
 class _MonoResampler:
