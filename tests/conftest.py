@@ -27,6 +27,11 @@ from rag.llm import LanguageModel, create_language_model
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
+# Settings refuse variables of Exhibit's prefix that they do not know, so those of the tests lose it.
+for name in ("TEST_QDRANT_URL", "TEST_POSTGRES_URL"):
+    if address := os.environ.pop(f"EXHIBIT_{name}", None):
+        os.environ[name] = address
+
 settings.register_profile("unhurried", deadline=None)  # a test may be slow on a busy machine
 settings.load_profile("unhurried")
 

@@ -1,4 +1,4 @@
-"""The catalog, on SQLite always, and on PostgreSQL where TEST_POSTGRES_URL names an empty database."""
+"""The catalog, on SQLite always, and on PostgreSQL where EXHIBIT_TEST_POSTGRES_URL names an empty database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.db'}"
     if _POSTGRES is None:
-        pytest.skip("TEST_POSTGRES_URL is not set")
+        pytest.skip("EXHIBIT_TEST_POSTGRES_URL is not set")
     return _POSTGRES
 
 

@@ -1,7 +1,7 @@
 """The contract of a segment index on both stores, and what is particular to each.
 
 `EdgeIndex` is the embedded store. `ServerIndex` runs on qdrant-client's local mode always, and on a real server where
-TEST_QDRANT_URL names one.
+EXHIBIT_TEST_QDRANT_URL names one.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ class TestLocalMode(IndexContract):
         index.close()
 
 
-@pytest.mark.skipif(_SERVER is None, reason="TEST_QDRANT_URL is not set")
+@pytest.mark.skipif(_SERVER is None, reason="EXHIBIT_TEST_QDRANT_URL is not set")
 @pytest.mark.enable_socket
 class TestServer(ThreadedIndexContract):
     @pytest.fixture

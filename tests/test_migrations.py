@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DATABASES = Path(__file__).parent / "data" / "databases"
 CATALOGS = sorted(path.stem for path in DATABASES.glob("catalog_*.sql"))
-_POSTGRES = os.environ.get("EXHIBIT_TEST_POSTGRES_URL")
+_POSTGRES = os.environ.get("TEST_POSTGRES_URL")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
