@@ -39,13 +39,39 @@ LANGUAGE_MODEL_FIXTURES = {"bundled", "demo_answer"}
 # These load models, take in the demo's collection, or start a browser.
 SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_template", "on_the_cpu"}
 # Most tests of these files start processes, train or load models, or wait.
-SLOW_FILES = set[str]()
+SLOW_FILES = {
+    "test_audio",
+    "test_audio_encoders",
+    "test_cli",
+    "test_e5",
+    "test_encoders",
+    "test_evaluation",
+    "test_evaluation_questions",
+    "test_hub_download",
+    "test_hub_encoders",
+    "test_kill",
+    "test_models",
+    "test_e5",
+    "test_product_table",
+    "test_project",
+    "test_server_clients",
+    "test_server_encoders",
+    "test_server_jobs",
+    "test_server_keys",
+    "test_server_openai",
+    "test_server_workers",
+    "test_sounds",
+    "test_torch_models",
+    "test_transcribers",
+    "test_video",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="How often an ingest run is killed; 20 find rarer moments.")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist then reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -55,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_slow = uses_model or fixtures & SLOW_FIXTURES or item.path.stem in SLOW_FILES
         if not is_slow and item.get_closest_marker("slow") is None:
             item.add_marker("quick")
-        item.add_marker(pytest.mark.xdist_group("language model" if uses_model else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group("language_model" if uses_model else item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker("language_model") is None)
 
 
