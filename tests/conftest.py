@@ -42,6 +42,7 @@ SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_templat
 SLOW_FILES = {
     "test_audio",
     "test_audio_encoders",
+    "test_calibration",
     "test_cli",
     "test_e5",
     "test_encoders",
@@ -51,7 +52,6 @@ SLOW_FILES = {
     "test_hub_encoders",
     "test_kill",
     "test_models",
-    "test_e5",
     "test_product_table",
     "test_project",
     "test_server_clients",
