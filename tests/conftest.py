@@ -42,7 +42,6 @@ SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_templat
 SLOW_FILES = {
     "test_audio",
     "test_audio_encoders",
-    "test_calibration",
     "test_cli",
     "test_e5",
     "test_encoders",

@@ -139,6 +139,7 @@ def test_a_passage_that_answers_stays_first_when_another_sentence_stands_beside_
     assert demo_base.search(words, top_k=1)[0].path.endswith(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collection", ["demo_base", "other_base"])
 def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_above_noise(
     request: pytest.FixtureRequest, collection: str

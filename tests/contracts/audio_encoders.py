@@ -1,4 +1,4 @@
-"""What every encoder of sounds does."""
+"""The contract of encoders of sounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.contracts.encoders import assert_vectors
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> NDArray[np.float32]:
-    """A tone that swells, with a little noise."""
+    """Return a tone that swells, with a little noise."""
     clock = np.arange(int(seconds * rate)) / rate
     noise = np.random.default_rng(int(hertz)).standard_normal(len(clock)) * 0.02
     return (np.sin(2 * np.pi * hertz * clock) * np.minimum(clock, 1) * 0.5 + noise).astype(np.float32)
 
 
 class AudioEncoderContract:
-    """What every encoder of sounds does; subclasses give the fixture `encoder`."""
+    """Tests for every encoder of sounds; subclasses define the fixture `encoder`."""
 
     def test_card_is_what_json_keeps_of_it(self, encoder: AudioEncoder) -> None:
         assert ModelCard.from_json(encoder.card.to_json()) == encoder.card

@@ -1,4 +1,4 @@
-"""What every encoder of texts and pictures does, and what those with real weights do."""
+"""The contracts of encoders of texts and of pictures, and of those with real weights."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TextEncoderContract:
 
 
 class SenseContract:
-    """For encoders with real weights."""
+    """Tests for encoders with real weights."""
 
     def test_a_query_is_nearest_to_the_passage_it_is_about(self, encoder: TextEncoder) -> None:
         passages = encoder.embed_text(PASSAGES)
@@ -67,7 +67,7 @@ class SenseContract:
 
 
 def drawn(number: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
-    """A small picture that is another one for each number, and not symmetrical."""
+    """Return a small asymmetrical picture, different for each number."""
     pixels = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 

@@ -1,4 +1,4 @@
-"""What every segment index does, and which segments each filter admits."""
+"""The contract of a segment index, and the segments that each filter admits."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ FILTERED = [
 
 
 class IndexContract:
-    """What every index does."""
+    """Tests for every index; subclasses define the fixture `index`."""
 
     @pytest.fixture
     def index(self) -> Iterator[SegmentIndex]:
@@ -326,7 +326,7 @@ class IndexContract:
 
 
 class ThreadedIndexContract(IndexContract):
-    """What the two stores do, and qdrant-client's local mode does not."""
+    """Tests for the two stores that threads share; qdrant-client's local mode is not thread-safe."""
 
     def test_threads_share_it(self, index: SegmentIndex) -> None:
         found: list[int] = []
@@ -346,7 +346,7 @@ class ThreadedIndexContract(IndexContract):
 
 
 def by_hand(texts: list[str], words: list[str]) -> dict[int, float]:
-    """Okapi BM25 with k 1.2, b 0.75 and mean length 50, over stems typed in by hand."""
+    """Return Okapi BM25 scores with k 1.2, b 0.75 and mean length 50, over stems typed in by hand."""
     stems = [
         ["dog", "chase", "red", "ball"],
         ["dog", "anoth", "dog", "one", "dog", "slept", "day", "long", "warm", "kitchen", "farm"],

@@ -1,4 +1,4 @@
-"""What every language model does: the bundled one, one behind HTTP, and the scripted fake."""
+"""The contract of language models: the bundled one, one behind HTTP, and the scripted fake."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICTURE = [{"role": "user", "content": [{"type": "text", "text": "?"}, picture_p
 
 
 class LanguageModelContract:
-    """What Exhibit needs of a language model; subclasses give the fixture `llm`."""
+    """Tests for every language model; subclasses define the fixture `llm`."""
 
     def test_completes(self, llm: LanguageModel) -> None:
         done = llm.complete(ask("Which city is the capital of France? Reply with its name."), max_tokens=8)

@@ -1,4 +1,4 @@
-"""What every transcriber does."""
+"""The contract of transcribers."""
 
 from __future__ import annotations
 

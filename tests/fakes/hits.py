@@ -1,4 +1,4 @@
-"""Hits as a search would give them."""
+"""Hits as a search returns them."""
 
 from __future__ import annotations
 

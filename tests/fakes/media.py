@@ -18,7 +18,7 @@ JFK_TEXT = "and so my fellow americans ask not what your country can do for you 
 
 
 def samples_of(path: Path) -> NDArray[np.float32]:
-    """All sound of a file, mono at 16 kHz."""
+    """Return all sound of a file, mono at 16 kHz."""
     resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
     with av.open(str(path)) as container:
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
@@ -27,34 +27,34 @@ def samples_of(path: Path) -> NDArray[np.float32]:
 
 
 def tone(seconds: float, hertz: float = 440.0, level: float = 0.3) -> NDArray[np.float32]:
-    """A sine."""
+    """Return a sine."""
     t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     return (level * np.sin(2 * np.pi * hertz * t)).astype(np.float32)
 
 
 def noise(seconds: float, level: float = 0.1) -> NDArray[np.float32]:
-    """White noise."""
+    """Return white noise."""
     return (level * np.random.default_rng(0).standard_normal(int(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
 def silence(seconds: float) -> NDArray[np.float32]:
-    """Nothing."""
+    """Return silence."""
     return np.zeros(int(seconds * SAMPLE_RATE), np.float32)
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (320, 180)) -> Image.Image:
-    """One colour."""
+    """Return a picture of one colour."""
     return Image.new("RGB", size, colour)
 
 
 def texture(seed: int, size: tuple[int, int] = (320, 180)) -> Image.Image:
-    """A picture of soft blobs, another one for each seed."""
+    """Return a picture of soft blobs, different for each seed."""
     cells = np.random.default_rng(seed).integers(0, 256, (5, 8, 3), dtype=np.uint8)
     return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
 
 
 def slide(lines: Sequence[str], size: tuple[int, int] = (640, 360)) -> Image.Image:
-    """Black lines on white."""
+    """Return a picture with black lines of text on white."""
     image = plain((255, 255, 255), size)
     draw = ImageDraw.Draw(image)
     for i, line in enumerate(lines):
@@ -71,7 +71,7 @@ def write_audio(
     layout: str = "mono",
     tags: dict[str, str] | None = None,
 ) -> Path:
-    """Sound of shape (n,) or (channels, n) as a file; its format follows the file's name."""
+    """Write sound of shape (n,) or (channels, n); the file's name decides the format."""
     with av.open(str(path), "w") as container:
         container.metadata.update(tags or {})
         stream = container.add_stream(codec, rate=rate, layout=layout)
@@ -93,7 +93,7 @@ def write_video(
     options: dict[str, str] | None = None,
     tags: dict[str, str] | None = None,
 ) -> Path:
-    """Pictures, and sound that begins at `sound_at_s`, as a file; with `times_s` at a variable rate."""
+    """Write pictures as a video, with sound that begins at `sound_at_s`; `times_s` makes the rate variable."""
     frames = list(frames)
     with av.open(str(path), "w", options={"movflags": "use_metadata_tags"} if tags else {}) as container:
         container.metadata.update(tags or {})

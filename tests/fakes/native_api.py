@@ -1,4 +1,4 @@
-"""What the web page talks to, scripted: chat, search, library and jobs over the demo's files, with real renderings.
+"""A scripted server for the web page: chat, search, library and jobs over the demo's files, with real renderings.
 
 What is said is kept by the real history. Questions are answered by a word in them, see `_SCRIPT`; the forms are those
 of `rag.server`.
@@ -39,7 +39,7 @@ WORDS = [
 
 
 def place(kind: str, modality: str, name: str, fragment: str, where: str, views: str, **more: Any) -> dict[str, Any]:
-    """A segment of one of the demo's files, as search gives it."""
+    """Return a segment of one of the demo's files, as search returns it."""
     return {
         "id": f"{name}-{fragment}",
         "asset_id": name,
@@ -109,7 +109,7 @@ _DOCUMENT = ("application/pdf", "document")
 
 @dataclass
 class Site:
-    """A server of the page, and what it was asked.
+    """A server of the page, and the requests it received.
 
     Attributes:
         files: folder of the demo's media.
@@ -135,7 +135,7 @@ class Site:
         self.failed = [{"id": "f1", "name": "locked.pdf", "reason": "It is encrypted; save it without a password."}]
 
     def app(self) -> FastAPI:
-        """The page, and all that it calls."""
+        """Return an app with the page and the API that it calls."""
         app, router = FastAPI(), APIRouter()
         problems.install(app)
         known = access.Access(cast(Any, {}), cast(Any, None), True, SignedLinks("secret"))
@@ -163,7 +163,7 @@ class Site:
         return app
 
     def locked(self, request: Request) -> Response | None:
-        """The refusal of a request without the key."""
+        """Refuse a request without the key."""
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return _problem(401, "A key is needed; `exhibit keys add` makes one.")
         return None

@@ -14,7 +14,7 @@ GREYS = {"A": 0, "B": 85, "C": 170, "D": 255}
 
 
 def saved(path: Path, orientation: int, corner: tuple[int, int]) -> Path:
-    """A PNG of four greys, each of so many pixels (width, height), which is black, 85 over 170, white when upright."""
+    """Write a PNG of four grey corners, each of (width, height) pixels: black and 85 above 170 and white when upright."""
     (a, b, c, d), (width, height) = (GREYS[name] for name in STORED[orientation]), corner
     pixels = np.kron(np.array([[a, b], [c, d]], np.uint8), np.ones((height, width), np.uint8))
     exif = Image.Exif()
@@ -24,5 +24,5 @@ def saved(path: Path, orientation: int, corner: tuple[int, int]) -> Path:
 
 
 def corners(pixels: np.ndarray) -> list[float]:
-    """The values near the corners of pixels (height, width), row by row."""
+    """Return the values near the corners of pixels (height, width), row by row."""
     return [float(pixels[y, x]) for y in (4, -4) for x in (4, -4)]

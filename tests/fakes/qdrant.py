@@ -1,4 +1,4 @@
-"""As much of Qdrant's REST API as Exhibit uses, over qdrant-client's local mode: a store that processes can share."""
+"""The part of Qdrant's REST API that Exhibit uses, over qdrant-client's local mode, so that processes share a store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Batch(BaseModel):
 
 
 class Store:
-    """Collections; one request at a time, for the local mode is no database."""
+    """Collections that serve one request at a time, because the local mode is not thread-safe."""
 
     def __init__(self, client: QdrantClient) -> None:
         self.client, self._turn = client, threading.Lock()
 
     def app(self) -> FastAPI:
-        """The API over them."""
+        """Return an app with the API."""
         app = FastAPI()
         routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/exists", self.exists),
@@ -95,6 +95,6 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Such a server at a port of this machine until the end of the block: its address."""
+    """Run a server at a port of this machine until the block ends; yield its address."""
     with closing(QdrantClient(":memory:")) as client, served(Store(client).app()) as url:
         yield url

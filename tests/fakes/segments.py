@@ -40,7 +40,7 @@ def plain(colour: str) -> Image.Image:
 
 
 def indexed(segment: Segment, colour: str | None = None, dual: HashingEncoder = DUAL) -> IndexedSegment:
-    """As the pipeline does it: pixels, or words where there are none, in the joint space; words in the text space."""
+    """Embed a segment as the pipeline does: pixels, else words, in the joint space; words in the text space."""
     words = segment.searchable_text
     text = TEXT.embed_text([words])[0] if words else None
     if colour is not None:

@@ -1,4 +1,4 @@
-"""HTTP servers in this process that speak the protocols of others."""
+"""HTTP servers in this process that stand in for other services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """A server that keeps what it was asked: the JSON of a POST, the path of anything else."""
+    """A server that records its requests: the JSON of a POST, the path of any other."""
 
     def __init__(self, handler: type[Handler]) -> None:
         self.requests: list[Any] = []
@@ -23,12 +23,12 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers by `answer`; subclasses say how."""
+    """A handler whose subclasses implement `answer`."""
 
     server: Server
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(path)
         self.answer(path)
 
-    do_HEAD = do_GET  # noqa: N815 - so is it called
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
     def answer(self, request: Any) -> None:
         raise NotImplementedError
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running(handler: type[Handler]) -> Iterator[Server]:
-    """A server that answers until the end of the block."""
+    """Run a server until the block ends."""
     with Server(handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

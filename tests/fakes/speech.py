@@ -1,4 +1,4 @@
-"""A transcriber without a model: it hears scripted words wherever there is sound."""
+"""A transcriber that returns scripted words wherever there is sound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rag.types import Word
 
 
 class ScriptedTranscriber:
-    """Hears one text after the other, in each block of sound that is not silent; the last text again and again.
+    """A transcriber that returns the next text for each block that is not silent, and repeats the last text.
 
     Args:
         texts: what is heard; words are spread evenly over the block.

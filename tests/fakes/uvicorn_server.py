@@ -1,4 +1,4 @@
-"""Exhibit's server as it runs for users, in a thread of this process: on a Unix socket, or at a port for a browser."""
+"""Exhibit's server in a thread of this process, run by uvicorn: on a Unix socket, or at a port for a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = "http://localhost"
 
 @dataclass
 class Running:
-    """A server that runs, and its clients, which are the stock ones with another transport."""
+    """A running server, and the usual clients over its socket."""
 
     app: ASGIApp
     socket: str
@@ -37,14 +37,14 @@ class Running:
         return openai.OpenAI(base_url=f"{URL}/v1", api_key=key, http_client=self.http(), max_retries=0)
 
     def async_openai(self, key: str = "none") -> openai.AsyncOpenAI:
-        """To be closed by the test, in its own event loop."""
+        """Return an async client; the test closes it in its own event loop."""
         client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=self.socket), timeout=300)
         return openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=key, http_client=client, max_retries=0)
 
 
 @contextmanager
 def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
-    """The app behind uvicorn until the end of the block."""
+    """Run the app on a Unix socket until the block ends."""
     socket = str(folder / "s")
     server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
@@ -62,7 +62,7 @@ def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """The app at a port of this machine, which is where a browser finds it; gives its address."""
+    """Run the app at a port of this machine, for a browser, until the block ends; yield its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
     thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
     thread.start()
