@@ -14,7 +14,7 @@ GREYS = {"A": 0, "B": 85, "C": 170, "D": 255}
 
 
 def saved(path: Path, orientation: int, corner: tuple[int, int]) -> Path:
-    """Write a PNG of four grey corners, each of (width, height) pixels: black and 85 above 170 and white when upright."""
+    """Write a PNG of four grey corners of (width, height) pixels: black and 85 above 170 and white when upright."""
     (a, b, c, d), (width, height) = (GREYS[name] for name in STORED[orientation]), corner
     pixels = np.kron(np.array([[a, b], [c, d]], np.uint8), np.ones((height, width), np.uint8))
     exif = Image.Exif()
