@@ -311,7 +311,7 @@ class TestMedia:
 
     @pytest.mark.parametrize(
         ("change", "says"),
-        [(lambda path: path.unlink(), "no file"), (lambda path: path.write_text("another"), "has changed since")],
+        [(lambda path: path.unlink(), "has gone"), (lambda path: path.write_text("another"), "has changed since")],
     )
     def test_a_file_that_is_not_what_was_indexed_is_not_shown(self, tmp_path: Path, change: Any, says: str) -> None:
         path = tmp_path / "a.png"
