@@ -50,6 +50,7 @@ SLOW_FILES = {
     "test_hub_download",
     "test_hub_encoders",
     "test_kill",
+    "test_knowledge_base",
     "test_models",
     "test_product_table",
     "test_project",
