@@ -23,6 +23,8 @@ from rag import Answer, KnowledgeBase
 from rag.config import Settings
 from rag.demo import HERE, questions
 from rag.llm import LanguageModel, create_language_model
+from rag.llm.llama_cpp import Engine
+from tests.fakes.llms import Replies
 
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
@@ -35,6 +37,7 @@ for name in ("TEST_QDRANT_URL", "TEST_POSTGRES_URL"):
 settings.register_profile("unhurried", deadline=None)  # a test may be slow on a busy machine
 settings.load_profile("unhurried")
 
+REPLIES = Replies(Engine.run)
 LANGUAGE_MODEL_FIXTURES = {"bundled", "demo_answer"}
 # These load models, take in the demo's collection, or start a browser.
 SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_template", "on_the_cpu"}
@@ -83,6 +86,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
         item.add_marker(pytest.mark.xdist_group("language_model" if uses_model else item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker("language_model") is None)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which may ask too
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    REPLIES.are_reused = item.get_closest_marker("asks_anew") is None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def replies() -> Iterator[None]:
+    """Let the bundled model reply once in a run to each request, and repeat that when a test asks the same again."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Engine, "run", REPLIES.run)
+        yield
 
 
 @pytest.fixture(scope="session")

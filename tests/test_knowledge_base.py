@@ -87,6 +87,7 @@ def test_async_twins_give_the_same(demo_base):
 
 
 @pytest.mark.language_model
+@pytest.mark.asks_anew
 async def test_cancelling_a_question_stops_the_model(demo_base):
     def is_at_work() -> bool:
         return any(thread.name == "exhibit-llm" for thread in threading.enumerate())

@@ -27,6 +27,7 @@ from tests.fakes.llms import ScriptedEngine, ScriptedModel, text_chunk
 from tests.fakes.server import Server, running
 
 
+@pytest.mark.asks_anew
 class TestBundled(LanguageModelContract):
     @pytest.fixture
     def llm(self, bundled: LanguageModel) -> LanguageModel:

@@ -174,6 +174,7 @@ async def test_what_is_no_place_is_said_to_be_none(tools, place, said):
 
 
 @pytest.mark.language_model
+@pytest.mark.asks_anew
 async def test_a_question_is_answered_with_numbered_citations(tools):
     async with Client(tools) as client:
         asked = "What name did Jane Goodall give to the first chimpanzee that let her come near?"

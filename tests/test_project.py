@@ -38,6 +38,7 @@ def test_every_module_imports_alone():
 
 
 @pytest.mark.language_model
+@pytest.mark.asks_anew
 def test_the_readme_example_runs(demo_template, monkeypatch, capsys):
     shutil.copytree(demo_template, demo_template.with_name("museum.exhibit"))  # its files lie beside it
     monkeypatch.chdir(demo_template.parent)

@@ -40,6 +40,7 @@ def test_the_knowledge_bases_are_models(server):
     assert server.openai().models.retrieve("museum").owned_by == "exhibit"
 
 
+@pytest.mark.asks_anew
 def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
     message = photo.choices[0].message
     assert "photo-04" in message.content

@@ -162,6 +162,7 @@ def test_a_search_takes_parts_in_any_medium(http, demo_folder):
     assert "photo-04.jpg" in [hit["name"] for hit in hits]
 
 
+@pytest.mark.asks_anew
 def test_an_answer_has_markers_citations_and_exhibits(http):
     answer = http.post(f"{MUSEUM}/ask", json={"question": QUESTION}).json()
     assert not answer["declined"]

@@ -1,7 +1,8 @@
-"""A language model and an engine of llama.cpp whose replies a test scripts."""
+"""A language model and an engine of llama.cpp whose replies a test scripts, and replies that tests share."""
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -119,6 +120,41 @@ class ScriptedEngine(Engine):
                 time.sleep(0.001)
         for chunk in _raise_or_return(reply) or ():
             receive(chunk)
+
+
+class Replies:
+    """What the bundled model replied in this process, to repeat it when a later test asks the same.
+
+    Temperature is 0, so the model would say the same again. A reply that was cancelled or failed is not repeated.
+
+    Attributes:
+        are_reused: False lets the model reply anew.
+        run: stands in for `Engine.run`.
+    """
+
+    def __init__(self, run: Callable[[Engine, Mapping[str, Any], Callable[[Chunk], bool]], None]) -> None:
+        self.are_reused = True
+        replies: dict[tuple[Engine, str], list[Chunk]] = {}
+
+        def reply(engine: Engine, request: Mapping[str, Any], receive: Callable[[Chunk], bool]) -> None:
+            key = (engine, json.dumps(request, sort_keys=True))
+            if self.are_reused and key in replies:
+                any(receive(chunk) for chunk in replies[key])
+                return
+            chunks: list[Chunk] = []
+            is_stopped = False  # by the receiver
+
+            def record(chunk: Chunk) -> bool:
+                nonlocal is_stopped
+                chunks.append(chunk)
+                is_stopped = receive(chunk) or is_stopped
+                return is_stopped
+
+            run(engine, request, record)
+            if not is_stopped and not any("error" in chunk for chunk in chunks):
+                replies[key] = chunks
+
+        self.run = reply
 
 
 def text_chunk(text: str, **others: Any) -> Chunk:
