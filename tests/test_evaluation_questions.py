@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from PIL import Image
@@ -160,6 +160,10 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
 
         settings = Settings(rerank_top_n=0)
 
+        @property
+        def calibration(self) -> Self:
+            return self
+
         def search(self, words: str, *, top_k: int) -> list[Hit]:
             return [replace(KESTREL, path=f"/media/{n}.md") for n in range(top_k)]
 
@@ -178,6 +182,14 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
 
         settings = Settings(rerank_top_n=0, data=tmp_path)
 
+        @property
+        def calibration(self) -> Self:
+            return self
+
+        @property
+        def media(self) -> Self:
+            return self
+
         def search(self, words: str, *, top_k: int) -> list[Hit]:
             ranked = [Explanation(1.0, (ChannelScore("image", n + 1, 0.5),)) for n in range(6)]
             return [replace(picture(f"{n}.jpg", "canoe"), why=why) for n, why in enumerate(ranked)]
@@ -185,9 +197,9 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
         def null_scores(self) -> dict[str, list[float]]:
             return {}
 
-        def thumbnail(self, hit: Hit) -> str:
+        def thumbnail(self, hit: Hit) -> Path:
             drawn.append(hit.path)
-            return f"/small{hit.path}"
+            return Path(f"/small{hit.path}")
 
     asked = [Question("Who?", ("1.jpg",)), Question("Where?", ("4.jpg",))]
     (trial,), _, _ = run_trials(Album(), asked, "", EvalOptions(ks=(1, 2)), lambda *_: None)

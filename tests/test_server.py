@@ -144,8 +144,8 @@ def test_what_has_no_effect_is_said_to_have_none(server, photo):
     [
         ({"model": "zoo"}, openai.NotFoundError, "`museum`"),
         ({"messages": []}, openai.BadRequestError, "messages"),
-        ({"messages": [{"role": "assistant", "content": "Hello"}]}, openai.BadRequestError, None),
-        ({"messages": [{"role": "user", "content": "  "}]}, openai.BadRequestError, None),
+        ({"messages": [{"role": "assistant", "content": "Hello"}]}, openai.BadRequestError, "last message"),
+        ({"messages": [{"role": "user", "content": "  "}]}, openai.BadRequestError, "last message"),
         ({"tools": [{"type": "function", "function": {"name": "x"}}]}, openai.BadRequestError, "`tools`"),
         ({"n": 2}, openai.BadRequestError, "`n`"),
         ({"response_format": {"type": "json_object"}}, openai.BadRequestError, "response_format"),

@@ -348,7 +348,7 @@ def test_of_processes_that_share_a_state_one_runs_the_jobs_and_any_cancels_them(
     assert not other.cancel(first)
     assert not one.is_cancelled(third)
     assert one.is_cancelled(first)
-    one.turn(first, "cancelled")
+    one.set_state(first, "cancelled")
     assert not one.is_cancelled(first)
     assert one.claim("museum") == third
     assert one.claim("museum") is None

@@ -192,16 +192,20 @@ def test_an_answer_comes_in_pieces(http):
 @pytest.mark.parametrize(
     ("path", "sent", "said"),
     [
-        ("search", {"query": "  "}, "no words"),
+        ("search", {"query": "  "}, "question"),
         ("search", {"query": []}, "query"),
         ("search", {"query": "x", "top_k": 0}, "top_k"),
         ("search", {"query": "x", "to": ["smell"]}, "to.0"),
         ("search", {"query": "x", "where": {"page": {"above": 3}}}, "above"),
         ("search", {"query": "x", "colour": "red"}, "colour"),
-        ("search", {"query": [{"type": "image_url", "image_url": {"url": "http://localhost/"}}]}, "opens no addresses"),
+        (
+            "search",
+            {"query": [{"type": "image_url", "image_url": {"url": "http://localhost/"}}]},
+            "data URLs",
+        ),
         ("search", {"query": [{"type": "input_audio", "input_audio": {"data": "*"}}]}, "base64"),
-        ("search", {"query": [{"type": "not", "part": {"type": "text", "text": "x"}}]}, "wanted"),
-        ("ask", {"question": ""}, "no words"),
+        ("search", {"query": [{"type": "not", "part": {"type": "text", "text": "x"}}]}, "question"),
+        ("ask", {"question": ""}, "question"),
         ("ask", {"question": "x", "turns": [["only one"]]}, "turns"),
     ],
 )

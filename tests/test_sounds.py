@@ -223,7 +223,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(media: Path) -> Iterator[KnowledgeBase]:
-    with KnowledgeBase.open(media.parent / "base", Settings(ocr="off")) as opened:
+    with KnowledgeBase.open(media.with_name(f"{media.name}-base"), Settings(ocr="off")) as opened:
         report = opened.ingest(media)
         assert report.counts == {"indexed": 5}, report
         yield opened

@@ -32,7 +32,13 @@ def import_litellm() -> Any:
     warnings.filterwarnings("ignore", ".* (is|are) using the `ReadOnly` qualifier", UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"litellm\.")
     with _IMPORT_LOCK:
-        import litellm
+        try:
+            import litellm
+        except BaseException:
+            # Its submodules that were imported would be missing as attributes after the next import.
+            for name in [name for name in sys.modules if name.partition(".")[0] == "litellm"]:
+                del sys.modules[name]
+            raise
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
