@@ -1,1 +1,1 @@
-"""What the language model is told: one Markdown file for each task, a section for each message."""
+"""The prompts of language models: one Markdown file for each task, a section for each message."""

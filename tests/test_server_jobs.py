@@ -16,7 +16,7 @@ from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
 from rag.server.native.base_routes import failed_file_id
 from rag.server.native.ingestion_routes import MOST_WAITING
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import ServerOptions
 from rag.server.uploads import MOST_FILES, Upload, UploadLimits, finish, safe_name, sweep, unused_path
 from rag.types import FileResult
@@ -263,7 +263,7 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
     ],
 )
 async def test_a_form_that_cannot_be_taken_leaves_nothing(tmp_path, body, status, said):
-    with pytest.raises(Problem, match=said) as refused:
+    with pytest.raises(HTTPProblem, match=said) as refused:
         await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 0, pieces(body, 100))
     assert refused.value.status_code == status
     assert list((tmp_path / "uploads").iterdir()) == []
@@ -271,11 +271,11 @@ async def test_a_form_that_cannot_be_taken_leaves_nothing(tmp_path, body, status
 
 async def test_a_form_has_so_many_files_and_no_more(tmp_path):
     body = part("a.txt", b"") * (MOST_FILES + 1) + b"--edge--\r\n"
-    with pytest.raises(Problem):
+    with pytest.raises(HTTPProblem):
         await Upload(tmp_path, "job", UploadLimits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
-    with pytest.raises(Problem):
+    with pytest.raises(HTTPProblem):
         await Upload(tmp_path, "job", LIMITS).receive("application/json", 0, pieces(b"{}", 2))
-    with pytest.raises(Problem):
+    with pytest.raises(HTTPProblem):
         await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 5001, pieces(b"", 1))
     assert list((tmp_path / "uploads").iterdir()) == []
 

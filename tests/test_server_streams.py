@@ -8,7 +8,7 @@ from fastapi import Request
 
 from rag.errors import LLMUnavailable, QueryError
 from rag.server.gate import Busy, Gate
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.streams import StreamEvent, stream_events, until_gone
 
 
@@ -129,7 +129,7 @@ async def test_work_is_cancelled_when_the_client_goes_away():
     waiting = asyncio.create_task(until_gone(client.request, work()))
     await asyncio.sleep(0.01)
     client.gone.set()
-    with pytest.raises(Problem, match="gone"):
+    with pytest.raises(HTTPProblem, match="gone"):
         await waiting
     assert cancelled.is_set()
 
@@ -146,7 +146,7 @@ async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streame
         while not gate.waiting:
             await asyncio.sleep(0)
         client.gone.set()
-        with pytest.raises(Problem, match="gone"):
+        with pytest.raises(HTTPProblem, match="gone"):
             await waiting
         assert not gate.waiting
     assert not work.begun
@@ -154,10 +154,10 @@ async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streame
 
 async def test_what_takes_too_long_is_told():
     client, gate, work = Client(), Gate(1, 0), Work()
-    with pytest.raises(Problem, match=r"\b0 s") as told:
+    with pytest.raises(HTTPProblem, match=r"\b0 s") as told:
         await until_gone(client.request, anext(work()), gate, longest_s=0)
     assert told.value.status_code == 504
-    with pytest.raises(Problem, match=r"\b0 s"):
+    with pytest.raises(HTTPProblem, match=r"\b0 s"):
         await stream_events(client.request, gate, work(), longest_s=0)
     answer = await stream_events(client.request, gate, Work({"n": 1})(), longest_s=0.05)
     await answer(client.scope, client.receive, client.send)

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from rag.knowledge_base import KnowledgeBase
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.keys import Key, Keys
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.served_bases import ServedBases
 from rag.server.signed_links import Forged, SignedLinks
 from rag.server.state import server_state
@@ -90,13 +90,13 @@ class Caller:
             noun: what the caller takes it for, for the error.
 
         Raises:
-            Problem: 404, the caller has no knowledge base with this name.
+            HTTPProblem: 404, the caller has no knowledge base with this name.
         """
         if name not in self.names:
             known = ", ".join(f"`{known}`" for known in self.names) or "none"
             param = noun.split()[-1]
             detail = f"There is no {noun} `{name[:80]}` here. Available: {known}."
-            raise Problem(404, detail, code=f"{param}_not_found", param=param)
+            raise HTTPProblem(404, detail, code=f"{param}_not_found", param=param)
         origin = self.access.public_url or self.origin
         return EvidenceLinker(name, self.access.bases[name], self.access.links, origin, self.key_id)
 
@@ -107,7 +107,7 @@ def identify_caller(
     """Return the sender of a request.
 
     Raises:
-        Problem: 401, the key is missing or unknown.
+        HTTPProblem: 401, the key is missing or unknown.
     """
     access = server_state(request.app).access
     origin = str(request.base_url).rstrip("/")
@@ -115,7 +115,7 @@ def identify_caller(
     if key is None and access.needs_key():
         reason = "This key is unknown" if credentials else "A key is needed"
         detail = f"{reason}. Make one with `exhibit keys add` and send it as `Authorization: Bearer KEY`."
-        raise Problem(401, detail, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        raise HTTPProblem(401, detail, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
     return Caller(access, key, origin)
 
 
@@ -126,7 +126,7 @@ def _require_read(caller: Annotated[Caller, Depends(identify_caller)], base: _Na
 def _require_write(caller: Annotated[Caller, Depends(identify_caller)], base: _Name) -> EvidenceLinker:
     opened = caller.open_base(base, noun="knowledge base")
     if not caller.may_write(base):
-        raise Problem(
+        raise HTTPProblem(
             403,
             "This key may only read. Make one that may write with `exhibit keys add NAME --write`.",
             code="read_only",

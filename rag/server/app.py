@@ -135,7 +135,7 @@ async def readyz(request: Request) -> dict[str, Any]:
             await asyncio.gather(*counts)
     except (IndexUnavailable, TimeoutError) as error:
         _log.warning("a store is unreachable", exc_info=error)
-        raise problems.Problem(503, "A store is unreachable. See the server's log.") from error
+        raise problems.HTTPProblem(503, "A store is unreachable. See the server's log.") from error
     return {"status": "ready"}
 
 

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.datastructures import MutableHeaders
 
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 
 _RANGES = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})(?:\s*,\s*(?:\d{1,18}-\d{0,18}|-\d{1,18}))*")
 
@@ -21,7 +21,7 @@ def send_file(request: Request, path: Path, headers: Mapping[str, str]) -> Respo
     """Return a file, or the requested ranges of it. Malformed ranges are ignored, as HTTP demands.
 
     Raises:
-        Problem: 416, a range begins beyond the end.
+        HTTPProblem: 416, a range begins beyond the end.
     """
     stat = os.stat(path)
     response = FileResponse(path, headers=dict(headers), stat_result=stat)
@@ -32,7 +32,7 @@ def send_file(request: Request, path: Path, headers: Mapping[str, str]) -> Respo
         del MutableHeaders(scope=request.scope)["range"]
     elif ranges and any(start >= stat.st_size for start in _range_starts(ranges)):
         size = {"Content-Range": f"bytes */{stat.st_size}"}
-        raise Problem(416, f"The range begins beyond the file's {stat.st_size} bytes.", headers=size)
+        raise HTTPProblem(416, f"The range begins beyond the file's {stat.st_size} bytes.", headers=size)
     return response
 
 

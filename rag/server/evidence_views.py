@@ -17,7 +17,7 @@ from rag.media import View
 from rag.segments import describe_place, playable_span
 from rag.server import delivery
 from rag.server.openai.markdown import EvidenceLink
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.signed_links import LinkTarget, SignedLinks, ViewName
 from rag.server.state import server_state
 from rag.server.streams import until_gone
@@ -141,8 +141,8 @@ def _render(base: KnowledgeBase, target: LinkTarget, view: View) -> pathlib.Path
         raise _not_found() from error
 
 
-def _not_found() -> Problem:
-    return Problem(404, "The evidence of this link is no longer in the knowledge base.", code="evidence_not_found")
+def _not_found() -> HTTPProblem:
+    return HTTPProblem(404, "The evidence of this link is no longer in the knowledge base.", code="evidence_not_found")
 
 
 def _read_text(base: KnowledgeBase, target: LinkTarget) -> str:

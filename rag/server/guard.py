@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.server import log
-from rag.server.problems import Problem, response
+from rag.server.problems import HTTPProblem, response
 from rag.server.state import server_state
 
 _UPLOAD = re.compile(r"/api/bases/[^/]+/files")
@@ -55,13 +55,15 @@ class Guard:
         is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")  # only forms are read to disk
         return self._max_upload_bytes if is_form and _UPLOAD.fullmatch(scope["path"]) else self._max_bytes
 
-    def _find_problem(self, scope: Scope) -> Problem | None:
+    def _find_problem(self, scope: Scope) -> HTTPProblem | None:
         headers = Headers(scope=scope)
         if self._is_open and not _is_loopback_host(headers.get("host", "")):
-            return Problem(403, "Without keys this server answers only to localhost; make one with `exhibit keys add`.")
+            return HTTPProblem(
+                403, "Without keys this server answers only to localhost; make one with `exhibit keys add`."
+            )
         other = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
         if self._is_open and other and scope["method"] not in _SAFE:
-            return Problem(403, "Without keys no other web page may send this; make one with `exhibit keys add`.")
+            return HTTPProblem(403, "Without keys no other web page may send this; make one with `exhibit keys add`.")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._max_bytes_of(scope):
             return _too_large(self._max_bytes_of(scope))
@@ -79,7 +81,7 @@ class _LimitedBody:
             async with asyncio.timeout(None if self._is_complete else _SILENCE_S):
                 message = await self._receive()
         except TimeoutError as error:
-            raise Problem(408, f"No data of the request arrived for {_SILENCE_S:.0f} s.", code="timeout") from error
+            raise HTTPProblem(408, f"No data of the request arrived for {_SILENCE_S:.0f} s.", code="timeout") from error
         self._is_complete = not message.get("more_body", False)
         self._received += len(message.get("body", b""))
         if self._received > self._max_bytes:
@@ -126,7 +128,7 @@ async def require_valid_unicode(request: Request) -> None:
     """Refuse JSON that contains half a surrogate pair: it can be neither stored nor sent back.
 
     Raises:
-        Problem: 400, the body contains one.
+        HTTPProblem: 400, the body contains one.
     """
     if "json" not in request.headers.get("content-type", ""):
         return
@@ -136,7 +138,7 @@ async def require_valid_unicode(request: Request) -> None:
             json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         letter = ascii(error.object[error.start])
-        raise Problem(400, f"The request is not valid Unicode: {letter} is half a surrogate pair.") from error
+        raise HTTPProblem(400, f"The request is not valid Unicode: {letter} is half a surrogate pair.") from error
     except (ValueError, RecursionError):  # not JSON: its reader reports that
         return
 
@@ -152,5 +154,5 @@ def _is_loopback_host(host: str) -> bool:
         return False
 
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, f"The request is larger than {most / 1e6:.0f} MB.", code="request_too_large")
+def _too_large(most: int) -> HTTPProblem:
+    return HTTPProblem(413, f"The request is larger than {most / 1e6:.0f} MB.", code="request_too_large")

@@ -56,7 +56,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-class Problem(HTTPException):
+class HTTPProblem(HTTPException):
     """A request that cannot be served.
 
     Args:
@@ -87,30 +87,30 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _respond)
 
 
-def as_problem(error: Exception) -> Problem:
+def as_problem(error: Exception) -> HTTPProblem:
     """Return any error as the problem that a client gets."""
-    if isinstance(error, Problem):
+    if isinstance(error, HTTPProblem):
         return error
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return Problem(400, f"`{where or 'body'}`: {first['msg']}.", code="invalid_request", param=where or None)
+        return HTTPProblem(400, f"`{where or 'body'}`: {first['msg']}.", code="invalid_request", param=where or None)
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), headers=error.headers)
+        return HTTPProblem(error.status_code, str(error.detail), headers=error.headers)
     if isinstance(error, ClientDisconnect):
-        return Problem(499, "The client has gone.")
+        return HTTPProblem(499, "The client has gone.")
     if isinstance(error, Busy):
-        return Problem(429, str(error), code="overloaded", headers={"Retry-After": str(error.retry_after_s)})
+        return HTTPProblem(429, str(error), code="overloaded", headers={"Retry-After": str(error.retry_after_s)})
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if status == 500:
         _log.error("unexpected error", exc_info=error)
-        return Problem(500, "The server failed. See its log under the request's id.")
+        return HTTPProblem(500, "The server failed. See its log under the request's id.")
     headers = {"Retry-After": "5"} if status == 503 else {}
     code = "not_found" if status == 404 else type(error).__name__
-    return Problem(status, without_paths(str(error)), code=code, headers=headers)
+    return HTTPProblem(status, without_paths(str(error)), code=code, headers=headers)
 
 
-def problem_details(problem: Problem) -> dict[str, Any]:
+def problem_details(problem: HTTPProblem) -> dict[str, Any]:
     """Return the body of an error as problem details (RFC 9457)."""
     title = phrases.get(problem.status_code, "Error")
     body = {"type": "about:blank", "title": title, "status": problem.status_code, "detail": problem.detail}
@@ -118,7 +118,7 @@ def problem_details(problem: Problem) -> dict[str, Any]:
     return body | {name: value for name, value in extra.items() if value}
 
 
-def openai_error(problem: Problem) -> dict[str, Any]:
+def openai_error(problem: HTTPProblem) -> dict[str, Any]:
     """Return the body of an error in OpenAI's form."""
     kind = _KINDS.get(problem.status_code, "server_error" if problem.status_code >= 500 else "invalid_request_error")
     return {"error": {"message": problem.detail, "type": kind, "param": problem.param, "code": problem.code}}

@@ -17,7 +17,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rag.server.problems import Problem, response
+from rag.server.problems import HTTPProblem, response
 from rag.server.state import server_state
 
 _ASKING = re.compile(r"/v1/.+|/api/bases/[^/]+/(ask|search)")
@@ -111,8 +111,8 @@ def _identify(scope: Scope) -> str:
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
 
 
-def _too_often(limit: int, wait_s: int) -> Problem:
-    return Problem(
+def _too_often(limit: int, wait_s: int) -> HTTPProblem:
+    return HTTPProblem(
         429,
         f"More than {limit} requests in a minute; try again in {wait_s} s.",
         code="rate_limit_exceeded",

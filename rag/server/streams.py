@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from rag.server.gate import Gate
-from rag.server.problems import Problem, as_problem, openai_error
+from rag.server.problems import HTTPProblem, as_problem, openai_error
 
 LONGEST_S = 600.0
 SILENCE_S = 10.0  # then a comment is sent, because proxies close silent connections
@@ -50,7 +50,7 @@ class StreamEvent:
 
 DONE = StreamEvent("[DONE]")  # ends OpenAI's streams of chat completions
 EventSource = AsyncGenerator[StreamEvent]
-FormatFailure = Callable[[Problem], Mapping[str, Any]]
+FormatFailure = Callable[[HTTPProblem], Mapping[str, Any]]
 
 
 class EventStream(StreamingResponse):
@@ -108,7 +108,7 @@ async def stream_events(
 
     Raises:
         Busy: the gate is full.
-        Problem: 499, the client has left; 504, the first event took longer than `longest_s`.
+        HTTPProblem: 499, the client has left; 504, the first event took longer than `longest_s`.
     """
     async with AsyncExitStack() as resources:
         resources.push_async_callback(events.aclose)
@@ -123,7 +123,7 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, _T], *gates: Ga
 
     Raises:
         Busy: a gate is full.
-        Problem: 499, the client has left; 504, the work took longer than `longest_s`.
+        HTTPProblem: 499, the client has left; 504, the work took longer than `longest_s`.
     """
     working = asyncio.ensure_future(_run_behind(work, gates, longest_s))
     leaving = asyncio.ensure_future(_wait_for_disconnect(request))
@@ -131,7 +131,7 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, _T], *gates: Ga
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise Problem(499, "The client has gone.")
+        raise HTTPProblem(499, "The client has gone.")
     finally:
         working.cancel()
         leaving.cancel()
@@ -186,5 +186,5 @@ async def _with_keep_alive(events: EventSource) -> AsyncIterator[StreamEvent | N
             await asyncio.gather(coming, return_exceptions=True)
 
 
-def _timeout_problem(longest_s: float) -> Problem:
-    return Problem(504, f"The answer took longer than {longest_s:.0f} s.", code="timeout")
+def _timeout_problem(longest_s: float) -> HTTPProblem:
+    return HTTPProblem(504, f"The answer took longer than {longest_s:.0f} s.", code="timeout")

@@ -19,7 +19,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.text import replace_surrogates
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Upload:
         """Write the files of a multipart form to disk as they arrive. Return their paths after `finish`.
 
         Raises:
-            Problem: 400, it is not a form with files; 413, it is too large; 507, the disk is full. All files are
+            HTTPProblem: 400, it is not a form with files; 413, it is too large; 507, the disk is full. All files are
                 deleted then.
         """
         try:
@@ -169,7 +169,7 @@ class _FormParser:
 
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
-            raise Problem(400, f"Send a form (multipart/form-data) with files in `{_FIELD}`.", param=_FIELD)
+            raise HTTPProblem(400, f"Send a form (multipart/form-data) with files in `{_FIELD}`.", param=_FIELD)
         return MultipartParser(
             options[b"boundary"],
             {
@@ -186,9 +186,9 @@ class _FormParser:
     def names(self) -> list[str]:
         """Return the names of the files, once all are complete."""
         if not self._is_complete:
-            raise Problem(400, "The form was cut off before its last boundary.", param=_FIELD)
+            raise HTTPProblem(400, "The form was cut off before its last boundary.", param=_FIELD)
         if not self._names:
-            raise Problem(400, f"The form has no files; send them as `{_FIELD}`.", param=_FIELD)
+            raise HTTPProblem(400, f"The form has no files; send them as `{_FIELD}`.", param=_FIELD)
         return self._names
 
     def close(self) -> None:
@@ -209,9 +209,9 @@ class _FormParser:
         _, options = parse_options_header(self._disposition)
         self._disposition = b""
         if options.get(b"name") != _FIELD.encode() or b"filename" not in options:
-            raise Problem(400, f"The form may contain only files, as `{_FIELD}`.", param=_FIELD)
+            raise HTTPProblem(400, f"The form may contain only files, as `{_FIELD}`.", param=_FIELD)
         if len(self._names) == MOST_FILES:
-            raise Problem(413, f"Too many files (limit {MOST_FILES}).", code="too_many_files")
+            raise HTTPProblem(413, f"Too many files (limit {MOST_FILES}).", code="too_many_files")
         path = unused_path(self._folder, options[b"filename"].decode("utf-8", "replace"))
         self._file, self._written = path.open("xb"), 0
         self._names.append(path.name)
@@ -220,7 +220,7 @@ class _FormParser:
         self._written += end - start
         if self._written > self._limits.max_file_bytes:
             most = self._limits.max_file_bytes / 1e6
-            raise Problem(413, f"`{self._names[-1]}` is larger than {most:,.0f} MB.", code="file_too_large")
+            raise HTTPProblem(413, f"`{self._names[-1]}` is larger than {most:,.0f} MB.", code="file_too_large")
         assert self._file is not None
         self._file.write(data[start:end])
 
@@ -250,12 +250,12 @@ def _map_errors() -> Iterator[None]:
     try:
         yield
     except FormParserError as error:
-        raise Problem(400, f"The form is malformed: {error}.", param=_FIELD) from error
+        raise HTTPProblem(400, f"The form is malformed: {error}.", param=_FIELD) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem(507, "The server's disk is full.", code="no_room") from error
+            raise HTTPProblem(507, "The server's disk is full.", code="no_room") from error
         raise
 
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, f"The files together are larger than {most / 1e6:,.0f} MB.", code="upload_too_large")
+def _too_large(most: int) -> HTTPProblem:
+    return HTTPProblem(413, f"The files together are larger than {most / 1e6:,.0f} MB.", code="upload_too_large")

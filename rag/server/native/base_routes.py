@@ -18,7 +18,7 @@ from rag.server import uploads
 from rag.server.access import Caller, CurrentCaller, ReadableBase, WritableBase
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import schemas
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.redaction import reason_of
 from rag.server.state import server_state
 from rag.text import escape_surrogates
@@ -140,8 +140,10 @@ def _find_asset(linker: EvidenceLinker, asset_id: str) -> CatalogEntry:
     return entry
 
 
-def _not_found(asset_id: str) -> Problem:
-    return Problem(404, f"There is no asset `{asset_id}` in this knowledge base.", code="asset_not_found", param="id")
+def _not_found(asset_id: str) -> HTTPProblem:
+    return HTTPProblem(
+        404, f"There is no asset `{asset_id}` in this knowledge base.", code="asset_not_found", param="id"
+    )
 
 
 def _is_id(text: str) -> bool:
@@ -189,4 +191,4 @@ def _decode_cursor(cursor: str) -> Cursor:
                 return name, asset_id
     except (binascii.Error, ValueError):
         pass
-    raise Problem(400, "`after` is not the `next` of a page.", param="after")
+    raise HTTPProblem(400, "`after` is not the `next` of a page.", param="after")

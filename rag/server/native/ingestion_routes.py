@@ -11,7 +11,7 @@ from rag.server import uploads
 from rag.server.access import WritableBase
 from rag.server.job_store import JobFile, new_id
 from rag.server.native import schemas
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import server_state
 from rag.server.uploads import MOST_FILES, Upload, UploadLimits
 
@@ -82,7 +82,7 @@ async def take_in_urls(
     Off unless the server was started with `--allow-urls`. Addresses of private networks are refused.
     """
     if not server_state(request.app).options.allow_urls:
-        raise Problem(
+        raise HTTPProblem(
             403,
             "This server does not fetch addresses. Start it with `exhibit serve --allow-urls`.",
             code="urls_not_allowed",
@@ -101,4 +101,4 @@ async def take_in_urls(
 def _check_room(request: Request, base: str) -> None:
     if len(server_state(request.app).runner.jobs.unfinished(base)) >= MOST_WAITING:
         detail = f"{MOST_WAITING} jobs are waiting already; try again in a minute."
-        raise Problem(429, detail, code="overloaded", headers={"Retry-After": "60"})
+        raise HTTPProblem(429, detail, code="overloaded", headers={"Retry-After": "60"})

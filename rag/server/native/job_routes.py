@@ -15,7 +15,7 @@ from rag.server.access import Caller, CurrentCaller, ReadableBase
 from rag.server.job_runner import JobRunner
 from rag.server.job_store import IngestJob
 from rag.server.native import schemas
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import server_state
 from rag.server.streams import HEADERS, KEEP_ALIVE, SILENCE_S, StreamEvent
 
@@ -71,7 +71,7 @@ async def cancel_job(request: Request, caller: CurrentCaller, job_id: JobId) -> 
     """Finished files stay; the others are dropped. A job that is over does not change."""
     job = await _find_job(request, caller, job_id)
     if not caller.may_write(job.base):
-        raise Problem(403, "This key may only read.", code="read_only")
+        raise HTTPProblem(403, "This key may only read.", code="read_only")
     runner = server_state(request.app).runner
     if not job.is_over:
         await asyncio.to_thread(runner.cancel, job)
@@ -82,7 +82,7 @@ async def _find_job(request: Request, caller: Caller, job_id: str) -> IngestJob:
     runner = server_state(request.app).runner
     job = await asyncio.to_thread(runner.jobs.get, job_id)
     if job is None or job.base not in caller.names:
-        raise Problem(404, f"There is no job `{job_id}` here.", code="job_not_found", param="id")
+        raise HTTPProblem(404, f"There is no job `{job_id}` here.", code="job_not_found", param="id")
     return job
 
 

@@ -12,7 +12,7 @@ from rag.knowledge_base import KnowledgeBase
 from rag.personalization.preference import Preference
 from rag.server.access import ReadableBase
 from rag.server.native import schemas
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 
 router = APIRouter(prefix="/api/bases/{base}/tastes/{user}", tags=["tastes"])
 
@@ -76,6 +76,6 @@ def _preference_json(taste: Preference, user: str) -> schemas.Taste:
     return schemas.Taste(user=user, since=taste.since, likes=taste.likes)
 
 
-def _not_found(user: str) -> Problem:
+def _not_found(user: str) -> HTTPProblem:
     detail = f"Nothing is stored about `{user[:80]}`. Send a PUT once the user has agreed."
-    return Problem(404, detail, code="taste_not_found", param="user")
+    return HTTPProblem(404, detail, code="taste_not_found", param="user")

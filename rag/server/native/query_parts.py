@@ -8,7 +8,7 @@ from dataclasses import replace
 from rag.query.language import Audio, Image, Not, Text
 from rag.server.native.schemas import NotPart, TextPart, Wanted
 from rag.server.openai import messages
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 
 _MOST_MEDIA = 8
 
@@ -21,17 +21,17 @@ def read_parts(question: str | Sequence[Wanted | NotPart], field: str) -> list[T
         field: its name in the request.
 
     Raises:
-        Problem: 400, it is empty, or a medium is not a data URL or not base64.
+        HTTPProblem: 400, it is empty, or a medium is not a data URL or not base64.
     """
     try:
         sent = [TextPart(type="text", text=question)] if isinstance(question, str) else question
         parts = [_read_part(part) for part in sent]
-    except Problem as problem:
+    except HTTPProblem as problem:
         problem.param = field
         raise
     media = sum(not isinstance(part.part if isinstance(part, Not) else part, Text) for part in parts)
     if media > _MOST_MEDIA:
-        raise Problem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.", param=field)
+        raise HTTPProblem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.", param=field)
     return parts
 
 
@@ -45,7 +45,7 @@ def _read_wanted(part: Wanted) -> Text | Image | Audio:
     """Return one part. Pictures and recordings are read like those of chats."""
     if part.type == "text":
         if not part.text.strip():
-            raise Problem(400, "The question is empty; ask in words, with a picture or with a recording.")
+            raise HTTPProblem(400, "The question is empty; ask in words, with a picture or with a recording.")
         return Text(part.text, part.weight)
     content = part.model_dump(include={"type", part.type})
     (read,) = messages.read([{"role": "user", "content": [content]}]).question

@@ -15,7 +15,7 @@ from rag.server.access import ReadableBase
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import preference_routes, schemas
 from rag.server.native.query_parts import read_parts
-from rag.server.problems import Problem, problem_details
+from rag.server.problems import HTTPProblem, problem_details
 from rag.server.state import server_state
 from rag.server.streams import StreamEvent, stream_events, until_gone
 from rag.types import Answer
@@ -94,7 +94,7 @@ async def _events(linker: EvidenceLinker, question: Any, scope: dict[str, Any]) 
                 yield StreamEvent.from_json({"type": "piece", "text": chunk.text})
 
 
-def _format_failure(problem: Problem) -> dict[str, Any]:
+def _format_failure(problem: HTTPProblem) -> dict[str, Any]:
     return {**problem_details(problem), "type": "error"}
 
 

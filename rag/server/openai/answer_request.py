@@ -18,7 +18,7 @@ from rag.server.evidence_views import EvidenceLinker
 from rag.server.history import History, StoredTurn
 from rag.server.openai import messages
 from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer, MarkdownStream, render_answer
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.signed_links import SignedLinks
 from rag.server.state import server_state
 from rag.types import Modality
@@ -168,15 +168,15 @@ def ignored_fields(extra: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of fields that a client sent and that have no effect.
 
     Raises:
-        Problem: 400, a field would change the form of the answer.
+        HTTPProblem: 400, a field would change the form of the answer.
     """
     given = {name: value for name, value in extra.items() if value not in (None, [], {}, False)}
     for name in _REFUSED:
         if name in given:
-            raise Problem(400, f"`{name}` is not supported: answers are text with citations.", param=name)
+            raise HTTPProblem(400, f"`{name}` is not supported: answers are text with citations.", param=name)
     for name, plain in _PLAIN.items():
         if not _is_plain(given.get(name, plain), plain):
-            raise Problem(400, f"`{name}` can only be {plain!r}.", param=name)
+            raise HTTPProblem(400, f"`{name}` can only be {plain!r}.", param=name)
     return tuple(sorted(name for name in given if given[name] != _PLAIN.get(name)))
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from rag.encoders.base import Vectors
 from rag.knowledge_base import KnowledgeBase, Space
 from rag.server.access import Caller, CurrentCaller
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import server_state
 from rag.server.streams import until_gone
 
@@ -66,13 +66,13 @@ def _find_encoder(caller: Caller, model: str) -> tuple[KnowledgeBase, Space]:
     """Return the knowledge base and the encoder of a model name.
 
     Raises:
-        Problem: 404, the caller has no model with this name.
+        HTTPProblem: 404, the caller has no model with this name.
     """
     base, _, space = model.rpartition("/")
     if base not in caller.names or space not in get_args(Space):
         known = ", ".join(f"`{name}`" for base in caller.names for name in model_names(base)) or "none"
         hint = f"There is no embedding model `{model[:80]}` here. Available: {known}."
-        raise Problem(404, hint, code="model_not_found", param="model")
+        raise HTTPProblem(404, hint, code="model_not_found", param="model")
     return caller.open_base(base).base, cast(Space, space)
 
 
@@ -80,7 +80,7 @@ def _read_texts(sent: str | Sequence[Any]) -> list[str]:
     """Return the texts to embed.
 
     Raises:
-        Problem: 400, a text is not a string, blank or too long, or there are too many.
+        HTTPProblem: 400, a text is not a string, blank or too long, or there are too many.
     """
     texts = [sent] if isinstance(sent, str) else list(sent)
     wrong = ""
@@ -93,7 +93,7 @@ def _read_texts(sent: str | Sequence[Any]) -> list[str]:
     elif max(map(len, texts)) > _MOST_CHARS:
         wrong = f"A text has more than {_MOST_CHARS} characters; split it into passages."
     if wrong:
-        raise Problem(400, wrong, param="input")
+        raise HTTPProblem(400, wrong, param="input")
     return texts
 
 
@@ -106,7 +106,7 @@ async def _embed_texts(base: KnowledgeBase, space: Space, texts: Sequence[str], 
         own = batches[0].shape[1]
         if sent.dimensions not in (None, own):
             hint = f"`{sent.model}` gives {own} dimensions, not {sent.dimensions}; leave `dimensions` out."
-            raise Problem(400, hint, param="dimensions")
+            raise HTTPProblem(400, hint, param="dimensions")
     return np.concatenate(batches)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.query.language import Audio, Image, Text
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 
 Turn = tuple[str, str]
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.S | re.I)
@@ -46,11 +46,11 @@ def read(messages: Sequence[Mapping[str, Any]], *, field: str = "messages") -> C
         field: their name in the request.
 
     Raises:
-        Problem: 400, they contain no question, or something that cannot be part of one.
+        HTTPProblem: 400, they contain no question, or something that cannot be part of one.
     """
     try:
         return _read(messages)
-    except Problem as problem:
+    except HTTPProblem as problem:
         problem.param = field
         raise
 
@@ -59,7 +59,7 @@ def words(message: Mapping[str, Any]) -> str:
     """Return the text of a message, without the pictures and links at the end of our own answers.
 
     Raises:
-        Problem: 400, it is malformed.
+        HTTPProblem: 400, it is malformed.
     """
     text = " ".join(
         part["text"].strip() for part in _as_parts(message.get("content")) if isinstance(part.get("text"), str)
@@ -70,12 +70,12 @@ def words(message: Mapping[str, Any]) -> str:
 def _read(messages: Sequence[Mapping[str, Any]]) -> Chat:
     turns = [message for message in messages if message.get("role") in ("user", "assistant")]
     if not turns or turns[-1].get("role") != "user":
-        raise Problem(400, "The last message must be the user's question.")
+        raise HTTPProblem(400, "The last message must be the user's question.")
     question = tuple(_read_parts(turns[-1].get("content")))
     if not question:
-        raise Problem(400, "The last message is empty; ask in words, with a picture or with a recording.")
+        raise HTTPProblem(400, "The last message is empty; ask in words, with a picture or with a recording.")
     if sum(not isinstance(part, Text) for part in question) > _MOST_MEDIA:
-        raise Problem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.")
+        raise HTTPProblem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.")
     others = sorted({str(message.get("role")) for message in messages} - {"user", "assistant"})
     return Chat(question, tuple(_read_turns(turns[:-1])), tuple(f"{role} messages" for role in others))
 
@@ -105,7 +105,7 @@ def _read_parts(content: Any) -> Iterator[Text | Image | Audio]:
                 yield Audio(_decode_base64(data))
             case _:
                 kind = str(part.get("type"))[:40]
-                raise Problem(
+                raise HTTPProblem(
                     400,
                     f"A part of the question is a `{kind}`, or is malformed. Use text, pictures as data URLs, and "
                     "`input_audio`.",
@@ -120,13 +120,13 @@ def _as_parts(content: Any) -> list[Mapping[str, Any]]:
         return [{"type": "text", "text": content}]
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return content
-    raise Problem(400, "The content of a message must be a text or a list of parts.")
+    raise HTTPProblem(400, "The content of a message must be a text or a list of parts.")
 
 
 def _decode_url(url: str) -> bytes:
     media = _DATA_URL.fullmatch(url)
     if media is None:
-        raise Problem(
+        raise HTTPProblem(
             400,
             "Send pictures inside the request, as data URLs such as `data:image/jpeg;base64,…`; this server does not "
             "open other addresses.",
@@ -139,4 +139,4 @@ def _decode_base64(data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Problem(400, f"A picture or recording is not base64: {error}.") from error
+        raise HTTPProblem(400, f"A picture or recording is not base64: {error}.") from error

@@ -37,7 +37,7 @@ from rag.server.openai.answer_request import (
 )
 from rag.server.openai.markdown import LinkedCitation, MarkdownAnswer
 from rag.server.openai.pagination import list_page
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import server_state
 from rag.server.streams import StreamEvent, stream_events, until_gone
 
@@ -166,7 +166,7 @@ class _ResponseEvents:
         yield self._event("response.output_item.done", {"output_index": 0, "item": body["output"][0]})
         yield self._event("response.completed", {"response": body})
 
-    def failure(self, problem: Problem) -> dict[str, Any]:
+    def failure(self, problem: HTTPProblem) -> dict[str, Any]:
         """Return the last event of a response that fails after its first event."""
         error = {"code": problem.code or "server_error", "message": problem.detail}
         return self._event("response.failed", {"response": self._pending.body() | {"status": "failed", "error": error}})
@@ -201,7 +201,7 @@ def get_response(
 ) -> dict[str, Any]:
     """The response as it was sent, with renewed links."""
     if stream:
-        raise Problem(400, "A stored response cannot be streamed again; leave `stream` out.", param="stream")
+        raise HTTPProblem(400, "A stored response cannot be streamed again; leave `stream` out.", param="stream")
     return stored_body(history.turn(response_id, caller.key_id, "response"), caller.access.links)
 
 
@@ -242,20 +242,20 @@ def require_messages(items: Sequence[Mapping[str, Any]], field: str) -> Sequence
     """Return the items of a request if all are messages.
 
     Raises:
-        Problem: 400, an item is something else, or there are too many.
+        HTTPProblem: 400, an item is something else, or there are too many.
     """
     if len(items) > _MOST_ITEMS:
-        raise Problem(400, f"The request has {len(items)} items (limit {_MOST_ITEMS}).", param=field)
+        raise HTTPProblem(400, f"The request has {len(items)} items (limit {_MOST_ITEMS}).", param=field)
     for item in items:
         if item.get("type") not in (None, "message"):
             kind = str(item["type"])[:40]
-            raise Problem(400, f"An item is a `{kind}`; only messages are accepted.", param=field)
+            raise HTTPProblem(400, f"An item is a `{kind}`; only messages are accepted.", param=field)
     return items
 
 
 async def _read_request(history: History, caller: Caller, sent: ResponseRequest) -> _PendingResponse:
     if sent.previous_response_id and sent.conversation:
-        raise Problem(400, "Give `previous_response_id` or `conversation`, not both.", param="previous_response_id")
+        raise HTTPProblem(400, "Give `previous_response_id` or `conversation`, not both.", param="previous_response_id")
     linker = caller.open_base(sent.model)
     items = [{"role": "user", "content": sent.input}] if isinstance(sent.input, str) else sent.input
     chat = messages.read(require_messages(items, "input"), field="input")

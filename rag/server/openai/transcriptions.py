@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from rag.answering.transcribe import Transcription
 from rag.knowledge_base import KnowledgeBase
 from rag.server.access import CurrentCaller
-from rag.server.problems import Problem
+from rag.server.problems import HTTPProblem
 from rag.server.state import server_state
 from rag.server.streams import until_gone
 from rag.types import Word
@@ -41,10 +41,10 @@ async def transcribe(  # noqa: PLR0913 - a field of the form is an argument
     """The words of a recording as text, as subtitles, or with their times."""
     base = caller.open_base(model).base
     if stream:
-        raise Problem(400, "Transcriptions cannot be streamed; leave `stream` out.", param="stream")
+        raise HTTPProblem(400, "Transcriptions cannot be streamed; leave `stream` out.", param="stream")
     if granularities and response_format != "verbose_json":
         field = "timestamp_granularities"
-        raise Problem(400, f"`{field}` needs `response_format=verbose_json`.", param=field)
+        raise HTTPProblem(400, f"`{field}` needs `response_format=verbose_json`.", param=field)
     gate = server_state(request.app).gates.transcribe
     transcription = await until_gone(request, _transcribe(base, file, language), gate)
     match response_format:
