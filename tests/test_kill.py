@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from ingest import pipeline
 from rag import KnowledgeBase
 from rag.catalog.catalog import Catalog
 from rag.config import Settings
@@ -24,10 +25,8 @@ _MOST_RUNS_PER_KILL = 4
 
 def write_collection(folder: Path) -> None:
     folder.mkdir()
-    for number in range(12):
-        lines = [
-            f"Note {number}, paragraph {p}: the keeper of lamp {number}.{p} wrote a line.\n" * 12 for p in range(6)
-        ]
+    for number in range(8):
+        lines = [f"Note {number}, paragraph {p}: the keeper of lamp {number}.{p} wrote a line.\n" * 4 for p in range(2)]
         (folder / f"note-{number:02}.md").write_text("\n".join(lines))
         picture = Image.new("RGB", (320, 240), (20 * number, 120, 255 - 20 * number))
         ImageDraw.Draw(picture).ellipse((40, 40, 40 + 15 * number, 200), fill=(255, 220, 20 * number))
@@ -44,6 +43,7 @@ def contents(path: Path) -> dict[str, list[str]]:
 
 
 def ingest(media: Path, path: Path) -> None:
+    pipeline._BATCH, pipeline._WRITE_S = 4, 0.1  # so that a small collection is written in many steps
     with KnowledgeBase.open(path, Settings(ocr="off")) as base:
         base.ingest(media)
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from ingest import pipeline
 from rag import KnowledgeBase
 from rag.config import Settings
 from rag.server.app import create_app
@@ -25,8 +26,16 @@ from tests.fakes.uvicorn_server import URL, running
 
 MUSEUM = "/api/bases/museum"
 SETTINGS = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
+MANY = 24  # files that keep a job at work for a while
 LIMITS = UploadLimits(1000, 5000)
 BOUNDARY = "multipart/form-data; boundary=edge"
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch):
+    """A job writes after every few files, so that a small one can be met half done."""
+    monkeypatch.setattr(pipeline, "_BATCH", 4)
+    monkeypatch.setattr(pipeline, "_WRITE_S", 0.1)
 
 
 def app(folder, **options):
@@ -37,7 +46,7 @@ def pictures(folder, number):
     """Files that take a few seconds together, as parts of a form."""
     folder.mkdir()
     for n in range(number):
-        Image.effect_noise((640, 480), 10 + n % 200).save(folder / f"noise-{n:03}.png")
+        Image.effect_noise((320, 240), 10 + n % 200).save(folder / f"noise-{n:03}.png")
     return [("files", (file.name, file.read_bytes())) for file in sorted(folder.iterdir())]
 
 
@@ -133,7 +142,7 @@ def test_events_tell_of_a_job_until_it_is_over(server):
 
 def test_a_cancelled_job_leaves_what_is_finished_and_nothing_else(server, tmp_path):
     http = server.http()
-    first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+    first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", MANY)).json()["job"]
     second = http.post(f"{MUSEUM}/files", files={"files": ("later.md", b"# Later")}).json()["job"]
     until(http, first, has_begun)
     assert http.get(f"/api/jobs/{second}").json()["state"] == "queued"
@@ -142,7 +151,7 @@ def test_a_cancelled_job_leaves_what_is_finished_and_nothing_else(server, tmp_pa
     assert http.delete(f"/api/jobs/{first}").status_code == 204
     ended = until(http, first, is_over)
     assert ended["state"] == "cancelled"
-    assert 0 < ended["done"] < 120
+    assert 0 < ended["done"] < MANY
     assert uploaded(tmp_path) == sorted(result["name"] for result in ended["results"])
     assert http.get(MUSEUM).json()["assets"]["indexed"] == ended["done"]
     assert http.delete(f"/api/jobs/{first}").status_code == 204  # a second time changes nothing
@@ -155,23 +164,24 @@ def test_while_a_job_runs_questions_are_answered_and_assets_deleted(server, tmp_
     http = server.http()
     note = http.post(f"{MUSEUM}/files", files={"files": ("tides.md", b"# Tides\n\nThe moon makes them.")}).json()["job"]
     until(http, note, is_over)
-    job = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+    job = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", MANY)).json()["job"]
     until(http, job, has_begun)
     (hit, *_) = http.post(f"{MUSEUM}/search", json={"query": "the moon", "to": ["text"]}).json()["hits"]
     assert hit["name"] == "tides.md"
     assert http.delete(f"{MUSEUM}/assets/{hit['asset_id']}").status_code == 204
     assert http.get(f"/api/jobs/{job}").json()["state"] == "running"
     assert until(http, job, is_over)["state"] == "done"
-    assert http.get(MUSEUM).json()["assets"]["indexed"] == 120
+    assert http.get(MUSEUM).json()["assets"]["indexed"] == MANY
 
 
 def serve_until_killed(folder):
+    pipeline._BATCH, pipeline._WRITE_S = 4, 0.1
     with running(app(folder), folder):
         time.sleep(600)
 
 
 def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
-    files = pictures(tmp_path / "many", 120)
+    files = pictures(tmp_path / "many", MANY)
     (tmp_path / "state").mkdir()
     process = FORKED.Process(target=serve_until_killed, args=(tmp_path,))
     process.start()
@@ -189,25 +199,25 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
         found = http.get(f"/api/jobs/{job}").json()
         assert found["done"] >= before["done"]
         done = until(http, job, is_over)
-        assert (done["state"], done["done"]) == ("done", 120)
+        assert (done["state"], done["done"]) == ("done", MANY)
         assert {result["state"] for result in done["results"]} <= {"indexed", "unchanged"}
-        assert http.get(MUSEUM).json()["assets"] == {"indexed": 120, "empty": 0, "failed": 0}
+        assert http.get(MUSEUM).json()["assets"] == {"indexed": MANY, "empty": 0, "failed": 0}
 
 
 def test_a_job_goes_on_after_the_server_was_stopped(tmp_path):
     with running(app(tmp_path), tmp_path) as server:
-        job = server.http().post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+        job = server.http().post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", MANY)).json()["job"]
         until(server.http(), job, has_begun)
     with running(app(tmp_path), tmp_path) as server:
         assert until(server.http(), job, is_over)["state"] == "done"
-        assert server.http().get(MUSEUM).json()["assets"]["indexed"] == 120
+        assert server.http().get(MUSEUM).json()["assets"]["indexed"] == MANY
 
 
 def test_when_too_many_jobs_wait_no_more_are_taken(tmp_path):
     with running(app(tmp_path, allow_urls=True), tmp_path) as server:
         http = server.http()
         jobs = server.app.state.exhibit.runner.jobs
-        first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", 120)).json()["job"]
+        first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", MANY)).json()["job"]
         until(http, first, has_begun)
         for _ in range(MOST_WAITING):
             jobs.add("museum", [])
@@ -222,7 +232,7 @@ def test_when_too_many_jobs_wait_no_more_are_taken(tmp_path):
 def test_uploads_have_bounds_of_their_own(tmp_path):
     with running(app(tmp_path, max_request_mb=0.01, max_upload_mb=0.1), tmp_path) as server:
         http = server.http()
-        job = http.post(f"{MUSEUM}/files", files={"files": ("a.txt", b"x " * 25_000)})
+        job = http.post(f"{MUSEUM}/files", files={"files": ("a.txt", b"x " * 6_000)})
         assert job.status_code == 202
         until(http, job.json()["job"], is_over)
         assert http.post(f"{MUSEUM}/files", files={"files": ("b.txt", b"x " * 60_000)}).status_code == 413
