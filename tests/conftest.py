@@ -24,11 +24,11 @@ from rag.config import Settings
 from rag.demo import HERE, questions
 from rag.llm import LanguageModel, create_language_model
 from rag.llm.llama_cpp import Engine
-from tests.fakes.llms import Replies
 from rag.query.language import QueryPart
 from rag.retrieval.channels import EncodedPart
 from rag.retrieval.null_queries import UNRELATED_QUESTIONS, nonsense_questions, unrelated_pictures
 from rag.retrieval.planner import QueryPlanner
+from tests.fakes.llms import Replies
 
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
