@@ -60,6 +60,7 @@ class TestBundled(LanguageModelContract):
             await task
         assert (await llm.acomplete(ask("Say Paris."), max_tokens=4)).text
 
+    @pytest.mark.language_model
     def test_waits_no_longer_than_the_timeout(self) -> None:
         hasty = BundledLanguageModel(shared_engine(Settings().home, 1), timeout_s=0.001)
         with pytest.raises(LLMUnavailable, match="EXHIBIT_LLM_TIMEOUT_S"):

@@ -38,6 +38,7 @@ def test_a_moment_keeps_its_parts(demo_base):
     assert again.picture_segment == hit.picture_segment
 
 
+@pytest.mark.language_model
 def test_postprocessor_keeps_the_best(demo_base):
     nodes = demo_base.llama_index.retriever(top_k=4).retrieve("What do the chimpanzees at Fongoli hunt with?")
     bundle = QueryBundle("What do the chimpanzees at Fongoli hunt with?")

@@ -54,6 +54,9 @@ def test_all_are_there():
 async def test_it_runs_and_shows_what_it_did(path, folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    # One candidate is judged, and answered from, where a reader has three: the kernels ask 11 questions.
+    monkeypatch.setenv("EXHIBIT_RERANK_TOP_N", "1")
+    monkeypatch.setenv("EXHIBIT_EVIDENCE_N", "1")
     book = await executed(path, folder)
     kept = nbformat.read(path, as_version=4)
     kinds = [sorted(output.get("data", {})) for output in outputs(book)]

@@ -9,6 +9,8 @@ from rag import Image, KnowledgeBase, Text
 from rag.config import Settings
 from tests.fakes.readme import example
 
+pytestmark = pytest.mark.language_model  # one question is for it; the shop is made once for all
+
 CATALOGUE = """image,name,price,stock,discontinued,material
 photo-04.jpg,Poster no. 1,49.00,0,no,paper
 photo-07.jpg,Poster no. 2,19.50,12,no,canvas
@@ -63,7 +65,6 @@ def test_among_equals_what_is_in_stock_comes_first(shop):
     assert scores["Poster no. 3"] > scores["Poster no. 1"]
 
 
-@pytest.mark.language_model
 def test_the_language_model_answers_from_the_product_table(shop):
     answer = shop.ask("How much does Poster no. 2 cost?")
     assert "19.50" in answer.text

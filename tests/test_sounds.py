@@ -233,6 +233,7 @@ def best(hits: list[Hit]) -> tuple[str, str, tuple[str, ...]]:
     return Path(hits[0].path).name, hits[0].segment.kind, tuple(channel.name for channel in hits[0].channels)
 
 
+@pytest.mark.language_model
 class TestFinding:
     def test_words_find_a_recording_without_words(self, base: KnowledgeBase) -> None:
         hits = base.search("a dog barking")
@@ -267,7 +268,6 @@ class TestFinding:
         with pytest.raises(QueryError):
             base.search(media / "silent.wav")
 
-    @pytest.mark.language_model
     def test_a_sound_is_evidence(self, base: KnowledgeBase) -> None:
         answer = base.ask("Which recording has a dog barking?")
         assert not answer.declined
