@@ -125,8 +125,8 @@ class ScriptedEngine(Engine):
 class Replies:
     """What the bundled model replied in this process, to repeat it when a later test asks the same.
 
-    Temperature is 0, so the model would say the same again, or nearly: rounding differs with the prompts before. A reply
-    that was cancelled or failed is not repeated.
+    Temperature is 0, so the model would say the same again, or nearly: rounding differs with the prompts before. A
+    reply that was cancelled or failed is not repeated.
 
     Attributes:
         are_reused: False lets the model reply anew.
