@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from rag.encoders.training.splits import held_out
+from rag.encoders.training_split import held_out
 from rag.evaluation.metrics import (
     Estimate,
     bootstrap,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.config import Settings
-from rag.encoders.training.splits import held_out
+from rag.encoders.training_split import held_out
 from rag.errors import QueryError, SettingsError
 from rag.evaluation.labelled_questions import Question, shipped_questions
 from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item

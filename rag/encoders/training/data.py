@@ -31,7 +31,7 @@ from PIL import Image
 from rag.encoders.base import TextEncoder
 from rag.encoders.lite import SIZE_PX
 from rag.encoders.runtime import OnnxModel
-from rag.encoders.training.splits import held_out
+from rag.encoders.training_split import held_out
 from rag.media.opening import rgb
 
 VIEWS = 8
