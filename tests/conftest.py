@@ -51,6 +51,7 @@ SLOW_FILES = {
     "test_audio",
     "test_audio_encoders",
     "test_cli",
+    "test_cloud_encoders",
     "test_e5",
     "test_encoders",
     "test_evaluation",
@@ -59,9 +60,15 @@ SLOW_FILES = {
     "test_hub_encoders",
     "test_kill",
     "test_knowledge_base",
+    "test_matrix",
+    "test_mcp",
     "test_models",
+    "test_notebook_views",
+    "test_ocr",
+    "test_open_question",
     "test_product_table",
     "test_project",
+    "test_server_addresses",
     "test_server_clients",
     "test_server_encoders",
     "test_server_jobs",
@@ -72,6 +79,7 @@ SLOW_FILES = {
     "test_torch_models",
     "test_transcribers",
     "test_video",
+    "test_worker",
 }
 
 
