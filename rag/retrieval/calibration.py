@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
 from rag.index.base import SegmentIndex
-from rag.query.language import Query, QueryPart
 from rag.retrieval.candidates import fuse_channels, search_channels
 from rag.retrieval.channels import CHANNELS
 from rag.retrieval.fusion import Calibration, calibrate
-from rag.retrieval.null_queries import UNRELATED_QUESTIONS, nonsense_questions, unrelated_pictures, unrelated_sounds
-from rag.retrieval.planner import QueryPlanner
+from rag.retrieval.null_queries import NullQueries
+from rag.retrieval.planner import EncodedQuery, QueryPlanner
 from rag.types import Filter, Kind
 
 _GROWTH = 1.5
@@ -87,12 +85,15 @@ class Calibrator:
 
     Args:
         index: the collection.
-        planner: encodes the queries.
+        planner: plans the queries.
+        null_queries: what to ask.
         file: where the calibration is stored; None to measure once per process.
     """
 
-    def __init__(self, index: SegmentIndex, planner: QueryPlanner, file: Path | None = None) -> None:
-        self._index, self._planner, self._file = index, planner, file
+    def __init__(
+        self, index: SegmentIndex, planner: QueryPlanner, null_queries: NullQueries, file: Path | None = None
+    ) -> None:
+        self._index, self._planner, self._null_queries, self._file = index, planner, null_queries, file
         self._calibration = CollectionCalibration()
         self._segment_count: int | None = None
         self._lock = threading.Lock()
@@ -138,29 +139,27 @@ class Calibrator:
         """Return the best scores of each channel for words, pictures and sounds that hardly any collection answers."""
         # One distribution serves all words: among 2,337 passages and 749 pictures, 328 of them with captions, the
         # medians are 0.28 and 0.23, with deviations of 0.09 and 0.10; those of BM25 are 7.1 and 6.6, with 1.6 and 2.9.
+        return self._null_scores(self._null_queries.encode()[0])
+
+    def _null_scores(self, queries: Sequence[EncodedQuery]) -> dict[str, list[float]]:
         best: dict[str, list[float]] = {}
-        audio = self._planner.audio
-        sounds = unrelated_sounds(audio.sample_rate) if audio else ()
-        for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
-            pictures, samples = () if picture is None else (picture,), () if sound is None else (sound,)
-            # Such a query asks every channel.
-            query = Query(parts=(QueryPart(words), QueryPart(pictures=pictures), QueryPart(sounds=samples)))
+        for query in queries:
             for name, found in search_channels(self._index, self._planner.plan(query, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
 
     def _measure(self, encoders: tuple[str, ...], segments: Mapping[Kind, int]) -> CollectionCalibration:
+        unrelated, nonsense = self._null_queries.encode()
         channels = {
             name: calibrate(scores, _LEAST_DEVIATION[CHANNELS[name].vector])
-            for name, scores in self.null_scores().items()
+            for name, scores in self._null_scores(unrelated).items()
         }
-        return CollectionCalibration(encoders, segments, channels, self._measure_noise_floor(channels))
+        return CollectionCalibration(encoders, segments, channels, self._best_score(nonsense, channels))
 
-    def _measure_noise_floor(self, channels: Mapping[str, Calibration]) -> float:
-        """Return the best score of a nonsense query."""
+    def _best_score(self, queries: Sequence[EncodedQuery], channels: Mapping[str, Calibration]) -> float:
         best = 0.0
-        for words in nonsense_questions():
-            plan = self._planner.plan(Query(words), _NONSENSE_DEPTH, Filter())
+        for query in queries:
+            plan = self._planner.plan(query, _NONSENSE_DEPTH, Filter())
             hits = fuse_channels(plan, search_channels(self._index, plan), channels)
             best = max(best, hits[0].score if hits else 0.0)
         return best

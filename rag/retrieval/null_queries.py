@@ -1,18 +1,30 @@
 """Queries that hardly any collection answers: unrelated questions, pictures and sounds, and nonsense.
 
-`rag.retrieval.calibration` measures what the channels of a collection give to them.
+`rag.retrieval.calibration` measures what the channels of a collection give to them. They depend on nothing but the
+encoders, so they are encoded once for each set of encoders and kept in a file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import random
+import tempfile
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
+from pathlib import Path
 from string import ascii_lowercase
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from rag.encoders.base import Vectors
+from rag.query.language import Query, QueryPart
+from rag.retrieval.planner import EncodedQuery, QueryPlanner
 
 _TILE_PX = 160
 _SOUND_S = 3
@@ -32,6 +44,84 @@ UNRELATED_QUESTIONS = (
     *("a diagram of an electric circuit", "when is the meeting on Thursday", "a man wearing a blue hat"),
     *("how vaccines are tested", "a field of yellow flowers"),
 )
+
+
+class NullQueries:
+    """The null queries as a planner encodes them, computed once and stored.
+
+    Args:
+        planner: encodes the queries.
+        folder: holds a file for each set of encoders; None to keep nothing.
+    """
+
+    def __init__(self, planner: QueryPlanner, folder: Path | None = None) -> None:
+        self._planner, self._folder = planner, folder
+
+    def encode(self) -> tuple[list[EncodedQuery], list[EncodedQuery]]:
+        """Return the unrelated queries, each of which asks every channel, and the nonsense queries."""
+        audio = self._planner.audio
+        unrelated = list(_unrelated_queries(audio.sample_rate if audio else None))
+        queries = [*unrelated, *(Query(words) for words in nonsense_questions())]
+        encoded = self._encode(queries)
+        return encoded[: len(unrelated)], encoded[len(unrelated) :]
+
+    def _encode(self, queries: Sequence[Query]) -> list[EncodedQuery]:
+        if self._folder is None:
+            return [self._planner.encode(query) for query in queries]
+        file = self._folder / f"{_fingerprint(queries, self._planner)}.npz"
+        try:
+            return _load(file, queries)
+        except (OSError, ValueError, LookupError, EOFError, BadZipFile):  # there is none yet, or it is damaged
+            encoded = [self._planner.encode(query) for query in queries]
+            with contextlib.suppress(OSError):  # without room on the disk, they are encoded again next time
+                _save(file, encoded)
+            return encoded
+
+
+def _fingerprint(queries: Sequence[Query], planner: QueryPlanner) -> str:
+    """Return a hash of the queries and of what encodes them."""
+    content = hashlib.sha256("".join(card.to_json() for card in planner.cards).encode())
+    for part in (part for query in queries for part in query.parts):
+        content.update(repr(part.words).encode())
+        for array in (*map(np.asarray, part.pictures), *part.sounds):
+            content.update(array.tobytes())
+    return content.hexdigest()[:32]
+
+
+def _save(file: Path, encoded: Sequence[EncodedQuery]) -> None:
+    """Write the encoded parts under names such as ``3/0/text``: the query, its part, the channel."""
+    arrays = {
+        f"{n}/{m}/{channel}": np.asarray(queries)
+        for n, query in enumerate(encoded)
+        for m, part in enumerate(query.parts)
+        for channel, queries in part.items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as unfinished:  # other processes see all of the file, or none
+        np.savez(Path(unfinished) / file.name, **arrays)
+        (Path(unfinished) / file.name).replace(file)
+
+
+def _load(file: Path, queries: Sequence[Query]) -> list[EncodedQuery]:
+    """Read what `_save` wrote of these queries."""
+    parts: list[list[dict[str, list[Vectors | str]]]] = [[{} for _ in query.parts] for query in queries]
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        for name, array in arrays.items():
+            n, m, channel = name.split("/")
+            parts[int(n)][int(m)][channel] = array.tolist() if array.dtype.kind == "U" else list(array)
+    return [EncodedQuery(query, tuple(one)) for query, one in zip(queries, parts, strict=True)]
+
+
+def _unrelated_queries(sample_rate: int | None) -> Iterator[Query]:
+    """Yield queries of words, a picture and a sound; once a medium runs out, without it.
+
+    Args:
+        sample_rate: of the sound encoder, in Hz; None for no sounds.
+    """
+    sounds = unrelated_sounds(sample_rate) if sample_rate else ()
+    for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
+        pictures, samples = () if picture is None else (picture,), () if sound is None else (sound,)
+        yield Query(parts=(QueryPart(words), QueryPart(pictures=pictures), QueryPart(sounds=samples)))
 
 
 def nonsense_questions() -> tuple[str, ...]:

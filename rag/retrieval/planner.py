@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from rag.encoders.base import AudioEncoder, DualEncoder, ModelCard, TextEncoder, Vectors
 from rag.query.language import Query, QueryPart, relative_weights
@@ -13,6 +14,15 @@ from rag.types import Filter
 
 _MAX_SENTENCES = 16  # sentences of a long text that are each compared with pictures
 _UNWANTED_DEPTH = 4  # times as many results for negatives: a hit that they miss keeps its score
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """A query, and what each of its parts and of its negatives asks of each channel."""
+
+    query: Query
+    parts: tuple[EncodedPart, ...]
+    without: tuple[EncodedPart, ...] = ()
 
 
 class QueryPlanner:
@@ -36,19 +46,23 @@ class QueryPlanner:
         """The cards of the encoders."""
         return [encoder.card for encoder in (self._text, self.dual, self.audio) if encoder]
 
-    def plan(self, query: Query, depth: int, scope: Filter) -> SearchPlan:
-        """Return the requests of a query by channel; each part is encoded once.
+    def encode(self, query: Query) -> EncodedQuery:
+        """Encode each part of a query once."""
+        return EncodedQuery(query, tuple(map(self._encode, query.parts)), tuple(map(self._encode, query.without)))
+
+    def plan(self, encoded_query: EncodedQuery, depth: int, scope: Filter) -> SearchPlan:
+        """Return the requests of a query by channel.
 
         In the joint space, the negatives are subtracted from each part, and several parts are also combined into one
         vector.
 
         Args:
-            query: the query.
+            encoded_query: what `encode` returned.
             depth: results per channel.
             scope: the segments to search.
         """
         plan: SearchPlan = {}
-        wanted, unwanted = ([self._encode(part) for part in parts] for parts in (query.parts, query.without))
+        query, wanted, unwanted = encoded_query.query, *map(self._select, (encoded_query.parts, encoded_query.without))
         negatives = joint_vectors(unwanted, [min(part.weight, 1.0) for part in query.without])
         for n, (encoded, weight) in enumerate(zip(wanted, relative_weights(query.parts), strict=True)):
             add_requests(plan, subtract_unwanted(encoded, negatives), depth, scope, part=n, weight=weight)
@@ -77,7 +91,11 @@ class QueryPlanner:
             encoded |= {"like image": pictures, "like video": pictures, "like text": pictures}
         if part.sounds and self.audio:
             encoded["like sound"] = list(self.audio.embed_audio(part.sounds))
-        return {channel: queries for channel, queries in encoded.items() if channel not in self._without}
+        return encoded
+
+    def _select(self, parts: Sequence[EncodedPart]) -> list[EncodedPart]:
+        """Leave out the channels that are not to be searched."""
+        return [{name: queries for name, queries in part.items() if name not in self._without} for part in parts]
 
     def _encode_for_pictures(self, words: str, vector: Vectors) -> list[Vectors]:
         """Return the joint vectors of the whole text and, if it has several sentences, of each sentence.

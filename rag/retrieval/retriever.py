@@ -22,6 +22,7 @@ from rag.retrieval.calibration import Calibrator
 from rag.retrieval.candidates import fuse_channels, search_channels
 from rag.retrieval.fusion import defer_repeats, penalize_repeats
 from rag.retrieval.moments import group_moments, make_moment
+from rag.retrieval.null_queries import NullQueries
 from rag.retrieval.planner import QueryPlanner
 from rag.segments import segment_id
 from rag.types import CharSpan, Filter, FrameRegion, Hit, PageBox, Segment, TimeSpan
@@ -41,6 +42,7 @@ class Retriever:
         dual: encoder of its vectors ``joint``.
         audio: encoder of its vectors ``sound``; None to skip the channels of sounds.
         calibration_file: where the calibration is stored; None to measure once per process.
+        null_queries_folder: where the encoded queries of the calibration are stored; None to encode them each time.
         without: channels to leave out, to measure what each is worth.
 
     Attributes:
@@ -56,11 +58,14 @@ class Retriever:
         audio: AudioEncoder | None = None,
         *,
         calibration_file: Path | None = None,
+        null_queries_folder: Path | None = None,
         without: Collection[str] = (),
     ) -> None:
         self._index = index
         self.planner = QueryPlanner(text, dual, audio, without=without)
-        self.calibrator = Calibrator(index, self.planner, calibration_file)
+        self.calibrator = Calibrator(
+            index, self.planner, NullQueries(self.planner, null_queries_folder), calibration_file
+        )
 
     def retrieve(self, query: Query, *, top_k: int, scope: Filter | None = None) -> list[Hit]:
         """Return the best `top_k` segments, those of videos as moments, each with the channels that found it.
@@ -72,7 +77,7 @@ class Retriever:
             IndexUnavailable: the store failed.
         """
         scope = scope or Filter()
-        plan = self.planner.plan(query, max(_DEPTH, 2 * top_k), scope)
+        plan = self.planner.plan(self.planner.encode(query), max(_DEPTH, 2 * top_k), scope)
         if not plan:
             raise QueryError(
                 "The recording has no speech, and EXHIBIT_AUDIO_ENCODER=off does not search by sound. Ask in words."

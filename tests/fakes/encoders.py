@@ -43,6 +43,18 @@ class HashingTextEncoder:
         return np.sum([np.random.default_rng(s).standard_normal(self.card.dimensions) for s in seeds], axis=0)
 
 
+class CountingTextEncoder(HashingTextEncoder):
+    """Counts what it is asked."""
+
+    def __init__(self, dimensions: int = 64, name: str = "hashing") -> None:
+        super().__init__(dimensions, name)
+        self.asked: list[str] = []
+
+    def embed_query(self, text: str) -> Vectors:
+        self.asked.append(text)
+        return super().embed_query(text)
+
+
 class HashingEncoder:
     """A dual encoder on the names of the colours in an image's quarters: the query "red" finds a red image."""
 
