@@ -16,6 +16,7 @@ from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -90,7 +91,7 @@ def _fingerprint(queries: Sequence[Query], planner: QueryPlanner) -> str:
 
 def _save(file: Path, encoded: Sequence[EncodedQuery]) -> None:
     """Write the encoded parts under names such as ``3/0/text``: the query, its part, the channel."""
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{n}/{m}/{channel}": np.asarray(queries)
         for n, query in enumerate(encoded)
         for m, part in enumerate(query.parts)
