@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -46,10 +48,16 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _add_errors(describe())
+            app.openapi_schema = _add_errors(_shorten_names(describe()))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _shorten_names(described: dict[str, Any]) -> dict[str, Any]:
+    """Name schemas as clients know them, such as ``Hit`` for `HitSchema`."""
+    shortened = re.sub(r'"(#/components/schemas/)?(\w+)Schema"', r'"\1\2"', json.dumps(described))
+    return json.loads(shortened)  # type: ignore[no-any-return]
 
 
 def _add_errors(described: dict[str, Any]) -> dict[str, Any]:

@@ -86,10 +86,10 @@ async def get_asset(linker: ReadableBase, asset_id: AssetId) -> schemas.Asset:
 async def list_segments(linker: ReadableBase, asset_id: AssetId) -> schemas.Segments:
     """In order: the passages of a document, the speech and frames of a video."""
 
-    def read() -> list[schemas.Hit]:
+    def read() -> list[schemas.HitSchema]:
         _find_asset(linker, asset_id)
         return [
-            schemas.Hit(**hit_json(hit), views=linker.view_urls(hit))
+            schemas.HitSchema(**hit_json(hit), views=linker.view_urls(hit))
             for hit in linker.base.contents.segments_of(asset_id)
         ]
 

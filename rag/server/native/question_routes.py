@@ -46,7 +46,7 @@ _QUESTIONS = {
 }
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": schemas.Answer,
+        "model": schemas.AnswerSchema,
         "description": "The answer; with `stream` the events `piece` (with `text`), then `answer` or `error`.",
         "content": {"text/event-stream": {"example": 'event: piece\ndata: {"type": "piece", "text": "David"}\n\n'}},
     }
@@ -56,7 +56,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 @router.post("/search", summary="Search a knowledge base")
 async def search(
     request: Request, linker: ReadableBase, sent: Annotated[schemas.SearchRequest, Body(openapi_examples=_SEARCHES)]
-) -> schemas.Hits:
+) -> schemas.HitsSchema:
     """The places that match words, pictures and recordings best, in any medium."""
     query = read_parts(sent.query, "query")
     scope: dict[str, Any] = {"modality": sent.to or None, "where": sent.where}
@@ -65,11 +65,11 @@ async def search(
     ranking: dict[str, Any] = {"top_k": sent.top_k, "rerank": sent.rerank, "quotas": sent.quotas}
     user = preference_routes.stored_user(linker.key_id, sent.taste) if sent.taste else ""
     hits = await until_gone(request, linker.base.asearch(query, **scope, **ranking, user=user), *turns)
-    return schemas.Hits(hits=[schemas.Hit(**hit_json(hit), views=linker.view_urls(hit)) for hit in hits])
+    return schemas.HitsSchema(hits=[schemas.HitSchema(**hit_json(hit), views=linker.view_urls(hit)) for hit in hits])
 
 
 @router.post(
-    "/ask", summary="Answer a question from a knowledge base", response_model=schemas.Answer, responses=_STREAM
+    "/ask", summary="Answer a question from a knowledge base", response_model=schemas.AnswerSchema, responses=_STREAM
 )
 async def ask(
     request: Request, linker: ReadableBase, sent: Annotated[schemas.AskRequest, Body(openapi_examples=_QUESTIONS)]
@@ -103,7 +103,7 @@ def _answer_json(linker: EvidenceLinker, answer: Answer) -> dict[str, Any]:
         schemas.Exhibit(number=evidence.number, **hit_json(evidence.hit), views=linker.view_urls(evidence.hit))
         for evidence in answer.evidence
     ]
-    return schemas.Answer(
+    return schemas.AnswerSchema(
         question=answer.question,
         text=answer.text,
         declined=answer.declined,

@@ -1,4 +1,7 @@
-"""Requests and responses of the API below ``/api``. The OpenAPI description is made from these models."""
+"""Requests and responses of the API below ``/api``. The OpenAPI description is made from these models.
+
+Schemas named like a value of `rag.types` end in ``Schema``; `rag.server.openapi` describes them without it.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,7 @@ class Part(BaseModel):
     score: float
 
 
-class Hit(BaseModel):
+class HitSchema(BaseModel):
     """A place in a file: a passage, a picture, speech, a moment of a video."""
 
     id: str
@@ -130,16 +133,16 @@ class Hit(BaseModel):
     meta: dict[str, Any] = Field({}, description="Metadata for filters.")
 
 
-class Hits(BaseModel):
+class HitsSchema(BaseModel):
     """Hits of a search, best first."""
 
-    hits: list[Hit]
+    hits: list[HitSchema]
 
 
 class Segments(BaseModel):
     """All segments of an asset, in order."""
 
-    segments: list[Hit]
+    segments: list[HitSchema]
 
 
 class TextPart(Sent):
@@ -238,7 +241,7 @@ class AskRequest(Scope):
     stream: bool = Field(False, description="Answer with server-sent events.")
 
 
-class Citation(BaseModel):
+class CitationSchema(BaseModel):
     """Characters `[start, end)` of the answer's text, and the number of the exhibit that supports them."""
 
     exhibit: int
@@ -246,13 +249,13 @@ class Citation(BaseModel):
     end: int
 
 
-class Exhibit(Hit):
+class Exhibit(HitSchema):
     """A numbered place that the language model got as evidence, or a near miss if it declined."""
 
     number: int
 
 
-class Step(BaseModel):
+class StepSchema(BaseModel):
     """One step of answering a question."""
 
     name: str
@@ -260,16 +263,16 @@ class Step(BaseModel):
     note: str
 
 
-class Answer(BaseModel):
+class AnswerSchema(BaseModel):
     """An answer and its evidence."""
 
     question: str = Field(description="The question as it was understood.")
     text: str = Field(description="The answer, with a marker such as [E1] after each statement.")
     declined: bool = Field(description="Whether the collection does not answer the question.")
-    citations: list[Citation]
+    citations: list[CitationSchema]
     exhibits: list[Exhibit]
     warnings: list[str]
-    trace: list[Step]
+    trace: list[StepSchema]
 
 
 class Consent(Sent):
