@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import QueryError
+from rag.text import replace_surrogates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ class QueryPart:
     """One part of a query, with its media opened.
 
     Attributes:
-        words: written words, or the speech of a recording or video.
+        words: written words, or the speech of a recording or video; what UTF-8 cannot encode is replaced.
         pictures: RGB, upright; several are frames of one video, and a hit need only resemble one of them.
         sounds: sounds of a recording other than speech, between the words or under them, each (samples,) as the sound
             encoder takes it; a hit need only resemble one of them.
@@ -89,6 +90,9 @@ class QueryPart:
     pictures: tuple[PIL.Image.Image, ...] = ()
     sounds: tuple[NDArray[np.float32], ...] = ()
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", replace_surrogates(self.words))
 
     @property
     def is_empty(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rag.text import replace_surrogates
 from rag.types import Filter, Modality, Where
 
 # Where to look: one modality, several, or everywhere.
@@ -24,7 +25,7 @@ class QueryOptions:
         rerank: whether the language model judges the best candidates.
         quotas: number of hits of some modalities.
         user: whose preference orders the pictures; empty for nobody's.
-        turns: earlier questions and answers, oldest first.
+        turns: earlier questions and answers, oldest first; what UTF-8 cannot encode is replaced.
     """
 
     modality: Modalities = None
@@ -34,6 +35,10 @@ class QueryOptions:
     quotas: Mapping[Modality, int] | None = None
     user: str = ""
     turns: Sequence[Turn] = field(default=())
+
+    def __post_init__(self) -> None:
+        clean = tuple((replace_surrogates(question), replace_surrogates(answer)) for question, answer in self.turns)
+        object.__setattr__(self, "turns", clean)
 
     @property
     def filter(self) -> Filter:
