@@ -77,7 +77,7 @@ def test_a_model_gets_only_what_utf8_can_encode(retriever: Retriever) -> None:
     llm = ScriptedModel(reply=lambda prompt: "blue")
     turns = [("Which are red\udce9?", "That one \ud83d.")]
     for question in ("and the blue\udce9?", [Text("blue\udce9"), Not(Text("red\ud83d"))]):
-        engine(retriever, llm).ask(question, QueryOptions(turns=turns))
+        list(engine(retriever, llm).stream(question, QueryOptions(turns=turns)))
     asked = [text_of(message) for messages in llm.asked for message in messages]
     assert any("and the blue??" in text for text in asked)
     assert any("Which are red??" in text for text in asked)
