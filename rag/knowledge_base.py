@@ -15,7 +15,7 @@ from rag.config import Settings
 from rag.contents import Contents, Status, disk_bytes
 from rag.errors import KnowledgeBaseBusy
 from rag.query.options import QueryOptions
-from rag.types import Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport
+from rag.types import MODALITIES, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport
 
 if TYPE_CHECKING:
     from ingest.pipeline import Progress, Stores
@@ -296,8 +296,6 @@ class KnowledgeBase:
 
     def status(self) -> Status:
         """Return what the knowledge base holds in numbers, and the files that failed."""
-        from rag.types import MODALITIES
-
         return Status(
             path=str(self.path),
             assets=self._catalog.counts(),

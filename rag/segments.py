@@ -16,7 +16,7 @@ from typing import Any
 from rag.errors import QueryError
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Kind, Locator, PageBox, Segment, TimeSpan, Word
 
-_AROUND_FRAME_S = 8.0
+_LONGEST_SHOT_S = 8.0  # of a shot that is played for its frame
 # What people call each kind of segment.
 KIND_NAMES: dict[Kind, str] = {
     "passage": "Passage",
@@ -149,14 +149,15 @@ def file_name(hit: Hit) -> str:
 
 
 def playable_span(segment: Segment) -> TimeSpan | None:
-    """Return the seconds to play: its own, or those from a frame to the end of its shot; None if nothing plays."""
+    """Return the seconds to play: its own, or at most 8 s of a shot from its frame on; None if nothing plays."""
     match segment.locator:
         case TimeSpan() as span:
             return span
         case FrameRegion(at_s) if segment.modality == "video":
-            end_s, longest = segment.meta.get("end_s"), at_s + _AROUND_FRAME_S
-            known = isinstance(end_s, (int, float)) and end_s > at_s
-            return TimeSpan(at_s, min(float(end_s), longest) if known else longest)  # type: ignore[arg-type]
+            end_s, latest_s = segment.meta.get("end_s"), at_s + _LONGEST_SHOT_S
+            if isinstance(end_s, (int, float)) and end_s > at_s:
+                return TimeSpan(at_s, min(end_s, latest_s))
+            return TimeSpan(at_s, latest_s)
     return None
 
 

@@ -327,8 +327,8 @@ class Answer:
     trace: tuple[Step, ...] = ()
 
     def __repr__(self) -> str:
-        said = f"declined, {len(self.evidence)} near" if self.declined else f"{len(self.cited)} cited"
-        return f"<Answer {shorten(self.text, _REPR_CHARS, placeholder=' …')!r}, {said}>"
+        outcome = f"declined, {len(self.evidence)} near" if self.declined else f"{len(self.cited)} cited"
+        return f"<Answer {shorten(self.text, _REPR_CHARS, placeholder=' …')!r}, {outcome}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the text with its numbers, and the cited evidence itself."""

@@ -214,41 +214,41 @@ class GroundedAnswerer:
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
     def _drive(self, conversation: _Conversation) -> Iterator[AnswerChunk]:
-        step, stream = _advance(conversation, None), None
+        step, visible = _advance(conversation, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _JudgeRequest):
                 step = _advance(conversation, self._llm.judge(step.messages))
-            elif stream:
+            elif visible:
                 step = _advance(conversation, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
-                stream = _VisibleText(step)
+                visible = _VisibleText(step)
                 for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
-                    yield from _chunks(stream.feed(piece))
-                yield from _chunks(stream.end())
-                step = _advance(conversation, stream.written)
-        if stream is None or not stream.has_text:
+                    yield from _chunks(visible.feed(piece))
+                yield from _chunks(visible.end())
+                step = _advance(conversation, visible.written)
+        if visible is None or not visible.has_text:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
     async def _adrive(self, conversation: _Conversation) -> AsyncGenerator[AnswerChunk]:
         # Counting tokens and opening pictures is work for a thread.
-        step, stream = await asyncio.to_thread(_advance, conversation, None), None
+        step, visible = await asyncio.to_thread(_advance, conversation, None), None
         while not isinstance(step, Answer):
             if isinstance(step, _JudgeRequest):
                 reply: str | float | None = await self._llm.ajudge(step.messages)
-            elif stream:
+            elif visible:
                 reply = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
-                stream = _VisibleText(step)
+                visible = _VisibleText(step)
                 async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
                     async for piece in pieces:
-                        for chunk in _chunks(stream.feed(piece)):
+                        for chunk in _chunks(visible.feed(piece)):
                             yield chunk
-                for chunk in _chunks(stream.end()):
+                for chunk in _chunks(visible.end()):
                     yield chunk
-                reply = stream.written
+                reply = visible.written
             step = await asyncio.to_thread(_advance, conversation, reply)
-        if stream is None or not stream.has_text:
+        if visible is None or not visible.has_text:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 

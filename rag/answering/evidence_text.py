@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.answering.markers import plain_line
 from rag.errors import MediaError
+from rag.llm.base import picture_part
 from rag.retrieval import moments
 from rag.segments import KIND_NAMES, describe_place, file_name, place
 from rag.text import Count, excerpt, halve
@@ -134,8 +135,6 @@ def add_pictures(
     There are as many as the context has room for; those of the question and of the best hits go first. A picture whose
     file cannot be read is left out: its description stays.
     """
-    from rag.llm.base import picture_part
-
     copies = [dict(message) for message in messages]
     if not llm.sees_images:
         return copies
@@ -149,7 +148,9 @@ def add_pictures(
 
 
 def _load_pictures(hits: Sequence[Hit], load: LoadPicture | None) -> Iterator[tuple[str, Image]]:
-    for hit in hits if load else ():
+    if load is None:
+        return
+    for hit in hits:
         with contextlib.suppress(MediaError):
-            if load and (pixels := load(hit)) is not None:
+            if (pixels := load(hit)) is not None:
                 yield plain_line(f"{describe_place(hit)}:"), pixels

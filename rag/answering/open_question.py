@@ -180,18 +180,23 @@ def _name_pictures(parts: Sequence[QueryPart], dual: DualEncoder, settings: Sett
     """Return the names of what the pictures of the parts show, and the text in the first picture of each."""
     pictures = [picture for part in parts for picture in part.pictures]
     tagged = dual.embed_and_tag(pictures).tags if pictures else []
-    texts = [_read_text(part.pictures[0], settings) for part in parts if part.pictures and settings.ocr != "off"]
+    first = [part.pictures[0] for part in parts if part.pictures]
+    texts = _read_texts(first, settings) if first and settings.ocr != "off" else []
     names = list(dict.fromkeys(tag for tags in tagged for tag in tags))[:_MOST_NAMES]
     return [*names, *(f"the words “{text}”" for text in texts if text)]
 
 
-def _read_text(picture: PIL.Image.Image, settings: Settings) -> str:
-    """Return the text in a picture, on one line; quotation marks in it would end the quotation around it."""
-    with closing(_create_reader(settings)) as reader, _write_file("question.png", b"") as path:
-        picture.save(path)
-        (source,) = reader.run("identify", path)
-        text = " ".join(extracted.segment.text for extracted in reader.run("extract", source))
-    return " ".join(text.replace("“", " ").replace("”", " ").split())[:_MOST_READ]
+def _read_texts(pictures: Sequence[PIL.Image.Image], settings: Settings) -> list[str]:
+    """Return the text in each picture, on one line; quotation marks in it would end the quotation around it."""
+    texts = []
+    with closing(_create_reader(settings)) as reader, tempfile.TemporaryDirectory(prefix="exhibit-") as folder:
+        path = Path(folder) / "question.png"
+        for picture in pictures:
+            picture.save(path)
+            (source,) = reader.run("identify", path)
+            text = " ".join(extracted.segment.text for extracted in reader.run("extract", source))
+            texts.append(" ".join(text.replace("“", " ").replace("”", " ").split())[:_MOST_READ])
+    return texts
 
 
 def _name_sounds(sounds: Sequence[Samples], audio: AudioEncoder | None) -> list[str]:

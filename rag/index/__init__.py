@@ -1,10 +1,11 @@
 """The vector store: segments with their vectors, embedded or on a server, behind one protocol.
 
-    base.py    the protocol `SegmentIndex`, and what both stores share
-    edge.py    the embedded store, a folder that one process holds
-    server.py  the same on a Qdrant server
-    bm25.py    words to sparse vectors
-    lock.py    the lock on a folder
+    base.py        the protocol `SegmentIndex`, and what both stores share
+    edge.py        the embedded store, a folder that one process holds
+    server.py      the same on a Qdrant server
+    bm25.py        words to sparse vectors
+    lock.py        the lock on a folder
+    write_lock.py  one writer at a time for a knowledge base, on any machine
 
 Segments go in with their vectors (`IndexedSegment`); a search sends one `ChannelQuery` per ranking and gets segments
 with scores.

@@ -79,5 +79,5 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # alive, and another user's
-        return True
+        pass
     return True

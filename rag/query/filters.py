@@ -75,7 +75,7 @@ def parse_filter(scope: Filter) -> Group:
 
 
 def matches(group: Group, payload: Mapping[str, Any]) -> bool:
-    """Whether a segment's payload meets the conditions, by the same rules as in the stores."""
+    """Return whether a segment's payload meets the conditions, by the same rules as in the stores."""
     met = (matches(one, payload) if isinstance(one, Group) else _meets(one, payload) for one in group.members)
     if group.how == "or":
         return any(met)

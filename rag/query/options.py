@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rag.text import replace_surrogates
 from rag.types import Filter, Modality, Where
@@ -34,7 +34,7 @@ class QueryOptions:
     rerank: bool = False
     quotas: Mapping[Modality, int] | None = None
     user: str = ""
-    turns: Sequence[Turn] = field(default=())
+    turns: Sequence[Turn] = ()
 
     def __post_init__(self) -> None:
         clean = tuple((replace_surrogates(question), replace_surrogates(answer)) for question, answer in self.turns)

@@ -33,19 +33,16 @@ class Rule:
     Attributes:
         name: label for explanations.
         where: the filter.
+        conditions: the parsed filter.
         boost: factor for the odds of a matching hit; below 1 it ranks later.
         hides: whether matching segments are hidden.
     """
 
     name: str
     where: Where
-    boost: float = 1.0
-    hides: bool = False
-
-    @property
-    def conditions(self) -> Group:
-        """The parsed filter."""
-        return parse_filter(Filter(where=self.where))
+    conditions: Group
+    boost: float
+    hides: bool
 
 
 def parse_rules(values: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
@@ -71,9 +68,9 @@ def apply_rules(hits: Sequence[Hit], ranking: Sequence[Rule]) -> list[Hit]:
 
     A moment of a video meets a rule if one of its parts does.
     """
-    boosts = [(rule, rule.conditions) for rule in ranking if not rule.hides]
+    boosting = [rule for rule in ranking if not rule.hides]
     changed = [
-        boost_hit(hit, [(rule.name, rule.boost) for rule, group in boosts if _meets(hit, group)]) for hit in hits
+        boost_hit(hit, [(rule.name, rule.boost) for rule in boosting if _meets(hit, rule.conditions)]) for hit in hits
     ]
     return sorted(changed, key=lambda hit: -hit.score)
 
@@ -101,9 +98,9 @@ def _parse_rule(value: Mapping[str, Any]) -> Rule:
         raise SettingsError(f"`boost` of a rule must be from {1 / _MAX_BOOST} to {_MAX_BOOST:g}: {boost!r}.")
     if not isinstance(hides, bool) or hides == (boost != 1):
         raise SettingsError(f"A rule either hides (`hide` is true) or boosts (`boost` is not 1): {dict(value)!r}.")
-    rule = Rule(str(value.get("name") or ", ".join(map(str, where)))[:80], where, float(boost), hides)
     try:
-        rule.conditions  # noqa: B018 - rejects a malformed filter now, not at the first question
+        conditions = parse_filter(Filter(where=where))
     except QueryError as error:
         raise SettingsError(f"`where` of a rule of `ranking`: {error}") from error
-    return rule
+    name = str(value.get("name") or ", ".join(map(str, where)))[:80]
+    return Rule(name, where, conditions, float(boost), hides)

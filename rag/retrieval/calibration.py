@@ -47,7 +47,7 @@ class CollectionCalibration:
     noise_floor: float = 0.0
 
     def fits(self, encoders: tuple[str, ...], segments: Mapping[Kind, int]) -> bool:
-        """Whether it holds for these encoders and this many segments of each kind; never if a kind is new."""
+        """Return whether it holds for these encoders and this many segments of each kind; never if a kind is new."""
         if self.channels is None or self.encoders != encoders:
             return False
         sizes = ((self.segments.get(kind, 0), segments.get(kind, 0)) for kind in {*self.segments, *segments})

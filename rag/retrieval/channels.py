@@ -52,7 +52,7 @@ class Channel:
     weight: float = 1.0
 
     def sees(self, segment: Segment) -> bool:
-        """Whether the channel can find a segment at all."""
+        """Return whether the channel can find a segment at all."""
         return segment.kind in self.kinds if self.kinds is not None else bool(segment.searchable_text.strip())
 
 

@@ -187,9 +187,9 @@ def merge_best(
     """Merge several rankings of one channel, as of a video's frames; each item keeps its best score."""
     best: dict[Hashable, tuple[Item, float]] = {}
     for item, score in (pair for ranking in rankings for pair in ranking):
-        held = best.get(key(item))
-        if held is None or score > held[1]:
-            best[key(item)] = (item, score)
+        name = key(item)
+        if name not in best or score > best[name][1]:
+            best[name] = (item, score)
     return sorted(best.values(), key=lambda pair: -pair[1])
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from rag.explanation import ChannelScore
 from rag.types import FrameRegion, Hit, Kind, Scalar, Segment, TimeSpan
 
-KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
-GAP_S = 2.0  # between neighbours
+_KINDS: frozenset[Kind] = frozenset({"frame", "speech"})
+_GAP_S = 2.0  # between neighbours
 LONGEST_S = 60.0
 _SHORTEST_S = 1.0  # assumed length of a frame whose shot is unknown
 _NEARLY = 0.8  # of the first hit's score in a channel: the least with which a neighbour extends the moment
@@ -26,7 +26,7 @@ def group_moments(hits: Sequence[Hit]) -> list[Hit]:
     """Merge the hits of videos into moments, each in the place of its best hit; no hit is lost."""
     videos: dict[str, list[int]] = {}
     for n, hit in enumerate(hits):
-        if is_video_part(hit):
+        if _is_video_part(hit):
             videos.setdefault(hit.segment.asset_id, []).append(n)
     merged: dict[int, Hit] = {}
     positions_of_parts = {n for positions in videos.values() for n in positions}
@@ -37,11 +37,6 @@ def group_moments(hits: Sequence[Hit]) -> list[Hit]:
             merged[rest[0]] = make_moment([hits[rest[m]] for m in members])
             rest = [n for m, n in enumerate(rest) if m not in members]
     return [merged.get(n, hit) for n, hit in enumerate(hits) if n in merged or n not in positions_of_parts]
-
-
-def is_video_part(hit: Hit) -> bool:
-    """Whether a hit is a frame or speech of a video, and not yet a moment."""
-    return hit.segment.modality == "video" and hit.segment.kind in KINDS
 
 
 def make_moment(parts: Sequence[Hit]) -> Hit:
@@ -78,6 +73,11 @@ def time_span(segment: Segment) -> TimeSpan:
     return TimeSpan(known_start_s, known_end_s if known_end_s > at_s else at_s + _SHORTEST_S)
 
 
+def _is_video_part(hit: Hit) -> bool:
+    """Return whether a hit is a frame or speech of a video, and not yet a moment."""
+    return hit.segment.modality == "video" and hit.segment.kind in _KINDS
+
+
 def _members(hits: Sequence[Hit]) -> list[int]:
     """Return the positions of the hits of one video, best first, that form a moment with the first."""
     spans = [time_span(hit.segment) for hit in hits]
@@ -90,7 +90,7 @@ def _members(hits: Sequence[Hit]) -> list[int]:
             if (
                 n not in members
                 and _is_like(seed, hits[n])
-                and _gap_s(span, spans[n]) <= GAP_S
+                and _gap_s(span, spans[n]) <= _GAP_S
                 and _length_s(wider) <= LONGEST_S
             ):
                 span, growing = wider, True
@@ -105,7 +105,7 @@ def _members(hits: Sequence[Hit]) -> list[int]:
 
 
 def _is_like(seed: Hit, other: Hit) -> bool:
-    """Whether a hit is of the same kind and scores nearly as high in a channel of the seed."""
+    """Return whether a hit is of the same kind and scores nearly as high in a channel of the seed."""
     scores = {channel.name: channel.score for channel in seed.channels if channel.score > 0}
     is_near = any(
         channel.score >= _NEARLY * scores[channel.name] for channel in other.channels if channel.name in scores

@@ -62,18 +62,18 @@ class QueryPlanner:
             scope: the segments to search.
         """
         plan: SearchPlan = {}
-        query, wanted, unwanted = encoded_query.query, *map(self._select, (encoded_query.parts, encoded_query.without))
-        negatives = joint_vectors(unwanted, [min(part.weight, 1.0) for part in query.without])
-        for n, (encoded, weight) in enumerate(zip(wanted, relative_weights(query.parts), strict=True)):
+        query = encoded_query.query
+        wanted, weights = self._select(encoded_query.parts), relative_weights(query.parts)
+        unwanted, negative_weights = self._select(encoded_query.without), [min(p.weight, 1.0) for p in query.without]
+        negatives = joint_vectors(unwanted, negative_weights)
+        for n, (encoded, weight) in enumerate(zip(wanted, weights, strict=True)):
             add_requests(plan, subtract_unwanted(encoded, negatives), depth, scope, part=n, weight=weight)
-        joined = joint_vectors(wanted, relative_weights(query.parts))
+        joined = joint_vectors(wanted, weights)
         if len(joined) > 1 and (blend := combine_vectors(joined, negatives)) is not None:
             # A vector of words alone lies where vectors of words lie, and is calibrated like them.
-            name = "blend" if query.pictures else ""
-            blended: EncodedPart = {f"{name} {medium}".strip(): [blend] for medium in ("image", "video")}
-            add_requests(plan, blended, depth, scope, part=len(wanted))
-        for n, (encoded, part) in enumerate(zip(unwanted, query.without, strict=True)):
-            weight = min(part.weight, 1.0)
+            names = ("blend image", "blend video") if query.pictures else ("image", "video")
+            add_requests(plan, {name: [blend] for name in names}, depth, scope, part=len(wanted))
+        for n, (encoded, weight) in enumerate(zip(unwanted, negative_weights, strict=True)):
             add_requests(plan, encoded, _UNWANTED_DEPTH * depth, scope, part=n, weight=weight, is_unwanted=True)
         return plan
 
