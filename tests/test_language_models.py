@@ -279,25 +279,3 @@ def test_the_bundled_model_imports_no_other() -> None:
     program = "import sys, rag.llm.base, rag.llm.bundled; print([m for m in ('litellm', 'openai') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
-
-
-@pytest.mark.language_model
-def test_without_a_provider_litellm_is_never_imported(tmp_path: Path) -> None:
-    (tmp_path / "birds.md").write_text("Kestrels eat voles. They hover above the meadow.")
-    program = """
-import sys
-from pathlib import Path
-from rag import KnowledgeBase
-with KnowledgeBase.open(Path(sys.argv[1]) / "base") as base:
-    base.ingest(Path(sys.argv[1]) / "birds.md")
-    base.load()
-    assert base.search("What do kestrels eat?")
-    print(base.ask("What do kestrels eat?").text)
-for name in ("litellm", "openai"):
-    assert name not in sys.modules, name
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "vole" in done.stdout
