@@ -13,7 +13,7 @@ from tests.measure.matrix import ROWS, SOURCES, Cell, collection, measure
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell]:
     folder = tmp_path_factory.mktemp("matrix")
-    with KnowledgeBase.open(folder / "base", Settings(transcriber="tiny.en", ocr="off")) as base:
+    with KnowledgeBase.open(folder / "base", Settings(transcriber="tiny.en")) as base:
         assert not base.ingest(collection(folder)).failed
         return measure(base, folder / "questions")
 
