@@ -65,13 +65,13 @@ def test_cites_numbered_evidence() -> None:
     assert "[E3] Picture, a.jpg. Looks like: goldfinch." in shown
 
 
-def test_marker_without_exhibit_is_removed_and_told() -> None:
+def test_a_marker_without_evidence_is_removed_with_a_warning() -> None:
     answer = answered(GroundedAnswerer(ScriptedModel(says("Kestrels eat voles [E1][E7]."), supported)), "What?", HITS)
     assert answer.text == "Kestrels eat voles [E1]."
     assert "[E7]" in answer.warnings[0]
 
 
-def test_asked_again_when_a_statement_is_not_cited() -> None:
+def test_the_model_is_asked_again_when_a_statement_is_not_cited() -> None:
     llm = ScriptedModel(says("Kestrels eat voles.", "Kestrels eat voles [E1]."), supported)
     answer = answered(GroundedAnswerer(llm), "What?", HITS)
     assert answer.text == "Kestrels eat voles [E1]."
@@ -79,7 +79,7 @@ def test_asked_again_when_a_statement_is_not_cited() -> None:
     assert "[E1] or [E2] or [E3]" in text_of(llm.asked[1][-1])
 
 
-def test_uncited_statement_is_dropped_and_told() -> None:
+def test_an_uncited_statement_is_dropped_with_a_warning() -> None:
     llm = ScriptedModel(says("Kestrels eat voles [E1]. They are pretty."), supported)
     answer = answered(GroundedAnswerer(llm), "What?", HITS)
     assert answer.text == "Kestrels eat voles [E1]."
@@ -93,7 +93,7 @@ def test_declines_rather_than_answer_without_citation() -> None:
     assert any("voles" in warning for warning in answer.warnings)
 
 
-def test_declines_below_the_relevance_asked_for() -> None:
+def test_declines_below_the_minimum_relevance() -> None:
     llm = ScriptedModel(says("Never asked [E1]."))
     hits = [passage("a", 3, relevance=-1.0), passage("b", 4, relevance=-2.0), *HITS[1:]]
     answer = answered(GroundedAnswerer(llm, min_relevance=0.0), "What?", hits)
@@ -104,19 +104,19 @@ def test_declines_below_the_relevance_asked_for() -> None:
     assert answer.citations == ()
 
 
-def test_shows_only_what_was_judged_relevant() -> None:
+def test_the_model_gets_only_relevant_evidence() -> None:
     llm = ScriptedModel(says("Yes [E1]."), supported)
     hits = [passage("a", 1, relevance=3.0), passage("b", 2, relevance=-3.0), passage("c", 3)]
     answer = answered(GroundedAnswerer(llm, min_relevance=0.0), "What?", hits)
     assert [exhibit.hit for exhibit in answer.evidence] == hits[:1]
 
 
-def test_relevance_that_nobody_judged_is_no_reason_to_decline() -> None:
+def test_unjudged_hits_are_no_reason_to_decline() -> None:
     answer = answered(GroundedAnswerer(ScriptedModel(says("Yes [E1]."), supported), min_relevance=99.0), "What?", HITS)
     assert not answer.declined
 
 
-def test_declines_what_the_exhibits_do_not_support() -> None:
+def test_declines_an_answer_that_the_evidence_does_not_support() -> None:
     llm = ScriptedModel(says("Kestrels eat elephants [E1]."), lambda prompt: -1.5)
     answer = answered(GroundedAnswerer(llm, min_support=0.0), "What?", HITS)
     assert answer.declined
@@ -124,7 +124,7 @@ def test_declines_what_the_exhibits_do_not_support() -> None:
     assert answer.trace[-1].note == "support -1.5"
 
 
-def test_a_question_without_words_is_declined_with_what_is_near() -> None:
+def test_a_question_without_words_is_declined_with_the_nearest_hits() -> None:
     llm = ScriptedModel(says("Never asked [E1]."))
     answer = answered(GroundedAnswerer(llm), " ", HITS)
     assert answer.declined
@@ -140,7 +140,7 @@ def test_an_answer_stays_where_log_probabilities_are_refused() -> None:
     assert [step.name for step in answer.trace] == ["generate"]
 
 
-def test_nothing_found() -> None:
+def test_declines_without_hits() -> None:
     llm = ScriptedModel()
     answer = answered(GroundedAnswerer(llm), "What?", [])
     assert answer.declined
@@ -157,7 +157,7 @@ def test_model_without_logprobs_may_decline_itself() -> None:
     assert "NOT FOUND" not in text_of(trusted.asked[0][0])
 
 
-async def test_of_a_refusal_only_the_refusal_in_words_is_streamed() -> None:
+async def test_a_refusal_is_streamed_in_words() -> None:
     for written in ("NOT FOUND", " not found."):
         llm = ScriptedModel(says(written), gives_logprobs=False)
         *chunks, last = GroundedAnswerer(llm).stream("What?", HITS)
@@ -165,7 +165,7 @@ async def test_of_a_refusal_only_the_refusal_in_words_is_streamed() -> None:
         assert joined(chunks) == joined(achunks[:-1]) == whole(last).text
 
 
-def test_what_only_begins_like_a_refusal_is_streamed() -> None:
+def test_text_that_only_begins_like_a_refusal_is_streamed() -> None:
     llm = ScriptedModel(says("Not for long [E1]."), supported, gives_logprobs=False)
     *chunks, _ = GroundedAnswerer(llm).stream("What?", HITS)
     assert joined(chunks) == "Not for long [E1]."
@@ -196,7 +196,7 @@ def test_evidence_cannot_cite_or_speak_as_the_program() -> None:
     assert len(text_of(last).splitlines()) == 3
 
 
-def test_pictures_are_shown_to_models_that_see() -> None:
+def test_models_that_see_get_pictures() -> None:
     def pixels(hit: Hit) -> Image.Image | None:
         return Image.new("RGB", (8, 8)) if hit.segment.kind == "picture" else None
 
@@ -206,7 +206,7 @@ def test_pictures_are_shown_to_models_that_see() -> None:
 
 
 @pytest.mark.parametrize(("context_tokens", "expected"), [(4096, 1), (16_000, 7)])
-def test_pictures_keep_to_the_context_those_of_the_question_first(context_tokens: int, expected: int) -> None:
+def test_pictures_fit_the_context_and_those_of_the_question_come_first(context_tokens: int, expected: int) -> None:
     pixels = Image.new("RGB", (8, 8))
     llm = ScriptedModel(says("Yes [E1]."), supported, sees_images=True, context_tokens=context_tokens)
     hits = [picture(f"{n}.jpg", "goldfinch") for n in range(20)]
@@ -228,7 +228,7 @@ def test_streams_without_raw_markers_and_ends_with_the_answer() -> None:
     assert all("E9" not in chunk.text for chunk in chunks)
 
 
-def test_a_citation_is_moved_to_the_words_while_it_is_streamed() -> None:
+def test_a_stream_moves_a_citation_to_the_evidence_with_its_words() -> None:
     llm = ScriptedModel(says("Kestrels feed on voles [E2]."), supported)
     *chunks, last = GroundedAnswerer(llm).stream("What is eaten?", HITS)
     assert joined(chunks) == whole(last).text == "Kestrels feed on voles [E1]."
@@ -274,7 +274,7 @@ def test_bundled_model_answers_with_the_right_citation(
     assert exhibit in {citation.number for citation in answer.citations}
 
 
-async def test_bundled_model_is_not_in_the_way_of_others(bundled: LanguageModel) -> None:
+async def test_bundled_model_does_not_block_the_event_loop(bundled: LanguageModel) -> None:
     async def answer() -> str:
         chunks = [chunk async for chunk in GroundedAnswerer(bundled).astream("What do kestrels eat?", HITS)]
         return chunks[0].text

@@ -23,22 +23,22 @@ def held(written: str) -> str:
     return cite(written, len(HITS), partial(best_evidence, question=QUESTION, hits=HITS)).text
 
 
-def test_a_statement_goes_to_the_exhibit_that_holds_its_words():
+def test_a_citation_moves_to_the_evidence_that_holds_the_words():
     assert held("It must know how far away the branch is [E1].") == "It must know how far away the branch is [E2]."
     assert held("A marmoset is seen [E2].") == "A marmoset is seen [E1]."
 
 
-def test_each_part_of_a_sentence_is_looked_up_alone():
+def test_each_part_of_a_sentence_is_attributed_alone():
     assert held("The branch is far away [E3] and a bee is on a daisy [E1].") == (
         "The branch is far away [E2] and a bee is on a daisy [E3]."
     )
 
 
-def test_of_two_markers_the_wrong_one_joins_the_right_one():
+def test_a_wrong_marker_beside_the_right_one_disappears():
     assert held("The branch is far away [E2][E1].") == "The branch is far away [E2]."
 
 
-def test_what_counts_is_the_last_sentence_since_other_markers_of_the_line():
+def test_a_marker_is_attributed_by_the_last_sentence_before_it():
     assert held("A daisy. The branch is far away. [E1]") == "A daisy. The branch is far away. [E2]"
     assert held("The branch is far [E2].\nA marmoset [E3].") == "The branch is far [E2].\nA marmoset [E1]."
     assert held("A marmoset is seen. – [E2]") == "A marmoset is seen. – [E1]"
@@ -58,7 +58,7 @@ def test_markers_after_others_stay():
     assert held("A marmoset [E1], [E3].") == "A marmoset [E1], [E3]."
 
 
-def test_what_words_cannot_tell_stays():
+def test_markers_that_words_cannot_decide_stay():
     assert held("Nobody knows [E1].") == "Nobody knows [E1]."
     assert held("An animal that leaps must know [E1].") == "An animal that leaps must know [E2]."
     assert held("[E3] A bee sits there.") == "[E3] A bee sits there."
@@ -75,7 +75,7 @@ def test_statements_keep_their_places_in_the_text():
     assert cited.moved == 2
 
 
-def test_what_is_left_of_a_text_is_not_looked_up_again():
+def test_dropping_uncited_text_attributes_nothing_again():
     cited = cite("A marmoset [E2]. A lynx is seen.", 3, partial(best_evidence, question=QUESTION, hits=HITS))
     rest = without_uncited(cited, 3)
     assert (rest.text, rest.moved) == ("A marmoset [E1].", 1)

@@ -120,7 +120,9 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
         KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(copied)))
 
 
-def test_a_knowledge_base_that_heard_nothing_says_so(folder: Path, clap: AudioEncoder, tmp_path: Path) -> None:
+def test_a_knowledge_base_without_sounds_refuses_an_audio_encoder(
+    folder: Path, clap: AudioEncoder, tmp_path: Path
+) -> None:
     with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder="off")):
         pass
     with pytest.raises(EncoderMismatch, match="EXHIBIT_AUDIO_ENCODER=off"):

@@ -30,7 +30,7 @@ def product(name: str, score: float, **meta):
     return replace(hit, why=replace(hit.why, score=score), segment=replace(hit.segment, meta=meta))
 
 
-def test_what_is_in_stock_comes_earlier_and_says_so():
+def test_a_boosted_product_comes_earlier_and_says_why():
     hits = [product("a.jpg", 0.6, stock=0), product("b.jpg", 0.5, stock=4), product("c.jpg", 0.1, stock=9)]
     found = apply_rules(hits, parse_rules([IN_STOCK]))
     assert [hit.segment.title for hit in found] == ["b.jpg", "a.jpg", "c.jpg"]

@@ -119,7 +119,7 @@ def test_word_search_never_lowers_the_recall_of_a_medium(
     assert max(on for on, _ in ranks.values()) <= 5
 
 
-def test_a_transcript_asked_word_by_word_is_not_beaten_by_a_mediocre_frame_in_two_channels(
+def test_the_exact_words_of_a_transcript_beat_a_mediocre_frame_in_two_channels(
     demo_base: KnowledgeBase,
 ) -> None:
     for asked in demo_base.search("Jane Goodall", modality="audio"):
@@ -140,9 +140,7 @@ def test_a_passage_that_answers_stays_first_when_another_sentence_stands_beside_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("collection", ["demo_base", "other_base"])
-def test_of_random_and_shuffled_letters_at_most_one_in_twenty_is_above_noise(
-    request: pytest.FixtureRequest, collection: str
-) -> None:
+def test_at_most_one_in_twenty_nonsense_queries_is_above_noise(request: pytest.FixtureRequest, collection: str) -> None:
     base: KnowledgeBase = request.getfixturevalue(collection)
     found = [hit for words in letters() for hit in base.search(words, top_k=1)]
     assert {hit.why.noise_floor for hit in found} == {base.calibration.noise_floor}
@@ -154,7 +152,7 @@ def test_real_questions_are_above_noise(demo_base: KnowledgeBase) -> None:
     assert sum(believed) >= 0.85 * len(believed)  # 20 of 22, or 19 where libraries differ in the last digits
 
 
-def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> None:
+def test_calibrations_are_stored_with_the_collection(demo_base: KnowledgeBase) -> None:
     kept = CollectionCalibration.from_json((demo_base.path / "calibration.json").read_text("utf-8"))
     assert sum(kept.segments.values()) == demo_base._index.count(Filter())
     assert kept.segments["frame"] == demo_base._index.count(Filter(where={"kind": "frame"})) > 0
@@ -166,11 +164,11 @@ def test_calibrations_are_kept_with_the_collection(demo_base: KnowledgeBase) -> 
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"lanes": 3}', '{"lanes": {"text": {"mean": 1}}, "encoders": []}', OLD])
-def test_what_was_not_kept_whole_fits_nothing(text: str) -> None:
+def test_an_incomplete_calibration_file_fits_nothing(text: str) -> None:
     assert not CollectionCalibration.from_json(text).fits((), {})
 
 
-def test_calibrations_hold_until_what_there_is_of_a_kind_has_grown_by_half() -> None:
+def test_calibrations_hold_until_a_kind_has_grown_by_half() -> None:
     kept = CollectionCalibration(
         ("a", "b"), {"passage": 1000, "picture": 100, "frame": 0}, {"text": Calibration(0.3, 0.1)}, 0.6
     )

@@ -65,7 +65,7 @@ def test_short_sections_share_a_passage():
     assert passage.heading == "Term 0"
 
 
-def test_pages_are_kept_apart():
+def test_a_passage_never_spans_two_pages():
     prose = join_blocks([TextBlock("One.", page=1), TextBlock("Two.", page=2), TextBlock("Three.", page=2)])
     assert [(prose.text[p.start : p.end], p.page) for p in split_passages(prose)] == [
         ("One.", 1),

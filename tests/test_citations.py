@@ -113,7 +113,7 @@ def test_other_brackets_stay(prose: str) -> None:
     assert not cited.unknown
 
 
-def test_marker_without_exhibit_is_removed_and_reported() -> None:
+def test_a_marker_without_evidence_is_removed_and_reported() -> None:
     cited = cite("Dogs bark [E7]. Cats meow [E1, E9].", 3)
     assert cited.text == "Dogs bark. Cats meow [E1]."
     assert cited.unknown == ("[E7]", "[E1, E9]")
@@ -206,7 +206,7 @@ def test_a_number_may_be_the_answer(text: str) -> None:
     assert not cited.uncited
 
 
-def test_exhibits_are_numbered_from_one() -> None:
+def test_evidence_is_numbered_from_one() -> None:
     hits = [Hit(Segment("a", n, "image", "picture", ImageRegion()), Explanation(1.0)) for n in range(2)]
     assert [(e.number, e.segment.ordinal) for e in number_hits(hits)] == [(1, 0), (2, 1)]
 
@@ -239,7 +239,7 @@ def test_moved_markers_change_nothing_but_numbers(text: str) -> None:
 
 
 @given(TEXTS)
-def test_only_markers_of_exhibits_remain(text: str) -> None:
+def test_only_markers_with_evidence_remain(text: str) -> None:
     cited = cite(text, 3)
     again = cite(cited.text + "\n", 3)  # the line break ends a bracket that the text may end with
     assert again.text == cited.text

@@ -48,7 +48,7 @@ def desk(tmp_path_factory):
 @pytest.mark.parametrize(
     "command", ["", "ingest", "plan", "search", "ask", "status", "remove", "models", "doctor", "eval", "demo"]
 )
-def test_help_teaches(command):
+def test_every_command_has_help(command):
     done = CliRunner().invoke(app, [*command.split(), "--help"])
     assert done.exit_code == 0
     assert "Usage" in done.stdout
@@ -95,7 +95,7 @@ def test_places_and_times_of_photos(desk):
     assert exhibit("search", "lamp", "--where", "near=48.86,2.35,5", "--where", "taken>=2025", cwd=desk).returncode == 4
 
 
-def test_what_is_no_condition_is_wrong_usage(desk):
+def test_a_malformed_condition_is_wrong_usage(desk):
     assert exhibit("search", "lamp", "--where", "nonsense", cwd=desk).returncode == 2
 
 
@@ -182,7 +182,7 @@ def test_doctor_shows_no_secrets(tmp_path, monkeypatch):
     assert "EXHIBIT_TOP_K" in found["all settings"]
 
 
-def test_what_files_say_moves_no_terminal(capsys):
+def test_control_characters_of_files_do_not_reach_the_terminal(capsys):
     hit = Hit(
         Segment("a", 0, "text", "passage", CharSpan(0, 9), text="a\x1b]52;c;x\x07[red]b\u202e"),
         Explanation(0.5),
@@ -195,7 +195,7 @@ def test_what_files_say_moves_no_terminal(capsys):
     assert "\u202e" not in shown
 
 
-def test_an_exhibit_is_shown_by_the_sentence_that_matters(capsys):
+def test_evidence_is_printed_with_the_sentence_that_matters(capsys):
     hit = passage(
         "The kestrel is a falcon that eats. " * 9 + "It feeds on voles. " + "It is seen all over Europe. " * 9
     )
@@ -204,7 +204,7 @@ def test_an_exhibit_is_shown_by_the_sentence_that_matters(capsys):
     assert "that eats. It feeds on voles. …" in capsys.readouterr().out
 
 
-def test_files_are_named_from_the_folder_that_was_taken_in(tmp_path, capsys):
+def test_files_are_named_relative_to_the_ingested_folder(tmp_path, capsys):
     found = IngestReport((FileResult(str(tmp_path / "photos" / "a.jpg"), "indexed", 1),))
     output.print_report(found, tmp_path)
     assert capsys.readouterr().out.startswith("  indexed photos/a.jpg 1 segment, ")

@@ -110,7 +110,7 @@ def test_a_retryable_failure_is_retried(server: Server) -> None:
     ("model", "advice", "attempts"),
     [("down", None, 3), ("locked", "OPENAI_API_KEY", 1), ("missing", SETTING, 1)],
 )
-def test_failures_are_errors(server: Server, model: str, advice: str, attempts: int) -> None:
+def test_a_failure_is_a_model_error_with_advice(server: Server, model: str, advice: str, attempts: int) -> None:
     with pytest.raises(ModelError, match=advice):
         named(model)
     assert len(server.requests) == attempts

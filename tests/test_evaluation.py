@@ -159,13 +159,13 @@ def test_sounds_by_name_and_by_their_like_but_never_by_themselves(settings, enco
     }  # fmt: skip
 
 
-def test_without_an_encoder_of_sounds_it_says_so(settings, encoders) -> None:
+def test_sounds_need_an_audio_encoder(settings, encoders) -> None:
     write_esc10(settings.data)
     with pytest.raises(SettingsError):
         evaluate(load("esc10", settings), {"": replace(encoders, audio=None)}, OPTIONS)
 
 
-def test_speech_is_heard_once_and_found_by_its_words(settings, encoders) -> None:
+def test_speech_is_transcribed_once_and_found_by_its_words(settings, encoders) -> None:
     write_spoken(settings.data)
     heard = []
 
@@ -197,7 +197,7 @@ def test_robustness_changes_one_medium_at_a_time(settings, encoders) -> None:
     assert found(result, "text>image", "recall@1", "blur") == 1.0
 
 
-def test_vectors_are_kept_and_made_anew_for_other_words_encoders_or_recipes(settings, encoders, monkeypatch) -> None:
+def test_vectors_are_cached_until_words_encoder_or_recipe_change(settings, encoders, monkeypatch) -> None:
     asked = []
     things = [Item("a", "text", "red"), Item("b", "text", "blue")]
 
@@ -231,7 +231,7 @@ def test_a_module_counts_once_at_its_best_passage(encoders) -> None:
     assert row.metrics["ndcg@3"].mean > 0.5
 
 
-def test_right_things_are_counted_however_deep_one_cuts(encoders) -> None:
+def test_right_items_count_at_any_depth(encoders) -> None:
     items = [Item(f"{n:04}", "text", "red") for n in range(1200)]
     direction = Direction("words>words", "text", [Item("q", "text", "red")], items, {"q": frozenset({"1150"})})
     result = evaluate(EvaluationSet("x", "", [direction]), {"": encoders}, EvalOptions(ks=(1, 1200)))
@@ -277,7 +277,7 @@ def test_kinds_are_set_against_the_rest_under_every_variant() -> None:
     assert [row.slice for row in rows(Trial("question>file", "", "", maps + unknown), 0)] == ["", "map"]
 
 
-def test_gaps_are_told_with_their_sign(capsys) -> None:
+def test_gaps_are_shown_with_their_sign(capsys) -> None:
     found = {name: Estimate(0.5, 0.4, 0.6) for name in scores(["a"], {"a"}, (1,))}
     apart = {name: Estimate(-0.125, -0.25, 0.031) for name in found}
     row = ScoreRow("alt>figure", "", "", "", 9, found)
@@ -287,7 +287,7 @@ def test_gaps_are_told_with_their_sign(capsys) -> None:
     assert "-12.5 -25.0 to +3.1" in capsys.readouterr().out
 
 
-def test_channels_are_drawn_with_what_they_say_for_nothing() -> None:
+def test_channels_are_drawn_with_their_null_scores() -> None:
     channel = ChannelDistributions("text", unrelated=[0.1, 0.2, 0.3], right=[0.2, 0.9])
     assert channel.middle == 0.2
     assert channel.above == pytest.approx((1.5 + 3) / 6)
@@ -301,7 +301,7 @@ def test_channels_are_drawn_with_what_they_say_for_nothing() -> None:
     assert "of a pair, the right one is higher in 75.0 %" in html
 
 
-def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(settings, encoders) -> None:
+def test_misses_are_shown_as_pictures_and_untrusted_words_are_escaped(settings, encoders) -> None:
     folder = write_flickr(settings.data)
     captions = folder / "captions.csv"
     captions.write_text(captions.read_text("utf-8") + '\nred.jpg,"<script>alert(1)</script> grey & white"', "utf-8")
@@ -317,7 +317,7 @@ def test_what_was_missed_is_shown_as_pictures_and_untrusted_words_are_escaped(se
     assert "the picture has gone · cosine" in page(result)
 
 
-def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base(settings) -> None:
+def test_a_set_with_text_queries_for_whole_files_runs_on_a_knowledge_base(settings) -> None:
     write_spoken(settings.data)
     first, *_ = to_questions(load("flickr_dev", settings), settings.data)
     assert (first.question, first.modality) == ("red", "image")
@@ -327,7 +327,7 @@ def test_a_set_that_asks_for_whole_files_in_words_can_be_put_to_a_knowledge_base
         to_questions(load("flickr_spoken", settings), settings.data)
 
 
-def test_sounds_of_which_each_class_has_one_are_still_asked_for_by_name(settings) -> None:
+def test_a_class_with_one_sound_is_still_queried_by_name(settings) -> None:
     for name in ("001 - Low hum", "002 - High whistle"):
         (settings.data / "esc10" / name).mkdir(parents=True)
         write_audio(settings.data / "esc10" / name / "0.ogg", tone(1, 200.0), codec="libopus")
@@ -363,7 +363,7 @@ def test_the_bundled_encoders_find_photos_by_words(demo_folder) -> None:
     assert result.configuration["joint"].startswith(settings.encoder)
 
 
-def test_real_speech_is_heard() -> None:
+def test_real_speech_is_transcribed() -> None:
     encoders = load_encoders(Settings(transcriber="tiny.en"), frozenset({"text"}))
     spoken = Item("jfk", "speech", path=JFK)
     other = Item("other", "text", "a recipe for lemon cake")
@@ -374,7 +374,7 @@ def test_real_speech_is_heard() -> None:
 
 
 @pytest.mark.skipif(not (SHARED / "anthropology").is_dir(), reason="EXHIBIT_DATA's folder is not there")
-def test_figures_that_were_trained_on_are_told_apart() -> None:
+def test_figures_that_were_trained_on_are_marked() -> None:
     chosen = load("anthropology", Settings(data=SHARED))
     trained = datasets.trained_on(SHARED)
     figures = [item for item in chosen.directions[1].items if item.slice == "trained on"]

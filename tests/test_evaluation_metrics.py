@@ -107,7 +107,7 @@ def test_constant_values_have_no_spread_and_no_values_no_mean() -> None:
         bootstrap([])
 
 
-def test_a_gap_is_found_and_none_is_made_up() -> None:
+def test_a_real_gap_is_detected_and_chance_is_not() -> None:
     rng = np.random.default_rng(5)
     inside = [n < 60 for n in range(300)]
     apart = gaps({"a": list(rng.normal(0, 1, 300) + 0.8 * np.array(inside)), "b": [0.5] * 300}, inside)
@@ -132,7 +132,7 @@ def test_the_gap_within_a_book_is_surer_than_that_between_books() -> None:
     assert alone == Estimate(1, 1, 1)
 
 
-def test_a_difference_is_found_and_none_is_made_up() -> None:
+def test_a_real_difference_is_detected_and_chance_is_not() -> None:
     rng = np.random.default_rng(2)
     assert permutation_test(list(rng.normal(0.3, 1, 400)), seed=1) < 0.001
     p_values = [permutation_test(list(rng.normal(0, 1, 40)), seed=n, flips=500) for n in range(200)]
@@ -147,7 +147,7 @@ def test_all_captions_of_a_photo_are_flipped_together() -> None:
     assert permutation_test(gains, clusters=["one photo"] * 20) == 1.0
 
 
-def test_modules_are_parted_as_the_encoder_s_training_parts_them() -> None:
+def test_modules_are_split_as_in_the_encoder_training() -> None:
     # Counted once by the rule written out: int(sha256(id).hexdigest()[:8], 16) % 100.
     assert [held_out(f"m{n}") for n in (90490, 58797, 58787)] == ["test", "validation", "train"]
     parts = [held_out(f"m{n}") for n in range(20_000)]

@@ -27,7 +27,7 @@ def test_words_are_never_lost_to_typos_or_vagueness(text: str, seed: int) -> Non
     assert make_vague(text, seed).strip()
 
 
-def test_a_long_word_is_mistyped_in_every_seed() -> None:
+def test_a_long_word_is_mistyped_with_every_seed() -> None:
     assert all(add_typos("stairs", seed) != "stairs" for seed in range(50))
     assert add_typos("a b c", 0) == "a b c"  # nothing to slip on
 

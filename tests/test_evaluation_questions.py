@@ -175,7 +175,7 @@ def test_a_search_is_as_deep_as_the_cut() -> None:
     assert made[0].judged[0].rank == 61
 
 
-def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
+def test_only_misses_are_drawn_and_explained(tmp_path: Path) -> None:
     drawn = []
 
     class Album:
@@ -212,12 +212,12 @@ def test_only_what_was_missed_is_drawn_and_explained(tmp_path: Path) -> None:
     assert len(missed.ranking) == 6
 
 
-def test_questions_without_an_answer_alone_measure_nothing(demo_base) -> None:
+def test_unanswerable_questions_alone_measure_nothing(demo_base) -> None:
     with pytest.raises(QueryError):
         run_trials(demo_base, [Question("Who?", answerable=False)], "", EvalOptions(), lambda *_: None)
 
 
-def test_settings_to_compare_with() -> None:
+def test_changed_settings_are_parsed() -> None:
     assert changed_settings("siglip") == {"encoder": "siglip"}
     assert changed_settings("EXHIBIT_ENCODER=a/b, rerank_top_n=8") == {"encoder": "a/b", "rerank_top_n": "8"}
     for wrong in ("colour=blue", "encoder=", ""):
@@ -257,7 +257,7 @@ def test_questions_are_written_for_each_medium_by_turns(tmp_path: Path) -> None:
     assert not any(question.reviewed for question in made)
 
 
-def test_turns_leave_out_what_says_nothing() -> None:
+def test_segments_without_content_get_no_turn() -> None:
     hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(5)]
     order = list(by_turns([*hits, HERON, CANOE, passage("Index", 99), picture("blank.jpg")]))
     assert {hit.segment.modality for hit in order[:3]} == {"text", "audio", "image"}
@@ -265,7 +265,7 @@ def test_turns_leave_out_what_says_nothing() -> None:
     assert order == list(by_turns([CANOE, *reversed(hits), HERON]))
 
 
-def test_a_model_that_sees_is_shown_pictures_without_words(tmp_path: Path) -> None:
+def test_a_model_that_sees_gets_pictures_without_words(tmp_path: Path) -> None:
     reply = '{"question": "Which photo shows a red kite?", "answer": "a red kite"}'
     hits = [picture("IMG_1.jpg"), picture("gone.jpg")]
     blind, seeing = (ScriptedModel(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
@@ -293,12 +293,12 @@ def test_a_bad_reply_makes_no_question(tmp_path: Path, reply: str) -> None:
     assert written(ScriptedModel(lambda prompt: reply, lambda prompt: 2.0), tmp_path / "q.jsonl") == []
 
 
-def test_a_question_that_its_exhibit_does_not_answer_is_left_out(tmp_path: Path) -> None:
+def test_a_question_that_its_evidence_does_not_answer_is_left_out(tmp_path: Path) -> None:
     assert written(ScriptedModel(wrote, lambda prompt: -2.0), tmp_path / "q.jsonl") == []
 
 
 @pytest.mark.parametrize("gives_logprobs", [True, False])
-def test_every_fifth_is_meant_to_have_no_answer_and_none_is_found(tmp_path: Path, gives_logprobs: bool) -> None:
+def test_every_fifth_question_has_no_answer_in_the_collection(tmp_path: Path, gives_logprobs: bool) -> None:
     out = tmp_path / "q.jsonl"
     hits = [passage(f"{KESTREL.segment.text} {n}", n) for n in range(9)]
 
@@ -399,7 +399,7 @@ def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
         (["flickr_dev", "--against", "encoder=nope"], 1, "nope"),
     ],
 )
-def test_wrong_usage_is_told_in_a_line(
+def test_wrong_usage_names_the_mistake(
     desk: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""Explanation a hit was found, for people: words and a small plot, harmless whatever documents say."""
+"""Why a hit was found, for people: words and a small plot, harmless whatever documents say."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_matched_words_are_those_of_the_text_by_their_stems() -> None:
     assert matching_words("zebra", "") == ()
 
 
-def test_a_hit_that_scores_no_more_than_nonsense_says_so() -> None:
+def test_a_hit_below_the_noise_floor_says_so() -> None:
     hit = Hit(Segment("a", 0, "image", "picture", ImageRegion()), Explanation(0.62, noise_floor=0.62))
     assert not hit.is_above_noise
     assert str(hit.why) == "score 0.620, and nonsense up to 0.620"

@@ -58,13 +58,13 @@ def test_the_map_is_one_picture_with_thumbnails_and_no_script(base):
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
-def test_a_map_holds_no_more_than_it_may(base):
+def test_a_map_is_bounded(base):
     drawn = collection_map(base, most=10)
     assert len(drawn.points) == 10
     assert drawn.left_out == base.contents.count() - 10
 
 
-def test_nothing_on_the_map_is_markup_of_a_file():
+def test_text_of_files_is_escaped_on_the_map():
     hit = Hit(
         Segment("6e0ff3f0-5b0c-5d0e-9f5e-3b1f6c1d7a10", 0, "image", "picture", ImageRegion(), BAD),
         Explanation(0.0),
@@ -74,7 +74,7 @@ def test_nothing_on_the_map_is_markup_of_a_file():
     assert not [element for element in tree.iter() if element.tag.endswith("script")]
 
 
-def test_what_is_unlike_everything_before_is_strange(base):
+def test_a_segment_unlike_everything_before_has_a_low_cosine(base):
     told = drift(base, named(base, "film.mp4"))
     assert {segment.hit.segment.modality for segment in told.segments} == {"video"}
     assert all(segment.nearest.path != segment.hit.path for segment in told.segments)

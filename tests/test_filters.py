@@ -29,7 +29,7 @@ def test_values_lists_and_ranges() -> None:
     assert read({"page": {"gte": 1, "lt": 5}}) == (Clause("page", ranges=({"gte": 1, "lt": 5},)),)
 
 
-def test_what_stands_side_by_side_must_all_hold() -> None:
+def test_conditions_side_by_side_must_all_hold() -> None:
     admitted = Filter(frozenset({"image"}), frozenset({"x"}), {"or": [{"page": 1}, {"not": {"title": "a"}}]})
     page, title = Clause("page", ranges=({"gte": 1.0, "lte": 1.0},)), Clause("title", texts=("a",))
     either = Group("or", (Group("and", (page,)), Group("and", (Group("not", (Group("and", (title,)),)),))))

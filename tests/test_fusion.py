@@ -101,7 +101,7 @@ def test_a_better_place_in_a_channel_never_costs_score(channels: dict[str, Ranki
 
 
 @given(CHANNELS)
-def test_being_found_by_one_more_view_never_costs_score(channels: dict[str, Ranking]) -> None:
+def test_one_more_view_that_finds_an_item_never_costs_score(channels: dict[str, Ranking]) -> None:
     before = dict(fuse(channels, sees=in_own_channels))
     after = dict(fuse(channels | {"more": Ranking("another", [("a", 0.5)])}, sees=in_own_channels))
     assert all(after[key] >= score - 1e-12 for key, score in before.items())
@@ -188,7 +188,7 @@ def test_the_best_of_several_queries_has_a_null_of_its_own() -> None:
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 4))
-def test_collapsing_loses_nothing_and_keeps_order_within_a_place(items: list[int], most: int) -> None:
+def test_deferring_repeats_loses_nothing_and_keeps_order_within_a_place(items: list[int], most: int) -> None:
     def place(item: int) -> int:
         return item % 3
 
@@ -234,7 +234,7 @@ def test_several_vectors_are_one_between_them_nearer_to_the_heavier() -> None:
     assert combine_vectors([(unit(1, 0, 0), 0.3)]) == pytest.approx(unit(1, 0, 0))
 
 
-def test_what_is_not_wanted_is_taken_away() -> None:
+def test_a_negative_vector_is_subtracted() -> None:
     both, logo = unit(1, 1, 0), unit(0, 1, 0)
     less = combine_vectors([(both, 1.0)], [(logo, 1.0)])
     assert less is not None
@@ -244,7 +244,7 @@ def test_what_is_not_wanted_is_taken_away() -> None:
     assert combine_vectors([(logo, 1.0)], [(logo, 1.0), (logo, 1.0)]) is None  # nothing is left of it
 
 
-def test_what_fits_the_unwanted_better_falls_below_a_quarter() -> None:
+def test_an_item_that_fits_the_negatives_better_falls_below_a_quarter() -> None:
     fused = [("a", 0.9), ("b", 0.8), ("c", 0.5)]
     assert apply_negatives(fused, {}) == fused
     assert apply_negatives(fused, {"a": 0.95, "c": 0.1}) == [
@@ -261,7 +261,7 @@ def test_the_penalty_of_negatives_is_bounded(score: float, against: float) -> No
     assert found <= 0.25 or against <= score
 
 
-def test_opposition_counts_scores_and_not_ranks() -> None:
+def test_negatives_count_scores_and_not_ranks() -> None:
     channel = Ranking("words", [("a", 0.8), *((f"x{n}", 0.8) for n in range(50)), ("z", 0.8)], trust=1.0)
     against = score_negatives({"text": channel}, sees=sighted)
     assert against["a"] == against["z"] == pytest.approx(0.8)

@@ -79,7 +79,7 @@ def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[A
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_what_is_used_is_downloaded_once(hub: Server, tmp_path: Path) -> None:
+def test_files_in_use_are_downloaded_once(hub: Server, tmp_path: Path) -> None:
     found = looked_up("tiny/clip", hub.url, tmp_path / "cache")
     assert found[0] == sorted(set(FILES) - {"pytorch_model.bin", "onnx/model.onnx"})
     assert found[2] == "mit"
@@ -100,14 +100,14 @@ def test_a_copy_in_a_folder_has_the_same_revision(hub: Server, tmp_path: Path) -
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_repository_that_is_not_there(hub: Server, tmp_path: Path) -> None:
+def test_a_missing_repository_is_a_model_error(hub: Server, tmp_path: Path) -> None:
     kind, said, _ = looked_up("tiny/other", hub.url, tmp_path)
     assert kind == "ModelError"
     assert "RepositoryNotFoundError" in str(said)
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_hub_that_does_not_answer_is_given_up_soon(tmp_path: Path) -> None:
+def test_a_silent_hub_times_out_soon(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         kind, said, seconds = looked_up("tiny/clip", f"http://127.0.0.1:{port}", tmp_path)
@@ -131,7 +131,7 @@ def test_without_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "name", ["tiny/clip/deep", "../clip", "/no/such/folder", "tiny/cl ip", "tiny/a--b", "tiny/a..b", "tiny/clip.git"]
 )
-def test_names_that_cannot_be(name: str) -> None:
+def test_malformed_names_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="EXHIBIT_ENCODER"):
         resolve_checkpoint(name, "EXHIBIT_ENCODER")
 

@@ -197,7 +197,7 @@ class TestPixels:
         found = pixels(clip, Image.fromarray(noise))
         np.testing.assert_allclose(found, by_hand(noise[:, left : left + SIZE_PX]), atol=1e-5)
 
-    def test_a_very_long_picture_is_seen_as_the_processor_sees_it(self, clip: HubEncoder, clip_folder: Path) -> None:
+    def test_a_very_long_picture_is_preprocessed_as_by_the_processor(self, clip: HubEncoder, clip_folder: Path) -> None:
         image = drawn(3, (41, 1400))
         processor = checkpoints.quiet().CLIPImageProcessorPil.from_pretrained(clip_folder)
         whole = processor(images=image, return_tensors="pt")["pixel_values"][0].numpy()

@@ -209,7 +209,7 @@ def test_walk_is_sorted_and_leaves_out_junk(tmp_path):
     assert found == ["a/1.txt", "a/2.txt", "b.txt"]
 
 
-def test_walk_yields_given_paths_and_each_file_once(tmp_path):
+def test_walk_yields_named_paths_and_each_file_once(tmp_path):
     named = write(tmp_path, ".hidden", "x")
     (tmp_path / "a").mkdir()
     inner = write(tmp_path / "a", "1.txt", "x")

@@ -146,7 +146,7 @@ def test_photo_metadata(read):
     }
 
 
-def test_senseless_fields_are_left_out(read):
+def test_meaningless_exif_fields_are_left_out(read):
     exif = Image.Exif()
     exif[0x010E] = "OLYMPUS DIGITAL CAMERA         "
     exif.get_ifd(0x8769)[0x9003] = "0000:00:00 00:00:00"

@@ -50,13 +50,13 @@ class TestEdge(ThreadedIndexContract):
         with EdgeIndex(tmp_path / "index", CARDS) as opened:
             yield opened
 
-    def test_it_keeps_what_it_was_given(self, tmp_path: Path) -> None:
+    def test_segments_survive_reopening(self, tmp_path: Path) -> None:
         with open_index(tmp_path, Settings(), CARDS) as index:
             index.upsert([IndexedSegment(passage(0, "a dog"), text=axis(0))])
         with open_index(tmp_path, Settings(), CARDS) as index:
             assert ids(self.one(index, ChannelQuery("bm25", "dog", 9))) == [(A, 0)]
 
-    def test_what_was_acknowledged_survives_a_kill(self, tmp_path: Path) -> None:
+    def test_acknowledged_segments_survive_a_kill(self, tmp_path: Path) -> None:
         code = (
             "import os, signal, sys; from pathlib import Path\n"
             "from rag.index.edge import EdgeIndex\n"
@@ -76,7 +76,7 @@ class TestEdge(ThreadedIndexContract):
             assert index.count() == 0
         assert sorted(path.name for path in tmp_path.iterdir() if path.name != "lock") == ["collection"]
 
-    def test_deleted_points_are_taken_out(self, tmp_path: Path) -> None:
+    def test_deleted_points_do_not_come_back(self, tmp_path: Path) -> None:
         with EdgeIndex(tmp_path, CARDS) as index:
             for asset in (A, B):
                 index.upsert([IndexedSegment(passage(n, f"dog {asset}", asset), text=axis(n % 8)) for n in range(1200)])
@@ -132,7 +132,7 @@ class TestEdge(ThreadedIndexContract):
             EdgeIndex(tmp_path, CARDS)
         EdgeIndex(tmp_path, DEAF).close()
 
-    def test_sounds_can_be_left_unheard_in_a_collection_that_has_them(self, tmp_path: Path) -> None:
+    def test_a_collection_with_sounds_opens_without_an_audio_encoder(self, tmp_path: Path) -> None:
         heard = Segment(A, 0, "audio", "sound", TimeSpan(0, 3))
         with EdgeIndex(tmp_path, CARDS) as index:
             index.upsert([IndexedSegment(heard, sound=axis(0))])
@@ -204,7 +204,7 @@ class TestLocalMode(IndexContract):
         with closing(ServerIndex(QdrantClient(":memory:"), "test", CARDS)) as opened:
             yield opened
 
-    def test_the_cards_are_kept_with_the_collection(self, tmp_path: Path) -> None:
+    def test_the_cards_are_stored_with_the_collection(self, tmp_path: Path) -> None:
         from qdrant_client import QdrantClient
 
         client = QdrantClient(":memory:")

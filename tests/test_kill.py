@@ -71,7 +71,7 @@ def at_work(path: Path, files: int) -> bool:
         return catalog.counts()["indexed"] < files
 
 
-def test_killed_at_random_moments(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_a_run_killed_at_random_moments_can_be_finished(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     wanted = pytestconfig.getoption("--kills")
     media, whole, killed = (tmp_path / name for name in ("media", "whole", "killed"))
     write_collection(media)

@@ -43,7 +43,7 @@ def names(hits: list[Hit]) -> list[str]:
     return [Path(hit.path).name for hit in hits]
 
 
-def test_the_public_names_are_few_and_all_there():
+def test_the_public_names_are_few_and_importable():
     assert len(rag.__all__) <= 12
     assert all(getattr(rag, name) for name in rag.__all__)
     with pytest.raises(AttributeError):
@@ -52,7 +52,7 @@ def test_the_public_names_are_few_and_all_there():
 
 @pytest.mark.language_model
 @pytest.mark.parametrize("question", ANSWERABLE, ids=lambda q: q["needs"])
-def test_an_answer_says_it_and_cites_the_place(demo_base, demo_answer, question):
+def test_an_answer_has_the_phrase_and_cites_the_place(demo_base, demo_answer, question):
     answer = demo_answer[1] if question is ANSWERABLE[0] else demo_base.ask(question["question"])
     assert not answer.declined, answer
     assert question["phrase"].lower() in answer.text.lower()
@@ -64,7 +64,7 @@ def test_an_answer_says_it_and_cites_the_place(demo_base, demo_answer, question)
 
 @pytest.mark.language_model
 @pytest.mark.parametrize("question", UNANSWERABLE, ids=lambda q: q["needs"])
-def test_what_the_collection_does_not_say_is_declined(demo_base, question):
+def test_an_unanswerable_question_is_declined(demo_base, question):
     answer = demo_base.ask(question["question"])
     assert answer.declined, answer
     assert answer.citations == ()
@@ -156,7 +156,7 @@ def test_a_method_and_its_twin_name_the_same_options(name):
     assert not any(one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL) for one in method.values())
 
 
-def test_films_answer_with_moments_and_frames_where_asked(demo_base):
+def test_videos_give_moments_or_frames_by_filter(demo_base):
     moment = demo_base.search("a bee", modality="video", top_k=1)[0]
     assert moment.segment.kind == "moment"
     assert 30 < moment.segment.locator.start_s < moment.segment.locator.end_s < 45
@@ -168,7 +168,7 @@ def test_films_answer_with_moments_and_frames_where_asked(demo_base):
     assert frame.parts == ()
 
 
-def test_a_film_is_a_question(demo_base, demo_folder):
+def test_a_video_is_a_question(demo_base, demo_folder):
     hits = demo_base.search(Video(demo_folder / "film.mp4"), top_k=3)
     assert "film.mp4" in names(hits)
 
@@ -186,7 +186,7 @@ def test_quotas_reserve_places(demo_base):
 
 
 @pytest.mark.language_model
-def test_a_picture_is_reranked_by_what_is_seen_in_it(demo_base, demo_folder):
+def test_a_picture_question_is_reranked_by_its_tags(demo_base, demo_folder):
     hits = demo_base.search(demo_folder / "photo-07.jpg", top_k=4, rerank=True)
     assert names(hits)[0] == "photo-07.jpg"
     assert hits[0].relevance is not None
@@ -213,7 +213,7 @@ def test_the_page_of_an_answer_holds_its_evidence(demo_answer):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_second_process_is_told_who_holds_it(demo_base):
+def test_a_second_process_learns_which_one_has_it_open(demo_base):
     with pytest.raises(KnowledgeBaseBusy, match=rf"\b{os.getpid()}\b"):
         KnowledgeBase.open(demo_base.path)
     command = [sys.executable, "-m", "rag.cli.main", "status", "--kb", str(demo_base.path)]
@@ -296,7 +296,7 @@ def test_the_same_content_under_two_names_is_one_asset(small):
     assert names(base.search("whale oil", modality="text"))[0] == "lamp.md"
 
 
-def test_a_moved_file_is_found_at_its_new_place(small):
+def test_a_moved_file_has_its_new_path(small):
     base, folder = small
     base.ingest(folder)
     (folder / "old").mkdir()
@@ -305,7 +305,7 @@ def test_a_moved_file_is_found_at_its_new_place(small):
     assert names(base.search("whale oil", modality="text"))[0] == "beacon.md"
 
 
-def test_a_slide_has_no_thumbnail_and_a_changed_picture_is_told(small):
+def test_a_slide_has_no_thumbnail_and_a_changed_picture_is_an_error(small):
     base, folder = small
     slides = pptx.Presentation()
     slides.slides.add_slide(slides.slide_layouts[0]).shapes.title.text = "Gears of the orrery"
@@ -331,7 +331,7 @@ def test_remove_forgets_and_leaves_the_file(small):
         base.remove(folder / "teal.png")
 
 
-def test_as_many_are_judged_as_may_be_exhibits(small):
+def test_as_many_hits_are_judged_as_may_be_evidence(small):
     base, folder = small
     base.ingest(folder)
     base.close()
@@ -341,7 +341,7 @@ def test_as_many_are_judged_as_may_be_exhibits(small):
     assert all(hit.relevance is not None for hit in hits)
 
 
-def test_a_reranker_that_fails_is_told(small):
+def test_a_failing_reranker_is_a_warning(small):
     base, folder = small
     base.ingest(folder)
     base.close()
@@ -356,7 +356,7 @@ def test_a_reranker_that_fails_is_told(small):
                 assert len(rerank()) == 3
 
 
-def test_a_picture_that_was_changed_is_not_shown_to_a_model_that_sees(small):
+def test_a_changed_picture_is_not_sent_to_a_model(small):
     base, folder = small
     base.ingest(folder)
     hit = base.search("teal", modality="image")[0]
@@ -385,7 +385,7 @@ def test_broken_files_are_listed_and_never_stop_the_run(small):
     assert states(base.ingest(folder))["empty.txt"] == "indexed"
 
 
-def test_a_caption_beside_a_picture_is_found_and_a_new_one_is_noticed(small):
+def test_a_new_caption_beside_a_picture_is_indexed(small):
     base, folder = small
     base.ingest(folder)
     (folder / "page.md").write_text("![The colour of the old harbour office](teal.png)\n")
@@ -420,7 +420,7 @@ def test_a_collection_of_another_encoder_is_refused(small):
         KnowledgeBase.open(base.path)
 
 
-def test_a_failed_opening_lets_go(tmp_path):
+def test_a_failed_opening_releases_the_lock(tmp_path):
     with pytest.raises(IndexUnavailable):
         KnowledgeBase.open(tmp_path / "kb", Settings(catalog_url=f"sqlite:///{tmp_path}"))
     KnowledgeBase.open(tmp_path / "kb").close()

@@ -216,7 +216,9 @@ class TestOverHttp(LanguageModelContract):
         assert len(server.requests) == 1
 
     @pytest.mark.parametrize("model", ["mute", "strict"])
-    async def test_server_without_logprobs_is_asked_once(self, llm: LanguageModel, server: Server, model: str) -> None:
+    async def test_a_server_without_logprobs_is_tried_once(
+        self, llm: LanguageModel, server: Server, model: str
+    ) -> None:
         mute = self.named(model, server)
         assert mute.gives_logprobs
         assert mute.judge(ask("?")) is None

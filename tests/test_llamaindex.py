@@ -51,7 +51,7 @@ def test_postprocessor_keeps_the_best(demo_base):
 
 
 @pytest.mark.language_model
-def test_query_engine_answers_with_exhibits(demo_base):
+def test_query_engine_answers_with_evidence(demo_base):
     response = demo_base.llama_index.query_engine().query("What do the chimpanzees at Fongoli use to hunt bush babies?")
     assert re.search(r"(spear|stick).* \[E\d\]", str(response))
     assert response.source_nodes

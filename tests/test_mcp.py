@@ -97,7 +97,7 @@ async def test_tools_that_only_read_say_so_and_describe_every_argument(tools):
                 assert argument["description"]
 
 
-async def test_a_search_looks_where_it_is_told_to(tools):
+async def test_a_search_is_limited_to_a_medium(tools):
     async with Client(tools) as client:
         assert {hit["kind"] for hit in await found(client, "a monkey", to=["audio"])} == {"Speech"}
         (hit,) = await found(client, "spears of the chimpanzees", where={"page": 3}, top_k=1)
@@ -105,14 +105,14 @@ async def test_a_search_looks_where_it_is_told_to(tools):
         assert "[E" not in hit["text"]
 
 
-async def test_what_a_model_sends_half_right_is_understood(tools):
+async def test_nearly_right_arguments_are_understood(tools):
     async with Client(tools) as client:
         assert {hit["kind"] for hit in await found(client, "a monkey", to="audio")} == {"Speech"}
         (hit,) = await found(client, "spears", where='{"page": 3}', top_k=1)
         assert hit["fields"]["page"] == 3
 
 
-async def test_a_page_is_shown_with_the_place_marked_and_the_place_alone(tools):
+async def test_a_page_comes_marked_or_cropped(tools):
     async with Client(tools) as client:
         (hit,) = await found(client, "sticks used as spears at Fongoli", to=["text"], top_k=1)
         words, page = (await called(client, "get_evidence", id=hit["id"])).content
@@ -125,7 +125,7 @@ async def test_a_page_is_shown_with_the_place_marked_and_the_place_alone(tools):
         assert only.text == words.text
 
 
-async def test_a_recording_is_heard_with_its_words(tools):
+async def test_a_recording_comes_with_words_and_sound(tools):
     async with Client(tools) as client:
         (hit,) = await found(client, "the first chimpanzee that let her come near", to=["audio"], top_k=1)
         place = f"{hit['id'].partition('#')[0]}#t=16,22"
@@ -136,7 +136,7 @@ async def test_a_recording_is_heard_with_its_words(tools):
         assert seconds_of(heard) == pytest.approx(6, abs=0.2)
 
 
-async def test_a_film_is_shown_by_a_few_frames_and_its_sound(tools):
+async def test_a_video_comes_as_a_few_frames_and_its_sound(tools):
     async with Client(tools) as client:
         (hit,) = await found(client, "a bee on a flower", to=["video"], top_k=1)
         words, *frames, heard = (await called(client, "get_evidence", id=hit["id"], sound=True)).content
@@ -147,7 +147,7 @@ async def test_a_film_is_shown_by_a_few_frames_and_its_sound(tools):
         assert seconds_of(heard) == pytest.approx(end_s - start_s, abs=0.2)
 
 
-async def test_another_page_of_a_file_can_be_asked_for(tools):
+async def test_another_page_of_a_file_can_be_opened(tools):
     async with Client(tools) as client:
         held = (await called(client, "list_assets", named="CATALOGUE")).structured_content
         words, page = (await called(client, "get_evidence", id=f"{held['assets'][0]['id']}#page=1")).content
@@ -166,7 +166,7 @@ async def test_another_page_of_a_file_can_be_asked_for(tools):
         ("{film}#../../etc/passwd", "`#../../etc/passwd`"),
     ],
 )
-async def test_what_is_no_place_is_said_to_be_none(tools, place, said):
+async def test_a_malformed_place_is_named(tools, place, said):
     async with Client(tools) as client:
         film = (await called(client, "list_assets", named="film.mp4")).structured_content["assets"][0]["id"]
         result = await client.call_tool("get_evidence", {"id": place.format(film=film)})
@@ -189,7 +189,7 @@ async def test_a_question_is_answered_with_numbered_citations(tools):
 
 
 @pytest.mark.language_model
-async def test_a_long_call_gives_signs_of_life(museum):
+async def test_a_long_call_reports_progress(museum):
     heard = []
 
     async def hear(progress, total, message):
@@ -211,14 +211,14 @@ async def test_files_are_listed_in_parts(tools):
         assert len(names) == first["total"] == rest["total"] == 12
 
 
-async def test_what_is_wrong_is_told_in_plain_words(tools):
+async def test_a_wrong_argument_is_named(tools):
     async with Client(tools) as client:
         assert "above" in await refused(client, "search", words="x", where={"page": {"above": 1}})
         assert "'image'" in await refused(client, "search", words="x", to=["smell"])
         assert "ingest" in await refused(client, "ingest", paths=["/etc"])
 
 
-async def test_files_are_taken_in_where_that_is_allowed_and_progress_is_told(tmp_path):
+async def test_files_are_ingested_from_allowed_folders_with_progress(tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     (media / "note.md").write_text("# Bridges\n\nThe bridge at Arta has four arches.", encoding="utf-8")
@@ -268,7 +268,7 @@ async def test_a_cancelled_ingest_ends_and_the_next_waits_for_that(tmp_path, dem
         assert [asset["name"] for asset in held] == ["note.md"]
 
 
-async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):
+async def test_an_idle_knowledge_base_is_closed(museum):
     server = create_server(OnDemand(lambda: KnowledgeBase.open(museum), idle_s=0), ToolOptions())
     async with Client(server) as client:
         for _ in range(2):
@@ -278,7 +278,7 @@ async def test_a_knowledge_base_is_let_go_of_when_nobody_asks(museum):
                 assert str(os.getpid()) in await refused(client, "list_assets")
 
 
-async def test_it_is_held_while_it_is_asked_and_until_the_end(museum):
+async def test_a_knowledge_base_stays_open_while_in_use(museum):
     server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions())
     async with Client(server) as client:
         await called(client, "list_assets")
@@ -305,7 +305,7 @@ def keys(tmp_path):
     kept.close()
 
 
-async def test_over_http_keys_decide_who_reads_and_who_writes(museum, keys, tmp_path):
+async def test_over_http_keys_decide_who_may_read_and_write(museum, keys, tmp_path):
     _, reader = keys.make("reader")
     _, writer = keys.make("writer", ["museum"], may_write=True)
     _, other = keys.make("other", ["archive"])
@@ -344,7 +344,7 @@ async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(mus
         (["--kb", ".", "--below", "."], "--below"),
     ],
 )
-def test_wrong_usage_is_told(arguments, said, tmp_path):
+def test_wrong_usage_is_named(arguments, said, tmp_path):
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "COLUMNS": "200"}
     command = [sys.executable, "-m", "rag.cli.main", "mcp", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)

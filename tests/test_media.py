@@ -59,7 +59,7 @@ class TestPages:
             (90, "/CropBox [50 300 250 550]", Box(0.6, 0.25, 0.2, 0.5)),
         ],
     )
-    def test_a_box_is_where_it_is_shown(self, tmp_path: Path, turn: int, crop: str, box: Box) -> None:
+    def test_a_box_lies_where_the_page_shows_it(self, tmp_path: Path, turn: int, crop: str, box: Box) -> None:
         path = write_pdf(tmp_path / "turned.pdf", turn=turn, crop=crop)
         assert near(mean(media.crop(path, PageBox(1, box))), RED, within=12)
         beside = Box(box.x, box.y + box.h + 0.02, box.w, box.h)
@@ -163,7 +163,7 @@ class TestPictures:
             media.open_picture(path, FrameRegion(9))
 
     @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 torn", b"just words"])
-    def test_what_is_no_picture_is_damaged(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_that_is_no_picture_is_damaged(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "a.jpg"
         path.write_bytes(content)
         with pytest.raises(DamagedMedia, match=r"a\.jpg"):
@@ -178,7 +178,7 @@ class TestFrames:
     @pytest.mark.parametrize(
         ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "libx264")]
     )
-    def test_the_frame_is_the_one_that_is_shown(self, tmp_path: Path, name: str, codec: str) -> None:
+    def test_the_frame_is_the_one_that_a_player_shows(self, tmp_path: Path, name: str, codec: str) -> None:
         # One key frame in all, frames between that refer to later ones, one grey level each.
         levels = [plain((20 + 7 * i,) * 3) for i in range(30)]
         options = {"g": "300", "bf": "3" if codec == "libx264" else "0", "qmax": "2"}
@@ -282,7 +282,7 @@ class TestClips:
         with av.open(BytesIO(media.clip(path, TimeSpan(10, 190)))) as container:
             assert float(container.duration or 0) / 1e6 == pytest.approx(MAX_CLIP_S, abs=0.2)
 
-    def test_a_small_file_that_plays_everywhere_is_taken_whole(self, tmp_path: Path) -> None:
+    def test_a_small_file_that_plays_everywhere_stays_whole(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [texture(1)] * 40, sound=tone(4))
         whole = media.playable(path, TimeSpan(1, 2), whole_bytes=1_000_000)
         assert (whole.data, whole.media_type, whole.start_s, whole.is_whole) == (
@@ -315,7 +315,7 @@ class TestClips:
             with pytest.raises(MediaError, match=r"a\.wav .*2\.0"):
                 show(path, TimeSpan(60, 70))
 
-    def test_what_is_no_recording_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_recording_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp3"
         path.write_bytes(b"no sound at all" * 100)
         with pytest.raises(MediaError, match=r"a\.mp3"):
@@ -354,7 +354,7 @@ class TestFiles:
             media.check_same(path, asset)
 
     @pytest.mark.parametrize("place", [PageBox(1), ImageRegion(), FrameRegion(1), TimeSpan(0, 1)])
-    def test_a_file_that_has_gone_is_named(self, tmp_path: Path, place: PageBox) -> None:
+    def test_a_missing_file_is_named(self, tmp_path: Path, place: PageBox) -> None:
         with pytest.raises(MediaError, match=r"gone\.xyz"):
             media.open_picture(tmp_path / "gone.xyz", place)
         with pytest.raises(MediaError, match=r"gone\.xyz"):

@@ -77,7 +77,7 @@ def dump(file: Path) -> list[str]:
 
 
 class TestCatalogs:
-    def test_there_is_one_of_each_schema_version(self) -> None:
+    def test_there_is_a_database_of_each_schema_version(self) -> None:
         assert {int(name.split("_")[1]) for name in CATALOGS} == set(range(1, len(STEPS) + 2))
 
     @pytest.mark.parametrize("name", CATALOGS)

@@ -90,7 +90,7 @@ class TestEnsure:
         assert ensure("fake", home, table=[card()]) == folder
         assert list_states(home, [card()])[0].state == "ready"
 
-    def test_what_a_killed_process_left_is_cleaned_up(self, home: Path) -> None:
+    def test_leftovers_of_a_killed_process_are_cleaned_up(self, home: Path) -> None:
         leftover = home / "models" / f"fake-{card().revision[:12]}.partial"
         leftover.mkdir(parents=True)
         (leftover / "weights.bin").write_bytes(BODY[:1000])
@@ -236,7 +236,7 @@ def test_other_bytes_from_the_hub_are_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "home" / "models").glob("fake*[!k]"))
 
 
-def test_an_offline_hub_is_not_asked(tmp_path: Path) -> None:
+def test_an_offline_hub_gets_no_request(tmp_path: Path) -> None:
     process = run("SHA = ''" + GET, tmp_path, HF_HUB_OFFLINE="1")
     output = process.communicate(timeout=60)[0]
     assert "HF_HUB_OFFLINE" in output

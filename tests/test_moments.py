@@ -49,7 +49,7 @@ def test_a_long_speech_does_not_blur_a_frame_and_a_short_one_belongs_to_it() -> 
     assert spans(group_moments([frame(32, 37, 0.9), speech(33, 38, 0.2)])) == [(32, 38)]
 
 
-def test_what_is_shown_while_it_is_said_belongs_to_it() -> None:
+def test_frames_during_a_speech_belong_to_its_moment() -> None:
     (found,) = group_moments(
         [speech(3, 43, 0.9, "how far away"), frame(10, 15, 0.1, "owl", text="LEAP"), frame(5, 10, 0.1)]
     )

@@ -51,7 +51,7 @@ def content(uri):
     return kind.removeprefix("data:"), io.BytesIO(base64.b64decode(data))
 
 
-def test_a_photo_is_shown_with_why_it_was_found(base):
+def test_a_photo_comes_with_an_explanation(base):
     shown = Tags(first(base, "an orangutan", "image")._repr_html_())
     (photo,) = shown["img"]
     kind, data = content(photo["src"])
@@ -62,7 +62,7 @@ def test_a_photo_is_shown_with_why_it_was_found(base):
     assert shown["rect"]  # the bars of the plot
 
 
-def test_a_page_is_shown_with_the_passage_marked(base):
+def test_a_page_has_the_passage_marked(base):
     hit = first(base, "sticks used as spears at Fongoli", "text")
     (page,) = Tags(hit._repr_html_())["img"]
     colours = Image.open(content(page["src"])[1]).convert("RGB").getcolors(1 << 24)
@@ -72,7 +72,7 @@ def test_a_page_is_shown_with_the_passage_marked(base):
 
 
 @pytest.mark.parametrize(("words", "where", "tag"), [("a bee", "video", "video"), ("chimpanzee", "audio", "audio")])
-def test_what_plays_begins_at_its_second(base, words, where, tag):
+def test_a_player_holds_only_the_seconds_of_the_hit(base, words, where, tag):
     hit = first(base, words, where)
     (player,) = Tags(hit._repr_html_())[tag]
     assert "controls" in player
@@ -82,7 +82,7 @@ def test_what_plays_begins_at_its_second(base, words, where, tag):
         assert container.duration / 1e6 == pytest.approx(span.end_s - span.start_s, abs=0.5)
 
 
-def test_hits_are_shown_as_cards_and_are_a_list(base):
+def test_hits_are_cards_and_a_list(base):
     hits = base.search("an orangutan in the forest", top_k=20)
     shown = hits._repr_html_()
     pictures = Tags(shown)["img"]
@@ -99,7 +99,7 @@ def test_hits_are_shown_as_cards_and_are_a_list(base):
     assert "Nothing was found" in Hits()._repr_html_()
 
 
-def test_an_answer_shows_its_numbers_and_what_they_stand_for(base):
+def test_an_answer_has_numbers_and_the_cited_evidence(base):
     hits = [first(base, "an orangutan", "image"), first(base, "sticks used as spears", "text")]
     evidence = tuple(Evidence(number, hit) for number, hit in enumerate(hits, 1))
     shown = Answer("Who?", f"An orangutan{BAD} [E1].", (Citation(1, 0, 12),), evidence)._repr_html_()
@@ -111,7 +111,7 @@ def test_an_answer_shows_its_numbers_and_what_they_stand_for(base):
     assert "catalogue.pdf" in declined
 
 
-def test_nothing_that_comes_from_a_file_is_markup():
+def test_text_of_files_is_escaped():
     segment = Segment(
         "a", 0, "audio", "speech", TimeSpan(0, 2), BAD, BAD, (BAD,), BAD, (Word(BAD, 0, 1),), {"heading": BAD}
     )
@@ -123,7 +123,7 @@ def test_nothing_that_comes_from_a_file_is_markup():
     assert not any(name.startswith("on") for _, attributes in shown.found for name in attributes)
 
 
-def test_a_file_that_has_gone_is_named_with_its_words(base, tmp_path):
+def test_a_missing_file_is_named_with_its_words(base, tmp_path):
     hit = replace(first(base, "an orangutan", "image"), path=str(tmp_path / "gone.jpg"))
     shown = hit._repr_html_()
     assert not Tags(shown)["img"]
@@ -143,7 +143,7 @@ def test_a_cell_is_bounded():
     assert MEDIA_BYTES <= 2_000_000
 
 
-def test_elsewhere_values_are_short_texts():
+def test_reprs_are_short():
     hit = picture("dog.jpg", "dog")
     assert repr(hit) == "<Hit 1.000 picture of 'dog.jpg' at ImageRegion(box=None)>"
     assert repr(Evidence(2, hit)) == f"<Evidence E2: {hit!r}>"

@@ -45,13 +45,13 @@ def folder(demo_template, demo_folder, tmp_path):
     return tmp_path
 
 
-def test_all_are_there():
+def test_there_are_four_notebooks():
     assert [path.stem[:2] for path in BOOKS] == ["01", "02", "03", "04"]
 
 
 @pytest.mark.language_model
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
-async def test_it_runs_and_shows_what_it_did(path, folder, monkeypatch):
+async def test_a_notebook_runs_and_has_the_stored_outputs(path, folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     # One candidate is judged, and answered from, where a reader has three: the kernels ask 11 questions.
@@ -64,7 +64,7 @@ async def test_it_runs_and_shows_what_it_did(path, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
-def test_what_it_keeps_is_small_and_tells_nothing_of_a_machine(path):
+def test_stored_outputs_are_small_and_name_no_machine(path):
     book = nbformat.read(path, as_version=4)
     assert path.stat().st_size < KEPT_BYTES
     assert outputs(book)

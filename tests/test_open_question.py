@@ -67,12 +67,12 @@ def test_parts_keep_their_weights_and_what_is_not_wanted(picture: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [[], [Not(Text("logo"))], "  ", [Text(" ")]])
-def test_nothing_wanted_is_refused(asked: object) -> None:
+def test_an_empty_question_is_refused(asked: object) -> None:
     with pytest.raises(QueryError):
         open_question(asked, SETTINGS)  # type: ignore[arg-type]
 
 
-def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
+def test_malformed_parts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# A document")
     with pytest.raises(QueryError, match=r"a\.md"):
         open_question(tmp_path / "a.md", SETTINGS)
@@ -85,7 +85,7 @@ def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
             Text("a", weight)
 
 
-def test_recordings_and_films_are_heard_and_seen(tmp_path: Path) -> None:
+def test_recordings_and_videos_become_words_and_pictures(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", [texture(n // 55) for n in range(110)], sound=samples_of(JFK))
     silent = write_video(tmp_path / "b.mp4", [texture(1)] * 10)
     said = open_question(JFK, SETTINGS)
@@ -108,7 +108,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
         yield base
 
 
-def test_what_sounds_under_the_words_of_a_question_is_searched_too(sounds: KnowledgeBase, tmp_path: Path) -> None:
+def test_a_sound_under_the_words_of_a_question_is_searched_too(sounds: KnowledgeBase, tmp_path: Path) -> None:
     speech, barks = samples_of(JFK), np.resize(samples_of(DOG), samples_of(JFK).size)
     barks *= np.std(speech) / np.std(barks)
     over_barks = open_question(
@@ -130,7 +130,7 @@ def test_a_question_that_is_only_spoken_asks_for_no_sounds(sounds: KnowledgeBase
     assert all(channel.name != "like sound" for hit in sounds.search(said) for channel in hit.channels)
 
 
-def test_all_sounds_of_a_question_are_heard_but_a_bounded_number(tmp_path: Path) -> None:
+def test_a_question_has_all_its_sounds_up_to_a_limit(tmp_path: Path) -> None:
     both = np.concatenate([tone(10, 200), tone(10, 2000)])
     (part,) = open_question(write_audio(tmp_path / "both.wav", both), SETTINGS, audio=PitchEncoder()).parts
     assert PitchEncoder().embed_and_tag(part.sounds).tags == [("low",), ("high",)]
@@ -157,11 +157,11 @@ DULL = Settings(ocr="off")
         ),
     ],
 )
-def test_a_question_is_put_into_words_with_all_that_is_seen_and_heard(query: Query, told: str) -> None:
+def test_a_question_is_put_into_words_with_its_pictures_and_sounds(query: Query, told: str) -> None:
     assert put_into_words(query, HashingEncoder(), PitchEncoder(), DULL) == told
 
 
-def test_of_what_a_model_sees_itself_nothing_is_said() -> None:
+def test_pictures_are_not_described_to_a_model_that_sees() -> None:
     dual, same = HashingEncoder(), "Which exhibit shows or tells of the same as the picture of this question"
     assert put_into_words(Query(parts=(RED,)), dual, None, DULL, sees=True) == f"{same}?"
     assert (

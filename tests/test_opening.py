@@ -41,19 +41,19 @@ class TestThreads:
                 assert not entered.wait(0.2)
             assert entered.wait(5)
 
-    def test_nothing_of_the_process_is_changed(self, tmp_path: Path) -> None:
+    def test_opening_changes_no_global_state(self, tmp_path: Path) -> None:
         before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
         with open_image(write(tmp_path, "a.png", png(photo())), MAX_PIXELS):
             assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
-def test_what_pillow_takes_for_a_bomb_is_too_large(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_too_large(tmp_path: Path) -> None:
     path = write(tmp_path, "big.png", huge_png(60_000, 60_000))
     with pytest.raises(MediaTooLarge, match=r"big\.png .*178,956,970"):
         media.open_picture(path, ImageRegion())
 
 
-def test_a_film_whose_pictures_nobody_decodes_has_none(tmp_path: Path) -> None:
+def test_a_video_with_an_unknown_codec_has_no_picture_stream(tmp_path: Path) -> None:
     with open_av(undecodable(tmp_path)) as container:
         assert container.streams.video
         assert picture_stream(container) is None

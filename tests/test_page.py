@@ -146,7 +146,7 @@ def test_a_recording_plays_from_the_cited_second_and_its_words_run_along(page: P
     expect(panel.locator("[aria-current=true]")).to_have_text("Goodall ")
 
 
-def test_a_moment_of_a_film_has_its_frames_which_lead_to_their_seconds(page: Page) -> None:
+def test_frames_of_a_moment_seek_the_video(page: Page) -> None:
     ask(page, "Where is a bee?")
     frames = evidence(page).get_by_role("list", name="Frames of this moment").get_by_role("button")
     expect(frames).to_have_count(3)
@@ -156,7 +156,7 @@ def test_a_moment_of_a_film_has_its_frames_which_lead_to_their_seconds(page: Pag
     expect(evidence(page)).to_contain_text("In the video: 0:35, from 0:32 to 0:41")
 
 
-def test_a_film_has_captions_for_the_whole_screen(page: Page) -> None:
+def test_a_video_has_captions_in_full_screen(page: Page) -> None:
     ask(page, "Where is a bee?")
     expect(page.locator("video track")).to_be_attached()
     page.evaluate("document.querySelector('video').textTracks[0].mode = 'hidden'")
@@ -168,7 +168,7 @@ def test_a_film_has_captions_for_the_whole_screen(page: Page) -> None:
     assert cue == ["A bee.", 0.5, pytest.approx(1.2)]
 
 
-def test_a_page_is_shown_with_its_box_and_a_citation_leads_to_its_exhibit(page: Page) -> None:
+def test_a_page_has_its_box_and_a_citation_leads_to_its_evidence(page: Page) -> None:
     ask(page, "What do they use as spears?")
     is_drawn(page, ".panel .enlarge img[src$='/marked']")
     page.get_by_role("button", name="Exhibit 2: notes.md").click()
@@ -176,7 +176,7 @@ def test_a_page_is_shown_with_its_box_and_a_citation_leads_to_its_exhibit(page: 
     expect(page.locator("#exhibit-2")).to_contain_text("Primates grasp.")
 
 
-def test_what_the_collection_does_not_answer_is_said_to_be_so(page: Page) -> None:
+def test_a_declined_answer_is_marked_and_offers_a_search(page: Page) -> None:
     ask(page, "How much does a gorilla weigh?")
     expect(page.get_by_text("Not in the collection")).to_be_visible()
     expect(evidence(page)).to_have_count(0)
@@ -185,7 +185,7 @@ def test_what_the_collection_does_not_answer_is_said_to_be_so(page: Page) -> Non
     expect(page.get_by_role("list", name="Found", exact=True).get_by_role("button")).to_have_count(4)
 
 
-def test_a_chat_goes_on_and_is_there_again_after_a_reload(page: Page, site: Site) -> None:
+def test_a_chat_survives_a_reload(page: Page, site: Site) -> None:
     ask(page, "Which photo shows an orangutan?")
     expect(page.locator("article[aria-busy=false]")).to_have_count(1)
     ask(page, "How much does it weigh?")
@@ -206,7 +206,7 @@ def test_a_chat_goes_on_and_is_there_again_after_a_reload(page: Page, site: Site
     assert site.requests[-1]["conversation"] != first["conversation"]
 
 
-def test_earlier_chats_are_listed_opened_and_deleted(page: Page) -> None:
+def test_earlier_chats_can_be_listed_opened_and_deleted(page: Page) -> None:
     for question in ("Which photo shows an orangutan?", "Where is a bee?"):
         ask(page, question)
         expect(page.locator("article[aria-busy=false]")).to_have_count(1)
@@ -261,7 +261,7 @@ def test_evidence_is_downloaded(page: Page) -> None:
     assert downloading.value.path().read_bytes()[:3] == b"\xff\xd8\xff"
 
 
-def test_what_is_half_asked_and_what_was_found_stay_while_another_view_is_shown(page: Page) -> None:
+def test_a_draft_and_search_results_survive_a_change_of_view(page: Page) -> None:
     page.get_by_label("Your question").fill("Half a quest")
     page.get_by_label("Pictures and recordings").set_input_files(PICTURE)
     go(page, "Search")
@@ -282,7 +282,7 @@ def test_words_run_in_the_direction_of_their_script(page: Page) -> None:
     expect(page.locator(".answer p")).to_have_css("direction", "ltr")
 
 
-def test_an_answer_goes_on_while_another_view_is_shown(page: Page, site: Site) -> None:
+def test_an_answer_goes_on_during_a_change_of_view(page: Page, site: Site) -> None:
     ask(page, "Tell me slowly of the orangutan")
     expect(page.locator(".answer")).to_have_text("The fou")
     go(page, "Library")
@@ -291,7 +291,7 @@ def test_an_answer_goes_on_while_another_view_is_shown(page: Page, site: Site) -
     expect(page.locator(".answer")).to_have_text("The fourth photo shows an orangutan 1.")
 
 
-def test_a_picture_is_asked_with_picked_dropped_or_pasted(page: Page, site: Site) -> None:
+def test_a_picture_can_be_picked_dropped_or_pasted(page: Page, site: Site) -> None:
     page.get_by_label("Pictures and recordings").set_input_files(PICTURE)
     for kind in ("drop", "paste"):
         page.get_by_label("Your question").evaluate(
@@ -315,14 +315,14 @@ def test_a_picture_is_asked_with_picked_dropped_or_pasted(page: Page, site: Site
     assert urls == [f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"] * 2
 
 
-def test_what_is_no_picture_or_recording_is_refused_with_a_hint(page: Page) -> None:
+def test_other_attachments_are_refused_with_a_hint(page: Page) -> None:
     page.get_by_label("Pictures and recordings").set_input_files(
         PICTURE | {"name": "a.pdf", "mimeType": "application/pdf"}
     )
     expect(page.get_by_role("alert")).to_contain_text("“a.pdf” is neither a picture nor a recording")
 
 
-def test_a_question_is_spoken(page: Page, site: Site) -> None:
+def test_a_question_can_be_recorded(page: Page, site: Site) -> None:
     page.get_by_role("button", name="Record a question").click()
     page.get_by_role("button", name=re.compile(r"^Stop recording, 0:(?!00)")).click()  # at whichever second that is
     expect(page.get_by_label("Recording", exact=True)).to_be_visible()
@@ -333,7 +333,7 @@ def test_a_question_is_spoken(page: Page, site: Site) -> None:
     assert base64.b64decode(spoken["input_audio"]["data"])[:4] == b"\x1aE\xdf\xa3"  # as every WebM file begins
 
 
-def test_what_a_model_writes_stays_words(page: Page) -> None:
+def test_text_of_a_model_is_never_markup(page: Page) -> None:
     ask(page, "A foreign answer, please")
     answer = page.locator(".answer")
     expect(answer.locator("strong")).to_have_text("bold")
@@ -343,7 +343,7 @@ def test_what_a_model_writes_stays_words(page: Page) -> None:
     assert page.evaluate("window.broken") is None
 
 
-def test_an_overload_is_told_and_the_question_can_be_put_again(page: Page, site: Site) -> None:
+def test_after_an_overload_the_question_can_be_sent_again(page: Page, site: Site) -> None:
     site.failing = 429
     ask(page, "Which photo shows an orangutan?")
     expect(page.get_by_role("alert")).to_contain_text("Too many questions at once.")
@@ -353,13 +353,13 @@ def test_an_overload_is_told_and_the_question_can_be_put_again(page: Page, site:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_failure_in_the_middle_of_an_answer_is_told(page: Page) -> None:
+def test_a_failure_in_the_middle_of_an_answer_is_an_alert(page: Page) -> None:
     ask(page, "This breaks, orangutan")
     expect(page.locator(".answer")).to_have_text("The fou")
     expect(page.get_by_role("alert")).to_contain_text("The language model failed.")
 
 
-def test_a_connection_that_breaks_off_is_told(page: Page) -> None:
+def test_a_lost_connection_is_an_alert(page: Page) -> None:
     ask(page, "This is cut off, orangutan")
     expect(page.get_by_role("alert")).to_contain_text("The connection to the server was lost.")
 
@@ -372,14 +372,14 @@ def test_an_answer_can_be_stopped(page: Page) -> None:
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
 
 
-def test_a_server_that_is_gone_is_told(page: Page) -> None:
+def test_an_unreachable_server_is_an_alert(page: Page) -> None:
     expect(page.get_by_label("Your question")).to_be_visible()  # by then it has asked what it needs to begin
     page.evaluate("() => { window.fetch = () => Promise.reject(new TypeError('network')) }")
     ask(page, "Anyone there?")
     expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached")
 
 
-def test_a_key_is_asked_for_and_kept_in_the_tab(page: Page, site: Site) -> None:
+def test_a_key_is_requested_and_stored_in_the_tab(page: Page, site: Site) -> None:
     site.key = "exhibit-secret"
     page.reload()
     field = page.get_by_label("API key")
@@ -394,7 +394,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(page: Page, site: Site) -> None:
     assert page.evaluate("Object.values(localStorage)") == []
 
 
-def test_a_search_shows_each_hit_as_what_it_is_and_looks_where_it_is_told(page: Page, site: Site) -> None:
+def test_a_search_shows_hits_by_medium_and_can_be_limited_to_one(page: Page, site: Site) -> None:
     go(page, "Search")
     page.get_by_label("What to search for").fill("primates")
     page.keyboard.press("Enter")
@@ -439,7 +439,7 @@ def test_files_are_added_with_progress_and_with_reasons_where_they_fail(page: Pa
     expect(uploads).to_have_count(0)
 
 
-def test_an_upload_is_found_again_after_a_reload(page: Page, site: Site) -> None:
+def test_an_upload_survives_a_reload(page: Page, site: Site) -> None:
     go(page, "Library")
     page.get_by_label("Files to add").set_input_files(PICTURE)
     uploads = page.get_by_role("region", name="Uploads")
@@ -460,7 +460,7 @@ def test_an_upload_can_be_cancelled_or_refused(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("larger than 32 MB")
 
 
-def test_files_are_found_by_name_and_medium_looked_at_and_deleted(page: Page, site: Site) -> None:
+def test_files_can_be_filtered_opened_and_deleted(page: Page, site: Site) -> None:
     go(page, "Library")
     rows = page.get_by_role("list", name="Files").get_by_role("listitem")
     expect(rows).to_have_count(5)
@@ -481,7 +481,7 @@ def test_files_are_found_by_name_and_medium_looked_at_and_deleted(page: Page, si
     assert "photo-04.jpg" not in [asset["id"] for asset in site.assets["museum"]]
 
 
-def test_a_deletion_that_is_refused_is_told(page: Page) -> None:
+def test_a_refused_deletion_is_an_alert(page: Page) -> None:
     go(page, "Library")
     page.get_by_role("button", name="Delete film.mp4").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -559,7 +559,7 @@ def test_it_is_dark_where_the_system_is_or_the_user_wants_it(page: Page) -> None
     expect(body).to_have_css("background-color", light)
 
 
-def test_only_its_own_scripts_run_and_only_named_files_are_kept(site: Site, url: str) -> None:
+def test_only_its_own_scripts_run_and_only_versioned_files_are_cached(site: Site, url: str) -> None:
     with httpx.Client(base_url=url) as client:
         answer = client.get("/")
         policy = answer.headers["Content-Security-Policy"]
@@ -575,7 +575,7 @@ def test_only_its_own_scripts_run_and_only_named_files_are_kept(site: Site, url:
         assert client.get("/assets/missing.js").status_code == 404
 
 
-def test_what_is_served_was_built_from_the_sources_that_are_here() -> None:
+def test_the_built_page_matches_its_sources() -> None:
     source = UI / "source"
     files = [str(file.relative_to(source)) for file in (source / "src").rglob("*") if file.is_file()]
     digest = hashlib.sha256()

@@ -170,7 +170,7 @@ def test_strips_are_one_figure_and_icons_logos_and_backgrounds_are_none(read):
     assert sides(figure) == box(72 / 612, (792 - 480) / 792, 240 / 612, 180 / 792)
 
 
-def test_a_drawing_is_found_by_its_caption_with_its_labels(read):
+def test_a_drawing_is_located_by_its_caption_with_its_labels(read):
     page = Page().paragraph(72, 740, lines(WORDS, 95)).text(150, 430, "crank").text(300, 430, "rope")
     page.operators += ["150 400 m 450 560 l 3 w S", "0.2 0.4 0.8 rg 200 420 80 120 re f", "320 440 90 60 re f"]
     page.text(72, 380, "Figure 1: How the clock is wound.").paragraph(72, 340, lines(WORDS, 95))

@@ -1,4 +1,4 @@
-"""Tastes: nothing is kept without consent, what is learned moves pictures within reason, and what is erased is gone."""
+"""Preferences: nothing is stored without consent, likes move pictures within bounds, and erased ones are gone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def titles(hits: list[Hit]) -> list[str]:
     return [one.segment.title for one in hits]
 
 
-def test_nothing_is_kept_of_who_has_not_agreed(preferences: PreferenceStore) -> None:
+def test_nothing_is_stored_without_consent(preferences: PreferenceStore) -> None:
     with pytest.raises(QueryError, match="anna"):
         preferences.like("anna", [hit("red")])
     assert preferences.get("anna") is None
@@ -58,7 +58,7 @@ def test_nothing_is_kept_of_who_has_not_agreed(preferences: PreferenceStore) -> 
     assert preferences.rank(hits, "anna") == hits
 
 
-def test_what_was_chosen_comes_earlier_and_says_so(preferences: PreferenceStore) -> None:
+def test_liked_pictures_come_earlier_and_say_why(preferences: PreferenceStore) -> None:
     preferences.consent("anna")
     assert preferences.rank([hit("red"), hit("blue")], "anna") == [hit("red"), hit("blue")]
     preference = preferences.like("anna", [hit("blue"), hit("blue"), hit("blue")])
@@ -88,7 +88,7 @@ def test_words_and_lone_pictures_keep_their_scores(preferences: PreferenceStore)
     assert [one.score for one in found] == [0.4, pytest.approx(0.3)]
 
 
-def test_of_words_nothing_is_learned_and_of_a_moment_its_frame(
+def test_passages_teach_nothing_and_a_moment_teaches_its_frame(
     preferences: PreferenceStore, index: SegmentIndex
 ) -> None:
     preferences.consent("anna")
@@ -101,7 +101,7 @@ def test_of_words_nothing_is_learned_and_of_a_moment_its_frame(
     assert titles(preferences.rank([hit("red"), hit("green")], "anna")) == ["green.jpg", "red.jpg"]
 
 
-def test_ids_serve_as_well_as_hits_and_unknown_ones_are_left_out(preferences: PreferenceStore) -> None:
+def test_ids_work_like_hits_and_unknown_ones_are_ignored(preferences: PreferenceStore) -> None:
     preferences.consent("anna")
     by_hit = preferences.like("anna", [hit("blue")])
     preferences.consent("bob")
@@ -114,7 +114,7 @@ def test_ids_serve_as_well_as_hits_and_unknown_ones_are_left_out(preferences: Pr
         preferences.like("anna", [hit("red")] * 1001)
 
 
-def test_consent_is_given_once(preferences: PreferenceStore) -> None:
+def test_a_second_consent_changes_nothing(preferences: PreferenceStore) -> None:
     first = preferences.consent("anna")
     preferences.like("anna", [hit("red")])
     again = preferences.consent("anna")
@@ -122,12 +122,12 @@ def test_consent_is_given_once(preferences: PreferenceStore) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "  ", "x" * 201, "a\0b", "half a letter \ud83d"])
-def test_what_cannot_be_a_name_is_refused(preferences: PreferenceStore, user: str) -> None:
+def test_a_malformed_user_id_is_refused(preferences: PreferenceStore, user: str) -> None:
     with pytest.raises(QueryError):
         preferences.consent(user)
 
 
-def test_what_is_erased_is_gone_from_the_disk(preferences: PreferenceStore, tmp_path: Path) -> None:
+def test_erased_preferences_are_gone_from_the_disk(preferences: PreferenceStore, tmp_path: Path) -> None:
     def on_disk() -> bytes:
         return b"".join(file.read_bytes() for file in tmp_path.glob("tastes.db*"))
 
@@ -177,7 +177,7 @@ def test_a_preference_is_the_mean_and_newer_likes_count_more_in_the_end() -> Non
     assert now.mean @ second > now.mean @ first
 
 
-def test_boosts_are_bounded_and_grow_with_what_is_known() -> None:
+def test_boosts_are_bounded_and_grow_with_likes() -> None:
     vectors = normalize(np.random.default_rng(0).standard_normal((20, 8)))
     few, many = (
         Preference("anna", 0.0, 0, np.zeros(0, np.float32)).with_likes(np.repeat(vectors[:1], n, 0)) for n in (1, 1000)
@@ -189,7 +189,7 @@ def test_boosts_are_bounded_and_grow_with_what_is_known() -> None:
     assert rank_by_preference([], many, {}) == []
 
 
-def test_a_knowledge_base_searches_for_somebody(demo_base: KnowledgeBase) -> None:
+def test_a_search_for_a_user_follows_their_preference(demo_base: KnowledgeBase) -> None:
     def found(**options: str) -> list[str]:
         return [Path(one.path).name for one in demo_base.search("a monkey", modality="image", **options)]
 

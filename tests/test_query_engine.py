@@ -38,7 +38,7 @@ def titles(hits: list[Hit]) -> list[str]:
     return [hit.segment.title for hit in hits]
 
 
-def test_a_model_that_sees_is_shown_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
+def test_a_model_that_sees_gets_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
     llm = ScriptedModel(sees_images=True, context_tokens=16_000)
     engine(retriever, llm).search(LIKE_THIS, QueryOptions(rerank=True))
     assert len(llm.asked) == 3
@@ -48,7 +48,7 @@ def test_a_model_that_sees_is_shown_the_picture_of_the_question_beside_its_words
         assert "Question: like this, but in blue, but not green\n" in text_of(messages[-1])
 
 
-def test_a_blind_model_is_told_what_is_seen_and_its_verdict_changes_the_order(retriever: Retriever) -> None:
+def test_a_blind_model_gets_tags_of_the_picture_and_its_verdict_changes_the_order(retriever: Retriever) -> None:
     def logit(prompt: str) -> float:
         told = "Question: like this, but in blue, but not green (shown: red)\n" in prompt
         return 5.0 if told and "Looks like: yellow" in prompt else -5.0

@@ -127,7 +127,7 @@ def passage(path: Path, **more: Any) -> Evidence:
 
 
 class TestPage:
-    def test_it_needs_nothing_else(self, note: Path) -> None:
+    def test_it_is_self_contained(self, note: Path) -> None:
         found = shown(answer(passage(note)))
         for tag, attributes in found.elements:
             for name in ("src", "href", "poster", "srcset", "action", "data"):
@@ -144,7 +144,7 @@ class TestPage:
         assert f"script-src 'sha256-{digest}'" in policy
         assert policy.startswith("default-src 'none'")
 
-    def test_a_chip_leads_to_its_exhibit(self, note: Path) -> None:
+    def test_a_chip_leads_to_its_evidence(self, note: Path) -> None:
         found = shown(answer(passage(note)))
         (chip,) = found.all("a", class_="chip")
         assert chip["href"] == "#q1-e1"
@@ -154,7 +154,7 @@ class TestPage:
         (claim,) = found.all("span", class_="claim")
         assert claim["data-exhibits"] == "1"
 
-    def test_a_marker_without_exhibit_stays_words(self, note: Path) -> None:
+    def test_a_marker_without_evidence_stays_text(self, note: Path) -> None:
         found = shown(answer(passage(note), text="It is so [E7]."))
         assert found.all("a", class_="chip") == []
         assert "It is so [E7]." in found.text
@@ -162,7 +162,7 @@ class TestPage:
     def test_the_sentence_that_says_it_is_marked(self, note: Path) -> None:
         assert "<mark>It is so.</mark>" in shown(answer(passage(note))).source
 
-    def test_exhibits_that_are_not_cited_are_folded(self, note: Path) -> None:
+    def test_uncited_evidence_is_folded(self, note: Path) -> None:
         found = shown(answer(passage(note), passage(note, number=2)))
         assert "1 more shown to the model, not cited" in found.text
         assert len(found.all("li", class_="short")) == 1
@@ -173,7 +173,7 @@ class TestPage:
         assert "Nearest, but not answering it" in found.text
         assert "1 declined" in found.text
 
-    def test_warnings_and_steps_are_shown(self, note: Path) -> None:
+    def test_a_page_has_warnings_and_steps(self, note: Path) -> None:
         steps = (Step("search", 0.25, "3 channels"), Step("answer", 1.5))
         found = shown(answer(passage(note), warnings=("The reranker failed.",), trace=steps))
         assert "The reranker failed." in found.text
@@ -187,7 +187,7 @@ class TestPage:
         asked = replace(answer(passage(note)), question="Was it late and nobody knew? It was late.")
         assert "<mark>It is so.</mark>" in shown(asked).source
 
-    def test_no_answers_is_a_page_too(self) -> None:
+    def test_a_page_without_answers_is_valid(self) -> None:
         assert "0 questions" in shown().text
 
     def test_ids_are_unique_over_answers(self, note: Path) -> None:
@@ -239,7 +239,7 @@ class TestUntrustedText:
 
 
 class TestMedia:
-    def test_a_page_is_shown_highlighted_with_its_words(self) -> None:
+    def test_a_page_is_highlighted_and_has_its_words(self) -> None:
         path = HERE / "collection" / "catalogue.pdf"
         box = Box(0.13, 0.28, 0.74, 0.14)
         found = shown(answer(exhibit(path, PageBox(3, box), "passage", text="They use spears. It is so.")))
@@ -283,7 +283,7 @@ class TestMedia:
         assert player is not None
         assert player.length_s == pytest.approx(length_s, abs=0.01)
 
-    def test_a_film_is_in_the_page_once(self, tmp_path: Path) -> None:
+    def test_a_video_is_embedded_once(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [texture(1)] * 40, sound=silence(4))
         frame = exhibit(path, FrameRegion(1.0), "frame", modality="video", meta={"end_s": 2.5})
         speech = exhibit(path, TimeSpan(2, 3), "speech", modality="video")
@@ -313,7 +313,7 @@ class TestMedia:
         ("change", "says"),
         [(lambda path: path.unlink(), "has gone"), (lambda path: path.write_text("another"), "has changed since")],
     )
-    def test_a_file_that_is_not_what_was_indexed_is_not_shown(self, tmp_path: Path, change: Any, says: str) -> None:
+    def test_a_changed_or_missing_file_is_not_embedded(self, tmp_path: Path, change: Any, says: str) -> None:
         path = tmp_path / "a.png"
         plain((200, 0, 0)).save(path)
         asked = answer(exhibit(path, ImageRegion(), "picture", modality="image", text="It is so."))

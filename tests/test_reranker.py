@@ -33,7 +33,7 @@ def prefers(*facts: int) -> Callable[[str], float]:
     return lambda prompt: next((9.0 - n for n, fact in enumerate(facts) if f"Fact number {fact}." in prompt), -5.0)
 
 
-def test_best_judged_first_the_rest_as_found() -> None:
+def test_judged_hits_come_first_and_the_rest_keep_their_order() -> None:
     reranked = rerank("Which fact?", HITS, ScriptedModel(logit=prefers(3, 2)), top_n=4)
     assert pages(reranked) == [3, 2, 1, 4, 5, 6]
     assert [hit.relevance is None for hit in reranked.hits] == [False] * 4 + [True] * 2
@@ -57,7 +57,7 @@ def test_question_comes_before_what_differs() -> None:
     assert first != second
 
 
-def test_nothing_to_judge_by() -> None:
+def test_without_a_question_or_hits_no_model_is_called() -> None:
     for question, top_n, hits in (("  ", 3, HITS), ("Which?", 0, HITS), ("Which?", 3, [])):
         llm = ScriptedModel()
         assert rerank(question, hits, llm, top_n=top_n) == Reranked(tuple(hits))
@@ -65,7 +65,7 @@ def test_nothing_to_judge_by() -> None:
 
 
 @pytest.mark.parametrize("gives_logprobs", [True, False])
-def test_failure_keeps_the_order_and_is_told(gives_logprobs: bool) -> None:
+def test_a_failure_keeps_the_order_with_a_warning(gives_logprobs: bool) -> None:
     def fails(prompt: str) -> LLMError:
         return LLMUnavailable("The server is down.")
 
@@ -103,7 +103,7 @@ def test_a_list_and_its_reply_keep_to_the_context(context_tokens: int, listed: i
 
 
 @pytest.mark.parametrize("reply", ["", "Doc: 2", "[2, 1]", '{"order": 2}', '{"order": ["x"], "answering": []}', "null"])
-def test_unreadable_list_keeps_the_order_and_is_told(reply: str) -> None:
+def test_an_unreadable_list_keeps_the_order_with_a_warning(reply: str) -> None:
     reranked = rerank("Which?", HITS, ScriptedModel(lambda prompt: reply, gives_logprobs=False), top_n=3)
     assert reranked.hits == tuple(HITS)
     assert reranked.warnings

@@ -178,7 +178,7 @@ def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
         assert set(titles(hits)) == {"low.wav", "high.wav"}
 
 
-def test_a_sound_cannot_be_asked_where_none_is_heard(retriever: Retriever) -> None:
+def test_a_sound_question_needs_an_audio_encoder(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER"):
         retriever.retrieve(Query(parts=(QueryPart(sounds=(tone(1),)),)), top_k=1)
 
@@ -196,7 +196,7 @@ def test_words_and_a_picture_together(index: SegmentIndex, retriever: Retriever)
     assert {"text", "bm25", "like image"} <= set(channels(hits[0]))
 
 
-def test_like_this_but_in_blue(index: SegmentIndex, retriever: Retriever) -> None:
+def test_a_picture_and_words_can_be_weighted(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert(
         [
             indexed(photo("red barn.jpg", "a barn"), "red"),
@@ -243,9 +243,7 @@ def test_a_photo_is_as_near_to_a_story_as_to_the_nearest_of_its_sentences(
 
 
 @pytest.mark.parametrize("unwanted", [QueryPart(words="barn"), QueryPart(pictures=(plain("green"),))])
-def test_what_is_not_wanted_comes_last_and_says_so(
-    index: SegmentIndex, retriever: Retriever, unwanted: QueryPart
-) -> None:
+def test_unwanted_hits_come_last_and_say_why(index: SegmentIndex, retriever: Retriever, unwanted: QueryPart) -> None:
     index.upsert(
         [
             indexed(photo("barn.jpg", "a red barn"), "green"),
@@ -269,7 +267,7 @@ def test_a_not_in_words_lowers_passages(index: SegmentIndex, retriever: Retrieve
         assert titles(hits)[0] == first
 
 
-def test_a_recording_without_words_is_no_question_where_nothing_hears(retriever: Retriever) -> None:
+def test_a_recording_without_words_needs_an_audio_encoder(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match="EXHIBIT_AUDIO_ENCODER"):
         retriever.retrieve(Query(parts=(QueryPart(sounds=(Path("rain.ogg"),)),)), top_k=1)
 
@@ -389,14 +387,14 @@ def test_a_quarter_of_an_hour_of_one_scene_hides_neither_a_photo_nor_another_vid
             assert "barn.jpg" in found or query.picture is not None
 
 
-def test_hits_know_what_nonsense_scores(index: SegmentIndex, retriever: Retriever) -> None:
+def test_hits_carry_the_noise_floor(index: SegmentIndex, retriever: Retriever) -> None:
     index.upsert([indexed(passage("a", "the red barn by the lake")), indexed(passage("b", "interest rates"))])
     hits = retriever.retrieve(Query("red barn"), top_k=2)
     assert {hit.why.noise_floor for hit in hits} == {retriever.calibrator.calibrate().noise_floor}
     assert hits[0].why.noise_floor > 0
 
 
-def test_stretches_of_one_text_are_places_too(index: SegmentIndex, retriever: Retriever) -> None:
+def test_neighbouring_passages_leave_room_for_distant_ones(index: SegmentIndex, retriever: Retriever) -> None:
     stretches = [replace(passage("a", "red", n), locator=CharSpan(n * 100, n * 100 + 99)) for n in range(6)]
     far = replace(passage("a", "red and more words beside it", 9), locator=CharSpan(9000, 9099))
     index.upsert([indexed(segment) for segment in (*stretches, far)])
@@ -409,7 +407,7 @@ def test_an_empty_collection_has_no_hits(retriever: Retriever) -> None:
     assert retriever.retrieve(Query(picture=plain("red")), top_k=5) == []
 
 
-def test_what_is_deleted_while_it_is_searched_is_left_out(tmp_path: Path) -> None:
+def test_an_asset_deleted_during_a_search_is_left_out(tmp_path: Path) -> None:
     class Racing(EdgeIndex):
         """Deletes an asset between the search and the reading of its segments."""
 
@@ -442,7 +440,7 @@ class Waiting(Calibrator):
         return super().null_scores()
 
 
-def test_while_one_thread_measures_others_search_with_what_is_known(tmp_path: Path) -> None:
+def test_while_one_thread_calibrates_others_search_with_the_old_calibration(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, {"joint": DUAL.card, "text": TEXT.card}) as index:
         retriever = Retriever(index, TEXT, DUAL)
         waiting = retriever.calibrator = Waiting(index, retriever.planner, NullQueries(retriever.planner))

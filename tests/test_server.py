@@ -121,7 +121,7 @@ def test_a_recording_is_a_question(server, demo_folder):
     assert "Goodall" in made.exhibit["question"]
 
 
-def test_a_follow_up_is_understood_from_what_was_said(server):
+def test_a_follow_up_is_understood_from_earlier_messages(server):
     chat = [
         {"role": "user", "content": SPOKEN},
         {"role": "assistant", "content": 'Jane Goodall gave him the name David Greybeard [1].\n\n[1]: http://x/y "z"'},
@@ -132,7 +132,7 @@ def test_a_follow_up_is_understood_from_what_was_said(server):
     assert "silver" in made.choices[0].message.content.lower()
 
 
-def test_what_has_no_effect_is_said_to_have_none(server, photo):
+def test_ignored_options_are_listed(server, photo):
     assert photo.exhibit["ignored"] == []
     chat = [{"role": "system", "content": "Answer as a pirate."}, {"role": "user", "content": PHOTO}]
     made = server.openai().chat.completions.create(model="museum", messages=chat, temperature=1.5, seed=3)
@@ -153,7 +153,7 @@ def test_what_has_no_effect_is_said_to_have_none(server, photo):
         ({"extra_body": {"exhibit": {"where": {"page": {"above": 3}}}}}, openai.BadRequestError, "above"),
     ],
 )
-def test_what_cannot_be_answered_is_said_to_be_wrong(server, changes, error, said):
+def test_a_malformed_request_is_refused_by_name(server, changes, error, said):
     request = {"model": "museum", "messages": [{"role": "user", "content": PHOTO}]} | changes
     for stream in (False, True):
         with pytest.raises(error, match=re.escape(said)):
@@ -170,7 +170,7 @@ def test_what_cannot_be_answered_is_said_to_be_wrong(server, changes, error, sai
         ({"type": "file", "file": {"file_id": "f"}}, "`file`"),
     ],
 )
-def test_media_that_cannot_be_used_are_said_to_be_wrong(server, part, said):
+def test_unusable_media_are_refused(server, part, said):
     chat = [{"role": "user", "content": [part]}]
     with pytest.raises(openai.APIStatusError, match=said) as told:
         server.openai().chat.completions.create(model="museum", messages=chat)
@@ -184,7 +184,7 @@ def test_a_picture_larger_than_a_request_may_be_is_refused(server):
         server.openai().chat.completions.create(model="museum", messages=chat)
 
 
-def test_a_large_answer_to_a_stated_length_of_nothing_is_cut_off(server):
+def test_a_large_body_without_a_length_is_refused(server):
     def body():
         for _ in range(40):
             yield b"x" * 1_000_000
@@ -193,7 +193,7 @@ def test_a_large_answer_to_a_stated_length_of_nothing_is_cut_off(server):
     assert answer.status_code == 413
 
 
-def test_other_names_of_this_machine_and_other_pages_are_refused(server):
+def test_other_host_names_and_cross_site_requests_are_refused(server):
     assert server.http().get("/v1/models", headers={"Host": "evil.example"}).status_code == 403
     asked = {"model": "museum", "messages": [{"role": "user", "content": PHOTO}]}
     refused = server.http().post("/v1/chat/completions", json=asked, headers={"Sec-Fetch-Site": "cross-site"})
@@ -209,20 +209,20 @@ def test_a_forged_link_opens_nothing(server, photo):
     assert answer.json()["title"] == "Forbidden"
 
 
-def test_a_place_shows_no_view_that_it_does_not_have(server, photo):
+def test_an_impossible_view_is_refused(server, photo):
     url = photo.choices[0].message.annotations[0].exhibit["views"]["crop"]
     assert server.http().get(url.replace("/crop", "/clip")).status_code == 415
     assert server.http().get(url.replace("/crop", "/secrets")).status_code == 400
 
 
-def test_operators_see_that_it_runs(server):
+def test_health_and_readiness_can_be_queried(server):
     assert server.http().get("/healthz").json() == {"status": "ok"}
     assert server.http().get("/readyz").json() == {"status": "ready"}
     described = server.http().get("/openapi.json").json()
     assert "/v1/chat/completions" in described["paths"]
 
 
-def test_pictures_of_a_picture_are_the_size_of_a_thumbnail(server, photo):
+def test_a_thumbnail_is_320_pixels_wide_or_high(server, photo):
     import io
 
     url = photo.choices[0].message.annotations[0].exhibit["views"]["thumbnail"]

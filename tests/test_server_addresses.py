@@ -134,7 +134,7 @@ def test_addresses_of_the_internet_are_public(address):
         "",
     ],
 )
-def test_all_other_addresses_are_not(address):
+def test_special_addresses_are_not_public(address):
     assert not is_public(address)
 
 
@@ -196,7 +196,7 @@ def test_redirects_are_followed_and_each_is_checked(tmp_path):
         ("http://nowhere.example/", MediaError, r"nowhere\.example"),
     ],
 )
-def test_a_redirect_leads_nowhere_else(tmp_path, to, error, said):
+def test_a_redirect_to_a_forbidden_address_is_refused(tmp_path, to, error, said):
     network = Network(**{PUBLIC: [redirect(to)], "127.0.0.1": [OK], "10.0.0.5": [OK]})
     names = {
         "a.example": [[PUBLIC], ["10.0.0.5"]],
@@ -210,7 +210,7 @@ def test_a_redirect_leads_nowhere_else(tmp_path, to, error, said):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_redirects_come_to_an_end(tmp_path):
+def test_the_number_of_redirects_is_bounded(tmp_path):
     network = Network(**{PUBLIC: [redirect("/again")] * 10})
     with pytest.raises(MediaError, match=r"\b5\b"):
         fetcher(network, {"a.example": [[PUBLIC]]})("http://a.example/", tmp_path)
@@ -235,14 +235,14 @@ def test_redirects_come_to_an_end(tmp_path):
         ([httpcore.ReadError("reset")], MediaError, "reset"),
     ],
 )
-def test_what_is_wrong_with_an_answer_is_told_and_nothing_is_kept(tmp_path, says, error, said):
+def test_a_malformed_response_is_an_error_and_leaves_no_file(tmp_path, says, error, said):
     network = Network(**{PUBLIC: [says] * 6})
     with pytest.raises(error, match=said):
         fetcher(network, {"a.example": [[PUBLIC]]})("http://a.example/x.md", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_who_drips_is_left_when_the_time_is_over(tmp_path):
+def test_a_slow_server_is_dropped_after_the_time_limit(tmp_path):
     network = Network(**{PUBLIC: [[b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 900]]})
     slow = fetcher(network, {"a.example": [[PUBLIC]]}, max_s=0.05)
     with pytest.raises(MediaError):
@@ -266,13 +266,13 @@ class Silent(httpcore.NetworkBackend):
         return self.Wire(self, [])
 
 
-def test_one_who_says_nothing_is_left_when_the_time_is_over(tmp_path):
+def test_a_silent_server_is_dropped_after_the_time_limit(tmp_path):
     silent = fetcher(Silent(), {"a.example": [[PUBLIC]]}, max_s=0.05)
     with pytest.raises(MediaError):
         silent("http://a.example/x.md", tmp_path)
 
 
-def test_one_who_says_nothing_is_left_as_soon_as_nobody_waits(tmp_path):
+def test_a_silent_server_is_dropped_when_the_job_is_cancelled(tmp_path):
     network, calls = Silent(), []
 
     def alive():
@@ -285,7 +285,7 @@ def test_one_who_says_nothing_is_left_as_soon_as_nobody_waits(tmp_path):
     assert max(network.waits) <= 1.0
 
 
-def test_whoever_waits_may_end_it(tmp_path):
+def test_a_download_can_be_cancelled(tmp_path):
     network = Network(**{PUBLIC: [[b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 900]]})
     calls = []
 
@@ -330,7 +330,7 @@ def test_a_fetched_file_has_a_safe_name(tmp_path, url, name):
         "\0",
     ],
 )
-def test_what_is_no_address_of_the_web_is_refused_at_once(url):
+def test_a_malformed_url_is_refused_at_once(url):
     with pytest.raises(QueryError):
         Fetcher(FetchLimits(1000)).check(url)
 
@@ -383,7 +383,7 @@ def test_the_same_server_would_be_reached_if_it_were_public(tmp_path):
         assert asked == ["/x"]
 
 
-def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
+def test_a_job_indexes_fetched_files_and_reports_the_others(tmp_path):
     network = Network(**{PUBLIC: [OK]})
     names = {"sea.example": [[PUBLIC]], "inside.example": [["10.0.0.5"]]}
     jobs = JobStore(tmp_path / "jobs.db")
@@ -406,7 +406,7 @@ def test_a_job_takes_in_what_it_fetched_and_tells_what_it_could_not(tmp_path):
     jobs.close()
 
 
-def test_addresses_are_taken_in_only_where_that_is_allowed(tmp_path):
+def test_urls_are_accepted_only_with_the_option(tmp_path):
     settings = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
     sent = {"urls": ["http://127.0.0.1/a", "http://127.0.0.1/a"]}
     path = "/api/bases/museum/urls"

@@ -120,7 +120,7 @@ class TestWhateverTheModelWrites:
             assert said(shown).count("[1]") == 9
         assert said(content).startswith(f"🦧 {SPEARS} [1]. {SPEARS} 🦧 [1].")
 
-    def test_letters_beyond_the_basic_plane_are_one_character_each(self, server):
+    def test_astral_characters_count_as_one(self, server):
         chat = server.openai().chat.completions
         *_, (_, annotations) = pieces = list(streamed(chat.create(**asked(FORMS), stream=True)))
         content = "".join(text for text, _ in pieces)
@@ -150,7 +150,7 @@ class TestWhateverTheModelWrites:
         assert span["start_index"] > len(before)
 
     @pytest.mark.parametrize("stream", [False, True])
-    def test_what_a_document_has_it_write_shows_nothing_from_elsewhere(self, server, stream):
+    def test_injected_markdown_shows_nothing_from_elsewhere(self, server, stream):
         made = server.openai().chat.completions.create(**asked(HOSTILE), stream=stream)
         content = "".join(text for text, _ in streamed(made)) if stream else made.choices[0].message.content
         shown = MarkdownIt("commonmark", {"html": True}).render(content)
@@ -161,12 +161,12 @@ class TestWhateverTheModelWrites:
 
 
 class TestUsage:
-    def test_it_is_what_the_language_model_took(self, server):
+    def test_usage_is_that_of_the_language_model(self, server):
         made = server.openai().chat.completions.create(**asked(WHO))
         assert (made.usage.prompt_tokens, made.usage.completion_tokens, made.usage.total_tokens) == (200, 14, 214)
         assert made.usage.prompt_tokens_details.cached_tokens == 120  # of the answer and of its check
 
-    def test_a_stream_ends_with_it_where_that_is_wanted(self, server):
+    def test_a_stream_ends_with_usage_on_request(self, server):
         chat = server.openai().chat.completions
         *others, last = chat.create(**asked(WHO), stream=True, stream_options={"include_usage": True})
         assert others[-1].choices[0].finish_reason == "stop"
@@ -178,7 +178,7 @@ class TestUsage:
         assert last.choices[0].finish_reason == "stop"
         assert last.exhibit["ignored"] == ["include_obfuscation"]
 
-    async def test_two_streams_at_once_have_one_each(self, server):
+    async def test_two_streams_at_once_have_usage_of_their_own(self, server):
         async with server.async_openai() as client:
             how = {"model": "museum", "stream": True}
             one, two = [await client.responses.create(input=question, **how) for question in (WHO, WHO)]
@@ -187,7 +187,7 @@ class TestUsage:
         assert ends[0].input_tokens == 200
         assert ends[0].input_tokens_details.cached_tokens == 120
 
-    def test_it_is_not_made_up(self, server):
+    def test_unknown_usage_is_absent(self, server):
         assert server.openai().chat.completions.create(**asked(SILENT)).usage is None
         assert server.openai().responses.create(model="museum", input=SILENT).usage is None
 
@@ -198,7 +198,7 @@ class TestHabitsOfClients:
         made = server.openai().chat.completions.create(model="museum", messages=[{"role": "user", "content": parts}])
         assert made.exhibit["question"] == WHO
 
-    def test_what_chat_clients_send_by_habit_is_taken_or_named(self, server):
+    def test_usual_options_of_chat_clients_are_accepted_or_listed_as_ignored(self, server):
         request = asked(WHO)
         request["messages"].insert(0, {"role": "developer", "content": "Be brief."})
         habits = {"max_completion_tokens": 99, "user": "me", "seed": 1, "response_format": {"type": "text"}, "n": 1}
@@ -218,7 +218,7 @@ class TestHabitsOfClients:
         with pytest.raises(openai.BadRequestError):
             server.openai().chat.completions.create(model="museum", messages=[{"role": "system", "content": "x"}])
 
-    def test_a_conversation_of_any_length_is_taken(self, server):
+    def test_a_conversation_of_any_length_is_accepted(self, server):
         said_before = [
             {"role": role, "content": "An ape. " * 500} for _ in range(400) for role in ("user", "assistant")
         ]

@@ -86,7 +86,7 @@ class TestEmbeddings:
         assert plain.data[0].embedding == pytest.approx(coded.data[0].embedding, abs=1e-7)
         assert own.data[0].embedding == coded.data[0].embedding
 
-    def test_what_is_asked_is_another_verb(self, server, base):
+    def test_queries_are_embedded_as_queries(self, server, base):
         asked = {"input_type": "query"}
         made = server.openai().embeddings.create(model="museum/joint", input=APES, extra_body=asked)
         vectors = np.array([each.embedding for each in made.data], np.float32)
@@ -115,7 +115,7 @@ class TestEmbeddings:
             ({"extra_body": {"input_type": "image"}}, openai.BadRequestError, "input_type"),
         ],
     )
-    def test_what_cannot_be_embedded_is_said_to_be_wrong(self, server, changes, error, said):
+    def test_a_malformed_embedding_request_is_refused(self, server, changes, error, said):
         with pytest.raises(error, match=said and re.escape(said)):
             server.openai().embeddings.create(**({"model": "museum/text", "input": "apes"} | changes))
 
@@ -123,7 +123,7 @@ class TestEmbeddings:
         with pytest.raises(QueryError):
             base.embed(["apes", " "])
 
-    def test_nobody_waits_where_nobody_may(self, server):
+    def test_requests_are_refused_where_none_may_wait(self, server):
         many = {"model": "museum/text", "input": ["an ape " * 300] * 64}
         found = at_once(server.openai().embeddings.create, many)
         (answered,) = [made for made in found if not isinstance(made, openai.RateLimitError)]
@@ -133,7 +133,7 @@ class TestEmbeddings:
 
 
 class TestTranscriptions:
-    def test_the_stock_client_gets_what_is_said(self, server):
+    def test_the_stock_client_gets_a_transcript(self, server):
         with (DATA / "jfk.ogg").open("rb") as file:
             made = server.openai().audio.transcriptions.create(model="museum", file=file, prompt="JFK", temperature=0)
         assert SAID in plain(made.text)
@@ -175,7 +175,7 @@ class TestTranscriptions:
         assert re.match(first, made.text)
         assert isinstance(made.parse(), str)
 
-    def test_the_language_is_the_one_that_is_given(self, server):
+    def test_the_language_can_be_set(self, server):
         made = server.openai().audio.transcriptions.create(
             model="museum", file=DATA / "jfk.ogg", language="de", response_format="verbose_json"
         )
@@ -183,7 +183,7 @@ class TestTranscriptions:
         assert plain(made.text).startswith("und so")
         assert made.words is None
 
-    def test_where_nobody_speaks_there_are_no_words(self, server):
+    def test_a_recording_without_speech_has_no_words(self, server):
         made = server.openai().audio.transcriptions.create(
             model="museum", file=DATA / "rain.ogg", response_format="verbose_json"
         )
@@ -205,13 +205,13 @@ class TestTranscriptions:
             ({"file": b"x" * 33_000_000}, openai.APIStatusError, "32 MB"),
         ],
     )
-    def test_what_cannot_be_transcribed_is_said_to_be_wrong(self, server, changes, error, said):
+    def test_a_malformed_transcription_request_is_refused(self, server, changes, error, said):
         sent = {"model": "museum", "file": (DATA / "dog.ogg").read_bytes()} | changes
         with pytest.raises(error, match=said and re.escape(said)) as told:
             server.openai().audio.transcriptions.create(**sent)
         assert 400 <= told.value.status_code < 500
 
-    def test_nobody_waits_where_nobody_may(self, server):
+    def test_requests_are_refused_where_none_may_wait(self, server):
         sent = {"model": "museum", "file": (DATA / "jfk.ogg").read_bytes()}
         found = at_once(server.openai().audio.transcriptions.create, sent)
         (answered,) = [made for made in found if not isinstance(made, openai.RateLimitError)]
@@ -227,7 +227,7 @@ class TestTranscriptions:
         assert frozenset(_LANGUAGE_CODES) == LANGUAGES
 
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the reader in /proc")
-    async def test_the_reader_ends_with_the_one_who_asked(self):
+    async def test_cancelling_a_transcription_ends_its_reader(self):
         before = children()
         working = asyncio.create_task(atranscribe(DATA / "jfk.ogg", Settings()))
         while not (readers := children() - before):
@@ -269,7 +269,7 @@ class TestSubtitles:
         assert [len(cue.split()) for cue in slow] == [14, 14, 12]
         assert [len(cue) for cue in wide] == [83, 83]
 
-    def test_nothing_is_cut_into_nothing(self):
+    def test_no_words_give_no_cues(self):
         assert self.cut([]) == []
 
     def test_words_of_a_language_without_spaces_are_joined_without_them(self):

@@ -29,7 +29,7 @@ def ids(history: History, who: str = "k") -> list[str]:
     return found
 
 
-def test_the_oldest_of_a_key_make_way(history):
+def test_the_oldest_turns_of_a_key_are_deleted(history):
     history.add(turn(0, "other"))
     for number in range(1, 6):
         history.add(turn(number))
@@ -37,7 +37,7 @@ def test_the_oldest_of_a_key_make_way(history):
     assert ids(history, "other") == ["resp_0"]
 
 
-def test_the_oldest_conversations_make_way_with_their_turns(history):
+def test_the_oldest_conversations_are_deleted_with_their_turns(history):
     for number in range(5):
         history.add_conversation(Conversation(f"conv_{number}", "k" if number else "other", number))
         history.add(turn(number, "k" if number else "other", conversation=f"conv_{number}"))
@@ -46,13 +46,13 @@ def test_the_oldest_conversations_make_way_with_their_turns(history):
     assert [each.id for each in history.conversations("other", PageRequest())[0]] == ["conv_0"]
 
 
-def test_words_are_kept_up_to_a_length(history):
+def test_stored_texts_are_bounded(history):
     history.add(turn(1, asked="a" * 30_000, meant="m" * 30_000, answered="b" * 30_000))
     kept = history.turn("resp_1", "k", "response")
     assert [len(words) for words in (kept.asked, kept.meant, kept.answered)] == [20_000] * 3
 
 
-def test_what_was_said_before_is_followed_back_past_what_was_deleted(history):
+def test_earlier_turns_are_followed_past_deleted_ones(history):
     for number in range(1, 4):
         history.add(turn(number, previous=f"resp_{number - 1}"))
     assert [asked for asked, _ in history.turns_up_to("resp_3", "k")] == ["meant 1", "meant 2", "meant 3"]
@@ -64,7 +64,7 @@ def test_what_was_said_before_is_followed_back_past_what_was_deleted(history):
         history.turns_up_to("resp_3", "other")
 
 
-def test_only_so_much_of_what_was_said_before_is_followed(tmp_path):
+def test_the_number_of_earlier_turns_is_bounded(tmp_path):
     history = History(tmp_path / "h.db")
     for number in range(1, 20):
         history.add(turn(number, previous=f"resp_{number - 1}"))
@@ -74,7 +74,7 @@ def test_only_so_much_of_what_was_said_before_is_followed(tmp_path):
     history.close()
 
 
-def test_what_other_keys_made_is_forgotten(history):
+def test_turns_of_revoked_keys_are_deleted(history):
     for number, who in enumerate(("k", "revoked", "")):
         history.add(turn(number, who))
         history.add_conversation(Conversation(f"conv_{number}", who, 0))
@@ -85,17 +85,17 @@ def test_what_other_keys_made_is_forgotten(history):
     assert ids(history, "") == ["resp_2"]
 
 
-def test_a_turn_is_had_as_what_it_was_made_as(history):
+def test_a_turn_is_found_only_under_its_own_kind(history):
     history.add(turn(1))
     with pytest.raises(EntryNotFound):
         history.turn("resp_1", "k", "chat.completion")
 
 
-def test_nobody_else_on_the_machine_reads_it(history, tmp_path):
+def test_only_its_owner_can_read_the_file(history, tmp_path):
     assert (tmp_path / "history.db").stat().st_mode & 0o077 == 0
 
 
-def test_links_in_a_text_are_renewed_for_the_one_they_were_made_for():
+def test_links_in_a_text_are_renewed_only_for_their_key():
     place = LinkTarget("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", TimeSpan(1, 2))
     old, new = SignedLinks("secret", lasts_s=-9), SignedLinks("secret", lasts_s=99)
     ours, theirs = old.path(place, "clip", "k"), old.path(place, "clip", "other")

@@ -97,7 +97,7 @@ def server(tmp_path):
         yield server
 
 
-def test_files_become_assets_and_those_that_cannot_tell_why(server, tmp_path):
+def test_files_become_assets_and_failed_ones_have_reasons(server, tmp_path):
     http = server.http()
     files = [
         ("files", ("lamps.md", b"# Lamps\n\nThe keeper of the lamp wrote about whales.")),
@@ -125,7 +125,7 @@ def test_files_become_assets_and_those_that_cannot_tell_why(server, tmp_path):
     assert http.get(MUSEUM).json()["failed"] == []
 
 
-def test_events_tell_of_a_job_until_it_is_over(server):
+def test_events_follow_a_job_to_its_end(server):
     http = server.http()
     job = http.post(f"{MUSEUM}/files", files={"files": ("a.md", b"# A note on tides")}).json()["job"]
     told = events(http, job)
@@ -140,7 +140,7 @@ def test_events_tell_of_a_job_until_it_is_over(server):
     assert (known.status_code, known.text) == (204, "")
 
 
-def test_a_cancelled_job_leaves_what_is_finished_and_nothing_else(server, tmp_path):
+def test_a_cancelled_job_leaves_only_finished_files(server, tmp_path):
     http = server.http()
     first = http.post(f"{MUSEUM}/files", files=pictures(tmp_path / "many", MANY)).json()["job"]
     second = http.post(f"{MUSEUM}/files", files={"files": ("later.md", b"# Later")}).json()["job"]
@@ -213,7 +213,7 @@ def test_a_job_goes_on_after_the_server_was_stopped(tmp_path):
         assert server.http().get(MUSEUM).json()["assets"]["indexed"] == MANY
 
 
-def test_when_too_many_jobs_wait_no_more_are_taken(tmp_path):
+def test_too_many_waiting_jobs_are_refused(tmp_path):
     with running(app(tmp_path, allow_urls=True), tmp_path) as server:
         http = server.http()
         jobs = server.app.state.exhibit.runner.jobs
@@ -272,14 +272,14 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
         (part("a.txt", b"x" * 900) * 6 + b"--edge--\r\n", 413, None),
     ],
 )
-async def test_a_form_that_cannot_be_taken_leaves_nothing(tmp_path, body, status, said):
+async def test_a_malformed_form_leaves_nothing(tmp_path, body, status, said):
     with pytest.raises(HTTPProblem, match=said) as refused:
         await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 0, pieces(body, 100))
     assert refused.value.status_code == status
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-async def test_a_form_has_so_many_files_and_no_more(tmp_path):
+async def test_the_form_of_an_upload_is_bounded(tmp_path):
     body = part("a.txt", b"") * (MOST_FILES + 1) + b"--edge--\r\n"
     with pytest.raises(HTTPProblem):
         await Upload(tmp_path, "job", UploadLimits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
@@ -306,7 +306,7 @@ async def test_a_form_has_so_many_files_and_no_more(tmp_path):
         ("e\u0301.txt", "é.txt"),
     ],
 )
-def test_a_name_is_kept_as_far_as_it_is_safe(given, safe):
+def test_file_names_are_made_safe(given, safe):
     assert safe_name(given) == safe
 
 
@@ -319,7 +319,7 @@ def test_a_long_name_keeps_its_ending(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_a_killed_server_left_of_uploads_is_deleted_after_an_hour(tmp_path):
+def test_abandoned_uploads_are_deleted_after_an_hour(tmp_path):
     folder, long_ago = tmp_path / "uploads", time.time() - 4000
     for name in ("known.part", "old.part", "growing.part", "whole"):
         (folder / name).mkdir(parents=True)
@@ -333,7 +333,7 @@ def test_what_a_killed_server_left_of_uploads_is_deleted_after_an_hour(tmp_path)
     assert (folder / "known" / "a.txt").exists()
 
 
-def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
+def test_old_jobs_are_deleted_and_running_ones_are_not(tmp_path):
     jobs = JobStore(tmp_path / "jobs.db")
     running_one = jobs.add("museum", [JobFile(0, "a.txt", "/a.txt")])
     for _ in range(230):
@@ -347,7 +347,7 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not(tmp_path):
     jobs.close()
 
 
-def test_of_processes_that_share_a_state_one_runs_the_jobs_and_any_cancels_them(tmp_path):
+def test_one_process_runs_the_jobs_and_any_can_cancel_them(tmp_path):
     one, other = JobStore(tmp_path / "jobs.db"), JobStore(tmp_path / "jobs.db")
     first, second, third = (one.add("museum", []) for _ in range(3))
     assert one.claim("museum") == first
@@ -413,7 +413,7 @@ def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
     jobs.close()
 
 
-def test_a_file_that_failed_has_an_id_that_does_not_tell_its_path():
+def test_the_id_of_a_failed_file_hides_its_path():
     one, other = (failed_file_id(FileResult(path, "failed")) for path in ("/home/me/a.txt", "/home/you/a.txt"))
     assert one != other
     assert one == failed_file_id(FileResult("/home/me/a.txt", "failed"))

@@ -51,7 +51,7 @@ def test_a_revoked_key_is_known_no_more(keys):
     assert not keys.revoke(key.id)
 
 
-def test_a_link_holds_what_it_admits_to():
+def test_a_link_holds_its_target_and_key():
     links = SignedLinks("secret")
     token = links.path(PLACE, "crop", "k1").split("/")[2]
     assert links.verify(token).target == PLACE
@@ -62,13 +62,13 @@ def test_a_link_holds_what_it_admits_to():
         links.verify(token[:-2])
 
 
-def test_a_link_ends():
+def test_a_link_expires():
     links = SignedLinks("secret", lasts_s=-1)
     with pytest.raises(Expired):
         links.verify(links.path(LinkTarget("museum", "a", TimeSpan(1, 2)), "clip", "").split("/")[2])
 
 
-async def test_the_gate_refuses_whoever_would_wait_behind_others():
+async def test_the_gate_refuses_requests_when_the_queue_is_full():
     gate, order = Gate(running=1, waiting=1), []
 
     async def enter(name: str, seconds: float) -> None:
@@ -88,7 +88,7 @@ async def test_the_gate_refuses_whoever_would_wait_behind_others():
     assert order == ["first", "second", "fourth"]
 
 
-async def test_nobody_is_told_to_wait_longer_than_clients_do():
+async def test_retry_after_is_at_most_a_minute():
     gate = Gate(running=1, waiting=20)
     waiting = [asyncio.create_task(gate.turn().__aenter__()) for _ in range(21)]
     await asyncio.sleep(0)
@@ -101,7 +101,7 @@ async def test_nobody_is_told_to_wait_longer_than_clients_do():
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_whoever_gives_up_waiting_leaves_room():
+async def test_a_cancelled_waiter_frees_its_place():
     gate = Gate(running=1, waiting=1)
     async with gate.turn():
         waiting = asyncio.create_task(gate.turn().__aenter__())
@@ -120,7 +120,7 @@ def exhibit(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
+def test_keys_are_added_listed_and_revoked_on_the_command_line(tmp_path):
     state = ("--state", str(tmp_path))
     made = exhibit("keys", "add", "website", "--only", "museum", *state)
     assert made.stdout.strip() not in made.stderr
@@ -142,13 +142,13 @@ def test_keys_are_made_listed_and_taken_back_on_the_command_line(tmp_path):
         (["--kb", ".", "--workers", "2"], "EXHIBIT_QDRANT_URL"),
     ],
 )
-def test_what_cannot_be_served_is_said_at_once(tmp_path, arguments, said):
+def test_wrong_usage_is_named_at_once(tmp_path, arguments, said):
     told = exhibit("serve", "--state", str(tmp_path), *arguments)
     assert told.returncode in (1, 2)
     assert said in " ".join(told.stderr.split())
 
 
-def test_without_a_key_nobody_beyond_this_machine_is_served(tmp_path):
+def test_a_public_host_needs_a_key(tmp_path):
     with pytest.raises(SettingsError, match="exhibit keys add"):
         serve([tmp_path], Address("0.0.0.0"), ServerOptions(tmp_path / "state"))
 
@@ -181,7 +181,7 @@ def test_every_operation_asks_for_a_key_and_keeps_to_what_it_is_for(tmp_path):
                         assert statuses[reader] == 403, case
 
 
-def test_from_the_first_key_on_one_is_needed(tmp_path):
+def test_the_first_key_ends_open_access(tmp_path):
     options = ServerOptions(tmp_path / "state", is_open=True)
     with running(create_app([tmp_path / "museum"], options, settings=Settings(llm="openai/none")), tmp_path) as server:
         assert server.http().get("/api/bases").status_code == 200
@@ -194,7 +194,7 @@ def test_from_the_first_key_on_one_is_needed(tmp_path):
         kept.close()
 
 
-def test_two_servers_of_one_knowledge_base_are_one_too_many(tmp_path):
+def test_a_second_server_of_a_knowledge_base_is_refused(tmp_path):
     with KnowledgeBase.open(tmp_path / "museum"):
         told = exhibit("serve", "--kb", str(tmp_path / "museum"), "--port", "8009")
     assert told.returncode == 1
@@ -205,7 +205,7 @@ def test_two_servers_of_one_knowledge_base_are_one_too_many(tmp_path):
 
 
 @pytest.mark.enable_socket
-def test_a_port_that_is_taken_is_told(tmp_path):
+def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = exhibit("serve", "--kb", str(tmp_path), "--port", str(taken.getsockname()[1]))
     assert told.returncode == 1

@@ -62,7 +62,7 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/api/broken", "/v1/broken"])
-def test_what_fails_unexpectedly_is_told_under_the_id_of_the_request(server, lines, path):
+def test_an_unexpected_failure_is_logged_under_the_id_of_the_request(server, lines, path):
     answer = server.http().post(path, json={"asked": ASKED})
     assert answer.status_code == 500
     said = answer.json()["detail"] if path[:4] == "/api" else answer.json()["error"]["message"]
@@ -80,7 +80,7 @@ def test_what_fails_unexpectedly_is_told_under_the_id_of_the_request(server, lin
     assert server.http().get("/healthz").status_code == 200  # the connection goes on
 
 
-def test_a_line_tells_the_route_and_nothing_of_what_was_asked(server, lines):
+def test_a_line_has_the_route_and_nothing_of_the_question(server, lines):
     server.http().post("/api/bases/museum/search", json={"query": ASKED})
     server.http().get("/evidence/a-token/marked")
     told = lines(2)
@@ -92,14 +92,14 @@ def test_a_line_tells_the_route_and_nothing_of_what_was_asked(server, lines):
     assert "a-token" not in written
 
 
-def test_of_what_others_say_it_is_told_who_and_where():
+def test_messages_of_other_libraries_are_logged_without_their_text():
     record = logging.LogRecord("litellm", logging.WARNING, "/x/main.py", 7, f"cannot answer {ASKED}", (), None)
     line = json.loads(log.JsonFormatter().format(record))
     assert (line["logger"], line["at"]) == ("litellm", "main:7")
     assert ASKED not in json.dumps(line)
 
 
-def test_of_a_warning_it_is_told_where_it_was_given_also_behind_the_command():
+def test_warnings_are_logged_without_their_text():
     script = (
         "import warnings; from rag.errors import ExhibitWarning; from rag.server import log;"
         "warnings.formatwarning = lambda message, *_, **__: f'exhibit: {message}\\n';"  # as the command has it

@@ -37,7 +37,7 @@ def test_no_marker_leaks():
     assert sanitize(ANSWER) == "The ape is an orangutan [1]. It eats fruit [1] [12]."
 
 
-def test_what_a_model_writes_shows_no_pictures_links_or_html():
+def test_text_of_a_model_shows_no_pictures_links_or_html():
     # As the most liberal clients render it: HTML on.
     render = MarkdownIt("commonmark", {"html": True}).render
     for text in HOSTILE:
@@ -67,14 +67,14 @@ def test_an_answer_shows_its_picture_and_links_its_numbers():
     assert made.text[cite.start : cite.end] == "It is an orangutan [1]."
 
 
-def test_what_was_streamed_is_completed_by_the_tail():
+def test_the_tail_completes_a_stream():
     text = "It is an orangutan [E1]."
     made = render_answer(answer(text, Citation(1, 0, len(text))), LINKS, "It is an orangutan [1].")
     assert made.text == "It is an orangutan [1]." + made.tail
     assert made.tail.startswith("\n\n![")
 
 
-def test_another_text_than_was_streamed_is_a_correction():
+def test_an_answer_that_differs_from_the_stream_is_a_correction():
     text = "It is an orangutan [E1]."
     made = render_answer(answer(text, Citation(1, 0, len(text))), LINKS, "It is an orangutan [1]. It can fly.\n")
     assert made.text == "It is an orangutan [1]. It can fly.\n" + made.tail

@@ -70,7 +70,7 @@ def test_assets_come_page_by_page_each_once(http):
     assert names[0] == "audio-guide.m4a"
 
 
-def test_assets_are_found_by_name_and_medium(http):
+def test_assets_can_be_filtered_by_name_and_medium(http):
     pictures = http.get(f"{MUSEUM}/assets", params={"medium": "image"}).json()["assets"]
     assert {one["media_type"] for one in pictures} == {"image/jpeg"}
     assert len(pictures) == 8
@@ -79,7 +79,7 @@ def test_assets_are_found_by_name_and_medium(http):
     assert asset(http, "film")["state"] == "indexed"
 
 
-def test_what_can_be_seen_has_a_thumbnail(http):
+def test_visible_media_have_a_thumbnail(http):
     for one in http.get(f"{MUSEUM}/assets").json()["assets"]:
         if one["medium"] == "audio" or one["media_type"] == "text/markdown":
             assert one["thumbnail"] is None
@@ -98,7 +98,7 @@ def test_an_asset_has_its_segments_in_order(http):
     assert spoken["views"]["clip"].startswith("http://localhost/evidence/")
 
 
-def test_what_is_shown_is_sent_again_only_where_it_has_changed(http):
+def test_an_unchanged_rendering_is_not_sent_again(http):
     hit = http.post(f"{MUSEUM}/search", json={"query": "Jane Goodall", "to": ["audio"]}).json()["hits"][0]
     for view in ("waveform", "text"):
         sent = http.get(hit["views"][view])
@@ -124,7 +124,7 @@ def test_what_is_shown_is_sent_again_only_where_it_has_changed(http):
         ("bytes=-0", 416, None),
     ],
 )
-def test_parts_of_a_file_are_sent_where_they_make_sense(http, wanted, status, of):
+def test_byte_ranges_are_served_where_they_are_valid(http, wanted, status, of):
     hit = http.post(f"{MUSEUM}/search", json={"query": "Jane Goodall", "to": ["audio"]}).json()["hits"][0]
     whole = http.get(hit["views"]["waveform"]).content
     part = http.get(hit["views"]["waveform"], headers={"Range": wanted})
@@ -136,7 +136,7 @@ def test_parts_of_a_file_are_sent_where_they_make_sense(http, wanted, status, of
         assert part.content == whole[of]
 
 
-def test_a_search_tells_what_it_found_and_why(http):
+def test_a_search_returns_hits_and_explanations(http):
     sent = {"query": "an orangutan", "to": ["image"], "top_k": 3}
     hits = http.post(f"{MUSEUM}/search", json=sent).json()["hits"]
     assert len(hits) == 3
@@ -163,7 +163,7 @@ def test_a_search_takes_parts_in_any_medium(http, demo_folder):
 
 
 @pytest.mark.asks_anew
-def test_an_answer_has_markers_citations_and_exhibits(http):
+def test_an_answer_has_markers_citations_and_evidence(http):
     answer = http.post(f"{MUSEUM}/ask", json={"question": QUESTION}).json()
     assert not answer["declined"]
     cited = answer["citations"][0]
@@ -209,7 +209,7 @@ def test_an_answer_comes_in_pieces(http):
         ("ask", {"question": "x", "turns": [["only one"]]}, "turns"),
     ],
 )
-def test_what_cannot_be_asked_is_said_to_be_wrong(http, path, sent, said):
+def test_a_malformed_question_is_refused_by_name(http, path, sent, said):
     answer = http.post(f"{MUSEUM}/{path}", json=sent)
     assert answer.status_code == 400, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -228,7 +228,7 @@ def test_what_cannot_be_asked_is_said_to_be_wrong(http, path, sent, said):
         (b"[" * 100_000, "body"),
     ],
 )
-def test_what_no_text_is_made_of_is_refused(http, sent, said):
+def test_malformed_text_is_refused(http, sent, said):
     answer = http.post(f"{MUSEUM}/search", content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert said in answer.json()["detail"]
@@ -237,18 +237,18 @@ def test_what_no_text_is_made_of_is_refused(http, sent, said):
 @pytest.mark.parametrize(
     "path", ["/api/bases/zoo", f"{MUSEUM}/assets/x", f"{MUSEUM}/assets/x%00/segments", "/api/jobs/x", "/api/nothing"]
 )
-def test_what_is_not_there_is_not_found(http, path):
+def test_an_unknown_path_is_not_found(http, path):
     answer = http.get(path)
     assert answer.status_code == 404
     assert answer.json()["status"] == 404
 
 
-def test_a_cursor_of_somebody_else_is_refused(http):
+def test_a_foreign_cursor_is_refused(http):
     for after in ("x", "WzFd", "bm8="):
         assert http.get(f"{MUSEUM}/assets", params={"after": after}).status_code == 400
 
 
-def test_no_answer_says_where_anything_lies(http, museum, demo_folder):
+def test_no_response_names_a_folder_of_the_server(http, museum, demo_folder):
     film = asset(http, "film")["id"]
     told = [
         http.get("/api/bases"),
@@ -265,7 +265,7 @@ def test_no_answer_says_where_anything_lies(http, museum, demo_folder):
         assert str(museum.parent) not in answer.text
 
 
-def test_a_file_that_lies_elsewhere_is_forgotten_and_not_touched(http, demo_folder):
+def test_deleting_an_asset_leaves_a_file_outside_the_uploads(http, demo_folder):
     photo = asset(http, "photo-08")
     assert http.delete(f"{MUSEUM}/assets/{photo['id']}").status_code == 204
     assert http.get(f"{MUSEUM}/assets/{photo['id']}").status_code == 404
@@ -274,7 +274,7 @@ def test_a_file_that_lies_elsewhere_is_forgotten_and_not_touched(http, demo_fold
     assert (demo_folder / "photo-08.jpg").exists()
 
 
-def test_figures_tell_how_much_was_asked_and_nothing_of_it(http):
+def test_statistics_count_questions_without_their_words(http):
     before = http.get("/api/stats").json()
     http.post(f"{MUSEUM}/search", json={"query": "a very particular question"})
     after = http.get("/api/stats")
@@ -333,7 +333,7 @@ def test_a_key_sees_its_own_knowledge_bases_and_writes_where_it_may(demo_templat
         assert server.http(writer).delete(photo).status_code == 204
 
 
-def test_who_asks_too_often_is_told_when_to_come_again(demo_template, tmp_path):
+def test_too_many_requests_are_refused_with_a_wait(demo_template, tmp_path):
     museum = shutil.copytree(demo_template, tmp_path / "museum")
     options = ServerOptions(tmp_path / "state", questions_per_minute=2, requests_per_minute=4)
     options.state.mkdir()

@@ -160,7 +160,7 @@ class TestResponses:
             assert kinds[-1] == "response.completed"
             assert unsigned(whole.output_text) == unsigned((await client.responses.retrieve(whole.id)).output_text)
 
-    def test_earlier_messages_and_our_own_output_are_what_it_is_understood_from(self, server, first):
+    def test_a_follow_up_is_understood_from_earlier_messages_and_output(self, server, first):
         said = [
             {"role": "developer", "content": "Answer as a pirate."},
             {"role": "user", "content": [{"type": "input_text", "text": WHO}]},
@@ -201,7 +201,7 @@ class TestResponses:
             ({"input": LOCKED}, openai.InternalServerError, None),
         ],
     )
-    def test_what_fails_before_the_first_piece_has_a_status(self, server, changes, error, said):
+    def test_a_failure_before_the_first_piece_has_a_status(self, server, changes, error, said):
         for stream in (False, True):
             with pytest.raises(error, match=said and re.escape(said)) as told:
                 server.openai().responses.create(**({"model": "museum", "input": WHO} | changes), stream=stream)
@@ -222,7 +222,7 @@ class TestResponses:
             {"input": [{"role": "user", "content": {"text": 5}}]},
         ],
     )
-    def test_nothing_that_is_sent_makes_it_fail(self, server, sent):
+    def test_malformed_text_never_causes_a_server_error(self, server, sent):
         raw = json.dumps({"model": "museum", **sent})
         for stream in ("", ', "stream": true'):
             body = f"{raw[:-1]}{stream}}}"
@@ -231,23 +231,23 @@ class TestResponses:
             assert "event: response.failed" not in answer.text
 
     @pytest.mark.parametrize("body", [b"\\ud83d", b"[" * 100_000, b"\xff", b'{"model": "museum", "input": NaN}'])
-    def test_what_is_no_json_is_refused(self, server, body):
+    def test_malformed_json_is_refused(self, server, body):
         answer = server.http().post("/v1/responses", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
-    def test_all_of_it_is_described(self, server):
+    def test_every_path_is_described(self, server):
         paths = server.http().get("/openapi.json").json()["paths"]
         for path in ("/v1/responses", "/v1/conversations/{conversation_id}/items", "/v1/audio/transcriptions"):
             assert path in paths
         assert set(paths["/v1/chat/completions/{completion_id}"]) == {"get", "post", "delete"}
 
-    def test_other_wishes_for_its_text_have_no_effect(self, server):
+    def test_text_options_and_instructions_are_ignored(self, server):
         plain = {"format": {"type": "text"}, "verbosity": "low"}
         made = server.openai().responses.create(model="museum", input=WHO, text=plain, instructions="Be brief.")
         assert made.exhibit["ignored"] == ["instructions", "text"]
 
-    def test_what_fails_later_is_told_in_the_stream(self, server):
+    def test_a_later_failure_is_an_event_of_the_stream(self, server):
         told = list(server.openai().responses.create(model="museum", input=BREAKS, stream=True))
         assert [event.type for event in told[:4]] == OPENING
         assert told[-1].type == "response.failed"
@@ -259,7 +259,7 @@ class TestResponses:
 
 
 class TestWhatIsKept:
-    def test_a_response_can_be_had_again_with_its_question_and_be_deleted(self, server):
+    def test_a_response_can_be_retrieved_with_its_question_and_deleted(self, server):
         client = server.openai()
         made = client.responses.create(model="museum", input=WHO, metadata={"page": "start"})
         again = client.responses.retrieve(made.id)
@@ -276,13 +276,13 @@ class TestWhatIsKept:
                 call(made.id)
             assert told.value.type == "not_found_error"
 
-    def test_a_response_is_not_kept_where_that_is_not_wanted(self, server):
+    def test_a_response_is_not_stored_on_request(self, server):
         made = server.openai().responses.create(model="museum", input=WHO, store=False)
         assert made.store is False
         with pytest.raises(openai.NotFoundError):
             server.openai().responses.retrieve(made.id)
 
-    def test_links_of_what_was_kept_last_as_long_as_new_ones(self, server):
+    def test_links_of_a_stored_response_are_renewed(self, server):
         access = server.app.state.exhibit.access
         secret = (server.app.state.exhibit.options.state / "secret").read_text("ascii")
         server.app.state.exhibit.access = replace(access, links=SignedLinks(secret, lasts_s=-9))
@@ -296,7 +296,7 @@ class TestWhatIsKept:
         assert server.http().get(new.url).status_code == 200
         assert server.http().get(new.exhibit["views"]["thumbnail"]).status_code == 200
 
-    def test_what_is_not_to_be_kept_is_not_put_into_its_conversation(self, server):
+    def test_an_unstored_response_is_not_added_to_its_conversation(self, server):
         talk = server.openai().conversations.create(items=[{"role": "user", "content": WHO}])
         made = server.openai().responses.create(model="museum", input=FOLLOW_UP, conversation=talk.id, store=False)
         assert made.exhibit["question"] == ALONE
@@ -343,7 +343,7 @@ class TestWhatIsKept:
         with pytest.raises(openai.NotFoundError):
             client.conversations.items.list(talk.id)
 
-    def test_what_was_said_elsewhere_can_be_put_into_a_conversation(self, server):
+    def test_a_conversation_can_begin_with_items(self, server):
         client = server.openai()
         before = [
             {"role": "system", "content": "x"},
@@ -366,7 +366,7 @@ class TestWhatIsKept:
         with pytest.raises(openai.BadRequestError, match="`function_call`"):
             client.conversations.create(items=[{"type": "function_call", "name": "x", "call_id": "1", "arguments": ""}])
 
-    def test_conversations_are_listed_with_what_they_are_about(self, server):
+    def test_conversations_are_listed_with_their_titles(self, server):
         client, http = server.openai(), server.http()
         old, new = client.conversations.create(), client.conversations.create()
         client.responses.create(model="museum", input=f"{WHO} {'Tell me. ' * 20}", conversation=old.id)
@@ -384,7 +384,7 @@ class TestWhatIsKept:
         assert told["exhibit"]["updated_at"] >= told["created_at"]
         assert http.get("/v1/conversations", params={"limit": 101}).status_code == 400
 
-    def test_chat_completions_are_kept_where_that_is_wanted(self, server):
+    def test_chat_completions_are_stored_on_request(self, server):
         completions = server.openai().chat.completions
         asked = {"model": "museum", "messages": [{"role": "user", "content": WHO}]}
         with pytest.raises(openai.NotFoundError):
@@ -408,7 +408,7 @@ class TestWhatIsKept:
         with pytest.raises(openai.NotFoundError):
             server.openai().responses.retrieve(two.id)
 
-    def test_a_key_sees_what_it_made_alone(self, kept, model, tmp_path, monkeypatch):
+    def test_a_key_sees_only_its_own_responses(self, kept, model, tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         monkeypatch.setenv("OPENAI_API_BASE", f"{model.url}/v1")
         keys = Keys(tmp_path / "keys.db")

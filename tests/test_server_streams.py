@@ -92,7 +92,7 @@ async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
         pass
 
 
-async def test_what_fails_before_the_first_piece_has_a_status():
+async def test_a_failure_before_the_first_piece_is_raised():
     client, gate, work = Client(), Gate(1, 0), Work(QueryError("empty"))
     with pytest.raises(QueryError):
         await stream_events(client.request, gate, work())
@@ -100,7 +100,7 @@ async def test_what_fails_before_the_first_piece_has_a_status():
         pass
 
 
-async def test_what_fails_later_is_told_in_the_stream():
+async def test_a_later_failure_is_an_event_of_the_stream():
     client, work = Client(), Work({"n": 1}, LLMUnavailable("the model is down"))
     answer = await stream_events(client.request, Gate(1, 0), work())
     await answer(client.scope, client.receive, client.send)
@@ -109,7 +109,7 @@ async def test_what_fails_later_is_told_in_the_stream():
     assert told["error"]["type"] == "server_error"
 
 
-async def test_an_unexpected_failure_tells_nothing_of_itself():
+async def test_an_unexpected_failure_leaks_no_details():
     client, work = Client(), Work({"n": 1}, RuntimeError("/home/me/secret"))
     answer = await stream_events(client.request, Gate(1, 0), work())
     await answer(client.scope, client.receive, client.send)
@@ -135,7 +135,7 @@ async def test_work_is_cancelled_when_the_client_goes_away():
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
-async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streamed):
+async def test_a_waiting_client_that_goes_away_leaves_room(is_streamed):
     client, gate, work = Client(), Gate(1, 1), Work({"n": 1})
     pieces = work()
     asked = (
@@ -152,7 +152,7 @@ async def test_whoever_goes_away_while_waiting_leaves_room_for_others(is_streame
     assert not work.begun
 
 
-async def test_what_takes_too_long_is_told():
+async def test_work_over_the_time_limit_fails():
     client, gate, work = Client(), Gate(1, 0), Work()
     with pytest.raises(HTTPProblem, match=r"\b0 s") as told:
         await until_gone(client.request, anext(work()), gate, longest_s=0)
@@ -166,7 +166,7 @@ async def test_what_takes_too_long_is_told():
         pass
 
 
-async def test_work_that_ends_gives_what_it_found():
+async def test_finished_work_returns_its_result():
     async def work() -> int:
         return 5
 

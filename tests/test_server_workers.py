@@ -109,7 +109,7 @@ def fail(is_ready):
     raise RuntimeError("never works")
 
 
-def test_one_that_dies_is_replaced(tmp_path):
+def test_a_process_that_dies_is_replaced(tmp_path):
     def kill_one():
         (first, _) = until(lambda: sorted(file.name for file in tmp_path.iterdir()), lambda found: len(found) == 2)
         os.kill(int(first), signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_one_that_dies_is_replaced(tmp_path):
             os.kill(int(process.name), 0)
 
 
-def test_what_fails_at_once_is_not_tried_for_ever(capfd):
+def test_processes_that_fail_at_once_end_the_run(capfd):
     with pytest.raises(ExhibitError, match="ended at once"):
         ServerProcesses(fail, (), 2).run()
     assert "never works" in capfd.readouterr().err

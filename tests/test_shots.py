@@ -110,16 +110,16 @@ class TestCuts:
 
 
 class TestSteadyRate:
-    def test_a_moving_scene_is_seen_at_the_rate(self) -> None:
+    def test_a_moving_scene_is_sampled_at_the_rate(self) -> None:
         shots = list(select_shots(video((21.0, pan(3, 25))), 5.0))
         assert [shot.start_s for shot in shots] == pytest.approx([0, 5, 10, 15, 20], abs=1.0)
 
-    def test_a_still_scene_is_seen_once_in_two_minutes(self) -> None:
+    def test_a_still_scene_is_sampled_once_in_two_minutes(self) -> None:
         shots = list(select_shots(video((110.0, still(texture(1)))), 5.0))
         assert len(shots) == 1
         assert (shots[0].start_s, shots[0].end_s) == pytest.approx((0, 110))
 
-    def test_a_scene_that_comes_back_is_not_kept_again(self) -> None:
+    def test_a_scene_that_comes_back_is_not_repeated(self) -> None:
         a, b = still(texture(1)), still(texture(2))
         shots = list(select_shots(video((3.0, a), (3.0, b), (3.0, a), noise=0), 60.0))
         assert frames_of(iter(shots)) == ["0", "1"]
@@ -140,10 +140,10 @@ class TestBlank:
         assert frames_of(iter(shots)) == ["1"]
         assert (shots[0].start_s, shots[0].end_s) == pytest.approx((2.0, 5.0))
 
-    def test_but_one_frame_is_always_kept(self) -> None:
+    def test_a_black_video_still_has_one_frame(self) -> None:
         assert frames_of(select_shots(video((5.0, still(plain((0, 0, 0))))), 60.0)) == ["0"]
 
-    def test_nothing_to_see(self) -> None:
+    def test_no_frames_give_no_shots(self) -> None:
         assert list(select_shots(iter(()), 5.0)) == []
 
 

@@ -157,7 +157,7 @@ class TestStretches:
         edges = [stretch.start_s for stretch in unspoken_stretches]
         assert edges == pytest.approx([stretch.end_s - 40 for stretch in unspoken_stretches[:-1]] + [1480], abs=1)
 
-    def test_no_windows_are_kept_without_a_sound_encoder(self) -> None:
+    def test_no_windows_are_stored_without_a_sound_encoder(self) -> None:
         listener = record(tone(5), keeps_windows=False)
         assert (spans(listener), listener.end_s, listener.is_silent) == ([], 5.0, False)
 
@@ -245,11 +245,11 @@ class TestFinding:
         assert best(hits) == ("film.mp4", "sound", ("sound",))
         assert hits[0].segment.locator.start_s == pytest.approx(0, abs=0.1)  # type: ignore[union-attr]
 
-    def test_a_sound_after_the_speech_is_found_at_its_seconds(self, base: KnowledgeBase) -> None:
+    def test_a_sound_after_the_speech_has_its_own_seconds(self, base: KnowledgeBase) -> None:
         found = {Path(hit.path).name: hit.segment for hit in base.search("rainfall", where={"kind": "sound"})}
         assert found["both.wav"].locator.start_s == pytest.approx(11, abs=0.7)  # type: ignore[union-attr]
 
-    def test_speech_is_found_by_its_words_as_before(self, base: KnowledgeBase) -> None:
+    def test_speech_is_still_found_by_its_words(self, base: KnowledgeBase) -> None:
         hits = base.search("what can you do for your country?", top_k=2)
         assert {(Path(hit.path).name, hit.segment.kind) for hit in hits} == {
             ("speech.ogg", "speech"),

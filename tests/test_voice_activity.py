@@ -32,7 +32,7 @@ class TestBlocks:
     def test_there_are_none_without_a_voice(self, sound: NDArray[np.float32]) -> None:
         assert list(speech_blocks(in_pieces(sound), 30.0)) == []
 
-    def test_silence_between_is_left_out_and_times_are_kept(self, jfk: NDArray[np.float32]) -> None:
+    def test_silence_is_left_out_and_times_stay_true(self, jfk: NDArray[np.float32]) -> None:
         sound = np.concatenate([silence(20), jfk, silence(30), jfk])
         (block,) = speech_blocks(in_pieces(sound), 30.0)
         assert len(block.samples) / SAMPLE_RATE == pytest.approx(22, abs=2)
@@ -47,7 +47,7 @@ class TestBlocks:
         assert len(found) >= 4
         assert all(len(block.samples) <= 30 * SAMPLE_RATE for block in found)
 
-    def test_speech_across_windows_is_heard_once(self, jfk: NDArray[np.float32]) -> None:
+    def test_speech_across_windows_comes_once(self, jfk: NDArray[np.float32]) -> None:
         rounds = 40  # 440 s: two windows
         found = list(speech_blocks(in_pieces(np.tile(jfk, rounds)), 30.0))
         heard_s = sum(len(block.samples) for block in found) / SAMPLE_RATE

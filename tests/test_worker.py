@@ -121,7 +121,7 @@ class ScriptedProcess:
 
 
 @pytest.mark.parametrize("sign", [ItemMessage(1), BeatMessage(0.0)])
-def test_a_reader_that_never_ends_is_stopped_however_lively(sign):
+def test_a_reader_that_never_ends_is_stopped_despite_signs_of_life(sign):
     worker = Worker(Settings(file_timeout_s=0.05))
     worker._process = ScriptedProcess(0.01, sign)
     with pytest.raises(DamagedMedia, match="EXHIBIT_FILE_TIMEOUT_S"):

@@ -110,7 +110,7 @@ class CatalogContract:
         assert catalog.forget([copy.path]) == [first.asset_id]
         assert catalog.paths_of([first.asset_id]) == {}
 
-    def test_many_assets_are_looked_up_and_deleted_at_once(self, catalog: Catalog, folder: Path) -> None:
+    def test_many_assets_are_read_and_deleted_at_once(self, catalog: Catalog, folder: Path) -> None:
         sources = [file_with(folder / f"{number:04}", f"{number:04}") for number in range(520)]
         for source in sources[::13]:
             catalog.attach(source)
@@ -158,7 +158,7 @@ class CatalogContract:
         assert len(catalog.failures()) == 1
         assert catalog.find_unchanged(source.path, RECIPE, ()) is None  # it is tried again
 
-    def test_files_are_found_by_folder_and_not_by_prefix(self, catalog: Catalog, folder: Path) -> None:
+    def test_files_are_listed_by_folder_and_not_by_prefix(self, catalog: Catalog, folder: Path) -> None:
         names = ["a/1.txt", "a/b/2.txt", "ab/3.txt", "a%_/4.txt"]
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ class CatalogContract:
         assert catalog.files_under(folder / "a%_") == [folder / "a%_/4.txt"]
         assert len(catalog.files_under(Path("/"))) == 4
 
-    def test_names_and_reasons_that_are_not_utf8_are_kept(self, catalog: Catalog, folder: Path) -> None:
+    def test_names_and_reasons_that_are_not_utf8_survive(self, catalog: Catalog, folder: Path) -> None:
         path = folder / "caf\udce9 100%25.txt"
         catalog.fail(path, f"{path} is \0 not readable")
         assert catalog.files_under(folder) == [path]

@@ -73,7 +73,7 @@ def drawn(number: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
 
 
 class DualEncoderContract(TextEncoderContract):
-    def test_looks_are_vectors_and_tags(self, encoder: DualEncoder) -> None:
+    def test_pictures_become_vectors_and_tags(self, encoder: DualEncoder) -> None:
         look = encoder.embed_and_tag([drawn(n) for n in range(3)])
         assert_vectors(look.vectors, 3, encoder.card)
         assert len(look.tags) == 3
@@ -90,9 +90,9 @@ class DualEncoderContract(TextEncoderContract):
         np.testing.assert_allclose(encoder.embed_images(images), alone, atol=1e-4)
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "F"])
-    def test_any_mode_is_seen(self, encoder: DualEncoder, mode: str) -> None:
+    def test_any_mode_has_a_vector(self, encoder: DualEncoder, mode: str) -> None:
         assert_vectors(encoder.embed_images([drawn().convert("L").convert(mode)]), 1, encoder.card)
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (3000, 2), (4000, 3000)])
-    def test_any_size_is_seen(self, encoder: DualEncoder, size: tuple[int, int]) -> None:
+    def test_any_size_has_a_vector(self, encoder: DualEncoder, size: tuple[int, int]) -> None:
         assert_vectors(encoder.embed_images([drawn(size=size)]), 1, encoder.card)

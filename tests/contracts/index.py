@@ -148,7 +148,7 @@ class IndexContract:
         assert sorted(ids(words)) == [(A, 0), (B, 1)]
         assert index.count() == 4
 
-    def test_what_is_heard_has_a_channel_of_its_own(self, index: SegmentIndex) -> None:
+    def test_sounds_have_a_channel_of_their_own(self, index: SegmentIndex) -> None:
         heard = [Segment(A, n, "audio", "sound", TimeSpan(n, n + 1), tags=("dog",)) for n in range(2)]
         index.upsert([IndexedSegment(heard[0], sound=axis(0)), IndexedSegment(heard[1], joint=axis(0))])
         sound, joint = index.search([ChannelQuery("sound", axis(0), 9), ChannelQuery("joint", axis(0), 9)])
@@ -183,7 +183,7 @@ class IndexContract:
         for words, ordinal in (("runs", 0), ("cafe", 0), ("公园", 1)):
             assert ids(self.one(index, ChannelQuery("bm25", words, 9))) == [(A, ordinal)]
 
-    def test_the_caption_can_be_found_too(self, index: SegmentIndex) -> None:
+    def test_captions_are_searched_by_word(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(picture(0, "A kiln in Jingdezhen"), joint=axis(0))])
         assert ids(self.one(index, ChannelQuery("bm25", "jingdezhen", 9))) == [(B, 0)]
 
@@ -296,7 +296,7 @@ class IndexContract:
         assert found == replace(spoken, words=())
         assert index.read([segment_id(found)]) == [spoken]
 
-    def test_text_that_is_not_utf8_is_kept_readable(self, index: SegmentIndex) -> None:
+    def test_text_that_is_not_utf8_stays_readable(self, index: SegmentIndex) -> None:
         index.upsert([IndexedSegment(replace(passage(0, "caf\udce9 noir"), title="\udce9.txt"), text=axis(0))])
         (found,) = index.segments_of(A)
         assert found.title == "\\udce9.txt"

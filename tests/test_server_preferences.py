@@ -1,4 +1,4 @@
-"""Tastes over the native API: consent first, one app's users are not another's, and erasing erases."""
+"""Preferences over the native API: consent first, no app sees the users of another, and erasing erases."""
 
 import shutil
 
@@ -44,7 +44,7 @@ def names(http, made, **options):
     return [hit["name"] for hit in hits]
 
 
-def test_a_taste_from_consent_to_the_end_of_its_key(folder, keys):
+def test_a_preference_lives_from_consent_to_the_end_of_its_key(folder, keys):
     kept, (shop, other) = keys
     with (
         running(create_app([folder], ServerOptions(_state(folder)), settings=SETTINGS), folder.parent) as server,
