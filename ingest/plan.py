@@ -80,10 +80,9 @@ def _plan_file(scanned: ScannedFile, stores: Stores, workers: WorkerPool) -> Pla
 
 
 def _estimate(source: Source, measure: Measure, frame_every_s: float) -> PlannedFile:
-    sound_s = measure.audio_s + measure.video_s
     frames = math.ceil(measure.video_s / frame_every_s)
     passages = max(math.ceil(measure.characters / _PASSAGE_CHARACTERS), measure.pages)
-    speech = math.ceil(sound_s / _SPEECH_PASSAGE_S)
+    speech = math.ceil(measure.audio_s / _SPEECH_PASSAGE_S)
     pictures = measure.pictures + frames  # each goes through the image encoder and through OCR
     seconds = (
         passages * _PASSAGE_S
@@ -97,6 +96,6 @@ def _estimate(source: Source, measure: Measure, frame_every_s: float) -> Planned
         action="index",
         media_type=source.media_type,
         segments=passages + speech + pictures,
-        model_calls=passages + speech + 2 * pictures + math.ceil(sound_s / _WHISPER_WINDOW_S),
+        model_calls=passages + speech + 2 * pictures + math.ceil(measure.audio_s / _WHISPER_WINDOW_S),
         seconds=round(seconds, 1),
     )

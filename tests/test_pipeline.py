@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from ingest.formats.identify import identify
@@ -23,6 +26,7 @@ from rag.media import Renderings
 from rag.types import FileResult, Filter
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 from tests.fakes.files import PROSE, photo, png, write
+from tests.fakes.media import silence, write_video
 
 UNSPEAKABLE = "This text cannot be embedded."
 
@@ -144,6 +148,17 @@ def test_a_plan_knows_the_limits(folder: Path, stores: Stores) -> None:
     settings = stores.settings.model_copy(update={"max_pages": 3})
     with pytest.raises(MediaError, match=r"\b4\b"):
         list(Readers(settings).measure(identify(folder / "a.tif", settings)))
+
+
+@pytest.mark.parametrize("sound", [None, silence(52)], ids=["silent", "with sound"])
+def test_a_plan_counts_the_sound_of_a_video_once(
+    folder: Path, stores: Stores, sound: NDArray[np.float32] | None
+) -> None:
+    write_video(folder / "a.mp4", [Image.new("RGB", (64, 64))] * 52, fps=1, sound=sound)
+    (planned_file,) = plan([folder], stores).files
+    frames, speech, windows = math.ceil(52 / stores.settings.frame_every_s), 3, 2
+    assert planned_file.segments == frames + (0 if sound is None else speech)
+    assert planned_file.model_calls == 2 * frames + (0 if sound is None else speech + windows)
 
 
 def test_a_file_that_changes_while_it_is_read_fails(folder: Path) -> None:
