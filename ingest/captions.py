@@ -7,20 +7,18 @@ pictures of the run. Only pictures among the given files get captions, so no pat
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from ingest.formats.sniff import PICTURE_SUFFIX
 from ingest.picture.mentions import DOCUMENT_SUFFIXES, MAX_CAPTIONS, SIDECAR_SUFFIXES, TABLE_SUFFIXES, Mention
 from ingest.reading.protocol import ItemEvent
 from rag.types import Scalar
 
 if TYPE_CHECKING:
     from ingest.reading.worker import WorkerPool
-
-_PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 
 
 class PictureNotes(NamedTuple):
@@ -86,7 +84,7 @@ class _PictureNames:
     """The pictures among the files of a run, by path and by path without suffix."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._by_path = {os.path.normpath(path): path for path in paths if _PICTURE_SUFFIX.fullmatch(path.suffix)}
+        self._by_path = {os.path.normpath(path): path for path in paths if PICTURE_SUFFIX.fullmatch(path.suffix)}
         self._by_stem = {os.path.splitext(name)[0]: path for name, path in self._by_path.items()}
 
     @property

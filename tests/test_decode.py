@@ -17,10 +17,9 @@ from ingest.audio_video.decode import (
     decode_frames,
     decode_sound,
     describe_container,
-    stated_duration_s,
 )
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from rag.media.opening import open_av, picture_stream
+from rag.media.opening import open_av, picture_stream, stated_duration_s
 from tests.fakes.media import JFK, noise, plain, silence, texture, tone, write_audio, write_video
 
 LIMITS = DecodeLimits(seconds=3600, pixels=10_000_000)

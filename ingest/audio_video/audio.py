@@ -13,8 +13,6 @@ from ingest.audio_video.decode import (
     decode_sound,
     describe_container,
     limits_of,
-    sound_stream,
-    stated_duration_s,
 )
 from ingest.audio_video.sounds import SoundMonitor, sound_segment, sound_segments
 from ingest.audio_video.speech_passages import speech_segments
@@ -23,7 +21,7 @@ from ingest.audio_video.voice_activity import transcribe_speech
 from ingest.formats.identify import Measure
 from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
-from rag.media.opening import open_av
+from rag.media.opening import open_av, sound_stream, stated_duration_s
 from rag.types import Extracted, Modality, Source, TimeSpan
 
 

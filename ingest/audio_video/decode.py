@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
-from rag.media.opening import check_pixels, picture_stream, time_s
+from rag.media.opening import check_pixels, picture_stream, sound_stream, stated_duration_s, time_s
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
@@ -71,16 +71,6 @@ class DecodeLimits:
 def limits_of(settings: Settings) -> DecodeLimits:
     """Return the limits in the settings."""
     return DecodeLimits(settings.max_media_s, settings.max_pixels, settings.threads)
-
-
-def sound_stream(container: InputContainer) -> AudioStream | None:
-    """Return the sound track that a player would choose; None if there is none."""
-    return container.streams.best("audio")
-
-
-def stated_duration_s(container: InputContainer) -> float:
-    """Return the length in seconds that the headers state or suggest; 0 if they do not."""
-    return max(container.duration or 0, 0) / 1e6
 
 
 def describe_container(container: InputContainer) -> str:

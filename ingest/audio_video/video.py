@@ -18,8 +18,6 @@ from ingest.audio_video.decode import (
     decode_sound,
     describe_container,
     limits_of,
-    sound_stream,
-    stated_duration_s,
 )
 from ingest.audio_video.shots import SAMPLE_PX, SAMPLES_PER_S, FrameSample, Shot, sample_frame, select_shots
 from ingest.audio_video.sounds import SoundMonitor
@@ -27,10 +25,11 @@ from ingest.audio_video.transcribers import Transcriber
 from ingest.formats.identify import Measure
 from ingest.picture.metadata import capture_time_fields, parse_position
 from ingest.picture.ocr import PICTURE_PX, Ocr
+from ingest.picture.pixels import SEGMENT_PX
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge
 from rag.media import open_picture
-from rag.media.opening import frame_rgb, open_av, picture_stream
+from rag.media.opening import frame_rgb, open_av, picture_stream, sound_stream, stated_duration_s
 from rag.types import Extracted, FrameRegion, Scalar, Segment, Source
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from PIL.Image import Image
 
-_PICTURE_PX = 768
 # Up to this length every frame is decoded, at 200 to 2,000 a second; in a longer video key frames are, if dense.
 _DECODE_ALL_S = 600.0
 _TIMES = ("com.apple.quicktime.creationdate", "creation_time")  # the first by the phone's own clock, the second in UTC
@@ -81,7 +79,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
             lines = ocr.read(picture) if settings.ocr == "auto" else []
             segment = _frame_segment(source, count, shot, "\n".join(line.text for line in lines))
             segment = replace(segment, caption=caption if count == 0 else "", meta={**segment.meta, **known})
-            picture.thumbnail((_PICTURE_PX, _PICTURE_PX), Resampling.BICUBIC)
+            picture.thumbnail((SEGMENT_PX, SEGMENT_PX), Resampling.BICUBIC)
             yield Extracted(segment, picture)
             count += 1
     if not count:
@@ -150,8 +148,9 @@ def _sample_frames(
 def _longest_keyframe_gap_s(container: InputContainer, stream: VideoStream) -> float:
     """Return the longest stretch without a key frame by the container's index; the whole length without an index."""
     scale = stream.time_base or Fraction(1)
-    start_s, end_s = (container.start_time or 0) / 1e6, (container.start_time or 0) / 1e6 + stated_duration_s(container)
-    times = [start_s, *(float(entry.timestamp * scale) for entry in stream.index_entries if entry.is_keyframe), end_s]
+    start_s = (container.start_time or 0) / 1e6
+    keys_s = (float(entry.timestamp * scale) for entry in stream.index_entries if entry.is_keyframe)
+    times = [start_s, *keys_s, start_s + stated_duration_s(container)]
     return max(b - a for a, b in pairwise(sorted(times)))
 
 

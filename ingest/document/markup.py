@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from ingest.document.chunking import DocumentText, TextBlock, join_blocks
@@ -83,6 +83,11 @@ def parse_xml(text: str) -> Element:
         return fromstring(text)
     except (ParseError, ValueError) as error:
         raise DamagedMedia(f"It is not well-formed XML ({error}); it is truncated or malformed.") from error
+
+
+def local_name(name: Any) -> str:
+    """Return the name of an element or attribute without its namespace; empty for the tag of a comment."""
+    return name.rpartition("}")[2] if isinstance(name, str) else ""
 
 
 def markdown_blocks(text: str, *, page: int = 0, line_break: str = " ") -> Iterator[TextBlock]:
@@ -190,7 +195,7 @@ def _xml_blocks(element: Element, level: int, depth: int) -> Iterator[TextBlock]
 
 
 def _name(element: Element) -> str:
-    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+    return local_name(element.tag)
 
 
 def _has_words(element: Element) -> bool:
@@ -229,6 +234,6 @@ def _is_record(element: Element) -> bool:
 
 
 def _record(element: Element) -> str:
-    values = [(key.rpartition("}")[2], value) for key, value in element.attrib.items()]
+    values = [(local_name(key), value) for key, value in element.attrib.items()]
     values += [(_name(child), " ".join((child.text or "").split())) for child in element]
     return "; ".join(f"{key}: {value}" for key, value in values if value.strip())

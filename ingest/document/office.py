@@ -247,11 +247,7 @@ def _part(encoded: str, parts: dict[bytes, str]) -> str:
 
 
 def _clean_alt(block: TextBlock) -> TextBlock:
-    return (
-        TextBlock(_drop_generated_alt(block.text), "figure", page=block.page, part=block.part)
-        if block.kind == "figure"
-        else block
-    )
+    return replace(block, text=_drop_generated_alt(block.text)) if block.kind == "figure" else block
 
 
 def _drop_generated_alt(alt: str) -> str:

@@ -6,7 +6,6 @@ blank between its caption and the body text above.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from ingest.document.layout import gutter, union
 from ingest.document.page_lines import CAPTION, Paragraph, TextLine, group_paragraphs
-from ingest.document.pdf_page import page_view, render
+from ingest.document.pdf_page import page_view, render, shared_items
 from rag.types import Box
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _DRAWING_PX = 600
 _BLANK_BAND = 0.035  # of the page's height; a wider blank band separates a drawing from what is above it
 _NARROW = 0.6  # of the width of all text: a narrower caption of several lines stands in its own column
 _BLANK = 245  # grey level above which paper counts as blank
-_SAMPLED_PAGES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,7 @@ def find_figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[B
 
 def repeated_pictures(document: PdfDocument, pages: int) -> frozenset[Box]:
     """Return the boxes of pictures at the same place on a third of the sampled pages: logos and backgrounds."""
-    numbers = range(0, pages, max(1, pages // _SAMPLED_PAGES)) if pages > 2 else ()
-    seen: Counter[Box] = Counter()
-    for number in numbers:
-        page = document[number]
-        seen.update(set(_picture_boxes(page)))
-        page.close()
-    return frozenset(box for box, count in seen.items() if count >= max(3, len(numbers) // 3))
+    return shared_items(document, pages, lambda page: set(_picture_boxes(page)), min_pages=3)
 
 
 def _picture_boxes(page: PdfPage) -> list[Box]:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL.Image import Image
 
 from ingest.document.layout import union
 from ingest.document.page_lines import TextLine, in_reading_order
 from ingest.picture.ocr import PAGE_PX, Ocr
-from rag.errors import DamagedMedia, MediaTooLarge
-from rag.media.opening import render_page
+from rag.errors import DamagedMedia
+from rag.media.opening import check_pages, render_page
 from rag.types import Box
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _MARGIN = 0.08  # of the page's height at its top and bottom, the place of runni
 _MIN_LETTERS = 20  # a page with fewer is read with OCR, unless it has only a few lines and frames
 _MAX_OBJECTS, _FEW_STROKES = 1000, 8
 _READABLE = 0.6  # share of letters, digits and spaces that text needs: fonts without a character map yield noise
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,7 @@ def page_count(document: PdfDocument, limit: int) -> int:
         DamagedMedia: there are none.
     """
     pages = len(document)
-    if pages > limit:
-        raise MediaTooLarge(
-            f"It has {pages:,} pages, more than the limit of {limit:,}; split it, or raise EXHIBIT_MAX_PAGES."
-        )
+    check_pages(pages, limit)
     if pages == 0:
         raise DamagedMedia("It has no pages; it is truncated or malformed.")
     return pages
@@ -119,13 +118,24 @@ def render(page: PdfPage, longest_px: int, box: Box | None = None) -> Image:
 
 def running_titles(document: PdfDocument, pages: int) -> frozenset[str]:
     """Return headers and footers, with digits as ``#``: lines that sampled pages share at their top or bottom."""
+
+    def marginal_texts(page: PdfPage) -> set[str]:
+        return {_mask_digits(line.text) for line in _fragments(page) if _is_marginal(line)}
+
+    return shared_items(document, pages, marginal_texts, min_pages=2)
+
+
+def shared_items(
+    document: PdfDocument, pages: int, items_of: Callable[[PdfPage], set[_Item]], *, min_pages: int
+) -> frozenset[_Item]:
+    """Return the items that occur on a third of the sampled pages, and on `min_pages`; none of one or two pages."""
     numbers = range(0, pages, max(1, pages // _SAMPLED_PAGES)) if pages > 2 else ()
-    seen: Counter[str] = Counter()
+    counts: Counter[_Item] = Counter()
     for number in numbers:
         page = document[number]
-        seen.update({_mask_digits(line.text) for line in _fragments(page) if _is_marginal(line)})
+        counts.update(items_of(page))
         page.close()
-    return frozenset(text for text, count in seen.items() if count >= max(2, len(numbers) // 3))
+    return frozenset(item for item, count in counts.items() if count >= max(min_pages, len(numbers) // 3))
 
 
 def remove_running_titles(lines: Sequence[TextLine], titles: frozenset[str]) -> list[TextLine]:

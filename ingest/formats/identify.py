@@ -18,8 +18,7 @@ from pathlib import Path
 from ingest.formats.sniff import HEAD_BYTES, media_type_of
 from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, UnsupportedMedia
-from rag.types import Medium
-from rag.types import Source as Source
+from rag.types import Medium, Source
 
 _JUNK_NAMES = frozenset({"__pycache__", "__MACOSX", "node_modules", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"})
 _KINDS_OF_FILE = (
@@ -110,11 +109,11 @@ def walk(paths: Iterable[Path]) -> Iterator[Path | UnreadablePath]:
     entered: set[tuple[int, int]] = set()
     for path in paths:
         absolute = Path(os.path.abspath(path))
-        for found in _descend(absolute, entered) if os.path.isdir(absolute) else (absolute,):
-            key = found.path if isinstance(found, UnreadablePath) else found
+        for entry in _descend(absolute, entered) if os.path.isdir(absolute) else (absolute,):
+            key = entry.path if isinstance(entry, UnreadablePath) else entry
             if key not in seen:
                 seen.add(key)
-                yield found
+                yield entry
 
 
 def _check_size(size: int, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ingest.formats.plain import is_text, text_media_type
 from rag.errors import DamagedMedia, ProtectedMedia, UnsupportedMedia
-from rag.media.opening import open_av, picture_stream
+from rag.media.opening import open_av, picture_stream, sound_stream
 
 HEAD_BYTES = 64 * 1024
 
@@ -78,6 +78,7 @@ _UNSUPPORTED = (
     (b"OTTO", "a font"),
     (b"\x00\x00\x01\x00", "an icon file"),
 )
+PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _NAMED_LIKE_MEDIA = re.compile(
     r"\.(pdf|docx|pptx|xlsx|png|jpe?g|gif|webp|tiff?|bmp|avif|wav|mp3|og[gav]|opus|flac|m4[av]|aac|aiff?|mp4|mov|webm|mkv|"
     r"avi|ts|mpe?g|wmv)"
@@ -199,7 +200,7 @@ def _has_moving_pictures(path: Path) -> bool:
     with open_av(path) as container:
         if picture_stream(container) is not None:
             return True
-        if container.streams.best("audio") is None:
+        if sound_stream(container) is None:
             raise UnsupportedMedia(
                 "It is a media container without readable sound or pictures; convert it to MP4 (H.264, AAC)."
             )

@@ -16,7 +16,7 @@ from ingest.picture.ocr import PAGE_PX, Ocr, OcrLine
 from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
-from rag.media.opening import check_pixels, exif, open_image, rgb
+from rag.media.opening import check_pages, check_pixels, exif, frame_duration_s, open_image, rgb
 from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
 
 _MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: decoded, and made segments
@@ -125,11 +125,7 @@ def _check_pages(image: ImageFile.ImageFile, pages: int, size: int, settings: Se
     Raises:
         MediaTooLarge: it is over a limit.
     """
-    if pages > settings.max_pages:
-        raise MediaTooLarge(
-            f"It has {pages:,} pages, more than the limit of {settings.max_pages:,}; "
-            "split it, or raise EXHIBIT_MAX_PAGES."
-        )
+    check_pages(pages, settings.max_pages)
     pixels = 0
     for number in range(pages):
         image.seek(number)
@@ -163,7 +159,7 @@ def _frames(image: ImageFile.ImageFile, frames: int, settings: Settings) -> Iter
         if last is None or float(np.abs(thumbnail - last).mean()) >= _SAME_FRAME:
             distinct.append((number, at_s))
             last = thumbnail
-        at_s += float(image.info.get("duration") or 100) / 1000  # browsers show 0 as 100 ms
+        at_s += frame_duration_s(image)
     step = -(-len(distinct) // _MAX_FRAMES_KEPT)
     for number, start_s in distinct[::step]:
         image.seek(number)

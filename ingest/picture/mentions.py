@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from ingest.document.markup import parse_xml
+from ingest.document.markup import local_name, parse_xml
 from ingest.document.page_lines import CAPTION
 from ingest.formats.identify import open_regular
 from ingest.formats.plain import decode_text
+from ingest.formats.sniff import PICTURE_SUFFIX
 from ingest.picture.product_table import MAX_ROWS, read_rows
 from rag.types import Scalar
 
@@ -27,12 +28,10 @@ _MAX_BYTES = 5_000_000  # of a document
 _MAX_TABLE_BYTES = 100_000_000
 _MAX_SIDECAR_BYTES = 20_000
 _MAX_MENTIONS = 10_000  # of a document
-_PICTURE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
 _SIDECAR_KEYS = ("caption", "description", "alt", "alt_text", "title", "headline")
 _XML_FIGURES = frozenset({"figure", "fig", "informalfigure", "mediaobject"})
 _XML_CAPTIONS = frozenset({"caption", "alt-text", "textobject", "figDesc"})
 _XML_SOURCES = frozenset({"src", "fileref", "href", "url"})
-
 
 _Pair = tuple[str, str | Mapping[str, Scalar]]  # a `Mention` before its text is shortened
 
@@ -111,7 +110,7 @@ def _html_mentions(text: str) -> Iterator[_Pair]:
 
 
 def _xml_mentions(text: str) -> Iterator[_Pair]:
-    if not _PICTURE_NAME.search(text):
+    if not PICTURE_SUFFIX.search(text):
         return
     root = parse_xml(text)
     parents = {child: element for element in root.iter() for child in element}
@@ -119,7 +118,7 @@ def _xml_mentions(text: str) -> Iterator[_Pair]:
     captions_of = _figure_captions(root, parents, figures)
     for element in root.iter():
         for key, value in element.attrib.items():
-            if _local(key) in _XML_SOURCES and _PICTURE_NAME.search(value):
+            if local_name(key) in _XML_SOURCES and PICTURE_SUFFIX.search(value):
                 alts = _alternatives(element, parents)
                 captions = captions_of.get(figures[element], ()) if element in figures else ()
                 yield from ((value, caption) for caption in (*alts, *captions))
@@ -129,7 +128,7 @@ def _figures(root: Element, parents: dict[Element, Element]) -> dict[Element, El
     """Map each element to the figure around it, if any; a media object right inside a figure belongs to that figure."""
     found: dict[Element, Element] = {}
     for element in root.iter():  # parents come first
-        parent, name = parents.get(element, root), _local(element.tag)
+        parent, name = parents.get(element, root), local_name(element.tag)
         around = found.get(parent)
         if name in _XML_FIGURES and not (name == "mediaobject" and around is parent):
             found[element] = element
@@ -145,7 +144,7 @@ def _figure_captions(
     found: dict[Element, list[str]] = {}
     inside: set[Element] = set()
     for element in root.iter():
-        parent, name, figure = parents.get(element, root), _local(element.tag), figures.get(element)
+        parent, name, figure = parents.get(element, root), local_name(element.tag), figures.get(element)
         if parent in inside:
             inside.add(element)
         elif figure is not None and (name in _XML_CAPTIONS or (name in ("title", "head") and parent is figure)):
@@ -160,14 +159,10 @@ def _alternatives(element: Element, parents: dict[Element, Element]) -> Iterator
     """Yield the alternative texts of an element and of those around it, up to the figure."""
     yield element.get("alt", "")
     for _ in range(3):
-        if _local(element.tag) in _XML_FIGURES or element not in parents:
+        if local_name(element.tag) in _XML_FIGURES or element not in parents:
             return
         element = parents[element]
         yield element.get("alt", "")
-
-
-def _local(name: Any) -> str:
-    return name.rpartition("}")[2] if isinstance(name, str) else ""
 
 
 def _table_mentions(text: str) -> Iterator[_Pair]:
@@ -188,12 +183,12 @@ def _json_sidecar(text: str) -> Iterable[_Pair]:
     fields = {str(key).lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
     words = [fields[key] for key in _SIDECAR_KEYS if isinstance(fields.get(key), str)]
     # Photo exports write the file's name as its title.
-    return [("", item) for item in words if not _PICTURE_NAME.search(item[-5:])]
+    return [("", item) for item in words if not PICTURE_SUFFIX.search(item[-5:])]
 
 
 def _xmp_sidecar(text: str) -> Iterable[_Pair]:
     root = parse_xml(text)
-    named = (e for name in ("title", "description") for e in root.iter() if _local(e.tag) == name)
+    named = (e for name in ("title", "description") for e in root.iter() if local_name(e.tag) == name)
     return [("", "".join(element.itertext())) for element in named]
 
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ingest.formats.plain import delimiter_of
+from ingest.formats.sniff import PICTURE_SUFFIX
 from rag.segments import RESERVED
 from rag.types import Scalar
 
 MAX_ROWS = 100_000
 _MAX_COLUMNS = 100
 _MAX_VALUE_CHARS = 200  # of a field to filter on; longer texts are only words
-_PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|webp|tiff?|bmp|avif)", re.I)
+_PICTURE = re.compile(f".+{PICTURE_SUFFIX.pattern}", re.I)
 _CURRENCY = (
     r"(?:[$€£¥₹₩₽₺₪]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|MXN|ZAR|TRY|kr\.?|zł|Kč|Fr\.)"
 )

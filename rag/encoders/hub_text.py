@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rag.encoders import matryoshka
 from rag.encoders.base import Vectors, clean_text, normalize, require_query, require_texts
 from rag.encoders.hub_dual import TOKENIZER, make_card, max_tokens
-from rag.encoders.minilm import BATCH_TOKENS, group_by_length
+from rag.encoders.minilm import BATCH_TOKENS, group_by_length, mean_pool
 from rag.encoders.torch_models import load_model, load_part
 from rag.errors import ModelError, SettingsError
 from rag.models import Checkpoint
@@ -99,8 +99,7 @@ def pool(hidden: NDArray[np.float32], mask: NDArray[Any], mode: str) -> NDArray[
     if mode == "lasttoken":
         last: NDArray[np.float32] = hidden[np.arange(len(hidden)), mask.sum(1) - 1]
         return last
-    mean: NDArray[np.float32] = np.einsum("nld,nl->nd", hidden, mask.astype(np.float32)) / mask.sum(1)[:, None]
-    return mean
+    return mean_pool(hidden, mask)
 
 
 def _read_pooling(checkpoint: Checkpoint) -> str:

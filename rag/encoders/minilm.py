@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,22 +78,27 @@ class MiniLM:
         tokens = [self._tokenize(text) for text in require_texts(texts)]
         vectors = np.zeros((len(tokens), self.card.dimensions), np.float32)
         for batch in group_by_length([len(ids) for ids in tokens], BATCH_TOKENS):
-            vectors[batch] = self._mean_pool([tokens[i] for i in batch])
+            vectors[batch] = self._features([tokens[i] for i in batch])
         return normalize(normalize(vectors) - self._offset)
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(clean_text(text, _MAX_CHARS)).ids
         return ids
 
-    def _mean_pool(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+    def _features(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
         mask = np.zeros_like(ids)
         for row, sequence in enumerate(tokens):
             ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (hidden,) = self._model.run(["last_hidden_state"], inputs)
-        means: NDArray[np.float32] = np.einsum("nld,nl->nd", hidden, mask.astype(np.float32)) / mask.sum(1)[:, None]
-        return means
+        return mean_pool(hidden, mask)
+
+
+def mean_pool(hidden: NDArray[np.float32], mask: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the means (n, dimensions) of token states (n, tokens, dimensions) under the attention mask (n, tokens)."""
+    means: NDArray[np.float32] = np.einsum("nld,nl->nd", hidden, mask.astype(np.float32)) / mask.sum(1)[:, None]
+    return means
 
 
 def group_by_length(lengths: list[int], max_tokens: int) -> Iterator[list[int]]:

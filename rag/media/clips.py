@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rag.errors import UnsupportedMedia
-from rag.media.opening import frame_rgb, open_av, picture_stream
+from rag.media.opening import frame_rgb, open_av, picture_stream, sound_stream, stated_duration_s
 from rag.media.seeking import SoundSpan, check_within, frames, sound
 from rag.types import TimeSpan
 
@@ -89,12 +89,11 @@ def clip(path: Path, span: TimeSpan) -> bytes:
     """
     import av
 
-    start_s = max(span.start_s, 0.0)
-    span = TimeSpan(start_s, min(max(span.end_s, start_s + 0.1), start_s + MAX_CLIP_S))
+    span = _bound(span, MAX_CLIP_S)
     buffer = BytesIO()
     with open_av(path, path.name) as container:
-        check_within(path, container, start_s)
-        has_pictures, has_sound = picture_stream(container) is not None, container.streams.best("audio") is not None
+        check_within(path, container, span.start_s)
+        has_pictures, has_sound = picture_stream(container) is not None, sound_stream(container) is not None
     pictures = _clip_pictures(path, span) if has_pictures else iter(())
     first = next(pictures, None)
     heard = sound(path, span) if has_sound else None
@@ -122,9 +121,7 @@ def mp3(path: Path, span: TimeSpan) -> bytes:
     """
     import av
 
-    start_s = max(span.start_s, 0.0)
-    end_s = min(max(span.end_s, start_s + 0.1), start_s + MAX_CLIP_S)
-    heard = sound(path, TimeSpan(start_s, end_s), rate=_MP3_RATE)
+    heard = sound(path, _bound(span, MAX_CLIP_S), rate=_MP3_RATE)
     buffer = BytesIO()
     with av.open(buffer, "w", format="mp3") as out:
         stream = out.add_stream("libmp3lame", rate=_MP3_RATE, layout="mono")
@@ -140,7 +137,7 @@ def length_s(path: Path) -> float:
         MediaError: the file has gone or is damaged.
     """
     with open_av(path, path.name) as container:
-        return max(container.duration or 0, 0) / 1e6
+        return stated_duration_s(container)
 
 
 def waveform(path: Path, span: TimeSpan) -> Image.Image:
@@ -150,8 +147,7 @@ def waveform(path: Path, span: TimeSpan) -> Image.Image:
         UnsupportedMedia: it has no sound.
         MediaError: the file has gone, is damaged, or ends before the span.
     """
-    end_s = min(max(span.end_s, span.start_s + 0.1), span.start_s + MAX_WAVEFORM_S)
-    heard = sound(path, TimeSpan(span.start_s, end_s), rate=_WAVE_RATE)
+    heard = sound(path, _bound(span, MAX_WAVEFORM_S), rate=_WAVE_RATE)
     bars = _WAVE_PX[0] // _BAR_STEP_PX
     pieces = np.array_split(np.abs(heard.samples).max(axis=0), bars)
     peaks = np.array([float(np.percentile(piece, 95)) if piece.size else 0.0 for piece in pieces])
@@ -163,6 +159,12 @@ def waveform(path: Path, span: TimeSpan) -> Image.Image:
         left, middle = index * _BAR_STEP_PX, _WAVE_PX[1] / 2
         draw.rounded_rectangle((left, middle - half, left + _BAR_PX, middle + half), _BAR_PX / 2, fill="black")
     return picture
+
+
+def _bound(span: TimeSpan, longest_s: float) -> TimeSpan:
+    """Return the span from second 0 on, at least 0.1 s and at most `longest_s` long."""
+    start_s = max(span.start_s, 0.0)
+    return TimeSpan(start_s, min(max(span.end_s, start_s + 0.1), start_s + longest_s))
 
 
 def _clip_pictures(path: Path, span: TimeSpan) -> Iterator[tuple[float, Image.Image]]:
@@ -214,11 +216,8 @@ def _encode_sound(out: OutputContainer, stream: Any, heard: SoundSpan) -> None:
 
 def _media_type(container: InputContainer) -> str:
     """Return the media type of a file that every browser plays; empty for others."""
-    stream = picture_stream(container)
-    sound_stream = container.streams.best("audio")
-    pictures, heard = (
-        s.codec_context.codec.canonical_name if s and s.codec_context else None for s in (stream, sound_stream)
-    )
+    streams = picture_stream(container), sound_stream(container)
+    pictures, heard = (s.codec_context.codec.canonical_name if s and s.codec_context else None for s in streams)
     for form, picture_codecs, sound_codecs, media_type in _PLAYED_EVERYWHERE:
         if container.format.name == form and pictures in picture_codecs and heard in sound_codecs:
             return media_type

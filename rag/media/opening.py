@@ -24,7 +24,7 @@ from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, 
 from rag.types import Box
 
 if TYPE_CHECKING:
-    from av import AudioFrame, VideoFrame, VideoStream
+    from av import AudioFrame, AudioStream, VideoFrame, VideoStream
     from av.container import InputContainer
     from pypdfium2 import PdfDocument, PdfPage
 
@@ -154,6 +154,18 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str = "It") -> No
         )
 
 
+def check_pages(pages: int, max_pages: int) -> None:
+    """Refuse a file with too many pages.
+
+    Raises:
+        MediaTooLarge: more than `max_pages`.
+    """
+    if pages > max_pages:
+        raise MediaTooLarge(
+            f"It has {pages:,} pages, more than the limit of {max_pages:,}; split it, or raise EXHIBIT_MAX_PAGES."
+        )
+
+
 def exif(image: Image.Image) -> Image.Exif:
     """Return the picture's EXIF, empty if it is damaged."""
     if image.format == "PNG":
@@ -162,6 +174,11 @@ def exif(image: Image.Image) -> Image.Exif:
         return image.getexif()
     except _PILLOW_ERRORS:
         return Image.Exif()
+
+
+def frame_duration_s(image: Image.Image) -> float:
+    """Return how long the current frame of an animation lasts; as in browsers, one without a duration lasts 100 ms."""
+    return float(image.info.get("duration") or 100) / 1000
 
 
 def rgb(image: Image.Image, draft_px: int | None = None) -> Image.Image:
@@ -213,6 +230,16 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     found = (s for s in container.streams.video if not s.disposition & still and s.codec_context is not None)
     return next(found, None)
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """Return the sound track that a player would choose; None if there is none."""
+    return container.streams.best("audio")
+
+
+def stated_duration_s(container: InputContainer) -> float:
+    """Return the length in seconds that the headers state or suggest; 0 if they do not."""
+    return max(container.duration or 0, 0) / 1e6
 
 
 def time_s(frame: AudioFrame | VideoFrame, container: InputContainer) -> float | None:

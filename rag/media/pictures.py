@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from rag.errors import MediaError, UnsupportedMedia
 from rag.media.files import head_of
-from rag.media.opening import MAX_PIXELS, check_pixels, open_image, open_pdf, render_page, rgb
+from rag.media.opening import MAX_PIXELS, check_pixels, frame_duration_s, open_image, open_pdf, render_page, rgb
 from rag.media.seeking import frame_at
 from rag.types import Box, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
 
@@ -124,12 +124,12 @@ def _is_animation(head: bytes) -> bool:
 
 
 def _animation_frame(path: Path, at_s: float) -> Image.Image:
-    """Return the frame at this time; as in browsers, a frame without a duration lasts 100 ms."""
+    """Return the frame that an animation shows at this time."""
     with open_image(path, MAX_PIXELS, path.name) as image:
         end_s = 0.0
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
-            end_s += float(image.info.get("duration") or 100) / 1000
+            end_s += frame_duration_s(image)
             # A millisecond, to which times are rounded.
             if at_s < end_s - 0.001:
                 return rgb(image, _DRAFT_PX)

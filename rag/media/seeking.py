@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from rag.media.opening import MAX_PIXELS, check_pixels, frame_rgb, open_av, picture_stream, time_s
+from rag.media.opening import (
+    MAX_PIXELS,
+    check_pixels,
+    frame_rgb,
+    open_av,
+    picture_stream,
+    sound_stream,
+    stated_duration_s,
+    time_s,
+)
 from rag.types import TimeSpan
 
 if TYPE_CHECKING:
@@ -87,7 +96,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> SoundSpan:
     import av
 
     with open_av(path, path.name) as container:
-        stream: Any = container.streams.best("audio")
+        stream: Any = sound_stream(container)
         if stream is None or stream.codec_context is None:
             raise UnsupportedMedia(f"{path.name} has no sound.")
         check_within(path, container, span.start_s)
@@ -138,7 +147,7 @@ def check_within(path: Path, container: InputContainer, at_s: float) -> None:
     Raises:
         MediaError: the file ends before it.
     """
-    length_s = (container.duration or 0) / 1e6
+    length_s = stated_duration_s(container)
     if 0 < length_s < at_s - _PAST_END_S:
         raise _beyond(path, length_s, at_s)
 

@@ -113,8 +113,7 @@ def resolve_checkpoint(name: str, setting: str, *, needs: Sequence[str] = ("conf
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        return Checkpoint(name, folder, select_files(name, paths))
+        return _read_folder(name, folder)
     if not _REPOSITORY.fullmatch(name):
         raise SettingsError(
             f"{setting}={name} is neither a folder nor the `owner/model` of a hub. Set a name such as "
@@ -173,6 +172,11 @@ def map_hub_errors(place: str, missing: str, remedy: str) -> Iterator[None]:
         raise ModelError(f"{missing}: {place} failed with {type(error).__name__}. {remedy}") from error
 
 
+def _read_folder(name: str, folder: Path) -> Checkpoint:
+    paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return Checkpoint(name, folder, select_files(name, paths))
+
+
 def _find_cached(name: str) -> Checkpoint | None:
     """Return the newest copy in the hub's cache, or None if there is none or its weights are incomplete."""
     try:
@@ -184,8 +188,7 @@ def _find_cached(name: str) -> Checkpoint | None:
     if folder is None:
         return None
     try:
-        paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        cached = Checkpoint(name, folder, select_files(name, paths))
+        cached = _read_folder(name, folder)
     except ModelError:
         return None
     shards = set(cached.json(SHARDED).get("weight_map", {}).values())

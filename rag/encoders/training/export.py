@@ -104,9 +104,7 @@ class Graph:
 
     def relu6(self, source: str) -> str:
         """Add the activation min(max(x, 0), 6)."""
-        if not any(constant.name == "zero" for constant in self.constants):
-            self.constants += [numpy_helper.from_array(np.float32(v), n) for n, v in (("zero", 0), ("six", 6))]
-        return self.node("Clip", source, "zero", "six")
+        return self.node("Clip", source, self.scalar("zero", 0.0), self.scalar("six", 6.0))
 
     def block(self, source: str, prefix: str, *, size_px: int, stride: int) -> str:
         """Add an inverted bottleneck: expand, convolve by channel, project, and skip where shapes allow."""
