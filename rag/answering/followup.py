@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rag.answering.markers import plain_line
 from rag.llm.prompts import load
 from rag.query.options import Turn
-from rag.text import stems
+from rag.text import replace_surrogates, stems
 
 if TYPE_CHECKING:
     from rag.llm import LanguageModel
@@ -48,4 +48,4 @@ def _is_sound(written: str, known: set[str]) -> bool:
 
 
 def _shorten(text: str) -> str:
-    return plain_line(_MARKER.sub("", text))[:_MOST_CHARS]
+    return plain_line(_MARKER.sub("", replace_surrogates(text)))[:_MOST_CHARS]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rag.text import replace_surrogates
 from rag.types import Filter, Modality, Where
 
 # Where to look: one modality, several, or everywhere.
@@ -25,7 +24,7 @@ class QueryOptions:
         rerank: whether the language model judges the best candidates.
         quotas: number of hits of some modalities.
         user: whose preference orders the pictures; empty for nobody's.
-        turns: earlier questions and answers, oldest first; what UTF-8 cannot encode is replaced.
+        turns: earlier questions and answers, oldest first.
     """
 
     modality: Modalities = None
@@ -34,11 +33,7 @@ class QueryOptions:
     rerank: bool = False
     quotas: Mapping[Modality, int] | None = None
     user: str = ""
-    turns: Sequence[Turn] = ()
-
-    def __post_init__(self) -> None:
-        clean = tuple((replace_surrogates(question), replace_surrogates(answer)) for question, answer in self.turns)
-        object.__setattr__(self, "turns", clean)
+    turns: Sequence[Turn] = field(default=())
 
     @property
     def filter(self) -> Filter:
