@@ -33,26 +33,20 @@ _IDS_PER_QUERY = 500  # SQLite takes at most 32,766 variables; PostgreSQL plans 
 
 @dataclass(frozen=True, slots=True)
 class AssetRecord:
-    """The record of one file content.
+    """An asset whose segments are all in the store.
 
     Attributes:
         id: derived from the content's SHA-256.
-        state: ``indexing`` until all its segments are stored, then ``done``.
         segments: number of its segments; 0 means that it has no content to index.
-        recipe: hash of the settings that made them.
-        captions: captions from documents beside it.
     """
 
     id: str
-    state: str
     segments: int
-    recipe: str
-    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A fully indexed asset, as shown in lists.
+    """An asset whose segments are all in the store, as shown in lists.
 
     Attributes:
         id: id of the asset.
@@ -331,11 +325,11 @@ def _match_record(
     if row is None or row["state"] != "done" or row["recipe"] != recipe:
         return None
     # The column holds the captions and, since there are product tables, one object with the fields.
-    known_captions = tuple(one for one in row["captions"] if isinstance(one, str))
+    known_captions = {one for one in row["captions"] if isinstance(one, str)}
     known_fields: dict[str, Scalar] = next((one for one in row["captions"] if isinstance(one, dict)), {})
-    if not set(captions) <= set(known_captions) or fields not in (None, known_fields):
+    if not set(captions) <= known_captions or fields not in (None, known_fields):
         return None
-    return AssetRecord(row["id"], row["state"], row["segments"], row["recipe"], known_captions)
+    return AssetRecord(row["id"], row["segments"])
 
 
 def _split_ids(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -18,17 +18,24 @@ from rag.retrieval.fusion import (
     score_negatives,
 )
 from rag.segments import segment_id
-from rag.types import Hit
+from rag.types import Hit, Segment
+
+# A segment that a channel found, behind its id, which takes 20 µs to compute; and the candidates with their scores.
+Candidate = tuple[str, Segment]
+ScoredCandidates = list[tuple[Candidate, float]]
 
 
-def search_channels(index: SegmentIndex, plan: SearchPlan) -> dict[str, ScoredSegments]:
-    """Return what each channel found, with one request to the index."""
-    answers = iter(index.search([query for request in plan.values() for query in request.queries]))
-    return {name: merge_best([next(answers) for _ in request.queries], segment_id) for name, request in plan.items()}
+def search_channels(index: SegmentIndex, plan: SearchPlan) -> dict[str, ScoredCandidates]:
+    """Return what each channel found, best first, with one request to the index."""
+    answers = map(_add_ids, index.search([query for request in plan.values() for query in request.queries]))
+    return {
+        name: merge_best([next(answers) for _ in request.queries], lambda candidate: candidate[0])
+        for name, request in plan.items()
+    }
 
 
 def fuse_channels(
-    plan: SearchPlan, results: Mapping[str, ScoredSegments], calibrations: Mapping[str, Calibration]
+    plan: SearchPlan, results: Mapping[str, ScoredCandidates], calibrations: Mapping[str, Calibration]
 ) -> list[Hit]:
     """Fuse the results of all channels into hits, best first. A pure function.
 
@@ -37,7 +44,7 @@ def fuse_channels(
         results: what each channel found, without spoken words.
         calibrations: calibration by channel.
     """
-    segments = {segment_id(segment): segment for found in results.values() for segment, _ in found}
+    segments = dict(candidate for found in results.values() for candidate, _ in found)
     rankings = {name: _to_ranking(request, results[name], calibrations) for name, request in plan.items()}
 
     def sees(name: str, key: str) -> bool:
@@ -52,8 +59,12 @@ def fuse_channels(
     ]
 
 
-def _to_ranking(request: ChannelRequest, found: ScoredSegments, calibrations: Mapping[str, Calibration]) -> Ranking:
-    channel, scores = request.channel, [(segment_id(segment), score) for segment, score in found]
+def _add_ids(found: ScoredSegments) -> ScoredCandidates:
+    return [((segment_id(segment), segment), score) for segment, score in found]
+
+
+def _to_ranking(request: ChannelRequest, found: ScoredCandidates, calibrations: Mapping[str, Calibration]) -> Ranking:
+    channel, scores = request.channel, [(key, score) for (key, _), score in found]
     vectors = [query.query for query in request.queries if not isinstance(query.query, str)]
     single = calibrations.get(request.name)
     calibration = calibrate_best_of(single, vectors) if single and vectors else single
