@@ -14,9 +14,11 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from ingest.picture.ocr import Ocr
 from rag import Answer, KnowledgeBase
@@ -25,6 +27,7 @@ from rag.demo import HERE, questions
 from rag.llm import LanguageModel, create_language_model
 from rag.llm.llama_cpp import Engine
 from tests.fakes.llms import Replies
+from tests.fakes.media import JFK, samples_of
 
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
@@ -129,6 +132,12 @@ def on_the_cpu() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ocr() -> Ocr:
     return Ocr(threads=2)
+
+
+@pytest.fixture(scope="session")
+def jfk() -> NDArray[np.float32]:
+    """Eleven seconds of speech, mono at 16 kHz."""
+    return samples_of(JFK)
 
 
 @pytest.fixture(scope="session")

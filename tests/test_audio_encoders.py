@@ -18,7 +18,7 @@ from rag.errors import EncoderMismatch, ModelError, SettingsError
 from tests.contracts.audio_encoders import AudioEncoderContract, tone
 from tests.fakes import checkpoints
 from tests.fakes.encoders import HashingTextEncoder
-from tests.fakes.media import JFK, samples_of
+from tests.fakes.media import DOG, RAIN, samples_of
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
@@ -94,7 +94,7 @@ def test_a_knowledge_base_hears_with_it_and_refuses_another(folder: Path, clap: 
     media, clap_folder = tmp_path / "media", folder / "clap"
     media.mkdir()
     heard = {}
-    for path in (JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")):
+    for path in (DOG, RAIN):
         shutil.copy(path, media)
         (heard[path.name],) = clap.embed_audio([resample(samples_of(path), SAMPLE_RATE, 48_000)])
     with KnowledgeBase.open(tmp_path / "base", Settings(audio_encoder=str(clap_folder))) as base:

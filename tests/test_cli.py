@@ -17,13 +17,8 @@ from rag.cli.doctor import examine
 from rag.cli.main import app
 from rag.explanation import Explanation
 from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
+from tests.fakes.command import run_exhibit
 from tests.fakes.hits import passage
-
-
-def exhibit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rag.cli.main", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +33,7 @@ def desk(tmp_path_factory):
     exif.get_ifd(0x8769)[0x9003] = "2024:06:01 10:00:00"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 36.0), 3: "E", 4: (2.0, 21.0, 0.0)})
     Image.new("RGB", (64, 64), "teal").save(media / "teal.jpg", exif=exif)
-    done = exhibit("ingest", "media", cwd=desk)
+    done = run_exhibit("ingest", "media", cwd=desk)
     assert done.returncode == 3, done.stderr  # some files could not be indexed
     assert "broken.png" in done.stdout
     assert "2 indexed" in done.stdout
@@ -69,7 +64,7 @@ def test_help_imports_nothing_heavy(tmp_path):
 
 
 def test_search_as_json_has_thumbnails_as_paths(desk):
-    done = exhibit("search", "lamp", "--image", "media/teal.jpg", "--quota", "image=1", "--json", cwd=desk)
+    done = run_exhibit("search", "lamp", "--image", "media/teal.jpg", "--quota", "image=1", "--json", cwd=desk)
     assert done.returncode == 0, done.stderr
     hits = json.loads(done.stdout)
     assert all(
@@ -83,53 +78,50 @@ def test_search_as_json_has_thumbnails_as_paths(desk):
 
 
 def test_search_for_people_explains(desk):
-    done = exhibit("search", "what does the lamp burn", "--not", "harbour", "--to", "text", "--explain", cwd=desk)
+    done = run_exhibit("search", "what does the lamp burn", "--not", "harbour", "--to", "text", "--explain", cwd=desk)
     assert done.returncode == 0
-    for said in ("lamp.md", "whale oil", "words: lamp, burns", "believed"):
-        assert said in done.stdout
+    for expected in ("lamp.md", "whale oil", "words: lamp, burns", "believed"):
+        assert expected in done.stdout
 
 
 def test_places_and_times_of_photos(desk):
-    found = exhibit("search", "lamp", "--where", "near=48.86,2.35,5", "--where", "taken>=2024-05", "--json", cwd=desk)
+    near = ("search", "lamp", "--where", "near=48.86,2.35,5")
+    found = run_exhibit(*near, "--where", "taken>=2024-05", "--json", cwd=desk)
     assert [Path(hit["path"]).name for hit in json.loads(found.stdout)] == ["teal.jpg"]
-    assert exhibit("search", "lamp", "--where", "near=48.86,2.35,5", "--where", "taken>=2025", cwd=desk).returncode == 4
+    assert run_exhibit(*near, "--where", "taken>=2025", cwd=desk).returncode == 4
 
 
 def test_a_malformed_condition_is_wrong_usage(desk):
-    assert exhibit("search", "lamp", "--where", "nonsense", cwd=desk).returncode == 2
+    assert run_exhibit("search", "lamp", "--where", "nonsense", cwd=desk).returncode == 2
 
 
 def test_status_and_plan_as_json(desk):
-    status = json.loads(exhibit("status", "--json", cwd=desk).stdout)
+    status = json.loads(run_exhibit("status", "--json", cwd=desk).stdout)
     assert status["assets"] == {"indexed": 2, "empty": 0, "failed": 1}
     assert [Path(file["path"]).name for file in status["failed"]] == ["broken.png"]
-    plan = json.loads(exhibit("plan", "media", "--json", cwd=desk).stdout)
+    plan = json.loads(run_exhibit("plan", "media", "--json", cwd=desk).stdout)
     assert {file["action"] for file in plan["files"]} == {"unchanged", "fail"}
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("EXHIBIT_COLOUR", "blue", "EXHIBIT_COLOUR"),
         ("EXHIBIT_RANKING", "boost", "ranking"),
         ("EXHIBIT_RANKING", '{"boost": 2}', "`ranking`"),
     ],
 )
-def test_a_wrong_setting_is_one_line(desk, name, value, said):
-    import os
-
-    environment = {**os.environ, name: value}
-    command = [sys.executable, "-m", "rag.cli.main", "status"]
-    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False)
+def test_a_wrong_setting_is_one_line(desk, name, value, expected):
+    done = run_exhibit("status", cwd=desk, **{name: value})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("exhibit: ")
-    assert said in line
+    assert expected in line
 
 
 def test_a_warning_is_one_line(desk, monkeypatch):
     monkeypatch.setenv("EXHIBIT_LLM", "nonsense")
-    done = exhibit("search", "lamp", "--rerank", cwd=desk)
+    done = run_exhibit("search", "lamp", "--rerank", cwd=desk)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "nonsense" in line]
     assert line.startswith("exhibit: ")
@@ -137,7 +129,7 @@ def test_a_warning_is_one_line(desk, monkeypatch):
 
 @pytest.mark.parametrize("command", [["status"], ["search", "lamp"], ["ask", "What burns?"]])
 def test_no_knowledge_base_yet(tmp_path, command):
-    done = exhibit(*command, cwd=tmp_path)
+    done = run_exhibit(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert "exhibit ingest" in done.stderr
     assert not (tmp_path / ".exhibit").exists()
@@ -145,14 +137,14 @@ def test_no_knowledge_base_yet(tmp_path, command):
 
 def test_a_plan_makes_nothing(tmp_path):
     (tmp_path / "lamp.md").write_text("The lamp burns whale oil.")
-    plan = json.loads(exhibit("plan", ".", "--json", cwd=tmp_path).stdout)
+    plan = json.loads(run_exhibit("plan", ".", "--json", cwd=tmp_path).stdout)
     assert [file["action"] for file in plan["files"]] == ["index"]
     assert [path.name for path in tmp_path.iterdir()] == ["lamp.md"]
 
 
 def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    done = exhibit("ingest", ".", "--kb", "file", cwd=tmp_path)
+    done = run_exhibit("ingest", ".", "--kb", "file", cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("exhibit: ")
@@ -160,15 +152,15 @@ def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
 
 
 def test_doctor_and_models(desk):
-    done = exhibit("doctor", "--json", cwd=desk)
+    done = run_exhibit("doctor", "--json", cwd=desk)
     checks = json.loads(done.stdout)
     assert {check["state"] for check in checks} <= {"good", "weak"}
-    models = json.loads(exhibit("models", "--json", cwd=desk).stdout)
+    models = json.loads(run_exhibit("models", "--json", cwd=desk).stdout)
     assert {"minilm", "whisper-base", "qwen2.5-coder-1.5b-instruct"} <= {model["name"] for model in models}
 
 
 def test_remove(desk):
-    done = exhibit("remove", "media/teal.jpg", "--json", cwd=desk)
+    done = run_exhibit("remove", "media/teal.jpg", "--json", cwd=desk)
     assert [row["state"] for row in json.loads(done.stdout)["results"]] == ["removed"]
 
 
@@ -199,8 +191,8 @@ def test_evidence_is_printed_with_the_sentence_that_matters(capsys):
     hit = passage(
         "The kestrel is a falcon that eats. " * 9 + "It feeds on voles. " + "It is seen all over Europe. " * 9
     )
-    said = "A kestrel eats voles [E1]."
-    output.print_evidence(Answer("What does a kestrel eat?", said, (Citation(1, 0, 20),), (Evidence(1, hit),)))
+    text = "A kestrel eats voles [E1]."
+    output.print_evidence(Answer("What does a kestrel eat?", text, (Citation(1, 0, 20),), (Evidence(1, hit),)))
     assert "that eats. It feeds on voles. …" in capsys.readouterr().out
 
 

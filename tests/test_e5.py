@@ -19,9 +19,7 @@ from rag.encoders import TextEncoder, load_dual_encoder, load_text_encoder
 from rag.errors import EncoderMismatch, ModelError
 from tests.contracts.encoders import PASSAGES, SenseContract, TextEncoderContract
 from tests.fakes.encoders import HashingTextEncoder
-from tests.fakes.media import JFK
-
-DOG = JFK.with_name("dog.ogg")
+from tests.fakes.media import DOG
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,8 +37,7 @@ from tests.contracts.encoders import (
 )
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder
 from tests.fakes.pictures import GREYS, STORED, corners, saved
-
-SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from tests.fakes.shared_data import SHARED_DATA
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +165,12 @@ class TestLite(DualEncoderContract, SenseContract):
         assert pixels.dtype == np.float32
         np.testing.assert_allclose(pixels[:, 100, 100], [1.0, 0.0, -127 / 128], atol=1e-6)
 
-    @pytest.mark.skipif(not (SHARED / "flickr_dev").is_dir(), reason="needs the photos in EXHIBIT_DATA")
+    @pytest.mark.skipif(not (SHARED_DATA / "flickr_dev").is_dir(), reason="needs the photos in EXHIBIT_DATA")
     def test_captions_find_their_photos(self, lite: DualEncoder) -> None:
-        with (SHARED / "flickr_dev" / "captions.csv").open() as rows:
+        with (SHARED_DATA / "flickr_dev" / "captions.csv").open() as rows:
             captions = {row["image"]: row["caption"] for row in csv.DictReader(rows)}
-        names = sorted(path.name for path in (SHARED / "flickr_dev" / "images").iterdir() if path.name in captions)
-        found = recall_at_10(lite, [SHARED / "flickr_dev" / "images" / name for name in names[:100]], captions)
+        names = sorted(path.name for path in (SHARED_DATA / "flickr_dev" / "images").iterdir() if path.name in captions)
+        found = recall_at_10(lite, [SHARED_DATA / "flickr_dev" / "images" / name for name in names[:100]], captions)
         # 39 % among 500 photos; chance among 100 is 10 %.
         assert found > 0.5
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shutil
 import tarfile
@@ -38,8 +37,8 @@ from rag.evaluation.results import (
 from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 from tests.fakes.encoders import HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import JFK, noise, tone, write_audio
+from tests.fakes.shared_data import SHARED_DATA
 
-SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COLOURS = ("red", "green", "blue", "yellow")
 OPTIONS = EvalOptions(ks=(1, 3))
 
@@ -373,10 +372,10 @@ def test_real_speech_is_transcribed() -> None:
     assert cosines[0, 0] > 0.6 > 0.3 > cosines[1, 0]
 
 
-@pytest.mark.skipif(not (SHARED / "anthropology").is_dir(), reason="EXHIBIT_DATA's folder is not there")
+@pytest.mark.skipif(not (SHARED_DATA / "anthropology").is_dir(), reason="EXHIBIT_DATA's folder is not there")
 def test_figures_that_were_trained_on_are_marked() -> None:
-    chosen = load("anthropology", Settings(data=SHARED))
-    trained = datasets.trained_on(SHARED)
+    chosen = load("anthropology", Settings(data=SHARED_DATA))
+    trained = datasets.trained_on(SHARED_DATA)
     figures = [item for item in chosen.directions[1].items if item.slice == "trained on"]
     assert {item.id for item in figures} == trained & {item.id for item in chosen.directions[1].items}
     assert f"{len(figures)} of the {len(chosen.directions[1].items)} figures" in chosen.notes[0]
@@ -384,10 +383,10 @@ def test_figures_that_were_trained_on_are_marked() -> None:
     assert {query.slice for query in chosen.directions[0].queries} == {""}
 
 
-@pytest.mark.skipif(not (SHARED / "flickr_dev").is_dir(), reason="EXHIBIT_DATA's folder is not there")
+@pytest.mark.skipif(not (SHARED_DATA / "flickr_dev").is_dir(), reason="EXHIBIT_DATA's folder is not there")
 @pytest.mark.parametrize("name", [known.name for known in datasets.SETS])
 def test_every_set_of_the_real_data_can_be_read(name: str) -> None:
-    for direction in load(name, Settings(data=SHARED)).directions:
+    for direction in load(name, Settings(data=SHARED_DATA)).directions:
         items = {item.family if direction.by_family else item.id for item in direction.items}
         assert len(direction.queries) >= 10
         for query in direction.queries:

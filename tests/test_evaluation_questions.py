@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -28,6 +26,7 @@ from rag.evaluation.results import ChannelDistributions, EvalOptions, Trial
 from rag.explanation import ChannelScore, Explanation
 from rag.llm import LanguageModel
 from rag.types import MODALITIES, Box, CharSpan, FrameRegion, Hit, ImageRegion, PageBox, TimeSpan
+from tests.fakes.command import run_exhibit
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedModel, pictures_of
 
@@ -40,17 +39,11 @@ CANOE = picture("IMG_311.jpg", "canoe", "paddle")
 FOLDER = {"KESTREL": KESTREL, "HERON": HERON, "CANOE": CANOE}
 
 
-def exhibit(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rag.cli.main", "eval", *arguments]
-    environment = {**os.environ, **environment}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl"
     file.write_text('{"question": "Who?", "assets": ["a/b.pdf"]}\n\n{"question": "What?", "answerable": false}\n')
     assert [question.answerable for question in read_questions(file)] == [True, False]
-    for line, said in (
+    for line, expected in (
         ("nonsense", "JSON"),
         ('{"question": "Who?"}', "answerable"),
         ('{"question": " ", "assets": ["a"]}', "question"),
@@ -60,7 +53,7 @@ def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: P
         ('{"question": "Who?", "assets": ["a"], "modality": "smell"}', "modality"),
     ):
         file.write_text('{"question": "Who?", "assets": ["a"]}\n' + line)
-        with pytest.raises(QueryError, match=rf"\b2 of .*{said}"):
+        with pytest.raises(QueryError, match=rf"\b2 of .*{expected}"):
             read_questions(file)
     file.write_text("\n")
     with pytest.raises(QueryError, match=r"q\.jsonl"):
@@ -351,8 +344,8 @@ def desk(tmp_path_factory) -> Path:
     (desk / "media").mkdir()
     (desk / "media" / "lamp.md").write_text("# The lamp\n\nThe lamp on the north pier burns whale oil.\n")
     (desk / "media" / "bread.md").write_text("# Bread\n\nKnead the dough, and let it rise for an hour.\n")
-    ingest = [sys.executable, "-m", "rag.cli.main", "ingest", "media"]
-    subprocess.run(ingest, cwd=desk, capture_output=True, check=True)
+    done = run_exhibit("ingest", "media", cwd=desk)
+    assert done.returncode == 0, done.stderr
     (desk / "q.jsonl").write_text(
         '{"question": "What does the lamp burn?", "assets": ["media/lamp.md"], "modality": "text", "reviewed": false}\n'
         '{"question": "How long does the dough rise?", "assets": ["bread.md"], "modality": "text"}\n'
@@ -366,20 +359,22 @@ def desk(tmp_path_factory) -> Path:
 
 
 def test_the_command_measures_encoders(desk: Path) -> None:
-    done = exhibit("flickr_dev", "--json", "--html", "page.html", "--k", "1,2", cwd=desk, EXHIBIT_DATA="data")
+    done = run_exhibit(
+        "eval", "flickr_dev", "--json", "--html", "page.html", "--k", "1,2", cwd=desk, EXHIBIT_DATA="data"
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert {row["direction"] for row in result["rows"]} == {"text>image", "image>text"}
     assert result["rows"][0]["metrics"]["recall@2"]["mean"] == 1.0
     assert "<h1><bdi>flickr_dev</bdi></h1>" in (desk / "page.html").read_text("utf-8")
-    told = exhibit("flickr_dev", "--against", "threads=1", cwd=desk, EXHIBIT_DATA="data", COLUMNS="160")
-    assert told.returncode == 0, told.stderr
-    assert "text>image" in told.stdout
-    assert "1.0000" in told.stdout  # the same encoder under two names does not differ
+    against = run_exhibit("eval", "flickr_dev", "--against", "threads=1", cwd=desk, EXHIBIT_DATA="data", COLUMNS="160")
+    assert against.returncode == 0, against.stderr
+    assert "text>image" in against.stdout
+    assert "1.0000" in against.stdout  # the same encoder under two names does not differ
 
 
 def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
-    done = exhibit("q.jsonl", "--kb", ".exhibit", "--json", cwd=desk, EXHIBIT_RERANK_TOP_N="0")
+    done = run_exhibit("eval", "q.jsonl", "--kb", ".exhibit", "--json", cwd=desk, EXHIBIT_RERANK_TOP_N="0")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [(row["direction"], row["metrics"]["hit@1"]["mean"]) for row in result["rows"]] == [("question>file", 1.0)]
@@ -387,7 +382,7 @@ def test_the_command_measures_a_knowledge_base(desk: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         ([], 2, "SET"),
         (["flickr_dev", "--k", "5,1"], 2, "5,1"),
@@ -405,7 +400,7 @@ def test_wrong_usage_names_the_mistake(
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     code: int,
-    said: str,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(desk)
     monkeypatch.setenv("EXHIBIT_DATA", "data")
@@ -413,7 +408,7 @@ def test_wrong_usage_names_the_mistake(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == code
-    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert expected in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_the_sets_need_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,7 +422,7 @@ def test_the_sets_need_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_the_command_lists_the_sets(desk: Path) -> None:
-    rows = json.loads(exhibit("--list", "--json", cwd=desk, EXHIBIT_DATA="data").stdout)
+    rows = json.loads(run_exhibit("eval", "--list", "--json", cwd=desk, EXHIBIT_DATA="data").stdout)
     states = {row["name"]: row["state"] for row in rows}
     assert states["flickr_dev"] == "ready"
     assert states["esc10"] == "missing"

@@ -17,8 +17,6 @@ from rag.errors import DamagedMedia, MediaError, MediaTooLarge, ProtectedMedia, 
 from tests.fakes.files import PROSE, docx, encrypted_office, paragraph, pdf, photo, png, write, zipped
 from tests.fakes.files import Page as PdfPage
 
-DATA = Path(__file__).parent / "data"
-
 
 @pytest.fixture(scope="module")
 def settings():

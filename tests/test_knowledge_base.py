@@ -6,8 +6,6 @@ import asyncio
 import inspect
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -32,6 +30,7 @@ from rag.errors import (
 )
 from rag.segments import segment_id
 from rag.types import FrameRegion, PageBox
+from tests.fakes.command import run_exhibit
 from tests.fakes.demo import matches
 from tests.fakes.media import JFK
 
@@ -216,8 +215,7 @@ def test_the_page_of_an_answer_holds_its_evidence(demo_answer):
 def test_a_second_process_learns_which_one_has_it_open(demo_base):
     with pytest.raises(KnowledgeBaseBusy, match=rf"\b{os.getpid()}\b"):
         KnowledgeBase.open(demo_base.path)
-    command = [sys.executable, "-m", "rag.cli.main", "status", "--kb", str(demo_base.path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_exhibit("status", "--kb", str(demo_base.path))
     assert done.returncode == 1
     assert str(os.getpid()) in done.stderr
     assert "Traceback" not in done.stderr

@@ -5,7 +5,6 @@ import base64
 import io
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from rag.mcp.tools import ToolOptions, create_server
 from rag.mcp.transports import http_app
 from rag.server.keys import Keys
 from rag.server.launch import Address
+from tests.fakes.command import run_exhibit
 from tests.fakes.uvicorn_server import running
 
 READING = {"search", "ask", "get_evidence", "list_assets"}
@@ -42,21 +42,21 @@ def tools(museum):
     return create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions())
 
 
-async def called(client, tool, **arguments):
+async def call(client, tool, **arguments):
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
     assert len(result.model_dump_json()) < MESSAGE_BYTES
     return result
 
 
-async def refused(client, tool, **arguments):
+async def call_refused(client, tool, **arguments):
     result = await client.call_tool(tool, arguments)
     assert result.is_error
     return result.content[0].text
 
 
-async def found(client, words, **arguments):
-    result = await called(client, "search", words=words, **arguments)
+async def search(client, words, **arguments):
+    result = await call(client, "search", words=words, **arguments)
     return result.structured_content["hits"]
 
 
@@ -80,9 +80,9 @@ async def test_a_program_of_its_own_serves_the_client_that_starts_it(museum):
     async with Client(command) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == READING
         assert "get_evidence" in client.instructions
-        (hit,) = await found(client, "an orangutan", top_k=1)
+        (hit,) = await search(client, "an orangutan", top_k=1)
         assert (hit["title"], hit["kind"], hit["is_above_chance"]) == ("photo-04.jpg", "Picture", True)
-        words, picture = (await called(client, "get_evidence", id=hit["id"])).content
+        words, picture = (await call(client, "get_evidence", id=hit["id"])).content
         assert words.text.startswith("Picture: photo-04.jpg")
         assert max(picture_of(picture).size) > 320
 
@@ -99,47 +99,47 @@ async def test_tools_that_only_read_say_so_and_describe_every_argument(tools):
 
 async def test_a_search_is_limited_to_a_medium(tools):
     async with Client(tools) as client:
-        assert {hit["kind"] for hit in await found(client, "a monkey", to=["audio"])} == {"Speech"}
-        (hit,) = await found(client, "spears of the chimpanzees", where={"page": 3}, top_k=1)
+        assert {hit["kind"] for hit in await search(client, "a monkey", to=["audio"])} == {"Speech"}
+        (hit,) = await search(client, "spears of the chimpanzees", where={"page": 3}, top_k=1)
         assert hit["locator"].startswith("#page=3")
         assert "[E" not in hit["text"]
 
 
 async def test_nearly_right_arguments_are_understood(tools):
     async with Client(tools) as client:
-        assert {hit["kind"] for hit in await found(client, "a monkey", to="audio")} == {"Speech"}
-        (hit,) = await found(client, "spears", where='{"page": 3}', top_k=1)
+        assert {hit["kind"] for hit in await search(client, "a monkey", to="audio")} == {"Speech"}
+        (hit,) = await search(client, "spears", where='{"page": 3}', top_k=1)
         assert hit["fields"]["page"] == 3
 
 
 async def test_a_page_comes_marked_or_cropped(tools):
     async with Client(tools) as client:
-        (hit,) = await found(client, "sticks used as spears at Fongoli", to=["text"], top_k=1)
-        words, page = (await called(client, "get_evidence", id=hit["id"])).content
+        (hit,) = await search(client, "sticks used as spears at Fongoli", to=["text"], top_k=1)
+        words, page = (await call(client, "get_evidence", id=hit["id"])).content
         assert "page 3 of catalogue.pdf" in words.text
         assert "spears" in words.text
-        _, part = (await called(client, "get_evidence", id=hit["id"], show="crop")).content
+        _, part = (await call(client, "get_evidence", id=hit["id"], show="crop")).content
         whole, alone = picture_of(page), picture_of(part)
         assert whole.height / whole.width > 1.2 > alone.height / alone.width
-        (only,) = (await called(client, "get_evidence", id=hit["id"], show="words")).content
+        (only,) = (await call(client, "get_evidence", id=hit["id"], show="words")).content
         assert only.text == words.text
 
 
 async def test_a_recording_comes_with_words_and_sound(tools):
     async with Client(tools) as client:
-        (hit,) = await found(client, "the first chimpanzee that let her come near", to=["audio"], top_k=1)
+        (hit,) = await search(client, "the first chimpanzee that let her come near", to=["audio"], top_k=1)
         place = f"{hit['id'].partition('#')[0]}#t=16,22"
-        (words,) = (await called(client, "get_evidence", id=place)).content
+        (words,) = (await call(client, "get_evidence", id=place)).content
         assert "David Greybeard" in words.text
         assert "sound=true" in words.text
-        _, heard = (await called(client, "get_evidence", id=place, sound=True)).content
+        _, heard = (await call(client, "get_evidence", id=place, sound=True)).content
         assert seconds_of(heard) == pytest.approx(6, abs=0.2)
 
 
 async def test_a_video_comes_as_a_few_frames_and_its_sound(tools):
     async with Client(tools) as client:
-        (hit,) = await found(client, "a bee on a flower", to=["video"], top_k=1)
-        words, *frames, heard = (await called(client, "get_evidence", id=hit["id"], sound=True)).content
+        (hit,) = await search(client, "a bee on a flower", to=["video"], top_k=1)
+        words, *frames, heard = (await call(client, "get_evidence", id=hit["id"], sound=True)).content
         assert "bee" in words.text
         assert 1 <= len(frames) <= 3
         assert all(max(picture_of(frame).size) <= 640 for frame in frames)
@@ -149,14 +149,14 @@ async def test_a_video_comes_as_a_few_frames_and_its_sound(tools):
 
 async def test_another_page_of_a_file_can_be_opened(tools):
     async with Client(tools) as client:
-        held = (await called(client, "list_assets", named="CATALOGUE")).structured_content
-        words, page = (await called(client, "get_evidence", id=f"{held['assets'][0]['id']}#page=1")).content
+        listed = (await call(client, "list_assets", named="CATALOGUE")).structured_content
+        words, page = (await call(client, "get_evidence", id=f"{listed['assets'][0]['id']}#page=1")).content
         assert "page 1 of catalogue.pdf" in words.text
         assert picture_of(page).height > 800
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "expected"),
     [
         ("nowhere", "'nowhere'"),
         ("{film}", "say where in it"),
@@ -166,11 +166,11 @@ async def test_another_page_of_a_file_can_be_opened(tools):
         ("{film}#../../etc/passwd", "`#../../etc/passwd`"),
     ],
 )
-async def test_a_malformed_place_is_named(tools, place, said):
+async def test_a_malformed_place_is_named(tools, place, expected):
     async with Client(tools) as client:
-        film = (await called(client, "list_assets", named="film.mp4")).structured_content["assets"][0]["id"]
+        film = (await call(client, "list_assets", named="film.mp4")).structured_content["assets"][0]["id"]
         result = await client.call_tool("get_evidence", {"id": place.format(film=film)})
-        assert said in result.content[0].text
+        assert expected in result.content[0].text
 
 
 @pytest.mark.language_model
@@ -178,14 +178,14 @@ async def test_a_malformed_place_is_named(tools, place, said):
 async def test_a_question_is_answered_with_numbered_citations(tools):
     async with Client(tools) as client:
         asked = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
-        told = (await called(client, "ask", question=asked)).structured_content
-        assert "David Greybeard" in told["answer"]
-        assert not told["is_declined"]
-        first = told["citations"][0]
-        assert f"[{first['number']}]" in told["answer"]
+        result = (await call(client, "ask", question=asked)).structured_content
+        assert "David Greybeard" in result["answer"]
+        assert not result["is_declined"]
+        first = result["citations"][0]
+        assert f"[{first['number']}]" in result["answer"]
         assert first["title"] == "audio-guide.m4a"
         assert first["locator"].startswith("#t=")
-        assert "Greybeard" in (await called(client, "get_evidence", id=first["id"])).content[0].text
+        assert "Greybeard" in (await call(client, "get_evidence", id=first["id"])).content[0].text
 
 
 @pytest.mark.language_model
@@ -204,8 +204,8 @@ async def test_a_long_call_reports_progress(museum):
 
 async def test_files_are_listed_in_parts(tools):
     async with Client(tools) as client:
-        first = (await called(client, "list_assets", most=5)).structured_content
-        rest = (await called(client, "list_assets", start=5, most=200)).structured_content
+        first = (await call(client, "list_assets", most=5)).structured_content
+        rest = (await call(client, "list_assets", start=5, most=200)).structured_content
         names = [asset["name"] for asset in first["assets"] + rest["assets"]]
         assert names == sorted(names)
         assert len(names) == first["total"] == rest["total"] == 12
@@ -213,9 +213,9 @@ async def test_files_are_listed_in_parts(tools):
 
 async def test_a_wrong_argument_is_named(tools):
     async with Client(tools) as client:
-        assert "above" in await refused(client, "search", words="x", where={"page": {"above": 1}})
-        assert "'image'" in await refused(client, "search", words="x", to=["smell"])
-        assert "ingest" in await refused(client, "ingest", paths=["/etc"])
+        assert "above" in await call_refused(client, "search", words="x", where={"page": {"above": 1}})
+        assert "'image'" in await call_refused(client, "search", words="x", to=["smell"])
+        assert "ingest" in await call_refused(client, "ingest", paths=["/etc"])
 
 
 async def test_files_are_ingested_from_allowed_folders_with_progress(tmp_path):
@@ -234,17 +234,17 @@ async def test_files_are_ingested_from_allowed_folders_with_progress(tmp_path):
     async with Client(server) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == {*READING, "ingest"}
         result = await client.call_tool("ingest", {"paths": [str(media)]}, progress_callback=hear)
-        told = result.structured_content
-        assert told["counts"] == {"indexed": 1, "failed": 1}
-        assert told["failed"][0]["path"].endswith("empty.pdf")
-        assert "arches" in (await found(client, "how many arches the bridge has"))[0]["text"]
-        assert await refused(client, "ingest", paths=["/etc"])
-        assert await refused(client, "ingest", paths=[f"{media}/../../.."])
-        assert await refused(client, "ingest", paths=["media"])
-        assert await refused(client, "ingest", paths=[f"{media}/\0"])
+        report = result.structured_content
+        assert report["counts"] == {"indexed": 1, "failed": 1}
+        assert report["failed"][0]["path"].endswith("empty.pdf")
+        assert "arches" in (await search(client, "how many arches the bridge has"))[0]["text"]
+        assert await call_refused(client, "ingest", paths=["/etc"])
+        assert await call_refused(client, "ingest", paths=[f"{media}/../../.."])
+        assert await call_refused(client, "ingest", paths=["media"])
+        assert await call_refused(client, "ingest", paths=[f"{media}/\0"])
         (media / "sub").mkdir()
         (media / "sub" / "link").symlink_to("/etc")
-        assert f"{media}/sub/link" in await refused(client, "ingest", paths=[str(media)])
+        assert f"{media}/sub/link" in await call_refused(client, "ingest", paths=[str(media)])
     assert [share for share, _, _ in heard] == sorted({share for share, _, _ in heard})
     assert heard[-1][:2] == (2, 2)
 
@@ -262,26 +262,26 @@ async def test_a_cancelled_ingest_ends_and_the_next_waits_for_that(tmp_path, dem
         assert scope.cancelled_caught
         note = tmp_path / "note.md"
         note.write_text("The bridge at Arta has four arches.", encoding="utf-8")
-        told = (await called(client, "ingest", paths=[str(note)])).structured_content
-        assert told["counts"] == {"indexed": 1}
-        held = (await called(client, "list_assets")).structured_content["assets"]
-        assert [asset["name"] for asset in held] == ["note.md"]
+        result = (await call(client, "ingest", paths=[str(note)])).structured_content
+        assert result["counts"] == {"indexed": 1}
+        listed = (await call(client, "list_assets")).structured_content["assets"]
+        assert [asset["name"] for asset in listed] == ["note.md"]
 
 
 async def test_an_idle_knowledge_base_is_closed(museum):
     server = create_server(OnDemand(lambda: KnowledgeBase.open(museum), idle_s=0), ToolOptions())
     async with Client(server) as client:
         for _ in range(2):
-            await asyncio.gather(*(called(client, "list_assets") for _ in range(4)))
+            await asyncio.gather(*(call(client, "list_assets") for _ in range(4)))
             await asyncio.sleep(0.05)
             with KnowledgeBase.open(museum):
-                assert str(os.getpid()) in await refused(client, "list_assets")
+                assert str(os.getpid()) in await call_refused(client, "list_assets")
 
 
 async def test_a_knowledge_base_stays_open_while_in_use(museum):
     server = create_server(OnDemand(lambda: KnowledgeBase.open(museum)), ToolOptions())
     async with Client(server) as client:
-        await called(client, "list_assets")
+        await call(client, "list_assets")
         with pytest.raises(KnowledgeBaseBusy):
             KnowledgeBase.open(museum)
     KnowledgeBase.open(museum).close()
@@ -300,9 +300,9 @@ async def connected(socket, *, key=""):
 
 @pytest.fixture
 def keys(tmp_path):
-    kept = Keys(tmp_path / "keys.db")
-    yield kept
-    kept.close()
+    keys = Keys(tmp_path / "keys.db")
+    yield keys
+    keys.close()
 
 
 async def test_over_http_keys_decide_who_may_read_and_write(museum, keys, tmp_path):
@@ -315,18 +315,18 @@ async def test_over_http_keys_decide_who_may_read_and_write(museum, keys, tmp_pa
             with server.http(key) as http:
                 assert http.post("/mcp", json={}).status_code == 401
         async with connected(server.socket, key=reader) as client:
-            assert (await found(client, "an orangutan", top_k=1))[0]["title"] == "photo-04.jpg"
-            assert (await called(client, "list_assets")).structured_content["assets"][0]["folder"] == ""
-            assert await refused(client, "ingest", paths=[str(tmp_path / "none")])
+            assert (await search(client, "an orangutan", top_k=1))[0]["title"] == "photo-04.jpg"
+            assert (await call(client, "list_assets")).structured_content["assets"][0]["folder"] == ""
+            assert await call_refused(client, "ingest", paths=[str(tmp_path / "none")])
         async with connected(server.socket, key=writer) as client:
-            told = await called(client, "ingest", paths=[str(tmp_path / "none")])
-            assert told.structured_content["failed"][0]["reason"]
+            answer = await call(client, "ingest", paths=[str(tmp_path / "none")])
+            assert answer.structured_content["failed"][0]["reason"]
 
 
 async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(museum, keys, tmp_path):
     with running(http_app(museum, ToolOptions(), Address(), keys), tmp_path) as server:
         async with connected(server.socket) as client:
-            assert (await called(client, "list_assets")).structured_content["total"] == 12
+            assert (await call(client, "list_assets")).structured_content["total"] == 12
         asked = {"headers": {"Host": "evil.example", "Accept": "application/json, text/event-stream"}, "json": {}}
         with server.http() as http:
             assert http.post("/mcp", **asked).status_code == 421
@@ -337,17 +337,15 @@ async def test_without_keys_http_is_for_this_machine_and_not_for_other_pages(mus
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--kb", "nowhere"], "nowhere"),
         (["--kb", ".", "--http", "8100"], "HOST:PORT"),
         (["--kb", ".", "--below", "."], "--below"),
     ],
 )
-def test_wrong_usage_is_named(arguments, said, tmp_path):
-    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "rag.cli.main", "mcp", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert run.returncode
-    assert said in run.stderr
-    assert not run.stdout
+def test_wrong_usage_is_named(arguments, expected, tmp_path):
+    done = run_exhibit("mcp", *arguments, cwd=tmp_path, COLUMNS="200")
+    assert done.returncode
+    assert expected in done.stderr
+    assert not done.stdout

@@ -1,6 +1,5 @@
 """What the measurement of the main job counts, and that its questions are well-formed."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,11 @@ import pytest
 from rag.encoders.mel import PATCH
 from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.models import ensure
+from tests.fakes.shared_data import SHARED_DATA
 from tests.measure.metrics import Record, holds, normalised, outcome, percentile, step_seconds
 from tests.measure.run import Report, tables
 from tests.measure.throughput import multiply_adds, of_node
 
-DATA = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MINILM_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ALL = read_questions(SHIPPED)
 
@@ -111,9 +110,9 @@ def test_there_are_enough_questions_of_each_kind() -> None:
     assert sum(not q.answerable for q in ALL) >= 10
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="EXHIBIT_DATA's folder is not there")
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="EXHIBIT_DATA's folder is not there")
 def test_the_assets_of_the_questions_exist() -> None:
-    assert [asset for q in ALL for asset in q.assets if not (DATA / asset).is_file()] == []
+    assert [asset for q in ALL for asset in q.assets if not (SHARED_DATA / asset).is_file()] == []
 
 
 def test_multiply_adds_of_minilm_are_those_of_its_sizes(home: Path) -> None:

@@ -17,6 +17,7 @@ from rag import media
 from rag.errors import DamagedMedia, MediaError, ProtectedMedia, UnsupportedMedia
 from rag.media.clips import CLIP_PX, MAX_CLIP_S
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, PageBox, Source, TimeSpan
+from tests.fakes.files import Page, pdf, write
 from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
 
 RED, GREEN, BLUE, WHITE = (200, 30, 30), (30, 160, 30), (30, 30, 200), (255, 255, 255)
@@ -30,36 +31,27 @@ def mean(picture: Image.Image) -> tuple[float, ...]:
     return tuple(np.asarray(picture).reshape(-1, 3).mean(axis=0))
 
 
-def write_pdf(path: Path, *, turn: int = 0, crop: str = "", pages: int = 1) -> Path:
-    """Pages of 400 x 600 points with a red rectangle from (100, 450) to (200, 500), counted from the bottom left."""
-    content = b"0.784 0.118 0.118 rg 100 450 100 50 re f"
-    kids = " ".join(f"{3 + i} 0 R" for i in range(pages))
-    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 600] {crop} /Rotate {turn} /Contents {3 + pages} 0 R >>"
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", f"<< /Type /Pages /Kids [{kids}] /Count {pages} >>"]
-    objects += [page] * pages + [f"<< /Length {len(content)} >>\nstream\n{content.decode()}\nendstream"]
-    data, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        offsets.append(len(data))
-        data += f"{number} 0 obj\n{body}\nendobj\n".encode()
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    trailer = f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF"
-    path.write_bytes(data + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode())
-    return path
+def write_pdf(path: Path, *, turn: int = 0, crop: tuple[int, int, int, int] | None = None, pages: int = 1) -> Path:
+    """Write pages of 400 x 600 points with a red rectangle from (100, 450) to (200, 500), from the bottom left."""
+    page = Page(["0.784 0.118 0.118 rg 100 450 100 50 re f"], size=(400, 600), rotate=turn, crop=crop)
+    return write(path.parent, path.name, pdf(*[page] * pages))
 
 
 class TestPages:
     @pytest.mark.parametrize(
         ("turn", "crop", "box"),
         [
-            (0, "", Box(0.25, 1 / 6, 0.25, 1 / 12)),
-            (90, "", Box(0.75, 0.25, 1 / 12, 0.25)),
-            (180, "", Box(0.5, 0.75, 0.25, 1 / 12)),
-            (270, "", Box(1 / 6, 0.5, 1 / 12, 0.25)),
-            (0, "/CropBox [50 300 250 550]", Box(0.25, 0.2, 0.5, 0.2)),
-            (90, "/CropBox [50 300 250 550]", Box(0.6, 0.25, 0.2, 0.5)),
+            (0, None, Box(0.25, 1 / 6, 0.25, 1 / 12)),
+            (90, None, Box(0.75, 0.25, 1 / 12, 0.25)),
+            (180, None, Box(0.5, 0.75, 0.25, 1 / 12)),
+            (270, None, Box(1 / 6, 0.5, 1 / 12, 0.25)),
+            (0, (50, 300, 250, 550), Box(0.25, 0.2, 0.5, 0.2)),
+            (90, (50, 300, 250, 550), Box(0.6, 0.25, 0.2, 0.5)),
         ],
     )
-    def test_a_box_lies_where_the_page_shows_it(self, tmp_path: Path, turn: int, crop: str, box: Box) -> None:
+    def test_a_box_lies_where_the_page_shows_it(
+        self, tmp_path: Path, turn: int, crop: tuple[int, int, int, int] | None, box: Box
+    ) -> None:
         path = write_pdf(tmp_path / "turned.pdf", turn=turn, crop=crop)
         assert near(mean(media.crop(path, PageBox(1, box))), RED, within=12)
         beside = Box(box.x, box.y + box.h + 0.02, box.w, box.h)

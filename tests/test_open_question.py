@@ -16,9 +16,8 @@ from rag.config import Settings
 from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
 from rag.query.language import Audio, Image, Not, Query, QueryPart, Text, Video, relative_weights
 from tests.fakes.encoders import HashingEncoder, PitchEncoder
-from tests.fakes.media import JFK, plain, samples_of, slide, texture, tone, write_audio, write_video
+from tests.fakes.media import DOG, JFK, RAIN, plain, samples_of, slide, texture, tone, write_audio, write_video
 
-DOG, RAIN = JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")
 SETTINGS = Settings(transcriber="tiny.en", threads=2)
 
 

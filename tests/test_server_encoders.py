@@ -22,9 +22,9 @@ from rag.server.app import create_app
 from rag.server.openai.transcriptions import group_cues
 from rag.server.state import ServerOptions
 from rag.types import Segment, TimeSpan, Word
+from tests.fakes.media import DOG, JFK, RAIN
 from tests.fakes.uvicorn_server import running
 
-DATA = Path(__file__).parent / "data"
 SAID = "ask not what your country can do for you"
 APES = ["a chimpanzee with a spear", "an orangutan in a tree", "the price of copper"]
 
@@ -134,7 +134,7 @@ class TestEmbeddings:
 
 class TestTranscriptions:
     def test_the_stock_client_gets_a_transcript(self, server):
-        with (DATA / "jfk.ogg").open("rb") as file:
+        with JFK.open("rb") as file:
             made = server.openai().audio.transcriptions.create(model="museum", file=file, prompt="JFK", temperature=0)
         assert SAID in plain(made.text)
         assert made.usage.seconds == pytest.approx(11, abs=0.1)
@@ -144,7 +144,7 @@ class TestTranscriptions:
         async with server.async_openai() as client:
             made = await client.audio.transcriptions.create(
                 model="museum",
-                file=("speech.ogg", (DATA / "jfk.ogg").read_bytes()),
+                file=("speech.ogg", JFK.read_bytes()),
                 response_format="verbose_json",
                 timestamp_granularities=["word", "segment"],
                 language="en",
@@ -170,23 +170,21 @@ class TestTranscriptions:
     )
     def test_as_text_and_as_subtitles(self, server, form, kind, first):
         raw = server.openai().audio.transcriptions.with_raw_response
-        made = raw.create(model="museum", file=DATA / "jfk.ogg", response_format=form)
+        made = raw.create(model="museum", file=JFK, response_format=form)
         assert made.headers["Content-Type"].startswith(kind)
         assert re.match(first, made.text)
         assert isinstance(made.parse(), str)
 
     def test_the_language_can_be_set(self, server):
         made = server.openai().audio.transcriptions.create(
-            model="museum", file=DATA / "jfk.ogg", language="de", response_format="verbose_json"
+            model="museum", file=JFK, language="de", response_format="verbose_json"
         )
         assert made.language == "de"
         assert plain(made.text).startswith("und so")
         assert made.words is None
 
     def test_a_recording_without_speech_has_no_words(self, server):
-        made = server.openai().audio.transcriptions.create(
-            model="museum", file=DATA / "rain.ogg", response_format="verbose_json"
-        )
+        made = server.openai().audio.transcriptions.create(model="museum", file=RAIN, response_format="verbose_json")
         assert (made.text, made.segments, made.language) == ("", [], "")
         assert made.duration == pytest.approx(5, abs=0.1)
 
@@ -206,13 +204,13 @@ class TestTranscriptions:
         ],
     )
     def test_a_malformed_transcription_request_is_refused(self, server, changes, error, said):
-        sent = {"model": "museum", "file": (DATA / "dog.ogg").read_bytes()} | changes
+        sent = {"model": "museum", "file": DOG.read_bytes()} | changes
         with pytest.raises(error, match=said and re.escape(said)) as told:
             server.openai().audio.transcriptions.create(**sent)
         assert 400 <= told.value.status_code < 500
 
     def test_requests_are_refused_where_none_may_wait(self, server):
-        sent = {"model": "museum", "file": (DATA / "jfk.ogg").read_bytes()}
+        sent = {"model": "museum", "file": JFK.read_bytes()}
         found = at_once(server.openai().audio.transcriptions.create, sent)
         (answered,) = [made for made in found if not isinstance(made, openai.RateLimitError)]
         assert SAID in plain(answered.text)
@@ -229,7 +227,7 @@ class TestTranscriptions:
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the reader in /proc")
     async def test_cancelling_a_transcription_ends_its_reader(self):
         before = children()
-        working = asyncio.create_task(atranscribe(DATA / "jfk.ogg", Settings()))
+        working = asyncio.create_task(atranscribe(JFK, Settings()))
         while not (readers := children() - before):
             await asyncio.sleep(0.01)
         os.kill(min(readers), signal.SIGSTOP)  # it would never end

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 
 import openai
@@ -22,6 +20,7 @@ from rag.server.launch import Address, serve
 from rag.server.signed_links import Expired, Forged, LinkTarget, SignedLinks
 from rag.server.state import ServerOptions
 from rag.types import Box, PageBox, TimeSpan
+from tests.fakes.command import run_exhibit
 from tests.fakes.uvicorn_server import running
 
 PLACE = LinkTarget("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", PageBox(3, Box(0.1, 0.2, 0.3, 0.4)))
@@ -115,37 +114,32 @@ async def test_a_cancelled_waiter_frees_its_place():
     await another
 
 
-def exhibit(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rag.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_keys_are_added_listed_and_revoked_on_the_command_line(tmp_path):
     state = ("--state", str(tmp_path))
-    made = exhibit("keys", "add", "website", "--only", "museum", *state)
+    made = run_exhibit("keys", "add", "website", "--only", "museum", *state)
     assert made.stdout.strip() not in made.stderr
-    listed = json.loads(exhibit("keys", "list", "--json", *state).stdout)
+    listed = json.loads(run_exhibit("keys", "list", "--json", *state).stdout)
     assert [(key["name"], key["bases"], key["may_write"]) for key in listed] == [("website", ["museum"], False)]
     kept = Keys(tmp_path / "keys.db")
     assert kept.check(made.stdout.strip()).id == listed[0]["id"]
     kept.close()
-    assert exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 0
-    assert exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 2
-    assert json.loads(exhibit("keys", "list", "--json", *state).stdout) == []
+    assert run_exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 0
+    assert run_exhibit("keys", "revoke", listed[0]["id"], *state).returncode == 2
+    assert json.loads(run_exhibit("keys", "list", "--json", *state).stdout) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--kb", "nowhere"], "nowhere"),
         (["--kb", ".", "--host", "0.0.0.0"], "exhibit keys add"),
         (["--kb", ".", "--workers", "2"], "EXHIBIT_QDRANT_URL"),
     ],
 )
-def test_wrong_usage_is_named_at_once(tmp_path, arguments, said):
-    told = exhibit("serve", "--state", str(tmp_path), *arguments)
-    assert told.returncode in (1, 2)
-    assert said in " ".join(told.stderr.split())
+def test_wrong_usage_is_named_at_once(tmp_path, arguments, expected):
+    done = run_exhibit("serve", "--state", str(tmp_path), *arguments)
+    assert done.returncode in (1, 2)
+    assert expected in " ".join(done.stderr.split())
 
 
 def test_a_public_host_needs_a_key(tmp_path):
@@ -196,20 +190,20 @@ def test_the_first_key_ends_open_access(tmp_path):
 
 def test_a_second_server_of_a_knowledge_base_is_refused(tmp_path):
     with KnowledgeBase.open(tmp_path / "museum"):
-        told = exhibit("serve", "--kb", str(tmp_path / "museum"), "--port", "8009")
-    assert told.returncode == 1
-    (line,) = told.stderr.splitlines()
+        done = run_exhibit("serve", "--kb", str(tmp_path / "museum"), "--port", "8009")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
     assert str(os.getpid()) in line
     assert "EXHIBIT_QDRANT_URL" in line
-    assert told.stdout == ""
+    assert done.stdout == ""
 
 
 @pytest.mark.enable_socket
 def test_a_port_in_use_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = exhibit("serve", "--kb", str(tmp_path), "--port", str(taken.getsockname()[1]))
-    assert told.returncode == 1
-    (line,) = told.stderr.splitlines()
+        done = run_exhibit("serve", "--kb", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
     assert "--port" in line
 
 

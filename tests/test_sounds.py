@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +24,8 @@ from rag.models import ensure
 from rag.types import Hit, Segment, TimeSpan
 from tests.contracts.audio_encoders import AudioEncoderContract
 from tests.fakes.encoders import HashingTextEncoder, PitchEncoder
-from tests.fakes.media import JFK, noise, samples_of, silence, texture, tone, write_audio, write_video
-
-SHARED = Path(os.environ.get("EXHIBIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
-DOG, RAIN = JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")
+from tests.fakes.media import DOG, JFK, RAIN, noise, samples_of, silence, texture, tone, write_audio, write_video
+from tests.fakes.shared_data import SHARED_DATA
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +86,9 @@ class TestLite(AudioEncoderContract):
         with pytest.raises(ModelError, match=r"yamnet\.onnx"):
             LiteSounds(tmp_path, HashingTextEncoder())
 
-    @pytest.mark.skipif(not (SHARED / "esc10").is_dir(), reason="needs ESC-10 in EXHIBIT_DATA")
+    @pytest.mark.skipif(not (SHARED_DATA / "esc10").is_dir(), reason="needs ESC-10 in EXHIBIT_DATA")
     def test_class_names_find_their_sounds(self, lite: AudioEncoder) -> None:
-        paths = sorted((SHARED / "esc10").glob("*/*.ogg"))
+        paths = sorted((SHARED_DATA / "esc10").glob("*/*.ogg"))
         named = [path.parent.name.partition(" - ")[2] for path in paths]
         vectors = lite.embed_audio([samples_of(path) for path in paths])
         found = {name: np.argsort(-vectors @ lite.embed_query(name.lower()))[:10] for name in set(named)}

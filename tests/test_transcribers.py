@@ -31,7 +31,7 @@ from rag.errors import LLMError, LLMUnavailable, ModelError, SettingsError
 from rag.llm import litellm_api, retries
 from rag.types import Word
 from tests.contracts.transcribers import TranscriberContract, spoken
-from tests.fakes.media import JFK, JFK_TEXT, noise, samples_of, silence, tone
+from tests.fakes.media import JFK_TEXT, noise, silence, tone
 from tests.fakes.speech import ScriptedTranscriber
 
 NO_RETRY = {"x-should-retry": "false"}
@@ -41,11 +41,6 @@ Handler = Callable[[httpx.Request], httpx.Response]
 @pytest.fixture(scope="module")
 def whisper(home: Path) -> FasterWhisper:
     return FasterWhisper("base", Settings(home=home, threads=2))
-
-
-@pytest.fixture(scope="module")
-def jfk() -> NDArray[np.float32]:
-    return samples_of(JFK)
 
 
 @pytest.fixture

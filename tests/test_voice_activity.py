@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 from ingest.audio_video.decode import SAMPLE_RATE, AudioPiece
 from ingest.audio_video.voice_activity import SpeechBlock, speech_blocks, transcribe_speech, trim_pause
 from rag.types import Word
-from tests.fakes.media import JFK, noise, samples_of, silence, tone
+from tests.fakes.media import noise, silence, tone
 from tests.fakes.speech import ScriptedTranscriber
-
-
-@pytest.fixture(scope="module")
-def jfk() -> NDArray[np.float32]:
-    return samples_of(JFK)
 
 
 def in_pieces(samples: NDArray[np.float32], start_s: float = 0.0) -> Iterator[AudioPiece]:

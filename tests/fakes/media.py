@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ingest.audio_video.decode import SAMPLE_RATE
 
-JFK = Path(__file__).parents[1] / "data" / "jfk.ogg"
+_DATA = Path(__file__).parents[1] / "data"
+DOG, JFK, RAIN = _DATA / "dog.ogg", _DATA / "jfk.ogg", _DATA / "rain.ogg"
 JFK_TEXT = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 
 

@@ -63,6 +63,8 @@ def running(handler: type[Handler]) -> Iterator[Server]:
     with Server(handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -46,32 +46,32 @@ class Running:
 def running(app: ASGIApp, folder: Path) -> Iterator[Running]:
     """Run the app on a Unix socket until the block ends."""
     socket = str(folder / "s")
-    server = uvicorn.Server(uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5))
+    config = uvicorn.Config(app, uds=socket, log_level="warning", timeout_graceful_shutdown=5)
+    with _in_a_thread(config), ExitStack() as opened:
+        yield Running(app, socket, opened)
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """Run the app at a port of this machine, for a browser, until the block ends; yield its address."""
+    config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30)
+    with _in_a_thread(config) as server:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def _in_a_thread(config: uvicorn.Config) -> Iterator[uvicorn.Server]:
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.02)
     try:
-        with ExitStack() as opened:
-            yield Running(app, socket, opened)
+        yield server
     finally:
         server.should_exit = True
         thread.join()
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Run the app at a port of this machine, for a browser, until the block ends; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=30))
-    thread = threading.Thread(target=asyncio.run, args=(_serve(server),))
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 async def _serve(server: uvicorn.Server) -> None:
