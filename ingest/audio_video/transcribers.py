@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import wave
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,15 @@ _MIN_LOG_PROBABILITY = -1.0
 _MAX_NO_SPEECH = 0.6
 # Mean probability of the words: single words of clear speech reach 0.39, "Okay. What?" in a sneeze 0.15.
 _MIN_PROBABILITY = 0.35
+_DECODING: dict[str, Any] = {
+    "beam_size": 5,
+    "temperature": 0.0,  # sampling would give different words on every run
+    "condition_on_previous_text": False,
+    "word_timestamps": True,
+    "compression_ratio_threshold": _MAX_COMPRESSION,
+    "no_speech_threshold": _MAX_NO_SPEECH,
+    "hallucination_silence_threshold": 2.0,
+}
 # Whisper's own choice of language counts from here on; below, the two likeliest languages are both tried.
 _SURE = 0.5
 _POSSIBLE = 0.1
@@ -103,13 +113,8 @@ def load_transcriber(settings: Settings) -> Transcriber:
     return FasterWhisper(_faster_whisper_name(name), settings)
 
 
-class FasterWhisper:
-    """Whisper on CTranslate2, in 8-bit integers on the CPU.
-
-    Args:
-        model: a bundled model, a size that faster-whisper knows, or the path of a converted model.
-        settings: for `language`, `threads` and `home`.
-    """
+class _Whisper(ABC):
+    """Whisper in either implementation: which languages to try, and which attempt to return."""
 
     block_s = _WHISPER_BLOCK_S
 
@@ -123,23 +128,43 @@ class FasterWhisper:
         return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
 
     def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
-        if self._settings.language or not self._model.model.is_multilingual:
+        if self._settings.language or not self._is_multilingual:
             return [self._settings.language or "en"]
+        return _candidate_languages(self._rank_languages(samples), hint)
+
+    @property
+    @abstractmethod
+    def _is_multilingual(self) -> bool:
+        """Whether the model knows other languages than English."""
+
+    @abstractmethod
+    def _rank_languages(self, samples: NDArray[np.float32]) -> Sequence[tuple[str, float]]:
+        """Return languages and their probabilities, the likeliest first."""
+
+    @abstractmethod
+    def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
+        """Transcribe as this language."""
+
+
+class FasterWhisper(_Whisper):
+    """Whisper on CTranslate2, in 8-bit integers on the CPU.
+
+    Args:
+        model: a bundled model, a size that faster-whisper knows, or the path of a converted model.
+        settings: for `language`, `threads` and `home`.
+    """
+
+    @property
+    def _is_multilingual(self) -> bool:
+        return bool(self._model.model.is_multilingual)
+
+    def _rank_languages(self, samples: NDArray[np.float32]) -> Sequence[tuple[str, float]]:
         _, _, ranked = self._model.detect_language(samples)
-        return _candidate_languages(ranked, hint)
+        return list(ranked)
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         segments, _ = self._model.transcribe(
-            samples,
-            language=language,
-            beam_size=5,
-            temperature=0.0,  # sampling would give different words on every run
-            condition_on_previous_text=False,
-            word_timestamps=True,
-            compression_ratio_threshold=_MAX_COMPRESSION,
-            log_prob_threshold=_MIN_LOG_PROBABILITY,
-            no_speech_threshold=_MAX_NO_SPEECH,
-            hallucination_silence_threshold=2.0,
+            samples, language=language, log_prob_threshold=_MIN_LOG_PROBABILITY, **_DECODING
         )
         runs = [
             _Run(
@@ -169,44 +194,33 @@ class FasterWhisper:
             ) from error
 
 
-class OpenAIWhisper:
-    """OpenAI's own implementation of Whisper, on PyTorch and a GPU if there is one; the extra ``openai-whisper``."""
+class OpenAIWhisper(_Whisper):
+    """OpenAI's own implementation of Whisper, on PyTorch and a GPU if there is one; the extra ``openai-whisper``.
 
-    block_s = _WHISPER_BLOCK_S
+    Args:
+        model: a size of Whisper.
+        settings: for `language` and `threads`.
+    """
 
-    def __init__(self, size: str, settings: Settings) -> None:
-        self._size = size
-        self._settings = settings
+    @property
+    def _is_multilingual(self) -> bool:
+        return bool(self._model.is_multilingual)
 
-    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """Transcribe; see `Transcriber.transcribe`."""
-        attempts = [self._attempt(samples, language) for language in self._languages(samples, hint)]
-        return _best_transcript(attempts, len(samples) / SAMPLE_RATE)
-
-    def _languages(self, samples: NDArray[np.float32], hint: str) -> list[str]:
-        model = self._model
-        if self._settings.language or not model.is_multilingual:
-            return [self._settings.language or "en"]
+    def _rank_languages(self, samples: NDArray[np.float32]) -> Sequence[tuple[str, float]]:
         import whisper
 
-        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), n_mels=model.dims.n_mels)
-        _, likely = model.detect_language(mel)
-        return _candidate_languages(sorted(likely.items(), key=lambda pair: -pair[1]), hint)
+        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), n_mels=self._model.dims.n_mels)
+        _, likely = self._model.detect_language(mel)
+        return sorted(likely.items(), key=lambda pair: -pair[1])
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         result = self._model.transcribe(
             samples,
             language=language,
-            beam_size=5,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            word_timestamps=True,
-            compression_ratio_threshold=_MAX_COMPRESSION,
             logprob_threshold=_MIN_LOG_PROBABILITY,
-            no_speech_threshold=_MAX_NO_SPEECH,
-            hallucination_silence_threshold=2.0,
             fp16=self._model.device.type == "cuda",
             verbose=None,
+            **_DECODING,
         )
         runs = [
             _Run(
@@ -232,9 +246,9 @@ class OpenAIWhisper:
         torch.set_num_threads(self._settings.threads)
         try:
             with waiting():
-                return whisper.load_model(self._size)
+                return whisper.load_model(self._name)
         except (OSError, RuntimeError) as error:
-            raise ModelError(f"The Whisper model `{self._size}` cannot be loaded ({error}).") from error
+            raise ModelError(f"The Whisper model `{self._name}` cannot be loaded ({error}).") from error
 
 
 class ApiTranscriber:
