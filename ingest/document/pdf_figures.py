@@ -49,7 +49,7 @@ def find_figures(page: PdfPage, lines: Sequence[TextLine], repeated: frozenset[B
 
     Args:
         page: the page.
-        lines: its lines in reading order; none for a scan.
+        lines: its lines in reading order.
         repeated: boxes of pictures that stand on many pages, from `repeated_pictures`.
     """
     texts = list(group_paragraphs(lines))

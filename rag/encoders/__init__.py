@@ -3,8 +3,9 @@
 The settings name three: a text encoder for passages, a dual encoder for images and text, and an audio encoder for
 sounds and text. The functions here load them; ingestion embeds segments with them, and retrieval embeds queries.
 
-A name is a bundled encoder, ``litellm:MODEL`` for a model behind an API, or a checkpoint: a folder or a hub's
-``owner/model``. The suffix ``@256`` keeps 256 dimensions of a model that was trained for it.
+A name is a bundled encoder, a checkpoint (a folder or a hub's ``owner/model``), or, except for sounds,
+``litellm:MODEL`` for a model behind an API. The suffix ``@256`` keeps 256 dimensions of a text or dual encoder that was
+trained for it.
 """
 
 from __future__ import annotations

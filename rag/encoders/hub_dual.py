@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,23 +47,14 @@ _SIGLIP = frozenset({"siglip", "siglip2"})
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "clap_text_model", "altclip_text_model", "camembert"})
 
 
-@dataclass(frozen=True)
-class DualParts:
-    """The parts of a checkpoint: the model with both towers, the tokenizer and the image processor."""
-
-    model: TorchModel
-    tokenizer: Any
-    processor: Any
-
-
 class TextTower:
     """The text tower of a checkpoint."""
 
     def __init__(self, model: TorchModel, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         config = model.model.config
-        self.lower_case = config.model_type in _SIGLIP
-        if self.lower_case:
+        self.is_siglip = config.model_type in _SIGLIP
+        if self.is_siglip:
             tokenizer.padding_side, tokenizer.model_input_names = "right", ["input_ids"]
         self.max_tokens = max_tokens(tokenizer, getattr(config, "text_config", config))
 
@@ -76,8 +66,8 @@ class TextTower:
     def _batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
         cleaned = [clean_text(text, _MAX_CHARS) for text in texts]
         tokens = self._tokenizer(
-            [text.lower() for text in cleaned] if self.lower_case else cleaned,
-            padding="max_length" if self.lower_case else True,
+            [text.lower() for text in cleaned] if self.is_siglip else cleaned,
+            padding="max_length" if self.is_siglip else True,
             truncation=True,
             max_length=self.max_tokens,
             return_tensors="pt",
@@ -100,14 +90,13 @@ class HubEncoder:
             SettingsError: it does not encode images and text, needs code of its own, or cannot be cut to that length.
             ModelError: a file is missing or damaged.
         """
-        parts = _load_parts(checkpoint, threads)
-        self._model, self._processor = parts.model, parts.processor
-        self._text_tower = TextTower(parts.model, parts.tokenizer)
+        self._model, tokenizer, self._processor = _load_parts(checkpoint, threads)
+        self._text_tower = TextTower(self._model, tokenizer)
         full = self._text_tower.features(["a"]).shape[1]
         width = matryoshka.choose_dimensions(checkpoint, dimensions, full, _SETTING)
         settings = flatten(self._processor.to_dict())
         self._crops = bool(settings.get("do_center_crop"))
-        text_settings = {"max_tokens": self._text_tower.max_tokens, "lower_case": self._text_tower.lower_case}
+        text_settings = {"max_tokens": self._text_tower.max_tokens, "lower_case": self._text_tower.is_siglip}
         self.card = make_card(checkpoint, self._model, _VERSION, (width, full), settings | text_settings)
 
     def embed_query(self, text: str) -> Vectors:
@@ -193,11 +182,12 @@ def _flat_items(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str,
             yield prefix + key, value if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _load_parts(checkpoint: Checkpoint, threads: int) -> DualParts:
+def _load_parts(checkpoint: Checkpoint, threads: int) -> tuple[TorchModel, Any, Any]:
+    """Load the model with both towers, the tokenizer and the image processor."""
     if OPEN_CLIP in checkpoint.files:
         from rag.encoders.open_clip import load
 
-        return DualParts(*load(checkpoint, threads))
+        return load(checkpoint, threads)
     model = load_model(checkpoint, threads)
     if not all(hasattr(model.model, method) for method in ("get_text_features", "get_image_features")):
         raise SettingsError(
@@ -205,7 +195,7 @@ def _load_parts(checkpoint: Checkpoint, threads: int) -> DualParts:
             f"space. Set {_SETTING} to a model like CLIP or SigLIP, such as google/siglip2-base-patch16-224."
         )
     processor = load_part(checkpoint, "AutoImageProcessor", backend="pil")
-    return DualParts(model, load_part(checkpoint, "AutoTokenizer"), processor)
+    return model, load_part(checkpoint, "AutoTokenizer"), processor
 
 
 def max_tokens(tokenizer: Any, config: Any) -> int:

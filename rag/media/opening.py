@@ -1,4 +1,4 @@
-"""Opens files with Pillow, PDFium and PyAV, and returns their pictures as upright RGB, for ingest, encoders and views.
+"""Open files with Pillow, PDFium and PyAV, and return their pictures as upright RGB, for ingest, encoders and views.
 
 Files are untrusted: sizes are checked by headers, and the errors of these libraries are mapped only here. Messages
 begin with the name that the caller gives, or with "It" if the file is named beside them.

@@ -115,7 +115,7 @@ def sound(path: Path, span: TimeSpan, rate: int | None = None) -> SoundSpan:
 
 
 def frames(path: Path, at_s: float) -> Iterator[FrameAtTime]:
-    """Yield the frames from this second on, in the order in which they appear.
+    """Yield the frame that is visible at this second and those after it, in the order in which they appear.
 
     Raises:
         MediaError: the file has gone or is damaged.
