@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
 from rag.media.opening import open_av, sound_stream, stated_duration_s
 from rag.types import Extracted, Modality, Source, TimeSpan
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 def measure(source: Source, settings: Settings) -> Measure:
@@ -47,10 +51,8 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber) -> It
     with open_av(source.path) as container:
         if sound_stream(container) is None:
             raise UnsupportedMedia("It has no sound track.")
-        caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
-        monitor = SoundMonitor(
-            decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
-        )
+        caption = first_caption(container, source)
+        monitor = monitor_sound(container, settings)
         empty = True
         for extracted in speech_and_sounds(monitor, transcriber, source, "audio", first=0, caption=caption):
             empty = False
@@ -74,6 +76,16 @@ def sound_windows(source: Source, settings: Settings) -> Iterator[NDArray[np.flo
         monitor = SoundMonitor(decode_sound(container, limits_of(settings)))
         deque(monitor, maxlen=0)
     yield from (stretch.samples for stretch in monitor.unspoken_stretches([]))
+
+
+def first_caption(container: InputContainer, source: Source) -> str:
+    """Return the caption of an asset's first segment: the container's own tags, then what other files say."""
+    return "\n".join(part for part in (describe_container(container), *source.captions) if part)
+
+
+def monitor_sound(container: InputContainer, settings: Settings) -> SoundMonitor:
+    """Return the sound of a container; windows of it are kept if there is an encoder for them."""
+    return SoundMonitor(decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off")
 
 
 def speech_and_sounds(

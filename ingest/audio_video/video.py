@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 from PIL.Image import Resampling
 
 from ingest.audio_video import audio
-from ingest.audio_video.decode import (
-    check_length,
-    decode_frames,
-    decode_sound,
-    describe_container,
-    limits_of,
-)
+from ingest.audio_video.decode import check_length, decode_frames, limits_of
 from ingest.audio_video.shots import SAMPLE_PX, SAMPLES_PER_S, FrameSample, Shot, sample_frame, select_shots
-from ingest.audio_video.sounds import SoundMonitor
 from ingest.audio_video.transcribers import Transcriber
 from ingest.formats.identify import Measure
 from ingest.picture.metadata import capture_time_fields, parse_position
@@ -71,7 +64,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
         if stream is None:
             yield from audio.segments(source, settings, transcriber)
             return
-        caption = "\n".join(part for part in (describe_container(container), *source.captions) if part)
+        caption = audio.first_caption(container, source)
         known = _capture_fields(container)
         count = 0
         for shot in select_shots(_sample_frames(container, stream, settings), settings.frame_every_s):
@@ -85,9 +78,7 @@ def segments(source: Source, settings: Settings, transcriber: Transcriber, ocr: 
     if not count:
         raise DamagedMedia("None of its frames could be decoded; it is truncated or malformed.")
     with open_av(source.path) as container:
-        monitor = SoundMonitor(
-            decode_sound(container, limits_of(settings)), keeps_windows=settings.audio_encoder != "off"
-        )
+        monitor = audio.monitor_sound(container, settings)
         for extracted in audio.speech_and_sounds(monitor, transcriber, source, "video", first=count, caption=caption):
             segment = extracted.segment
             yield replace(extracted, segment=replace(segment, meta={**segment.meta, **known}))
