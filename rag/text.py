@@ -55,8 +55,8 @@ def sentence_ends(text: str, start: int, end: int, *, is_wrapped: bool = False) 
 
     Args:
         text: any text.
-        start: of the part to look at.
-        end: of the part to look at.
+        start: start of the part to look at.
+        end: its end.
         is_wrapped: as in `wrapped_sentences`.
     """
     abbreviation = _ABBREVIATION_IN_DOCUMENT if is_wrapped else _ABBREVIATION

@@ -211,7 +211,7 @@ def test_pictures_fit_the_context_and_those_of_the_question_come_first(context_t
     llm = ScriptedModel(says("Yes [E1]."), supported, sees_images=True, context_tokens=context_tokens)
     hits = [picture(f"{n}.jpg", "goldfinch") for n in range(20)]
     answerer = GroundedAnswerer(llm, evidence_n=20, load_picture=lambda _: pixels)
-    list(answerer.stream("Which picture?", hits, asked_with=[pixels]))
+    list(answerer.stream("Which picture?", hits, pictures=[pixels]))
     assert len(pictures_of(llm.asked[0][-1])) == expected
     assert text_of(llm.asked[0][-1]).count("The picture of the question") == 1
 

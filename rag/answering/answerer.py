@@ -1,7 +1,7 @@
 """From a question and hits to an answer in which every statement is cited, or to a refusal with the nearest misses.
 
 The logic is one generator, `GroundedAnswerer._conversation`, which yields each request to the language model and
-receives the reply. The drivers, sync and async, only pass these on.
+receives the reply. `stream` and `astream` only pass these on.
 """
 
 from __future__ import annotations
@@ -113,32 +113,67 @@ class GroundedAnswerer:
         self._min_support = min_support
         self._load_picture = load_picture
 
-    def stream(self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()) -> Iterator[AnswerChunk]:
+    def stream(self, question: str, hits: Sequence[Hit], *, pictures: Sequence[Image] = ()) -> Iterator[AnswerChunk]:
         """Answer from these hits, best first, with each statement cited; or decline.
 
         Args:
             question: in words.
             hits: the candidates for evidence.
-            asked_with: the pictures of the question, for a model that sees.
+            pictures: those of the question, for a model that sees.
 
         Yields:
             The text while it is written, and last the whole answer.
         """
-        return self._drive(self._conversation(question, hits, asked_with))
+        conversation = self._conversation(question, hits, pictures)
+        step, visible = _advance(conversation, None), None
+        while not isinstance(step, Answer):
+            if isinstance(step, _JudgeRequest):
+                step = _advance(conversation, self._llm.judge(step.messages))
+            elif visible:
+                step = _advance(conversation, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
+            else:
+                visible = _VisibleText(step)
+                for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
+                    yield from _chunks(visible.feed(piece))
+                yield from _chunks(visible.end())
+                step = _advance(conversation, visible.written)
+        if visible is None or not visible.has_text:
+            yield AnswerChunk(step.text)
+        yield AnswerChunk(answer=step)
 
-    def astream(
-        self, question: str, hits: Sequence[Hit], *, asked_with: Sequence[Image] = ()
+    async def astream(
+        self, question: str, hits: Sequence[Hit], *, pictures: Sequence[Image] = ()
     ) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the model."""
-        return self._adrive(self._conversation(question, hits, asked_with))
+        conversation = self._conversation(question, hits, pictures)
+        # Counting tokens and opening pictures is work for a thread.
+        step, visible = await asyncio.to_thread(_advance, conversation, None), None
+        while not isinstance(step, Answer):
+            if isinstance(step, _JudgeRequest):
+                reply: str | float | None = await self._llm.ajudge(step.messages)
+            elif visible:
+                reply = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
+            else:
+                visible = _VisibleText(step)
+                async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
+                    async for piece in pieces:
+                        for chunk in _chunks(visible.feed(piece)):
+                            yield chunk
+                for chunk in _chunks(visible.end()):
+                    yield chunk
+                reply = visible.written
+            step = await asyncio.to_thread(_advance, conversation, reply)
+        if visible is None or not visible.has_text:
+            yield AnswerChunk(step.text)
+        yield AnswerChunk(answer=step)
 
-    def _conversation(self, question: str, hits: Sequence[Hit], asked_with: Sequence[Image]) -> _Conversation:
+    def _conversation(self, question: str, hits: Sequence[Hit], pictures: Sequence[Image]) -> _Conversation:
         if not question.strip():
             return self._decline(question, hits, ["The question could not be put into words."])
         evidence = number_hits(self._select(hits))
         if not evidence:
             return self._decline(question, hits)
-        messages = self._messages(question, evidence, asked_with)
+        messages = self._messages(question, evidence, pictures)
         started = time.monotonic()
         cited, warnings = yield from self._write_cited(question, messages, [each.hit for each in evidence])
         note = ", citations moved to the words" if cited.moved else ""
@@ -185,9 +220,7 @@ class GroundedAnswerer:
             hits = [hit for hit in hits if hit.relevance is not None and hit.relevance >= least]
         return list(hits[: self._evidence_n])
 
-    def _messages(
-        self, question: str, evidence: Sequence[Evidence], asked_with: Sequence[Image]
-    ) -> list[dict[str, Any]]:
+    def _messages(self, question: str, evidence: Sequence[Evidence], pictures: Sequence[Image]) -> list[dict[str, Any]]:
         llm = self._llm
         if llm.count_tokens(question) > llm.context_tokens // _QUESTION_SHARE:
             raise QueryError("The question is too long for the language model; ask about one thing at a time.")
@@ -201,7 +234,7 @@ class GroundedAnswerer:
         texts = [describe(hit, question, llm.count_tokens, share) for hit, share in zip(hits, shares, strict=True)]
         messages = prompt.messages(values | {"exhibits": texts})
         return add_pictures(
-            messages, hits, llm, PromptPictures(self._load_picture, asked_with), reply_tokens=_REPLY_TOKENS
+            messages, hits, llm, PromptPictures(self._load_picture, pictures), reply_tokens=_REPLY_TOKENS
         )
 
     def _decline(
@@ -212,45 +245,6 @@ class GroundedAnswerer:
         nearest = f" The nearest that it holds: {'; '.join(names)}." if names else ""
         text = f"The collection does not answer this.{nearest}"
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
-
-    def _drive(self, conversation: _Conversation) -> Iterator[AnswerChunk]:
-        step, visible = _advance(conversation, None), None
-        while not isinstance(step, Answer):
-            if isinstance(step, _JudgeRequest):
-                step = _advance(conversation, self._llm.judge(step.messages))
-            elif visible:
-                step = _advance(conversation, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
-            else:
-                visible = _VisibleText(step)
-                for piece in self._llm.stream(step.messages, max_tokens=_ANSWER_TOKENS):
-                    yield from _chunks(visible.feed(piece))
-                yield from _chunks(visible.end())
-                step = _advance(conversation, visible.written)
-        if visible is None or not visible.has_text:
-            yield AnswerChunk(step.text)
-        yield AnswerChunk(answer=step)
-
-    async def _adrive(self, conversation: _Conversation) -> AsyncGenerator[AnswerChunk]:
-        # Counting tokens and opening pictures is work for a thread.
-        step, visible = await asyncio.to_thread(_advance, conversation, None), None
-        while not isinstance(step, Answer):
-            if isinstance(step, _JudgeRequest):
-                reply: str | float | None = await self._llm.ajudge(step.messages)
-            elif visible:
-                reply = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
-            else:
-                visible = _VisibleText(step)
-                async with aclosing(self._llm.astream(step.messages, max_tokens=_ANSWER_TOKENS)) as pieces:
-                    async for piece in pieces:
-                        for chunk in _chunks(visible.feed(piece)):
-                            yield chunk
-                for chunk in _chunks(visible.end()):
-                    yield chunk
-                reply = visible.written
-            step = await asyncio.to_thread(_advance, conversation, reply)
-        if visible is None or not visible.has_text:
-            yield AnswerChunk(step.text)
-        yield AnswerChunk(answer=step)
 
 
 def _advance(conversation: _Conversation, reply: str | float | None) -> _WriteRequest | _JudgeRequest | Answer:

@@ -161,19 +161,17 @@ def put_into_words(
         settings: of the text recognition.
         sees: whether the model gets the pictures that are wanted, so that they need no words.
     """
-    shown = [] if sees else _name_pictures(query.parts, dual, settings)
-    heard = _name_sounds([sound for part in query.parts for sound in part.sounds], audio)
+    pictures = [] if sees else _name_pictures(query.parts, dual, settings)
+    sounds = _name_sounds(query.parts, audio)
     unwanted = [part.words.strip() for part in query.without if part.words.strip()]
-    unwanted += _name_pictures(query.without, dual, settings)
-    unwanted += _name_sounds([sound for part in query.without for sound in part.sounds], audio)
-    but = f", but not {', '.join(unwanted)}" if unwanted else ""
+    unwanted += [*_name_pictures(query.without, dual, settings), *_name_sounds(query.without, audio)]
+    exclusion = f", but not {', '.join(unwanted)}" if unwanted else ""
     if query.words:
-        named = (("shown", shown), ("heard", heard))
-        beside = "; ".join(f"{how}: {', '.join(names)}" for how, names in named if names)
-        return f"{query.words}{but} ({beside})" if beside else f"{query.words}{but}"
-    if shown or heard:
-        return f"Which exhibit shows or tells of: {', '.join([*shown, *heard])}{but}?"
-    return f"{_SAME}{but}?" if sees and query.pictures else ""
+        media = [f"{how}: {', '.join(names)}" for how, names in (("shown", pictures), ("heard", sounds)) if names]
+        return f"{query.words}{exclusion} ({'; '.join(media)})" if media else f"{query.words}{exclusion}"
+    if pictures or sounds:
+        return f"Which exhibit shows or tells of: {', '.join([*pictures, *sounds])}{exclusion}?"
+    return f"{_SAME}{exclusion}?" if sees and query.pictures else ""
 
 
 def _name_pictures(parts: Sequence[QueryPart], dual: DualEncoder, settings: Settings) -> list[str]:
@@ -199,8 +197,9 @@ def _read_texts(pictures: Sequence[PIL.Image.Image], settings: Settings) -> list
     return texts
 
 
-def _name_sounds(sounds: Sequence[Samples], audio: AudioEncoder | None) -> list[str]:
-    """Return the names of the sounds besides speech."""
+def _name_sounds(parts: Sequence[QueryPart], audio: AudioEncoder | None) -> list[str]:
+    """Return the names of the sounds of the parts, besides speech."""
+    sounds = [sound for part in parts for sound in part.sounds]
     tagged = audio.embed_and_tag(sounds).tags if audio and sounds else []
     return list(dict.fromkeys(tag for tags in tagged for tag in _without_speech(tags)))[:_MOST_NAMES]
 

@@ -126,14 +126,14 @@ class QueryEngine:
         """See `KnowledgeBase.ask_stream`."""
         retrieved = self._judge(self._retrieve(question, replace(options, rerank=True)))
         started = time.monotonic()
-        for chunk in self._answerer.stream(retrieved.wording, retrieved.best, asked_with=retrieved.query.pictures):
+        for chunk in self._answerer.stream(retrieved.wording, retrieved.best, pictures=retrieved.query.pictures):
             yield _add_steps(chunk, retrieved, started)
 
     async def astream(self, question: QueryInput, options: QueryOptions = _DEFAULTS) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the language model."""
         retrieved = await self._ajudge(await asyncio.to_thread(self._retrieve, question, replace(options, rerank=True)))
         started = time.monotonic()
-        stream = self._answerer.astream(retrieved.wording, retrieved.best, asked_with=retrieved.query.pictures)
+        stream = self._answerer.astream(retrieved.wording, retrieved.best, pictures=retrieved.query.pictures)
         async with contextlib.aclosing(stream) as chunks:
             async for chunk in chunks:
                 yield _add_steps(chunk, retrieved, started)

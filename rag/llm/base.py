@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 Schema = Mapping[str, Any]
 
+# The options of OpenAI's chat API that ask for log-probabilities, of as many tokens as OpenAI allows.
+LOGPROBS: dict[str, Any] = {"logprobs": True, "top_logprobs": 20}
+
 _PICTURE_SIDE_PX = 1024
 _YES, _NO = "yes", "no"
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from rag.errors import ContextOverflow, LLMError, LLMUnavailable
 from rag.llm import usage
-from rag.llm.base import Completion, Message, Schema, response_format, yes_no_log_odds
+from rag.llm.base import LOGPROBS, Completion, Message, Schema, response_format, yes_no_log_odds
 from rag.llm.llama_cpp import CONTEXT_TOKENS, NAME, Chunk, Engine, EngineRefused, agenerate, generate
 from rag.llm.retries import aretry, aretry_stream, retry, retry_stream
 
 MODEL = f"bundled/{NAME}"
 
 _MAX_REPLY_TOKENS = 1024
-_LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 
 
 class BundledLanguageModel:
@@ -90,13 +89,13 @@ class BundledLanguageModel:
         """See `LanguageModel.judge`."""
         if not self.gives_logprobs:
             return None
-        return self._log_odds(self._all_chunks(_request(messages, 1) | _LOGPROBS))
+        return self._log_odds(self._all_chunks(_request(messages, 1) | LOGPROBS))
 
     async def ajudge(self, messages: Sequence[Message]) -> float | None:
         """See `LanguageModel.ajudge`."""
         if not self.gives_logprobs:
             return None
-        return self._log_odds(await self._aall_chunks(_request(messages, 1) | _LOGPROBS))
+        return self._log_odds(await self._aall_chunks(_request(messages, 1) | LOGPROBS))
 
     def _all_chunks(self, request: Chunk) -> list[Chunk]:
         self.load()

@@ -14,14 +14,12 @@ from typing import Any
 
 from rag.errors import LLMError
 from rag.llm import usage
-from rag.llm.base import Completion, Message, Schema, response_format, yes_no_log_odds
+from rag.llm.base import LOGPROBS, Completion, Message, Schema, response_format, yes_no_log_odds
 from rag.llm.litellm_api import call_with_retries, import_litellm, is_refused, is_retryable, translated_errors
 from rag.llm.retries import aretry, aretry_stream, retry_stream
 
 # Assumed of a model that litellm does not know: the least that current servers have.
 _UNKNOWN_CONTEXT_TOKENS = 4096
-# The most that OpenAI allows.
-_LOGPROBS = {"logprobs": True, "top_logprobs": 20}
 _WITH_USAGE: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 _WITHOUT_USAGE: Mapping[str, Any] = {"stream": True}
 
@@ -107,7 +105,7 @@ class LiteLLMClient:
         if not self.gives_logprobs:
             return None
         with self._noticing_refusal():
-            return self._log_odds(self._respond(self._call(messages, 1) | _LOGPROBS))
+            return self._log_odds(self._respond(self._call(messages, 1) | LOGPROBS))
         return None
 
     async def ajudge(self, messages: Sequence[Message]) -> float | None:
@@ -115,7 +113,7 @@ class LiteLLMClient:
         if not await asyncio.to_thread(lambda: self.gives_logprobs):  # may import litellm
             return None
         with self._noticing_refusal():
-            return self._log_odds(await self._arespond(self._call(messages, 1) | _LOGPROBS))
+            return self._log_odds(await self._arespond(self._call(messages, 1) | LOGPROBS))
         return None
 
     def _call(self, messages: Sequence[Message], max_tokens: int, schema: Schema | None = None) -> dict[str, Any]:
