@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+DEFAULT_KB = Path(".exhibit")
 _CONDITION = re.compile(r"\s*([^<>=]*?)\s*(<=|>=|<|>|=)(.*)", re.S)
 _BOUNDS = {"<=": "lte", ">=": "gte", "<": "lt", ">": "gt"}
 _YEAR = re.compile(r"\d{4}")
@@ -66,6 +67,18 @@ def cuts(text: str) -> tuple[int, ...]:
     if found[0] < 1 or sorted(set(found)) != list(found):
         raise typer.BadParameter(f"`{text}` must be ascending numbers from 1, such as 1,5,10.")
     return found
+
+
+def require_folder(kb: Path) -> None:
+    """Check that the folder of a knowledge base exists.
+
+    Raises:
+        QueryError: it does not.
+    """
+    from rag.errors import QueryError
+
+    if not kb.is_dir():
+        raise QueryError(f"No knowledge base at {kb}. Make one with `exhibit ingest FOLDER --kb {kb}`.")
 
 
 def _value(raw: str) -> Any:

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,11 +66,10 @@ EvaluationOut = Annotated[
     Path | None,
     typer.Option("--out", "--html", help="Page to write; with --generate, the questions."),
 ]
-_HERE = Path(".exhibit")
 
 
 @app.command()
-def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+def ingest(paths: Paths, kb: Base = arguments.DEFAULT_KB, as_json: AsJson = False) -> None:
     """Index files and folders; unchanged files are not read again.
 
     A file that cannot be read is listed with the reason and does not stop the run. Files that have disappeared from a
@@ -88,7 +87,7 @@ def ingest(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def plan(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+def plan(paths: Paths, kb: Base = arguments.DEFAULT_KB, as_json: AsJson = False) -> None:
     """Show what `ingest` would do: files, segments, model calls and seconds. Nothing is changed."""
     from rag.cli import output
 
@@ -109,7 +108,7 @@ def search(  # noqa: PLR0913 - typer: an option is an argument
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of hits.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Let the language model judge the best candidates.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Explain the rank of each hit.")] = False,
-    kb: Base = _HERE,
+    kb: Base = arguments.DEFAULT_KB,
     as_json: AsJson = False,
 ) -> None:
     """Find passages, pictures, spoken words and moments of videos.
@@ -139,7 +138,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
     modality: Modalities = None,
     where: Conditions = None,
     html: Annotated[Path | None, typer.Option("--html", help="Also write a page that shows the evidence.")] = None,
-    kb: Base = _HERE,
+    kb: Base = arguments.DEFAULT_KB,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question from the collection, with evidence for each statement, or decline.
@@ -160,7 +159,7 @@ def ask(  # noqa: PLR0913 - typer: an option is an argument
 
 
 @app.command()
-def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
+def status(kb: Base = arguments.DEFAULT_KB, as_json: AsJson = False) -> None:
     """Show what the knowledge base holds, and which files failed and why."""
     from rag.cli import output
 
@@ -169,7 +168,7 @@ def status(kb: Base = _HERE, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def remove(paths: Paths, kb: Base = _HERE, as_json: AsJson = False) -> None:
+def remove(paths: Paths, kb: Base = arguments.DEFAULT_KB, as_json: AsJson = False) -> None:
     """Remove files, or all files below folders, from the knowledge base; the files themselves stay on disk."""
     from rag.cli import output
 
@@ -202,7 +201,7 @@ def models(
 
 
 @app.command()
-def doctor(kb: Base = _HERE, as_json: AsJson = False) -> None:
+def doctor(kb: Base = arguments.DEFAULT_KB, as_json: AsJson = False) -> None:
     """Check the installation, the models, the settings and the knowledge base, and suggest remedies."""
     from rag.cli import doctor as checkup
     from rag.cli import output
@@ -282,11 +281,10 @@ def main() -> None:
 
 @contextmanager
 def _open(path: Path, *, existing: bool = False) -> Iterator[KnowledgeBase]:
-    from rag.errors import QueryError
     from rag.knowledge_base import KnowledgeBase
 
-    if existing and not path.is_dir():
-        raise QueryError(f"No knowledge base at {path}. Make one with `exhibit ingest FOLDER --kb {path}`.")
+    if existing:
+        arguments.require_folder(path)
     with KnowledgeBase.open(path) as base:
         try:
             yield base
@@ -326,7 +324,7 @@ def _measure(request: EvalRequest, html: Path | None, as_json: bool) -> None:
     _show(as_json, result, output.print_evaluation)
 
 
-def _show(as_json: bool, value: Any, printer: Any) -> None:
+def _show(as_json: bool, value: Any, printer: Callable[[Any], None]) -> None:
     if as_json:
         _print_json(value)
     else:

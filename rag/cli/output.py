@@ -52,6 +52,11 @@ def clean(text: str) -> str:
     return markup_escape(_CONTROL.sub(" ", text))
 
 
+def _write(line: str, *, end: str = "\n") -> None:
+    """Print a line of markup as it is: numbers and paths without colours, long lines without breaks."""
+    out.print(line, end=end, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_bar(first: str = "Getting ready", *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar on standard error; the yielded function takes a label, the number done and the total."""
@@ -93,12 +98,12 @@ def print_answer(
     for chunk in base.ask_stream(query, modality=modality, where=where):
         if answer := chunk.answer:
             if answer.text != written.strip():  # statements without evidence were rewritten or dropped
-                out.print(f"\n[dim]Checked:[/dim] {clean(answer.text)}", end="", highlight=False, soft_wrap=True)
+                _write(f"\n[dim]Checked:[/dim] {clean(answer.text)}", end="")
             out.print("\n")
             print_evidence(answer)
             return answer
         written += chunk.text
-        out.print(clean(chunk.text), end="", highlight=False, soft_wrap=True)
+        _write(clean(chunk.text), end="")
     raise AssertionError("a stream ends with its answer")
 
 
@@ -109,12 +114,8 @@ def print_evidence(answer: Answer) -> None:
     for evidence in answer.evidence if answer.declined else answer.cited:
         statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number)
         about = answer.question if answer.declined else " ".join(new_stems(" ".join(statements), answer.question))
-        out.print(
-            f"  [bold cyan]E{evidence.number}[/bold cyan] {clean(_name(evidence.hit))}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        out.print(f"     [dim]{clean(_glimpse(evidence.hit, about))}[/dim]", highlight=False, soft_wrap=True)
+        _write(f"  [bold cyan]E{evidence.number}[/bold cyan] {clean(_name(evidence.hit))}")
+        _write(f"     [dim]{clean(_glimpse(evidence.hit, about))}[/dim]")
     for warning in answer.warnings:
         err.print(f"[yellow]{clean(warning)}[/yellow]", highlight=False, soft_wrap=True)
 
@@ -127,15 +128,13 @@ def print_hits(found: Sequence[Hit], question: str, *, noise_floor: float = 0.0,
         out.print("[yellow]Nothing matches well; these are the nearest.[/yellow]")
     for number, hit in enumerate(found, 1):
         judged = "" if hit.relevance is None else f" · relevance {hit.relevance:+.1f}"
-        out.print(
+        _write(
             f"[bold]{number:>2}[/bold] [cyan]{hit.segment.modality:<5}[/cyan] {clean(_name(hit))}"
-            f" [dim]{hit.score:.3f} ({hit.why.places}){judged}[/dim]",
-            highlight=False,
-            soft_wrap=True,
+            f" [dim]{hit.score:.3f} ({hit.why.places}){judged}[/dim]"
         )
-        out.print(f"   [dim]{clean(_glimpse(hit, question))}[/dim]", highlight=False, soft_wrap=True)
+        _write(f"   [dim]{clean(_glimpse(hit, question))}[/dim]")
         for line in str(hit.why).splitlines() if explain else ():
-            out.print(f"     {clean(line)}", highlight=False, soft_wrap=True)
+            _write(f"     {clean(line)}")
 
 
 def print_report(result: IngestReport, folder: Path | None = None) -> None:
@@ -144,12 +143,8 @@ def print_report(result: IngestReport, folder: Path | None = None) -> None:
         if file.state != "unchanged":
             color = _MARKS[file.state]
             detail = clean(file.reason or file.summary)
-            out.print(
-                f"[{color}]{file.state:>9}[/{color}] {clean(_short(file.path, folder))} [dim]{detail}[/dim]",
-                highlight=False,
-                soft_wrap=True,
-            )
-    out.print(result.summary, highlight=False, soft_wrap=True)
+            _write(f"[{color}]{file.state:>9}[/{color}] {clean(_short(file.path, folder))} [dim]{detail}[/dim]")
+    _write(result.summary)
 
 
 def print_plan(planned: Plan) -> None:
@@ -176,24 +171,12 @@ def print_plan(planned: Plan) -> None:
 
 def print_status(state: Status) -> None:
     """Print what a knowledge base holds."""
-    out.print(f"[bold]{clean(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
-    out.print(
-        "assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()), highlight=False, soft_wrap=True
-    )
-    out.print(
-        "segments  " + ", ".join(f"{n} {name}" for name, n in state.segments.items()), highlight=False, soft_wrap=True
-    )
-    out.print(
-        "encoders  " + ", ".join(f"{role}: {name}" for role, name in state.encoders.items()),
-        highlight=False,
-        soft_wrap=True,
-    )
+    _write(f"[bold]{clean(state.path)}[/bold] · {state.disk_bytes / 1e6:.1f} MB")
+    _write("assets    " + ", ".join(f"{n} {name}" for name, n in state.assets.items()))
+    _write("segments  " + ", ".join(f"{n} {name}" for name, n in state.segments.items()))
+    _write("encoders  " + ", ".join(f"{role}: {name}" for role, name in state.encoders.items()))
     for file in state.failed:
-        out.print(
-            f"[red]failed[/red] {clean(_short(file.path))} [dim]{clean(file.reason)}[/dim]",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _write(f"[red]failed[/red] {clean(_short(file.path))} [dim]{clean(file.reason)}[/dim]")
 
 
 def print_models(states: Sequence[ModelState]) -> None:
@@ -220,11 +203,7 @@ def print_checks(found: Sequence[Check]) -> None:
     colors = {"good": "green", "weak": "yellow", "bad": "red"}
     for check in found:
         color = colors[check.state]
-        out.print(
-            f"[{color}]{check.state:>4}[/{color}]  {clean(check.name)}: {clean(check.detail)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _write(f"[{color}]{check.state:>4}[/{color}]  {clean(check.name)}: {clean(check.detail)}")
 
 
 def print_sets(known: Sequence[Mapping[str, str]]) -> None:
@@ -241,24 +220,25 @@ def print_questions(made: Sequence[Question]) -> None:
         state = (
             "[green]answer[/green] " + clean("; ".join(one.answer)) if one.answerable else "[yellow]no answer[/yellow]"
         )
-        out.print(f"{clean(one.question)} {state} [dim]{clean(one.about)}[/dim]", highlight=False, soft_wrap=True)
+        _write(f"{clean(one.question)} {state} [dim]{clean(one.about)}[/dim]")
     out.print(f'{len(made)} questions written. Review and correct them, then set "reviewed" to true.', highlight=False)
 
 
 def print_evaluation(result: Evaluation) -> None:
     """Print an evaluation: percentages with 95 % intervals, and differences with their p-values."""
-    from rag.evaluation.report_page import DECLINED, columns, label
+    from rag.evaluation.report_page import columns, label
+    from rag.evaluation.results import DECLINED
 
     names = columns(result)
     table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
-    found = [row for row in result.rows if DECLINED not in row.metrics]
+    found = [row for row in result.rows if not row.is_declined_share]
     for row in found:
         part = " · ".join(filter(None, (row.variant, row.slice)))
         name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
         table.add_row(clean(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
     out.print(table)
     for row in result.rows:
-        if row not in found:
+        if row.is_declined_share:
             out.print(f"{clean(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
     if result.gaps:
         table = Table("against the rest", "n", *names, box=None, header_style="bold", pad_edge=False)
@@ -273,11 +253,7 @@ def print_evaluation(result: Evaluation) -> None:
         out.print(table)
     made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
     notes = "".join(f" {note}" for note in result.notes)
-    out.print(
-        f"[dim]{clean(made_with)} · {result.seconds:.0f} s.{clean(notes)}[/dim]",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _write(f"[dim]{clean(made_with)} · {result.seconds:.0f} s.{clean(notes)}[/dim]")
 
 
 def _points(value: Estimate) -> str:

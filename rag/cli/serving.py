@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rag.cli import arguments
+
 if TYPE_CHECKING:
     from rag.server.keys import Keys
 
-_HERE = Path(".exhibit")
 _INSTALL = "This needs {name}: pip install 'exhibit-rag[{extra}]'."
 
 Bases = Annotated[
@@ -64,8 +66,9 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
 
     Example: exhibit serve --kb museum.exhibit, then in any OpenAI client: base URL http://127.0.0.1:8000/v1
     """
-    folders = kb or [_HERE]
-    _require_folders(folders)
+    folders = kb or [arguments.DEFAULT_KB]
+    for base in folders:
+        arguments.require_folder(base)
     with _require_extra("server"):
         from rag.server.launch import Address, serve
         from rag.server.state import ServerOptions
@@ -84,7 +87,7 @@ def serve(  # noqa: PLR0913 - typer: an option is an argument
 
 
 def mcp(
-    kb: Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")] = _HERE,
+    kb: Annotated[Path, typer.Option("--kb", help="Folder of the knowledge base.")] = arguments.DEFAULT_KB,
     http: Annotated[
         str | None,
         typer.Option("--http", metavar="HOST:PORT", help="Serve over HTTP at this address; other machines need a key."),
@@ -108,7 +111,7 @@ def mcp(
     if below and not write:
         raise typer.BadParameter("--below limits what --write may index; give both.")
     if not write:  # `ingest` makes a new knowledge base
-        _require_folders([kb])
+        arguments.require_folder(kb)
     with _require_extra("mcp"):
         from rag.mcp.tools import ToolOptions
         from rag.mcp.transports import serve_http, serve_stdio
@@ -147,8 +150,6 @@ def add_key(
 @keys.command("list")
 def list_keys(kb: Bases = None, state: State = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the keys, without their secrets."""
-    import dataclasses
-
     with _open_keys(kb, state) as store:
         found = store.all()
     if as_json:
@@ -172,9 +173,10 @@ def revoke_key(
 
 @contextmanager
 def _open_keys(kb: list[Path] | None, state: Path | None) -> Iterator[Keys]:
-    folders = kb or [_HERE]
+    folders = kb or [arguments.DEFAULT_KB]
     if state is None:
-        _require_folders(folders)
+        for base in folders:
+            arguments.require_folder(base)
     with _require_extra("server"):
         from rag.server.keys import Keys
     folder = state or folders[0] / "server"
@@ -194,14 +196,6 @@ def _require_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise SettingsError(_INSTALL.format(name=error.name, extra=extra)) from error
-
-
-def _require_folders(folders: list[Path]) -> None:
-    from rag.errors import QueryError
-
-    for folder in folders:
-        if not folder.is_dir():
-            raise QueryError(f"No knowledge base at {folder}. Make one with `exhibit ingest FOLDER --kb {folder}`.")
 
 
 def _scope(bases: tuple[str, ...], may_write: bool) -> str:

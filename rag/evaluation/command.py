@@ -21,6 +21,7 @@ from rag.evaluation.results import (
     Evaluation,
     ScoreRow,
     Trial,
+    assemble,
     differences,
 )
 
@@ -134,7 +135,6 @@ def _measure_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, o
 
 
 def _measure_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
-    from rag.evaluation.encoder_trials import assemble
     from rag.evaluation.question_trials import RERANKED, run_trials
 
     if request.kb is None:

@@ -13,18 +13,7 @@ from numpy.typing import NDArray
 from rag.encoders.base import Vectors
 from rag.evaluation.cached_vectors import Embedder, EncoderSet, OnProgress
 from rag.evaluation.perturb import VARIANTS, Variant
-from rag.evaluation.results import (
-    PLAIN,
-    SHOWN,
-    EvalOptions,
-    Evaluation,
-    Trial,
-    differences,
-    failures,
-    judge,
-    kind_gaps,
-    rows,
-)
+from rag.evaluation.results import PLAIN, SHOWN, EvalOptions, Evaluation, Trial, assemble, judge
 from rag.evaluation.retrieval_sets import Direction, EvaluationSet, Item
 
 _LEAST_DEPTH = 1000  # of a ranking; deeper items count as not found, as in trec_eval
@@ -63,22 +52,6 @@ def evaluate(
     }
     made = assemble(chosen.name, chosen.about, trials, options)
     return replace(made, configuration=configuration, notes=tuple(chosen.notes), seconds=time.monotonic() - started)
-
-
-def assemble(name: str, about: str, trials: Sequence[Trial], options: EvalOptions) -> Evaluation:
-    """Combine trials to rows, gaps between kinds, differences of A and B, and failures of the last configuration."""
-    a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
-    shown = list(b.values()) or trials
-    return Evaluation(
-        name=name,
-        about=about,
-        configuration={},
-        ks=options.ks,
-        rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
-        gaps=tuple(row for trial in trials for row in kind_gaps(trial, options.seed)),
-        differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
-        failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
-    )
 
 
 def _trials(direction: Direction, run: str, embedder: Embedder, options: EvalOptions) -> Iterator[Trial]:

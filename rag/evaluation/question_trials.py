@@ -11,7 +11,17 @@ from rag.errors import LLMUnavailable, MediaError, QueryError
 from rag.evaluation.labelled_questions import Question
 from rag.evaluation.metrics import intervals
 from rag.evaluation.perturb import VARIANTS, Variant
-from rag.evaluation.results import PLAIN, SHOWN, ChannelDistributions, EvalOptions, JudgedQuery, ScoreRow, Trial, judge
+from rag.evaluation.results import (
+    DECLINED,
+    PLAIN,
+    SHOWN,
+    ChannelDistributions,
+    EvalOptions,
+    JudgedQuery,
+    ScoreRow,
+    Trial,
+    judge,
+)
 from rag.evaluation.retrieval_sets import Item
 from rag.segments import from_fragment, to_fragment
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
@@ -38,7 +48,7 @@ def run_trials(
         questions: answerable and unanswerable ones.
         run: the name of this configuration.
         options: cut-offs, and whether to ask also with typos and vague wording.
-        on_progress: called with the number of questions asked.
+        on_progress: called with the number of questions asked so far.
 
     Raises:
         QueryError: none of the questions is answerable.
@@ -116,7 +126,7 @@ def _compared(
     variant: str,
     options: EvalOptions,
 ) -> Iterator[Trial]:
-    """The files of all questions, and the places of those that name some."""
+    """Yield a trial of the files of all questions, and one of the places of those questions that name some."""
     pairs = list(zip(questions, found, strict=True))
     files = [_judged(base, question, hits, question.assets, options, _file) for question, hits in pairs]
     yield Trial("question>file", run, variant, files)
@@ -144,7 +154,7 @@ def _judged(
 
 
 def _illustrated(base: KnowledgeBase, question: Question, missed: JudgedQuery, found: Mapping[str, Hit]) -> JudgedQuery:
-    """A query that missed as the report shows it: what should have come and what came, with pictures and reasons."""
+    """Return a missed query for the report: the expected and the first items, with pictures and reasons."""
     first = [_hit_item(base, found[thing.id], thing.id) for thing in missed.ranking[:SHOWN]]
     expected = [_expected(base, question, thing.id, found.get(thing.id)) for thing in missed.expected[:SHOWN]]
     why = {thing.id: _why(found[thing.id]) for thing in (*first, *expected) if thing.id in found}
@@ -153,7 +163,7 @@ def _illustrated(base: KnowledgeBase, question: Question, missed: JudgedQuery, f
 
 
 def _why(hit: Hit) -> str:
-    """The channels that found a hit, with its place in each, and the verdict."""
+    """Return the channels that found a hit, with its place in each, and the verdict."""
     return hit.why.places if hit.relevance is None else f"{hit.why.places}; judged {hit.relevance:+.1f}"
 
 
@@ -162,7 +172,7 @@ def _file(question: Question, hit: Hit) -> str:
 
 
 def _place(question: Question, hit: Hit) -> str:
-    """The question's own locator where the hit lies in that place of the right file, else the hit's."""
+    """Return the question's locator if the hit overlaps that place of a right file, or else the hit's."""
     here = f"#{to_fragment(hit.segment.locator)}"
     if question.names(hit.path):
         for wanted in question.locators:
@@ -172,7 +182,7 @@ def _place(question: Question, hit: Hit) -> str:
 
 
 def overlap(a: Locator, b: Locator) -> bool:
-    """Whether two places of one file share anything; the speech and the frames of a second do."""
+    """Return whether two places of one file overlap, as the speech and the frames of one second do."""
     match a, b:
         case CharSpan(start_a, end_a), CharSpan(start_b, end_b):
             return start_a < end_b and start_b < end_a
@@ -223,16 +233,15 @@ def _expected(base: KnowledgeBase, question: Question, name: str, found: Hit | N
 def _declined(
     questions: Sequence[Question], found: Iterable[Sequence[Hit]], least: float, run: str, options: EvalOptions
 ) -> list[ScoreRow]:
-    """Share of questions for which no hit is relevant enough to answer from, by whether there is an answer.
+    """Return the share of questions without a relevant hit, for answerable and for unanswerable questions.
 
-    The language model may decline more of them when it writes; `tests/measure` counts that.
+    The language model may decline more questions when it writes; `tests/measure` counts those.
     """
     made = []
     for name, answerable in (("answerable", True), ("unanswerable", False)):
         given = [hits for question, hits in zip(questions, found, strict=True) if question.answerable is answerable]
         if given:
             none = [float(all(hit.relevance is None or hit.relevance < least for hit in hits)) for hits in given]
-            made.append(
-                ScoreRow("declined", run, PLAIN, name, len(none), intervals({"share": none}, seed=options.seed))
-            )
+            share = intervals({DECLINED: none}, seed=options.seed)
+            made.append(ScoreRow("declined", run, PLAIN, name, len(none), share))
     return made

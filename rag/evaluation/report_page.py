@@ -13,14 +13,15 @@ import numpy as np
 
 from rag.errors import MediaError
 from rag.evaluation.metrics import Estimate
-from rag.evaluation.results import PLAIN, ChannelDistributions, Difference, Evaluation, Failure, ScoreRow
+from rag.evaluation.results import DECLINED, PLAIN, ChannelDistributions, Difference, Evaluation, Failure, ScoreRow
 from rag.evaluation.retrieval_sets import Item, picture
+from rag.media import data_uri
+from rag.presentation.templates import load_template
 
 _HERE = Path(__file__).parent
 _THUMBNAIL_PX = 168
 _MOST_CHARS = 220  # of a text in a card
 _BINS, _PLOT_PX = 24, (320, 120)
-DECLINED = "share"  # the one metric of rows that count declined questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class HistogramPlot:
 
 def columns(evaluation: Evaluation) -> list[str]:
     """Return the metrics of the columns; if queries have several expected items, hits and only the last recall."""
-    rows = [row for row in evaluation.rows if DECLINED not in row.metrics]
+    rows = [row for row in evaluation.rows if not row.is_declined_share]
     recalls, hits = ([f"{name}@{k}" for k in evaluation.ks] for name in ("recall", "hit"))
     differ = any(row.metrics[a].mean != row.metrics[b].mean for row in rows for a, b in zip(recalls, hits, strict=True))
     return [*((*hits, recalls[-1]) if differ else recalls), f"ndcg@{evaluation.ks[-1]}", "mrr"]
@@ -86,18 +87,13 @@ def label(row: ScoreRow | Difference) -> str:
 
 def page(evaluation: Evaluation) -> str:
     """Return the page; a file that has gone is shown by its words."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     names = columns(evaluation)
-    return environment.get_template("report.html").render(
+    return load_template(_HERE / "report.html").render(
         evaluation=evaluation,
         columns=names,
         lines=list(_lines(evaluation.rows, names)),
         declined=[
-            (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if _is_share(row)
+            (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if row.is_declined_share
         ],
         gaps=list(_lines(evaluation.gaps, names)),
         differences=[(label(one), one) for one in evaluation.differences],
@@ -109,13 +105,9 @@ def page(evaluation: Evaluation) -> str:
 
 def _lines(rows: Sequence[ScoreRow], names: Sequence[str]) -> Iterator[ReportLine]:
     for row in rows:
-        if not _is_share(row):
+        if not row.is_declined_share:
             is_part = bool(row.slice) or row.variant != PLAIN
             yield ReportLine(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
-
-
-def _is_share(row: ScoreRow) -> bool:
-    return DECLINED in row.metrics
 
 
 def _plot(channel: ChannelDistributions) -> HistogramPlot:
@@ -162,8 +154,6 @@ def _card(thing: Item, why: str = "") -> ReportCard:
 
 
 def _data_uri(thing: Item) -> str:
-    from rag.media import data_uri
-
     small = picture(thing)
     small.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     return data_uri(small)

@@ -11,6 +11,7 @@ from rag.evaluation.metrics import Estimate, bootstrap, first_rank, gaps, interv
 from rag.evaluation.retrieval_sets import Item
 
 PLAIN = ""  # the variant without a perturbation
+DECLINED = "share"  # the only metric of rows that count declined questions
 _FAILURES = 12  # shown for each direction
 SHOWN = 3  # shown of the hits of a query and of its expected items
 
@@ -79,6 +80,11 @@ class ScoreRow:
     slice: str
     queries: int
     metrics: Mapping[str, Estimate]
+
+    @property
+    def is_declined_share(self) -> bool:
+        """Whether the row holds the share of declined questions instead of the scores of rankings."""
+        return DECLINED in self.metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +180,22 @@ def judge(
     """Score one ranking; `why` gives the reasons for some ranks by id."""
     ids, relevant = [item.id for item in ranking], {item.id for item in expected}
     return JudgedQuery(query, ranking, expected, scores(ids, relevant, ks), first_rank(ids, relevant), why)
+
+
+def assemble(name: str, about: str, trials: Sequence[Trial], options: EvalOptions) -> Evaluation:
+    """Combine trials to rows, gaps between kinds, differences of A and B, and failures of the last configuration."""
+    a, b = ({(t.direction, t.variant): t for t in trials if t.run == run} for run in ("A", "B"))
+    shown = list(b.values()) or trials
+    return Evaluation(
+        name=name,
+        about=about,
+        configuration={},
+        ks=options.ks,
+        rows=tuple(row for trial in trials for row in rows(trial, options.seed)),
+        gaps=tuple(row for trial in trials for row in kind_gaps(trial, options.seed)),
+        differences=tuple(d for key in a if key in b for d in differences(a[key], b[key], options.ks, options.seed)),
+        failures=tuple(f for t in shown if t.variant == PLAIN for f in failures(t, options.ks, options.seed)),
+    )
 
 
 def rows(trial: Trial, seed: int) -> list[ScoreRow]:

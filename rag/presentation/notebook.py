@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -19,36 +17,33 @@ from rag.presentation.explanation_svg import explanation_html
 from rag.presentation.html_table import table
 from rag.presentation.report.album import Album, EvidenceView
 from rag.presentation.report.answer_view import answer_view
+from rag.presentation.templates import load_template
 from rag.types import Answer, Evidence, Hit, IngestReport
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 MEDIA_BYTES = 1_500_000  # of sound and video in one cell; what exceeds it is named and not shown
 _PICTURE_PX = 560
 _CARD_PX, _CARD_CHARS, _MOST_CARDS = 160, 120, 24
 _TEXT_CHARS = 2000
+_REPORT = Path(__file__).parent / "report"
 
 
 def hit_html(hit: Hit) -> str:
     """Show one hit: its media and words, and why it was found."""
     album = _album()
     view = album.view(Evidence(0, hit), "hit", " ".join(hit.why.matched), in_full=True)
-    return _template("cell_hit.html").render(e=_bounded(view), why=Markup(explanation_html(hit.why)), media=album.media)
+    return load_template(_REPORT / "cell_hit.html").render(
+        e=_bounded(view), why=Markup(explanation_html(hit.why)), media=album.media
+    )
 
 
 def hits_html(hits: Sequence[Hit]) -> str:
     """Show a card for each of the first hits: a small picture, kind and place, score, first words."""
     album = Album(0, thumbnail_px=_CARD_PX)
     cards = [
-        (
-            album.view(Evidence(n, hit), "hit", "", in_full=False),
-            hit,
-            shorten(_first_words(hit), _CARD_CHARS, placeholder=" …"),
-        )
+        (album.view(Evidence(n, hit), "hit", "", in_full=False), hit, _first_words(hit))
         for n, hit in enumerate(hits[:_MOST_CARDS], 1)
     ]
-    return _template("cell_hits.html").render(cards=cards, px=_CARD_PX, more=len(hits) - len(cards))
+    return load_template(_REPORT / "cell_hits.html").render(cards=cards, px=_CARD_PX, more=len(hits) - len(cards))
 
 
 def evidence_html(evidence: Evidence) -> str:
@@ -71,7 +66,7 @@ def answer_html(answer: Answer) -> str:
     shown = view.others if view.declined else view.cited
     why = {each.number: Markup(explanation_html(each.hit.why)) for each in answer.evidence}
     exhibits = [_bounded(each) for each in shown]
-    return _template("cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
+    return load_template(_REPORT / "cell_answer.html").render(a=view, exhibits=exhibits, why=why, media=album.media)
 
 
 def _first_words(hit: Hit) -> str:
@@ -91,14 +86,3 @@ def _bounded(view: EvidenceView) -> EvidenceView:
         excerpt = Markup.escape(f"{excerpt.striptags()[:_TEXT_CHARS]} …")
     caption = shorten(view.caption, _TEXT_CHARS, placeholder=" …")
     return replace(view, words=view.words[: _TEXT_CHARS // 5], excerpt=excerpt, caption=caption, alt=view.alt[:300])
-
-
-@cache
-def _template(name: str) -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("rag.presentation.report", "")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(name)

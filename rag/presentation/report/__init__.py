@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rag.presentation.report.album import Album
 from rag.presentation.report.answer_view import AnswerView, answer_view
+from rag.presentation.templates import load_template
 from rag.types import Answer
 
 _HERE = Path(__file__).parent
@@ -30,15 +31,10 @@ def page(answers: Sequence[Answer], *, title: str, media_bytes: int = MEDIA_BYTE
         title: of the page.
         media_bytes: budget of sound and video.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     album = Album(media_bytes)
     views = [answer_view(answer, number, album) for number, answer in enumerate(answers, 1)]
     script = (_HERE / "page.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(
+    return load_template(_HERE / "page.html").render(
         title=title,
         summary=_summary(views),
         answers=views,
