@@ -29,13 +29,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EXHIBIT_", extra="forbid", frozen=True)
 
-    home: Path = Field(default_factory=_default_home, description="Where model files are kept.")
+    home: Path = Field(default_factory=_default_home, description="Folder for model files.")
     data: Path | None = Field(default=None, description="Folder with the sets of `exhibit eval`, which do not ship.")
     llm: str = Field(default="bundled/qwen2.5-coder-1.5b-instruct", description="Any litellm model string.")
-    llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest wait for one answer of the language model.")
+    llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest wait for the language model.")
     encoder: str = Field(
         default="lite",
-        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts.",
+        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts vectors.",
     )
     text_encoder: str = Field(
         default="minilm",
@@ -43,43 +43,41 @@ class Settings(BaseSettings):
     )
     audio_encoder: str = Field(
         default="lite",
-        description="Encoder of sounds: lite, off to leave them unheard, a folder, or a hub's `owner/model`.",
+        description="Encoder of sounds: lite, off for none, a folder, or a hub's `owner/model`.",
     )
     transcriber: str = Field(
         default="base",
         description="Whisper size, path of a CTranslate2 model, `openai-whisper:SIZE` or `api:MODEL` (litellm).",
     )
     language: str | None = Field(
-        default=None, description="Language of speech as a code such as en; detected when unset."
+        default=None, description="Language of speech, as a code such as en; detected if unset."
     )
     ocr: Literal["auto", "off"] = Field(default="auto", description="Read text in pictures, frames and scanned pages.")
-    qdrant_url: str | None = Field(
-        default=None, description="Qdrant server or cluster; embedded Qdrant Edge when unset."
-    )
+    qdrant_url: str | None = Field(default=None, description="Qdrant server or cluster; embedded Qdrant Edge if unset.")
     qdrant_api_key: str | None = Field(default=None, description="Key of that server.")
     catalog_url: str | None = Field(
-        default=None, description="SQLAlchemy URL of the catalog; SQLite beside the index when unset."
+        default=None, description="SQLAlchemy URL of the catalog; SQLite beside the index if unset."
     )
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads for models.")
-    max_file_mb: float = Field(default=2048, gt=0, description="Larger files are listed as failed.")
-    max_pages: int = Field(default=5000, gt=0, description="Longest document.")
+    max_file_mb: float = Field(default=2048, gt=0, description="Largest file; larger ones are listed as failed.")
+    max_pages: int = Field(default=5000, gt=0, description="Longest document, in pages.")
     max_media_s: float = Field(default=6 * 3600, gt=0, description="Longest recording or video, in seconds.")
     max_pixels: int = Field(
         default=89_000_000,
         gt=0,
         le=178_000_000,
-        description="Largest picture after decoding; Pillow takes no more than 178 million.",
+        description="Largest picture, in pixels; Pillow opens no more than 178 million.",
     )
     reader_memory_gb: float = Field(
-        default=6.0, gt=0, description="Most memory that reading a file may take (not on Windows)."
+        default=6.0, gt=0, description="Largest memory for reading a file (not enforced on Windows)."
     )
     file_timeout_s: float = Field(
-        default=300.0, gt=0, description="Longest silence of a file's reader before it is stopped."
+        default=300.0, gt=0, description="Stop the reader of a file if it reports no progress for so long."
     )
     frame_every_s: float = Field(
-        default=5.0, gt=0, description="Steady rate of video frames, beside those at scene changes."
+        default=5.0, gt=0, description="Interval of video frames, in addition to those at scene changes."
     )
-    top_k: int = Field(default=10, ge=1, le=1000, description="Hits of a search.")
+    top_k: int = Field(default=10, ge=1, le=1000, description="Number of hits of a search.")
     rerank_top_n: int = Field(
         default=3,
         ge=0,
@@ -87,14 +85,16 @@ class Settings(BaseSettings):
         description="Candidates that the language model judges, at least evidence_n; 0 switches it off.",
     )
     evidence_n: int = Field(
-        default=3, ge=1, le=20, description="Exhibits that an answer may rest on; more for a large model."
+        default=3, ge=1, le=20, description="Pieces of evidence for an answer; a large model can use more."
     )
     ranking: list[dict[str, Any]] = Field(
         default=[],
         description="Rules as JSON, such as "
         '[{"where": {"stock": {"gte": 1}}, "boost": 2}, {"where": {"discontinued": true}, "hide": true}].',
     )
-    min_relevance: float = Field(default=-0.4, description="Log-odds of answering below which a hit is not used.")
+    min_relevance: float = Field(
+        default=-0.4, description="Least log-odds that a hit answers the question; others are not used."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""`exhibit demo`: ingest, questions and answers, from end to end, on the small collection of `rag.demo`."""
+"""`exhibit demo`: ingest the small collection of `rag.demo`, and ask its questions."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def run(to: Path, *, as_json: bool = False) -> None:
     for name in ("whisper-base", NAME):
         output.make_ready(name, settings.home)
     started = time.monotonic()
-    with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(base.load)
+    with KnowledgeBase.open(to / "knowledge-base") as base, ThreadPoolExecutor(1) as executor:
+        loading = executor.submit(base.load)
         report = output.run_ingest(base, [COLLECTION], quiet=as_json)
         if not as_json:
             output.print_report(report, COLLECTION)

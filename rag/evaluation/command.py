@@ -64,8 +64,8 @@ def list_sets(settings: Settings) -> list[dict[str, str]]:
         }
         for one in datasets.SETS
     ]
-    asked = {"name": QUESTIONS, "about": "67 questions to all media of the data; give their --kb", "state": "ready"}
-    return [*rows, asked]
+    shipped = {"name": QUESTIONS, "about": "67 questions to all media of the data; give their --kb", "state": "ready"}
+    return [*rows, shipped]
 
 
 def measure(request: EvalRequest, on_progress: OnProgress) -> Evaluation:

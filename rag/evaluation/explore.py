@@ -1,7 +1,7 @@
 """A collection as a whole: a map, the drift of new files, and the questions that it covers.
 
-All of it rests on the vectors of the joint space, in which words and pictures lie. Even there pictures lie among
-pictures and words among words, whatever they are about; so each of the two is seen from its own middle.
+All of it uses the vectors of the joint space of words and pictures. Even there, pictures lie among pictures and words
+among words, whatever their subject; so the mean of each of the two groups is subtracted first.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class CollectionMap:
     Attributes:
         points: the segments.
         explained: share of the vectors' variance that the plane keeps; little is usual.
-        left_out: segments that are not on it, for want of room or of a vector.
+        left_out: number of segments that are not on it, beyond the limit or without a vector.
     """
 
     points: tuple[MapPoint, ...]
@@ -82,9 +82,9 @@ class NewSegment:
 
     Attributes:
         hit: the new one.
-        nearest: the old one that is nearest.
-        cosine: of the two, each seen from the middle of the old ones.
-        percentile: share of old segments that lie further than that from what is nearest to them in other files.
+        nearest: the nearest old one.
+        cosine: of the two, after subtraction of the mean of the old ones.
+        percentile: share of old segments that are less similar than that to their nearest one in another file.
     """
 
     hit: Hit
@@ -101,7 +101,7 @@ class Drift:
 
     @property
     def strange(self) -> float:
-        """The share of new segments further from old ones than 95 % of these from each other; 0.05 is no drift."""
+        """The share of new segments that are stranger than 95 % of the old ones; without drift it is 0.05."""
         return float(np.mean([segment.percentile < 0.05 for segment in self.segments])) if self.segments else 0.0
 
     def __repr__(self) -> str:
@@ -150,7 +150,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
 
     Args:
         base: the knowledge base.
-        most: how many segments may be on it, evenly chosen of all; each takes about 4 kB.
+        most: largest number of segments on it, chosen evenly; each takes about 4 kB.
 
     Raises:
         QueryError: there are fewer than three segments.
@@ -160,7 +160,7 @@ def collection_map(base: KnowledgeBase, *, most: int = 300) -> CollectionMap:
         raise QueryError("A map needs three segments at least; ingest something first.")
     chosen = np.unique(np.linspace(0, len(hits) - 1, min(most, len(hits))).round().astype(int))
     shown = [hits[n] for n in chosen]
-    centred = _from_their_middles(shown, vectors[chosen])
+    centred = _centre(shown, vectors[chosen])
     left, spread, _ = np.linalg.svd(centred, full_matrices=False)
     plane = left[:, :2] * spread[:2]
     span = np.ptp(plane, axis=0)
@@ -175,22 +175,22 @@ def drift(base: KnowledgeBase, new: str | Path | Sequence[str | Path]) -> Drift:
 
     Args:
         base: the knowledge base, with both in it.
-        new: the files and folders that are new.
+        new: the new files and folders.
 
     Raises:
-        QueryError: nothing in the knowledge base lies there, or nothing lies elsewhere.
+        QueryError: the knowledge base holds no new files, or only new ones.
     """
     folders = [Path(path).resolve() for path in ([new] if isinstance(new, (str, Path)) else new)]
     hits, vectors = _joint(base, list(base.contents.segments()))
     is_new = np.array([any(Path(hit.path).resolve().is_relative_to(folder) for folder in folders) for hit in hits])
     if not is_new.any() or is_new.all():
-        raise QueryError("Drift needs files that are new and files that are not; both must have been taken in.")
+        raise QueryError("Drift needs files that are new and files that are not; both must be in the knowledge base.")
     has_pixels = np.array([hit.segment.kind in PIXELS for hit in hits])
     found: list[NewSegment] = []
     for side in (has_pixels, ~has_pixels):
         old, fresh = np.flatnonzero(side & ~is_new), np.flatnonzero(side & is_new)
         if len(old) and len(fresh):
-            found += _against([hits[n] for n in old], vectors[old], [hits[n] for n in fresh], vectors[fresh])
+            found += _compare([hits[n] for n in old], vectors[old], [hits[n] for n in fresh], vectors[fresh])
     return Drift(tuple(sorted(found, key=lambda segment: segment.percentile)))
 
 
@@ -201,12 +201,14 @@ def coverage(base: KnowledgeBase, questions: Iterable[str]) -> Coverage:
 
 
 def _joint(base: KnowledgeBase, hits: list[Hit]) -> tuple[list[Hit], NDArray[np.float32]]:
+    """Return the hits that have a vector in the joint space, and these vectors (n, dimensions)."""
     held = base.contents.vectors(hits)
     known = [hit for hit in hits if segment_id(hit.segment) in held]
     return known, np.array([held[segment_id(hit.segment)] for hit in known], np.float32)
 
 
-def _from_their_middles(hits: Sequence[Hit], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _centre(hits: Sequence[Hit], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the vectors minus the mean of their group: segments with pixels, or without."""
     has_pixels = np.array([hit.segment.kind in PIXELS for hit in hits])
     centred = vectors.copy()
     for side in (has_pixels, ~has_pixels):
@@ -215,9 +217,10 @@ def _from_their_middles(hits: Sequence[Hit], vectors: NDArray[np.float32]) -> ND
     return centred
 
 
-def _against(
+def _compare(
     old: list[Hit], old_vectors: NDArray[np.float32], new: list[Hit], new_vectors: NDArray[np.float32]
 ) -> list[NewSegment]:
+    """Compare new segments with old ones of the same group; `usual` is the best similarity of each old one."""
     middle = old_vectors.mean(axis=0)
     before, after = _units(old_vectors - middle), _units(new_vectors - middle)
     among = before @ before.T

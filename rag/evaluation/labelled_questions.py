@@ -69,7 +69,7 @@ class Question:
 
     def names(self, path: str) -> str | None:
         """Return the asset of the question that a path names, or None."""
-        return next((asset for asset in self.assets if _is(path, asset)), None)
+        return next((asset for asset in self.assets if _ends_with(path, asset)), None)
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -108,7 +108,7 @@ def _value(key: str, value: Any) -> Any:
     return value
 
 
-def _is(path: str, asset: str) -> bool:
+def _ends_with(path: str, asset: str) -> bool:
     """Return whether a path equals an asset or ends with its parts."""
     whole, end = PurePath(path).parts, PurePath(asset).parts
     return bool(end) and whole[-len(end) :] == end

@@ -75,8 +75,8 @@ def bootstrap(
 
     Args:
         values: one for each query.
-        clusters: what each query depends on. Five captions of one photo are no five independent queries: photos
-            are resampled then, with all their captions. Each query is its own cluster where None.
+        clusters: the cluster of each query; None if all are independent. Five captions of one photo are not five
+            independent queries, so photos are resampled, with all their captions.
         seed: the same seed gives the same interval.
         resamples: how often to resample.
     """
@@ -116,7 +116,7 @@ def gaps(
 
     Args:
         table: values by metric, one for each query.
-        inside: which of the queries are meant; some, and not all.
+        inside: whether each query belongs to the first side; some must, and some must not.
         clusters, seed, resamples: as in `bootstrap`.
 
     Raises:
@@ -161,7 +161,7 @@ def permutation_test(
     observed signs count as one of the flips, so the value is never 0.
 
     Args:
-        differences: of the same queries under two configurations.
+        differences: differences of the same queries under two configurations.
         clusters: as in `bootstrap`; the queries of one cluster are flipped together.
         seed: the same seed gives the same value.
         flips: how often to flip.

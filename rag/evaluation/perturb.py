@@ -1,4 +1,4 @@
-"""Perturbations that questions and media meet outside of test sets: typos, vague and ambiguous words, blur, noise.
+"""Perturbations as questions and media suffer them in practice: typos, vague and ambiguous words, blur, noise.
 
 Pure functions; the same input and seed give the same output.
 """

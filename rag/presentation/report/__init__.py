@@ -18,11 +18,11 @@ from rag.presentation.templates import load_template
 from rag.types import Answer
 
 _HERE = Path(__file__).parent
-MEDIA_BYTES = 24_000_000  # of sound and video in one page; what exceeds it is named and not shown
+MEDIA_BYTES = 24_000_000  # of sound and video in one page; media beyond that are named, not shown
 
 
 def page(answers: Sequence[Answer], *, title: str, media_bytes: int = MEDIA_BYTES) -> str:
-    """Return one page of HTML that shows answers with their evidence and needs nothing else.
+    """Return one page of HTML that shows answers with their evidence, and fetches nothing.
 
     A file that has gone or has changed since it was indexed is shown by its words alone, with a note.
 

@@ -51,13 +51,13 @@ class EvidenceView:
         kind: of the segment.
         name: of the kind, for people.
         title: of the asset.
-        place: in the asset, in words.
+        place: the place in the asset, in words.
         picture: data URI of the page, figure, picture or frame.
         whole: data URI of the page around a figure.
         alt: what the picture shows.
         excerpt: its text with the closest sentence marked.
-        caption: what its surroundings say about it.
-        tags: names that the image encoder gives it.
+        caption: text of its surroundings about it.
+        tags: things that an encoder recognises in it.
         words: spoken words with times on the asset's clock.
         player: its player.
         still: the frame of the picture beside a player, in words.
