@@ -26,7 +26,7 @@ _BINS, _PLOT_PX = 24, (320, 120)
 
 @dataclass(frozen=True, slots=True)
 class ReportCard:
-    """An item as the page shows it: a picture as a data URI, or its words; `note` says what it is and why it is there."""
+    """An item as the page shows it: a picture as a data URI, or its words; `note` says what it is and why it came."""
 
     words: str
     source: str = ""
