@@ -1,6 +1,6 @@
-"""How well words, and other sounds, find the sounds of ESC-10: ``python -m tests.measure.sounds --data DATA``.
+"""Measure how well words and other sounds find the sounds of ESC-10: ``python -m tests.measure.sounds --data DATA``.
 
-The power and the root in `rag.encoders.yamnet` were chosen on folds 1 and 2; folds 3 to 5 played no part in anything.
+The power and the root in `rag.encoders.yamnet` were chosen on folds 1 and 2; folds 3 to 5 took no part in any choice.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ QUESTIONS = {
 
 
 def scores(similar: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """First right, one of five right, and mean average precision, of rows of similarities."""
+    """Return how often the first, and one of the first five, is right, and the mean average precision, over rows."""
     ranked = np.take_along_axis(right, np.argsort(-similar, axis=1, kind="stable"), axis=1)
     precisions = [np.mean((np.arange(row.sum()) + 1) / (np.flatnonzero(row) + 1)) for row in ranked]
     return float(ranked[:, 0].mean()), float(ranked[:, :5].any(axis=1).mean()), float(np.mean(precisions))
 
 
 def measure(encoder: AudioEncoder, folder: Path, folds: str) -> dict[str, tuple[float, float, float]]:
-    """The scores of words and of sounds, and those of chance, on the sounds of some folds."""
+    """Return the scores of queries in words, of sounds as queries, and of chance, on the sounds of some folds."""
     paths = sorted(path for path in folder.glob("*/*.ogg") if path.name[0] in folds)
-    named = np.array([path.parent.name.partition(" - ")[2] for path in paths])
+    classes = np.array([path.parent.name.partition(" - ")[2] for path in paths])
     sounds = encoder.embed_audio([samples_of(path) for path in paths])
-    asked = [(name, words) for name, each in QUESTIONS.items() for words in each]
-    questions = np.stack([encoder.embed_query(words) for _, words in asked])
-    wanted = np.array([name for name, _ in asked])[:, None] == named
+    queries = [(name, words) for name, each in QUESTIONS.items() for words in each]
+    questions = np.stack([encoder.embed_query(words) for _, words in queries])
+    wanted = np.array([name for name, _ in queries])[:, None] == classes
     others = ~np.eye(len(paths), dtype=bool)
 
     def without_itself(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -52,13 +52,13 @@ def measure(encoder: AudioEncoder, folder: Path, folds: str) -> dict[str, tuple[
     chance = np.random.default_rng(0).random((100 * len(wanted), len(paths)))
     return {
         "by words": scores(questions @ sounds.T, wanted),
-        "by sounds": scores(without_itself(sounds @ sounds.T), without_itself(named[:, None] == named)),
+        "by sounds": scores(without_itself(sounds @ sounds.T), without_itself(classes[:, None] == classes)),
         "by chance": scores(chance, np.tile(wanted, (100, 1))),
     }
 
 
 def main() -> None:
-    """Print the scores for the folds that choices were made on, and for the others."""
+    """Print the scores for the folds on which choices were made, and for the others."""
     parser = argparse.ArgumentParser(description="Measure the retrieval of sounds.")
     parser.add_argument("--data", type=Path, required=True)
     folder, settings = parser.parse_args().data / "esc10", Settings()

@@ -1,10 +1,9 @@
-"""A session of the stock OpenAI client with the demo, in words: `python -m tests.measure.transcript --kb FOLDER`.
+"""Print a session of the stock OpenAI client with the demo: `python -m tests.measure.transcript --kb FOLDER`.
 
-A server of its own is started on a port of this machine. The client asks in words, follows up, asks with a picture and
-asks for something that the collection does not hold; once as a stream, once through the responses of a conversation.
-Each answer is printed as it came, with its links cut short, and with its annotations. The run fails where a picture, a
-link or a view of the evidence does not open, where an annotation's characters are none of the answer, or where a raw
-marker is in it.
+The run starts a server on this machine. The client asks in words, follows up, asks with a picture, and asks something
+that the collection does not answer; some chats are streamed, and a conversation of responses repeats the first two
+questions. Each answer is printed with shortened links and its annotations. The run fails if a picture, a link or a view
+of the evidence does not open, if an annotation marks no text of the answer, or if the answer holds a raw marker.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import httpx
 import openai
 
 from rag.demo import HERE
-from tests.measure.serving import serving
+from tests.measure.serving import run_server
 
 _FIRST = "What name did Jane Goodall give to the first chimpanzee that let her come near?"
 _FOLLOW_UP = "What colour was his beard?"
@@ -36,7 +35,7 @@ _MARKER = re.compile(r"\[\s*E\s*\d")
 
 
 class Session:
-    """Asks, prints, and looks whether what is printed is true.
+    """A session that asks, prints, and checks what it prints.
 
     Args:
         client: the stock client.
@@ -48,14 +47,14 @@ class Session:
         self.problems: list[str] = []
 
     def chat(self, messages: Sequence[Any], *, stream: bool = False) -> str:
-        """One chat completion; what it said."""
+        """Request a chat completion; return its text."""
         print(f"\n$ client.chat.completions.create(model={self._model!r}, messages={_short(messages)}, {stream=})")
         started = time.monotonic()
         create = self._client.chat.completions.create
         if not stream:
             made = create(model=self._model, messages=list(messages))
             message = made.choices[0].message
-            self._told(message.content or "", _flat(message.to_dict().get("annotations")), made, started)
+            self._report(message.content or "", _flatten(message.to_dict().get("annotations")), made, started)
             return message.content or ""
         text, cited, first_s = "", [], 0.0
         usage = {"include_usage": True}
@@ -63,14 +62,14 @@ class Session:
             for choice in chunk.choices:
                 first_s = first_s or time.monotonic() - started
                 text += choice.delta.content or ""
-                cited += _flat(choice.delta.to_dict().get("annotations"))
-                told = chunk
-        told.usage = chunk.usage
-        self._told(text, cited, told, started, f"first piece after {first_s:.1f} s, ")
+                cited += _flatten(choice.delta.to_dict().get("annotations"))
+                last = chunk
+        last.usage = chunk.usage
+        self._report(text, cited, last, started, f"first piece after {first_s:.1f} s, ")
         return text
 
     def respond(self, asked: str, conversation: str) -> None:
-        """One response in a conversation, through the client's own helper for streams."""
+        """Request a response in a conversation, with the client's own helper for streams."""
         print(f"\n$ client.responses.stream(model={self._model!r}, input={asked!r}, conversation=…)")
         started = time.monotonic()
         with self._client.responses.stream(model=self._model, input=asked, conversation=conversation) as events:
@@ -79,10 +78,10 @@ class Session:
         counts = ", ".join(f"{kind} x {kinds.count(kind)}" for kind in dict.fromkeys(kinds))
         print(textwrap.indent(textwrap.fill(counts, 110), "  "))
         cited = made.output[0].to_dict()["content"][0]["annotations"]
-        self._told(made.output_text, cited, made, started)
+        self._report(made.output_text, cited, made, started)
 
     def talk(self) -> None:
-        """A conversation of two questions, listed and deleted."""
+        """Hold a conversation of two questions, list its items, and delete it."""
         talk = self._client.conversations.create()
         self.respond(_FIRST, talk.id)
         self.respond(_FOLLOW_UP, talk.id)
@@ -90,7 +89,7 @@ class Session:
         print(f"\n$ client.conversations.items.list(…): {', '.join(item.role for item in kept)}")
         print(f"$ client.conversations.delete(…): deleted={self._client.conversations.delete(talk.id).deleted}")
 
-    def _told(self, text: str, cited: Sequence[Mapping[str, Any]], made: Any, started: float, note: str = "") -> None:
+    def _report(self, text: str, cited: Sequence[Mapping[str, Any]], made: Any, started: float, note: str = "") -> None:
         usage = made.usage.to_dict() if made.usage else {}
         tokens = f"{usage.get('total_tokens', 'an unknown number of')} tokens"
         print(textwrap.indent(_TOKEN.sub("…", text), "  > "))
@@ -98,7 +97,7 @@ class Session:
         if _MARKER.search(text):
             self.problems.append(f"a raw marker in {text!r}")
         for url in _IMAGE.findall(text):
-            self._opened(url, "image/")
+            self._open(url, "image/")
         for citation in cited:
             said = text[citation["start_index"] : citation["end_index"]]
             exhibit = citation["exhibit"]
@@ -106,10 +105,10 @@ class Session:
                 self.problems.append(f"a citation of nothing: {citation}")
             print(f"  {exhibit['number']}. {said!r} rests on {citation['title']!r}, {exhibit['modality']}")
             print(f"     {exhibit['locator']}   {_TOKEN.sub('…', citation['url'])}")
-            print("     " + ", ".join(f"{view}: {self._opened(url)}" for view, url in exhibit["views"].items()))
+            print("     " + ", ".join(f"{view}: {self._open(url)}" for view, url in exhibit["views"].items()))
 
-    def _opened(self, url: str, kind: str = "") -> str:
-        """What is at an address, opened as a browser would, without a key."""
+    def _open(self, url: str, kind: str = "") -> str:
+        """Open an address as a browser would, without a key; return the type and size of the content."""
         answer = httpx.get(url, timeout=60)
         found = answer.headers.get("Content-Type", "").partition(";")[0]
         if answer.status_code != 200 or not found.startswith(kind):
@@ -117,8 +116,8 @@ class Session:
         return f"{found} {len(answer.content) / 1000:.0f} kB"
 
 
-def _flat(annotations: Any) -> Iterator[dict[str, Any]]:
-    """Annotations of a chat as those of a response are."""
+def _flatten(annotations: Any) -> Iterator[dict[str, Any]]:
+    """Yield annotations of a chat in the form of those of a response."""
     for annotation in annotations or ():
         yield {**annotation["url_citation"], "exhibit": annotation["exhibit"]}
 
@@ -128,7 +127,7 @@ def _short(messages: Sequence[Any]) -> str:
 
 
 def session(url: str) -> list[str]:
-    """The whole session; what was wrong with it."""
+    """Run the whole session; return its problems."""
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         model = client.models.list().data[0].id
         print(f"openai {openai.__version__}; models: {model}")
@@ -145,10 +144,13 @@ def session(url: str) -> list[str]:
 
 
 def main() -> None:
+    """Run the session, and exit with 1 if it had problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kb", type=Path, required=True, help="a knowledge base of the demo, which nobody has open")
-    given = parser.parse_args()
-    with serving(given.kb, []) as (url, _):
+    parser.add_argument(
+        "--kb", type=Path, required=True, help="a knowledge base of the demo that no other process has open"
+    )
+    arguments = parser.parse_args()
+    with run_server(arguments.kb, []) as (url, _):
         problems = session(url)
     print(*problems or ["\nEvery picture, link and view opened; no raw marker."], sep="\n")
     sys.exit(1 if problems else 0)
