@@ -35,8 +35,8 @@ class Settings(BaseSettings):
     llm_timeout_s: float = Field(default=120.0, gt=0, description="Longest wait for the language model.")
     encoder: str = Field(
         default="lite",
-        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts vectors to"
-        " 256 dimensions.",
+        description="Image-text encoder: lite, a folder, a hub's `owner/model`, or `litellm:MODEL`; `@256` cuts"
+        " vectors to 256 dimensions.",
     )
     text_encoder: str = Field(
         default="minilm",
