@@ -105,7 +105,16 @@ class TestEdge(ThreadedIndexContract):
             holder.kill()
         EdgeIndex(tmp_path, CARDS).close()  # a lock dies with its holder
 
-    @pytest.mark.parametrize("note", ["", "[]", '{"pid": 1}', '{"pid": %d, "command": "x", "host": "%s", "since": ""}'])
+    @pytest.mark.parametrize(
+        "note",
+        [
+            "",
+            "[]",
+            '{"pid": 1}',
+            '{"pid": "x", "command": "x", "host": "x", "since": ""}',
+            '{"pid": %d, "command": "x", "host": "%s", "since": ""}',
+        ],
+    )
     def test_a_note_that_names_a_dead_process_is_ignored(self, tmp_path: Path, note: str) -> None:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
@@ -113,6 +122,14 @@ class TestEdge(ThreadedIndexContract):
             (tmp_path / "owner.json").write_text(note % (gone.pid, os.uname().nodename) if "%" in note else note)
             with pytest.raises(KnowledgeBaseBusy):
                 EdgeIndex(tmp_path, CARDS)
+
+    def test_on_windows_the_holder_gets_no_signal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with EdgeIndex(tmp_path, CARDS):
+            monkeypatch.setattr(sys, "platform", "win32")
+            monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("there it sends Ctrl-C"))
+            with pytest.raises(KnowledgeBaseBusy, match=rf"\b{os.getpid()}\b"):
+                EdgeIndex(tmp_path, CARDS)
+            monkeypatch.undo()
 
     def test_another_encoder_is_refused_with_both_names_and_advice(self, tmp_path: Path) -> None:
         EdgeIndex(tmp_path, CARDS).close()

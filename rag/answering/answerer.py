@@ -92,7 +92,7 @@ class GroundedAnswerer:
         llm: the language model.
         evidence_n: most pieces of evidence in a prompt.
         min_relevance: log-odds: hits judged below it are no evidence; without any evidence, the answer is declined.
-        min_support: least logit of Yes minus No to whether the evidence states the answer, asked after it is written.
+        min_support: least logit of Yes minus No when the model judges whether the evidence states its answer.
         load_picture: loads the pixels of a hit, or None, for a model that sees.
 
     Every method raises `LLMError` when the model fails and `QueryError` when the question is too long.

@@ -109,11 +109,11 @@ def has_text(hit: Hit) -> bool:
 
 def split_budget(needs: Sequence[int], budget: int) -> list[int]:
     """Split a budget fairly: a need below an equal share leaves the rest to the others."""
-    given = [0] * len(needs)
+    shares = [0] * len(needs)
     for left, n in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
-        given[n] = min(needs[n], budget // (len(needs) - left))
-        budget -= given[n]
-    return given
+        shares[n] = min(needs[n], budget // (len(needs) - left))
+        budget -= shares[n]
+    return shares
 
 
 def free_tokens(messages: Sequence[Mapping[str, Any]], llm: LanguageModel, reply_tokens: int) -> int:

@@ -62,18 +62,20 @@ def _describe_self() -> dict[str, str | int]:
 
 
 def _describe_holder(owner: Path) -> str:
-    """Describe the holder; without a note, or if its process is gone, as another process."""
+    """Describe the holder; without a note, or if its process is known to be gone, as another process."""
     try:
         note = json.loads(owner.read_text())
-        pid, command, host, since = note["pid"], note["command"], note["host"], note["since"]
+        pid, command, host, since = int(note["pid"]), note["command"], note["host"], note["since"]
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
-    if host == socket.gethostname() and not _is_alive(int(pid)):
+    if host == socket.gethostname() and not _is_alive(pid):
         return "another process"
     return f"process {pid} (`{command}`) on {host} since {since}"
 
 
 def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # there `os.kill` would send Ctrl-C
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

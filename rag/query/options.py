@@ -1,4 +1,4 @@
-"""How a question is put: where to look, how many hits, and for which user."""
+"""The options of a question: where to look, how many hits, and for which user."""
 
 from __future__ import annotations
 

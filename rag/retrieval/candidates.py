@@ -20,7 +20,7 @@ from rag.retrieval.fusion import (
 from rag.segments import segment_id
 from rag.types import Hit, Segment
 
-# A segment that a channel found, behind its id, which takes 20 µs to compute; and the candidates with their scores.
+# A segment that a channel found, with its id, which takes 20 µs to compute.
 Candidate = tuple[str, Segment]
 ScoredCandidates = list[tuple[Candidate, float]]
 
