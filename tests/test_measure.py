@@ -9,9 +9,9 @@ from rag.encoders.mel import PATCH
 from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.models import ensure
 from tests.fakes.shared_data import SHARED_DATA
-from tests.measure.metrics import Record, holds, normalised, outcome, percentile, step_seconds
+from tests.measure.metrics import Record, holds, normalize, outcome, percentile, step_seconds
 from tests.measure.run import Report, tables
-from tests.measure.throughput import multiply_adds, of_node
+from tests.measure.throughput import count_node, multiply_adds
 
 MINILM_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ALL = read_questions(SHIPPED)
@@ -51,7 +51,7 @@ def test_a_part_of_a_number_is_no_answer() -> None:
 
 
 def test_quotes_and_spaces_are_made_plain() -> None:
-    assert normalised("  The\u00a0KEEPER’s  ") == "the keeper's"
+    assert normalize("  The\u00a0KEEPER’s  ") == "the keeper's"
 
 
 def test_outcomes_of_an_answerable_question() -> None:
@@ -131,5 +131,5 @@ def test_multiply_adds_of_yamnet_are_those_that_its_authors_state(home: Path) ->
 
 def test_multiply_adds_of_a_convolution_are_counted_by_group() -> None:
     shapes = {"input_type_shape": [{"float": [1, 8, 4, 4]}, {"float": [8, 1, 3, 3]}]}
-    assert of_node({"op_name": "Conv", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 8 * 4 * 4 * 9
-    assert of_node({"op_name": "Relu", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 0
+    assert count_node({"op_name": "Conv", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 8 * 4 * 4 * 9
+    assert count_node({"op_name": "Relu", **shapes, "output_type_shape": [{"float": [1, 8, 4, 4]}]}) == 0

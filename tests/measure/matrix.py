@@ -1,11 +1,11 @@
-"""From any medium to any medium: recall of each cell of the 5 x 4 matrix, on a small collection of real media.
+"""Measure search from any medium to any medium: recall of each cell of a 5 x 4 matrix, on a small collection.
 
-`python -m tests.measure.matrix` makes the collection, asks, and prints the table. A cell counts how many of its
-questions, three or four, have a right file first; beside it stands what guessing would give. The collection is the
-demo's with some notes, recordings cut from its sound, stills of its film, films of its photos, and two sounds without
-words; questions are cut, cropped, mirrored, darkened or quieter, so that no file finds itself by its bytes. Right for
-what the film says is what it shows then. So few questions tell whether a way works, and not how well: the encoder
-`lite` was trained on all of the photos but the monkey's, and on the stills of the film.
+`python -m tests.measure.matrix` makes the collection, asks, and prints the table. A cell counts how many of its three
+or four questions have a right file first, beside the share that guessing would give. The collection is the demo's with
+some notes, recordings cut from its sound, stills of its film, videos of its photos, and two sounds without speech.
+Media in questions are cut, cropped, mirrored, darkened or quieter, so that no file finds itself by its bytes. For words
+of the film, what it shows at that moment is right. So few questions show whether a direction works, not how well; and
+`lite` was trained on all photos but the monkey's, and on the stills of the film.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rag import Audio, Image, KnowledgeBase, Not, Text, Video, media
 from rag.answering.open_question import open_question
 from rag.config import Settings
 from rag.demo import HERE
-from rag.types import MODALITIES, FrameRegion, Modality
+from rag.types import MODALITIES, FrameRegion, ImageRegion, Modality
 from tests.fakes.media import JFK, SAMPLE_RATE, samples_of, texture, write_audio, write_video
 
 SOURCES = ("text", "image", "audio", "video", "composed")
@@ -38,7 +38,7 @@ NOTES = {
     "kennedy.md": "# An inaugural address\n\nIn January 1961 President Kennedy told his fellow Americans to ask what "
     "they could do for their country.",
 }
-# Seconds of the demo's recordings: of the guide about Gombe, about a telegram; of the film about eyes, about flowers.
+# Seconds of the demo's recordings: the guide on Gombe and on a telegram; the film on eyes and on flowers.
 CUTS = {
     "gombe.wav": ("audio-guide.m4a", 4.0, 15.5),
     "telegram.wav": ("audio-guide.m4a", 31.0, 46.9),
@@ -48,9 +48,9 @@ CUTS = {
 # Seconds of the film at which its stills show a bee on a flower, and an owl.
 STILLS = {"bee.jpg": 36.0, "owl.jpg": 27.0}
 DOG, RAIN = JFK.with_name("dog.ogg"), JFK.with_name("rain.ogg")
-# Where an ape is told of: two photos and the catalogue's figure show chimpanzees or bonobos.
+# Right for words about apes: two photos and the catalogue's figure show chimpanzees or bonobos.
 APES = ("photo-01.jpg", "photo-05.jpg", "catalogue.pdf")
-# Source, target, question (a name of `questions`), and the files of which one is to come first.
+# Source, target, question (a name of `questions`), and the right files, one of which should come first.
 ROWS: tuple[tuple[str, Modality, str, tuple[str, ...]], ...] = (
     ("text", "text", "hours", ("curators-notes.md",)),
     ("text", "text", "hunt", ("catalogue.pdf",)),
@@ -120,7 +120,7 @@ ROWS: tuple[tuple[str, Modality, str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How many questions of a cell have a right file first, of how many, and what guessing would give."""
+    """How many questions of a cell have a right file first, how many there are, and the share that guessing gives."""
 
     right: int
     asked: int
@@ -128,38 +128,38 @@ class Cell:
 
     @property
     def recall(self) -> float:
-        """Share of the questions with a right file first."""
+        """The share of questions with a right file first."""
         return self.right / self.asked
 
 
 def collection(folder: Path) -> Path:
     """Make the collection in a folder, and return it."""
-    held = folder / "collection"
-    shutil.copytree(HERE / "collection", held, ignore=shutil.ignore_patterns("audio-guide.m4a"))
+    made = folder / "collection"
+    shutil.copytree(HERE / "collection", made, ignore=shutil.ignore_patterns("audio-guide.m4a"))
     for name, text in NOTES.items():
-        (held / name).write_text(text, encoding="utf-8")
+        (made / name).write_text(text, encoding="utf-8")
     for name, (source, start_s, end_s) in CUTS.items():
-        _cut(held / name, source, start_s, end_s)
+        _cut(made / name, source, start_s, end_s)
     for name, at_s in STILLS.items():
-        media.open_picture(HERE / "collection" / "film.mp4", FrameRegion(at_s)).save(held / name)
-    shutil.copy(JFK, held / "jfk.ogg")
-    shutil.copy(DOG, held / "dog.ogg")
-    write_video(held / "rain.mp4", [texture(8, FRAME_PX)] * 50, sound=samples_of(RAIN))
+        media.open_picture(HERE / "collection" / "film.mp4", FrameRegion(at_s)).save(made / name)
+    shutil.copy(JFK, made / "jfk.ogg")
+    shutil.copy(DOG, made / "dog.ogg")
+    write_video(made / "rain.mp4", [texture(8, FRAME_PX)] * 50, sound=samples_of(RAIN))
     for name, photo in (("cat.mp4", "photo-07.jpg"), ("orangutan.mp4", "photo-04.jpg")):
-        write_video(held / name, [_photo(photo).resize(FRAME_PX)] * 30)
-    write_video(held / "speech.mp4", [texture(7, FRAME_PX)] * 110, sound=samples_of(JFK))
-    return held
+        write_video(made / name, [_photo(photo).resize(FRAME_PX)] * 30)
+    write_video(made / "speech.mp4", [texture(7, FRAME_PX)] * 110, sound=samples_of(JFK))
+    return made
 
 
 def questions(folder: Path) -> dict[str, Any]:
-    """The questions by name; their media are made in a folder."""
+    """Return the questions by name; their media are written to a folder."""
     folder.mkdir(parents=True)
     film = HERE / "collection" / "film.mp4"
-    bee = _turned(media.open_picture(film, FrameRegion(36.0)))
-    cat, orangutan, chimpanzee = (_turned(_photo(f"photo-{n}.jpg")) for n in ("07", "04", "01"))
-    guenon, bonobo = (_turned(_photo(f"photo-{n}.jpg")) for n in ("06", "05"))
-    said = _said(folder)
-    sounds = {name: samples_of(Path(part.source)) for name, part in said.items()}
+    bee = _disguise(media.open_picture(film, FrameRegion(36.0)))
+    cat, orangutan, chimpanzee = (_disguise(_photo(f"photo-{n}.jpg")) for n in ("07", "04", "01"))
+    guenon, bonobo = (_disguise(_photo(f"photo-{n}.jpg")) for n in ("06", "05"))
+    spoken = _audio_questions(folder)
+    sounds = {name: samples_of(Path(part.source)) for name, part in spoken.items()}
     films = {
         "film cat": (cat, None),
         "film orangutan": (orangutan, None),
@@ -181,8 +181,8 @@ def questions(folder: Path) -> dict[str, Any]:
         "picture guenon": guenon,
         "picture chimpanzee": chimpanzee,
         "picture bonobo": bonobo,
-        **said,
-        **{name: Video(_film(folder / f"{name}.mp4", *shown)) for name, shown in films.items()},
+        **spoken,
+        **{name: Video(_write_video(folder / f"{name}.mp4", *shown)) for name, shown in films.items()},
         "this eats": [Text("What does it eat?", 0.5), Image(orangutan)],
         "this and flowers": [Text("flowers"), Image(bee)],
         "this and not hours": [Image(cat), Not(Text("opening hours of the gallery"))],
@@ -190,12 +190,12 @@ def questions(folder: Path) -> dict[str, Any]:
         "this as an animal": [Image(cat), Text("an animal")],
         "this and tools": [Text("a telegram about tools"), Image(chimpanzee)],
         "this and a camp": [Text("a camp on the shore"), Image(chimpanzee)],
-        "heard and country": [said["said country"], Text("my country")],
+        "heard and country": [spoken["said country"], Text("my country")],
         "a bee but not this cat": [Text("a bee"), Not(Image(cat))],
     }
 
 
-def _said(folder: Path) -> dict[str, Audio]:
+def _audio_questions(folder: Path) -> dict[str, Audio]:
     country = write_audio(folder / "country.wav", samples_of(JFK)[: 6 * SAMPLE_RATE])
     return {
         "said gombe": Audio(_cut(folder / "gombe.wav", "audio-guide.m4a", 4.0, 15.0)),
@@ -205,13 +205,13 @@ def _said(folder: Path) -> dict[str, Audio]:
         "said squirrels": Audio(_cut(folder / "squirrels.wav", "film.mp4", 22.0, 32.0)),
         "said leap": Audio(_cut(folder / "leap.wav", "film.mp4", 17.6, 21.4)),
         "said country": Audio(country),
-        "barking": Audio(write_audio(folder / "barking.wav", _quieter(DOG))),
-        "raining": Audio(write_audio(folder / "raining.wav", _quieter(RAIN))),
+        "barking": Audio(write_audio(folder / "barking.wav", _soften(DOG))),
+        "raining": Audio(write_audio(folder / "raining.wav", _soften(RAIN))),
     }
 
 
 def measure(base: KnowledgeBase, folder: Path) -> dict[tuple[str, str], Cell]:
-    """Ask every question, and count by cell."""
+    """Ask every question, print the misses, and count by cell."""
     asked = {
         name: open_question(question, base.settings, audio=base._audio) for name, question in questions(folder).items()
     }
@@ -229,26 +229,24 @@ def measure(base: KnowledgeBase, folder: Path) -> dict[tuple[str, str], Cell]:
 
 
 def _names(base: KnowledgeBase, question: Any, modality: Modality) -> list[str]:
-    """Files of a modality as found, each once, best first."""
+    """Return the names of the files found, each once, best first."""
     hits = base.search(question, modality=modality, top_k=100)
     return list(dict.fromkeys(Path(hit.path).name for hit in hits))
 
 
 def _photo(name: str) -> Pixels.Image:
-    from rag.types import ImageRegion
-
     return media.open_picture(HERE / "collection" / name, ImageRegion())
 
 
-def _turned(picture: Pixels.Image) -> Pixels.Image:
-    """The picture mirrored, without its edges, darker."""
+def _disguise(picture: Pixels.Image) -> Pixels.Image:
+    """Return the picture mirrored, without its edges, and darker."""
     width, height = picture.size
     inner = picture.crop((width // 10, height // 10, width - width // 12, height - height // 12))
     return ImageEnhance.Brightness(ImageOps.mirror(inner)).enhance(0.8)
 
 
-def _quieter(path: Path) -> Any:
-    """The sound from its second second on, less than half as loud."""
+def _soften(path: Path) -> Any:
+    """Return the sound without its first second, less than half as loud."""
     return 0.4 * samples_of(path)[SAMPLE_RATE:]
 
 
@@ -257,13 +255,13 @@ def _cut(path: Path, source: str, start_s: float, end_s: float) -> Path:
     return write_audio(path, samples[int(start_s * SAMPLE_RATE) : int(end_s * SAMPLE_RATE)])
 
 
-def _film(path: Path, picture: Pixels.Image, sound: Any) -> Path:
+def _write_video(path: Path, picture: Pixels.Image, sound: Any) -> Path:
     length = 30 if sound is None else round(10 * len(sound) / SAMPLE_RATE)
     return write_video(path, [picture.resize(FRAME_PX)] * length, sound=sound)
 
 
 def table(cells: dict[tuple[str, str], Cell]) -> list[Sequence[str]]:
-    """The matrix as rows of text: right of asked, and what guessing gives."""
+    """Return the matrix as rows of text: recall, and in brackets what guessing gives."""
     rows = []
     for source in SOURCES:
         row = [source]

@@ -1,4 +1,4 @@
-"""What is counted: pure functions over rankings, answers and times."""
+"""The measures of `tests.measure.run`: pure functions over rankings, answers and times."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Outcome = Literal[
 
 @dataclass(frozen=True)
 class Record:
-    """What the knowledge base made of one question.
+    """The rankings and the answer of one question.
 
     Attributes:
-        before: assets in the order in which the search found them, each once.
+        before: assets in the order of the search, each once.
         after: the same after reranking.
         text: the answer's text.
-        cited: assets of the exhibits that the answer cites.
-        shown: assets of the exhibits that the language model was shown, or of the nearest misses.
-        declined: whether no answer was given.
-        relevance: of the exhibit that was judged best; None where none was judged.
+        cited: assets of the evidence that the answer cites.
+        shown: assets of the evidence that the language model read, or of the nearest misses.
+        declined: whether the question was declined.
+        relevance: the best of the evidence; None if none was judged.
         seconds: of each step of `ask`.
-        warnings: what went wrong on the way.
+        warnings: failures of steps.
     """
 
     question: str
@@ -44,29 +44,29 @@ class Record:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as kept in the report."""
+        """Return plain values for the report."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """The record that `to_json` wrote."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
 
-def normalised(text: str) -> str:
-    """Lower case, plain quotes, single spaces."""
+def normalize(text: str) -> str:
+    """Return the text in lower case, with plain quotes and single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
 
 
 def holds(text: str, phrases: Iterable[str]) -> bool:
-    """Whether a text holds one of some phrases as whole words or numbers; markers such as ``[E1]`` do not count."""
-    words = normalised(re.sub(r"\[E\d+\]", " ", text))
-    found = (re.escape(normalised(phrase)) for phrase in phrases)
+    """Return whether a text holds a phrase as whole words or numbers; markers such as ``[E1]`` do not count."""
+    words = normalize(re.sub(r"\[E\d+\]", " ", text))
+    found = (re.escape(normalize(phrase)) for phrase in phrases)
     return any(re.search(rf"(?<!\w)(?<!\d[.,]){phrase}(?!\w|[.,]\d)", words) for phrase in found)
 
 
 def outcome(question: Question, record: Record) -> Outcome:
-    """What an answer is worth: it must hold a right phrase, and cite an exhibit of an asset that says so."""
+    """Grade an answer: it must hold a right phrase, and cite evidence from a right asset."""
     if record.declined:
         return "declined wrongly" if question.answerable else "declined correctly"
     if not question.answerable:
@@ -77,14 +77,14 @@ def outcome(question: Question, record: Record) -> Outcome:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` per cent of all values do not exceed (nearest rank)."""
+    """Return the smallest value that at least `percent` per cent of all values do not exceed (nearest rank)."""
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(math.ceil(percent / 100 * len(values)), 1) - 1]
 
 
 def step_seconds(steps: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Seconds by name of step; those of a step that was taken more than once are added up."""
+    """Return the seconds of each step by name; those of repeated steps are added up."""
     total: dict[str, float] = {}
     for name, seconds in steps:
         total[name] = total.get(name, 0.0) + seconds

@@ -1,8 +1,8 @@
-"""Measures the main job: ingest the media of `EXHIBIT_DATA`, find the right asset, answer, cite, decline.
+"""Measure the main job: ingest the media of `EXHIBIT_DATA`, find the right asset, answer, cite, decline.
 
-Run it as ``python -m tests.measure.run --data FOLDER --out report.json``. The knowledge base is kept, so that a
-second run only asks; the report is written after every question, and ``--resume`` goes on from it. Whatever a run
-reports about seconds holds for the machine it prints, and for that machine doing nothing else.
+Run it as ``python -m tests.measure.run --data FOLDER --out report.json``. The knowledge base stays, so a second run
+only asks. The report is written after every question, and ``--resume`` continues it. The seconds hold for the machine that
+the report names, with nothing else running on it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rag.evaluation.metrics import hit
 from rag.types import MODALITIES, Answer, FileResult, Hit
 from tests.measure.metrics import Outcome, Record, outcome, percentile, step_seconds
 
-# What is taken in; `anthropology/figures.json` repeats the captions of the book and is left out.
+# Without `anthropology/figures.json`, which repeats the captions of the book.
 COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")
 _DEPTH = 20  # hits of a search; several may be of one asset
 _STAGES = ("retrieve", "rerank", "answer", "total")
@@ -36,10 +36,10 @@ _STAGES = ("retrieve", "rerank", "answer", "total")
 
 @dataclass
 class Report:
-    """All that was measured; written to disk again and again, so that nothing is lost when a run is cut off.
+    """All measurements; saved after every question, so that an interrupted run loses nothing.
 
     Attributes:
-        trained: names of the pictures that the encoder `lite` was trained on; read from the data, and not kept.
+        trained: names of the pictures that the encoder `lite` was trained on; read from the data, not stored.
     """
 
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class Report:
 
     @classmethod
     def load(cls, path: Path) -> Report:
-        """The report in a file; an empty one where there is none."""
+        """Return the report in a file, or an empty one if there is none."""
         if not path.exists():
             return cls()
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        records = {key: Record.from_json(value) for key, value in kept["records"].items()}
-        return cls(kept["files"], kept["ingest_wall_s"], records)
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        records = {key: Record.from_json(value) for key, value in stored["records"].items()}
+        return cls(stored["files"], stored["ingest_wall_s"], records)
 
     def save(self, path: Path, questions: Sequence[Question]) -> None:
-        """Write the report with what it adds up to."""
-        kept = {
+        """Write the report, with a summary."""
+        stored = {
             "machine": machine(),
             "peak_memory_mb": peak_memory_mb(),
             "ingest_wall_s": self.ingest_wall_s,
@@ -67,7 +67,7 @@ class Report:
             "files": self.files,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(stored, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -75,7 +75,7 @@ Asked = tuple[Question, Record]
 
 
 def main() -> None:
-    """Ingest, ask, print."""
+    """Ingest, ask, and print the tables."""
     options = _options()
     if not (options.data / COLLECTION[0]).is_dir():
         sys.exit(f"{options.data} does not hold the data; name its folder with --data or EXHIBIT_DATA.")
@@ -101,7 +101,7 @@ def _options() -> argparse.Namespace:
         "--kb", type=_absolute, default=_absolute("build/measure/kb"), help="folder of the knowledge base"
     )
     parser.add_argument("--out", type=_absolute, default=_absolute("build/measure/report.json"), help="report to write")
-    parser.add_argument("--limit", type=int, help="ask N questions of all kinds alone")
+    parser.add_argument("--limit", type=int, help="ask only N questions, of all kinds")
     parser.add_argument("--resume", action="store_true", help="keep the answers that the report holds already")
     return parser.parse_args()
 
@@ -118,13 +118,13 @@ def _ingest(base: KnowledgeBase, data: Path, report: Report) -> None:
         if result.state != "unchanged" or name not in report.files:
             report.files[name] = asdict(result) | {"path": name} | amount(Path(result.path), result)
             print(f"{result.state:10} {result.seconds:7.1f} s {result.segments:5}  {name}  {result.reason}", flush=True)
-    if "indexed" in states:  # a run that goes on from another adds to its time
+    if "indexed" in states:  # a continued run adds its time
         before = report.ingest_wall_s if "unchanged" in states else 0.0
         report.ingest_wall_s = before + time.monotonic() - started
 
 
 def _ask_all(base: KnowledgeBase, questions: Sequence[Question], report: Report, options: argparse.Namespace) -> None:
-    """Search for all, then ask all: a question that was reranked a moment ago would find its prompt in a cache."""
+    """Search for all questions before asking any: the prompt of one reranked just before would be in a cache."""
     waiting = [question for question in questions if question.question not in report.records]
     if waiting:
         base.ask("What is this collection about?")  # loads the models
@@ -159,18 +159,18 @@ def _record(answer: Answer, before: tuple[str, ...], after: tuple[str, ...], *, 
 
 
 def _assets(hits: Iterable[Hit], data: Path) -> tuple[str, ...]:
-    """The files of hits, each once."""
+    """Return the files of hits, each once."""
     names = (os.path.relpath(hit.path, data) if hit.path else hit.segment.asset_id for hit in hits)
     return tuple(dict.fromkeys(names))
 
 
 def _first(ranking: Sequence[str], question: Question) -> str:
-    """Rank of the first expected asset, for people."""
+    """Return the rank of the first expected asset, for people."""
     return next((str(rank) for rank, asset in enumerate(ranking, 1) if asset in question.assets), "-")
 
 
 def amount(path: Path, result: FileResult) -> dict[str, Any]:
-    """Which kind of work a file is, and how much of it: pages, pictures, or minutes."""
+    """Return the unit of work of a file and the amount: pages, pictures or minutes."""
     if result.state not in ("indexed", "empty"):
         return {"unit": "", "amount": 0.0}
     kind = (mimetypes.guess_type(path.name)[0] or "text/xml").split("/")
@@ -191,7 +191,7 @@ def _minutes(path: Path) -> float:
 
 
 def tables(report: Report, questions: Sequence[Question]) -> list[Table]:
-    """The report as tables: title, header, rows."""
+    """Return the report as tables: title, header, rows."""
     asked = [(q, report.records[q.question]) for q in questions if q.question in report.records]
     made = [_files_table(report), _rates_table(report), _machine_table()]
     if asked:
@@ -248,7 +248,7 @@ def _by_modality(asked: Sequence[Asked]) -> Iterable[tuple[str, Sequence[Asked]]
 
 
 def _by_training(asked: Sequence[Asked], trained: frozenset[str]) -> Iterable[tuple[str, Sequence[Asked]]]:
-    """The questions to pictures, by whether the encoder `lite` was trained on one of theirs."""
+    """Split the questions to pictures by whether the encoder `lite` was trained on one of the right ones."""
     parts: dict[str, list[Asked]] = {}
     for question, record in asked:
         if question.modality == "image" and trained:
@@ -272,7 +272,7 @@ def _machine_table() -> Table:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers were measured on."""
+    """Describe this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": str(len(os.sched_getaffinity(0))),
@@ -283,19 +283,19 @@ def machine() -> dict[str, str]:
 
 
 def peak_memory_mb() -> dict[str, int]:
-    """Most resident memory of this process and of its largest child so far; Linux counts in kilobytes."""
+    """Return the peak memory of this process and of its largest child; Linux counts in kilobytes."""
     who = {"peak memory, MB": resource.RUSAGE_SELF, "peak memory of a reader, MB": resource.RUSAGE_CHILDREN}
     return {name: resource.getrusage(whose).ru_maxrss // 1024 for name, whose in who.items()}
 
 
 def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
-    from rich.table import Table as Drawn
+    from rich.table import Table as RichTable
 
-    drawn = Drawn(*header, title=title, title_justify="left")
+    table = RichTable(*header, title=title, title_justify="left")
     for row in rows:
-        drawn.add_row(*row)
-    Console(width=140).print(drawn)
+        table.add_row(*row)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
