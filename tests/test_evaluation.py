@@ -297,7 +297,7 @@ def test_channels_are_drawn_with_their_null_scores() -> None:
     assert html.count("<figure>") == 2
     assert html.count('class="is-right"') == 2 + 1
     assert html.count('class="is-null"') == 3 + 1
-    assert "of a pair, the right one is higher in 75.0 %" in html
+    assert "in 75.0 % of all pairs" in html
 
 
 def test_misses_are_shown_as_pictures_and_untrusted_words_are_escaped(settings, encoders) -> None:

@@ -1,8 +1,8 @@
 """Measure the main job: ingest the media of `EXHIBIT_DATA`, find the right asset, answer, cite, decline.
 
 Run it as ``python -m tests.measure.run --data FOLDER --out report.json``. The knowledge base stays, so a second run
-only asks. The report is written after every question, and ``--resume`` continues it. The seconds hold for the machine that
-the report names, with nothing else running on it.
+only asks. The report is written after every question, and ``--resume`` continues it. The seconds hold for the machine
+that the report names, with nothing else running on it.
 """
 
 from __future__ import annotations
