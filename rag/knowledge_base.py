@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from rag.catalog.contents import Contents, Status, disk_bytes
 from rag.config import Settings
-from rag.contents import Contents, Status, disk_bytes
 from rag.errors import KnowledgeBaseBusy
 from rag.query.options import QueryOptions
 from rag.types import MODALITIES, Answer, AnswerChunk, FileResult, Filter, Hit, IngestReport

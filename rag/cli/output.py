@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ingest.pipeline import Progress as IngestProgress
     from ingest.plan import Plan
     from rag.answering.open_question import QueryInput
+    from rag.catalog.contents import Status
     from rag.cli.doctor import Check
-    from rag.contents import Status
     from rag.evaluation.labelled_questions import Question
     from rag.evaluation.metrics import Estimate
     from rag.evaluation.results import Evaluation

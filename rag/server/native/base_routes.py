@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from rag.catalog.catalog import CatalogEntry
-from rag.contents import Status
+from rag.catalog.contents import Status
 from rag.presentation.json_values import hit_json, name_of
 from rag.server import uploads
 from rag.server.access import Caller, CurrentCaller, ReadableBase, WritableBase
