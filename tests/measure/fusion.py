@@ -34,12 +34,12 @@ Way = Callable[[Hit], float]
 
 def channel(name: str) -> Way:
     """Return the score that ranks by one channel alone."""
-    return lambda hit: {held.name: 1 / held.rank for held in hit.channels}.get(name, 0.0)
+    return lambda hit: {channel_score.name: 1 / channel_score.rank for channel_score in hit.channels}.get(name, 0.0)
 
 
 def reciprocal(hit: Hit) -> float:
     """Return the sum of the reciprocal ranks (Cormack, Clarke and Buettcher 2009)."""
-    return sum(1 / (_RRF_K + held.rank) for held in hit.channels)
+    return sum(1 / (_RRF_K + channel_score.rank) for channel_score in hit.channels)
 
 
 WAYS: Mapping[str, Way] = {

@@ -212,17 +212,17 @@ def _audio_questions(folder: Path) -> dict[str, Audio]:
 
 def measure(base: KnowledgeBase, folder: Path) -> dict[tuple[str, str], Cell]:
     """Ask every question, print the misses, and count by cell."""
-    asked = {
+    opened = {
         name: open_question(question, base.settings, audio=base._audio) for name, question in questions(folder).items()
     }
     files = {modality: _names(base, "an animal", modality) for modality in MODALITIES}
     cells: dict[tuple[str, str], Cell] = {}
     for source, target, name, right in ROWS:
-        found = _names(base, asked[name], target)
-        held = cells.get((source, target), Cell(0, 0, 0.0))
-        chance = held.chance * held.asked + len(right) / max(len(files[target]), 1)
+        found = _names(base, opened[name], target)
+        cell = cells.get((source, target), Cell(0, 0, 0.0))
+        chance = cell.chance * cell.asked + len(right) / max(len(files[target]), 1)
         first_is_right = bool(found) and found[0] in right
-        cells[source, target] = Cell(held.right + first_is_right, held.asked + 1, chance / (held.asked + 1))
+        cells[source, target] = Cell(cell.right + first_is_right, cell.asked + 1, chance / (cell.asked + 1))
         if not first_is_right:
             print(f"{source:>8} to {target:<5}  {name}: {', '.join(found[:3])} instead of {', '.join(right)}")
     return cells
