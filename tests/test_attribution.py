@@ -1,4 +1,4 @@
-"""Statements whose citation is moved to the exhibit that holds their words, and those that stay."""
+"""Statements whose citation moves to the evidence that holds their words, and those that stay."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
 
 QUESTION = "What must an animal that leaps know?"
-SAID = Hit(
+SPEECH = Hit(
     Segment("film", 0, "video", "speech", TimeSpan(3, 44), text="Whoever leaps must know how far away the branch is."),
     Explanation(0.8),
 )
-SHOWN = Hit(Segment("film", 1, "video", "frame", TimeSpan(13, 32), tags=("marmoset",)), Explanation(0.9))
+FRAME = Hit(Segment("film", 1, "video", "frame", TimeSpan(13, 32), tags=("marmoset",)), Explanation(0.9))
 BEE = Hit(Segment("bee", 0, "image", "picture", ImageRegion(), tags=("bee", "daisy")), Explanation(0.7))
-HITS = [SHOWN, SAID, BEE]
+HITS = [FRAME, SPEECH, BEE]
 
 
-def held(written: str) -> str:
+def moved(written: str) -> str:
     return cite(written, len(HITS), partial(best_evidence, question=QUESTION, hits=HITS)).text
 
 
 def test_a_citation_moves_to_the_evidence_that_holds_the_words():
-    assert held("It must know how far away the branch is [E1].") == "It must know how far away the branch is [E2]."
-    assert held("A marmoset is seen [E2].") == "A marmoset is seen [E1]."
+    assert moved("It must know how far away the branch is [E1].") == "It must know how far away the branch is [E2]."
+    assert moved("A marmoset is seen [E2].") == "A marmoset is seen [E1]."
 
 
 def test_each_part_of_a_sentence_is_attributed_alone():
-    assert held("The branch is far away [E3] and a bee is on a daisy [E1].") == (
+    assert moved("The branch is far away [E3] and a bee is on a daisy [E1].") == (
         "The branch is far away [E2] and a bee is on a daisy [E3]."
     )
 
 
 def test_a_wrong_marker_beside_the_right_one_disappears():
-    assert held("The branch is far away [E2][E1].") == "The branch is far away [E2]."
+    assert moved("The branch is far away [E2][E1].") == "The branch is far away [E2]."
 
 
 def test_a_marker_is_attributed_by_the_last_sentence_before_it():
-    assert held("A daisy. The branch is far away. [E1]") == "A daisy. The branch is far away. [E2]"
-    assert held("The branch is far [E2].\nA marmoset [E3].") == "The branch is far [E2].\nA marmoset [E1]."
-    assert held("A marmoset is seen. – [E2]") == "A marmoset is seen. – [E1]"
+    assert moved("A daisy. The branch is far away. [E1]") == "A daisy. The branch is far away. [E2]"
+    assert moved("The branch is far [E2].\nA marmoset [E3].") == "The branch is far [E2].\nA marmoset [E1]."
+    assert moved("A marmoset is seen. – [E2]") == "A marmoset is seen. – [E1]"
 
 
 def test_markers_of_a_line_that_begins_with_one_stay():
@@ -50,19 +50,19 @@ def test_markers_of_a_line_that_begins_with_one_stay():
         "1. [E1] A bee on a daisy. [E3] A marmoset.",
         "- [E1] A bee on a daisy.\n- [E1] A marmoset.",
     ):
-        assert held(text) == text
-    assert held("A bee on a daisy\n[E1]") == "A bee on a daisy\n[E1]"
+        assert moved(text) == text
+    assert moved("A bee on a daisy\n[E1]") == "A bee on a daisy\n[E1]"
 
 
 def test_markers_after_others_stay():
-    assert held("A marmoset [E1], [E3].") == "A marmoset [E1], [E3]."
+    assert moved("A marmoset [E1], [E3].") == "A marmoset [E1], [E3]."
 
 
 def test_markers_that_words_cannot_decide_stay():
-    assert held("Nobody knows [E1].") == "Nobody knows [E1]."
-    assert held("An animal that leaps must know [E1].") == "An animal that leaps must know [E2]."
-    assert held("[E3] A bee sits there.") == "[E3] A bee sits there."
-    assert held("") == ""
+    assert moved("Nobody knows [E1].") == "Nobody knows [E1]."
+    assert moved("An animal that leaps must know [E1].") == "An animal that leaps must know [E2]."
+    assert moved("[E3] A bee sits there.") == "[E3] A bee sits there."
+    assert moved("") == ""
 
 
 def test_statements_keep_their_places_in_the_text():

@@ -61,7 +61,7 @@ def test_hidden_segments_are_excluded():
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "match"),
     [
         ({"boost": 2}, "`where`"),
         ({"where": {}, "boost": 2}, "`where`"),
@@ -73,8 +73,8 @@ def test_hidden_segments_are_excluded():
         ({"where": {"stock": {"above": 1}}, "boost": 2}, "gt, gte, lt, lte"),
     ],
 )
-def test_a_malformed_rule_is_named(rule, said):
-    with pytest.raises(SettingsError, match=said):
+def test_a_malformed_rule_is_named(rule, match):
+    with pytest.raises(SettingsError, match=match):
         parse_rules([rule])
 
 
@@ -88,15 +88,15 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
 
 
 def test_a_search_follows_the_rules(retriever):
-    def asked(words: str, *ranking, top_k: int = 9):
+    def search(words: str, *ranking, top_k: int = 9):
         return QueryEngine(Settings(), retriever, lambda _: {}, rules=parse_rules(ranking)).search(
             words, QueryOptions(top_k=top_k)
         )
 
-    assert {hit.segment.title for hit in asked("red")} == {"red.jpg", "blue.jpg", "yellow.jpg"}
-    assert {hit.segment.title for hit in asked("red", HIDDEN)} == {"blue.jpg", "yellow.jpg"}
+    assert {hit.segment.title for hit in search("red")} == {"red.jpg", "blue.jpg", "yellow.jpg"}
+    assert {hit.segment.title for hit in search("red", HIDDEN)} == {"blue.jpg", "yellow.jpg"}
     for stock, title in ((0, "blue.jpg"), (5, "yellow.jpg")):
-        (first,) = asked("blue yellow", {"where": {"stock": stock}, "boost": 1000}, top_k=1)
+        (first,) = search("blue yellow", {"where": {"stock": stock}, "boost": 1000}, top_k=1)
         assert first.segment.title == title
         assert first.why.rules == ("stock ×1000",)
 

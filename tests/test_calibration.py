@@ -1,4 +1,4 @@
-"""What calibration is for, on real encoders: no channel drowns another, and nonsense is not believed."""
+"""What calibration is for, on real encoders: no channel drowns another, and nonsense is not above noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rag.retrieval.retriever import Retriever
 from rag.types import Filter, Modality
 
 OLD = '{"encoders": [], "segments": 0, "lanes": {}, "least_believed": 0.5}'  # before kinds were counted
-ASKED: list[tuple[str, str, Modality]] = [
+QUERIES: list[tuple[str, str, Modality]] = [
     ("an orangutan", "photo-04.jpg", "image"),
     ("a gorilla with a guitar", "photo-02.jpg", "image"),
     ("a chimpanzee", "photo-01.jpg", "image"),
@@ -112,7 +112,7 @@ def other_base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBa
 def test_word_search_never_lowers_the_recall_of_a_medium(
     demo_base: KnowledgeBase, wordless: Retriever, modality: Modality
 ) -> None:
-    asked = [question for question in ASKED if question[2] == modality]
+    asked = [question for question in QUERIES if question[2] == modality]
     ranks = {q[0]: [rank(r, demo_base, *q) for r in (demo_base._engine.retriever, wordless)] for q in asked}
     found = {k: [sum(rank <= k for rank in side) for side in zip(*ranks.values(), strict=True)] for k in (1, 5)}
     assert all(on >= off for on, off in found.values()), (found, ranks)
@@ -148,8 +148,8 @@ def test_at_most_one_in_twenty_nonsense_queries_is_above_noise(request: pytest.F
 
 
 def test_real_questions_are_above_noise(demo_base: KnowledgeBase) -> None:
-    believed = [demo_base.search(words, top_k=1)[0].is_above_noise for words, _, _ in ASKED]
-    assert sum(believed) >= 0.85 * len(believed)  # 20 of 22, or 19 where libraries differ in the last digits
+    above_noise = [demo_base.search(words, top_k=1)[0].is_above_noise for words, _, _ in QUERIES]
+    assert sum(above_noise) >= 0.85 * len(above_noise)  # 20 of 22, or 19 where libraries differ in the last digits
 
 
 def test_calibrations_are_stored_with_the_collection(demo_base: KnowledgeBase) -> None:

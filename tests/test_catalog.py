@@ -41,12 +41,12 @@ def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_catalog_is_an_outage_with_advice(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_bytes(b"not a database, " * 100)
-    with pytest.raises(IndexUnavailable):
+    with pytest.raises(IndexUnavailable, match="EXHIBIT_CATALOG_URL"):
         Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
 
 
 def test_a_catalog_that_cannot_be_reached_is_an_outage_that_hides_the_password(tmp_path: Path) -> None:
-    with pytest.raises(IndexUnavailable):
+    with pytest.raises(IndexUnavailable, match="EXHIBIT_CATALOG_URL"):
         Catalog(f"sqlite:///{tmp_path / 'missing' / 'catalog.db'}")
     with pytest.raises(IndexUnavailable, match="CATALOG_URL"):
         Catalog("no url")

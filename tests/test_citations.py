@@ -49,12 +49,12 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(
 
 
 def other(statement: str, cited: int) -> int:
-    """Another exhibit for some statements, as any text may have it."""
+    """Return another number for some statements, as any text may have it."""
     return 1 + (len(statement) + cited) % 3
 
 
-def covered(text: str, exhibits: int = 3) -> list[tuple[int, str]]:
-    cited = cite(text, exhibits)
+def covered(text: str, count: int = 3) -> list[tuple[int, str]]:
+    cited = cite(text, count)
     return [(c.number, cited.text[c.start : c.end]) for c in cited.citations]
 
 

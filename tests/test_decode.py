@@ -30,7 +30,7 @@ def decode(path: Path, limits: DecodeLimits = LIMITS) -> list[AudioPiece]:
         return list(decode_sound(container, limits))
 
 
-def seen(path: Path, limits: DecodeLimits = LIMITS) -> list[float]:
+def frame_times(path: Path, limits: DecodeLimits = LIMITS) -> list[float]:
     with open_av(path) as container:
         return [picture.at_s for picture in decode_frames(container, limits)]
 
@@ -47,7 +47,7 @@ class TestClock:
     def test_sound_that_starts_late_is_late(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "late.mp4", [texture(1)] * 50, sound=tone(2), sound_at_s=2.0)
         assert onset_s(decode(path)) == pytest.approx(2.0, abs=0.08)
-        assert seen(path)[0] == 0.0
+        assert frame_times(path)[0] == 0.0
 
     def test_sound_starts_late_in_matroska_too(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "late.mkv", [texture(1)] * 50, sound=tone(2), sound_at_s=2.0)
@@ -59,7 +59,7 @@ class TestClock:
         with open_av(path) as container:
             assert container.start_time > 90_000_000
         assert onset_s(decode(path)) == pytest.approx(0.0, abs=0.1)
-        assert seen(path)[0] == pytest.approx(0.0, abs=0.1)
+        assert frame_times(path)[0] == pytest.approx(0.0, abs=0.1)
 
     def test_a_gap_keeps_what_follows_in_its_place(self, tmp_path: Path) -> None:
         first = write_audio(tmp_path / "a.mka", tone(1), codec="flac")
@@ -80,7 +80,7 @@ class TestClock:
     def test_a_variable_frame_rate_keeps_its_times(self, tmp_path: Path) -> None:
         times = [0.0, 0.1, 0.9, 1.0, 3.5, 3.6]
         path = write_video(tmp_path / "vfr.mkv", [texture(i) for i in range(6)], times_s=times)
-        assert seen(path) == pytest.approx(times, abs=0.002)
+        assert frame_times(path) == pytest.approx(times, abs=0.002)
 
 
 class TestSound:
@@ -129,13 +129,13 @@ class TestPictures:
         with open_av(path) as container:
             assert len(container.streams.video) == 1
             assert picture_stream(container) is None
-        assert seen(path) == []
+        assert frame_times(path) == []
         assert decode(path)
 
     def test_too_many_pixels_are_refused_before_decoding(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "wide.mp4", [texture(1)] * 3)
         with pytest.raises(MediaTooLarge, match="EXHIBIT_MAX_PIXELS"):
-            seen(path, DecodeLimits(3600, 50_000))
+            frame_times(path, DecodeLimits(3600, 50_000))
 
 
 class TestBounds:
@@ -161,7 +161,7 @@ class TestBounds:
         with open_av(path) as container:
             assert stated_duration_s(container) < 2
         with pytest.raises(MediaTooLarge):
-            seen(path, DecodeLimits(2, 1_000_000))
+            frame_times(path, DecodeLimits(2, 1_000_000))
 
 
 class TestDamage:
@@ -174,7 +174,7 @@ class TestDamage:
             whole = faststart(whole)
         path = tmp_path / name
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-        for read in (seen, decode):
+        for read in (frame_times, decode):
             with pytest.raises(DamagedMedia):
                 read(path)
 
@@ -185,7 +185,7 @@ class TestDamage:
         path = tmp_path / "broken.mp4"
         path.write_bytes(data)
         with pytest.raises(DamagedMedia):
-            seen(path)
+            frame_times(path)
 
     def test_a_few_broken_packets_are_skipped(self, tmp_path: Path) -> None:
         data = bytearray(write_audio(tmp_path / "a.mp3", tone(30), codec="libmp3lame").read_bytes())

@@ -53,7 +53,7 @@ def read(tmp_path, settings, ocr):
     return read
 
 
-def everything(found):
+def joined(found):
     return "\n\n".join(segment.text for segment in found)
 
 
@@ -61,7 +61,7 @@ def test_plain_text_stays_as_it_is(read, tmp_path, settings):
     words = f"\n\n  {PROSE}\n   \n\n{PROSE * 3}\n"
     found = read("a.txt", words)
     assert _read_document(identify(tmp_path / "a.txt", settings)).text == words
-    assert "".join(everything(found).split()) == "".join(words.split())
+    assert "".join(joined(found).split()) == "".join(words.split())
     assert found[0].title == "a.txt"
 
 
@@ -99,7 +99,7 @@ wind(clock)
 ```
 """,
     )
-    words = everything(found)
+    words = joined(found)
     assert "See the crank and a photo." in words
     assert "- one item\n- two" in words
     assert "Year: 1900; Ropes: 4\nYear: 1910; Ropes: 6" in words
@@ -117,7 +117,7 @@ def test_html_without_navigation_scripts_and_data(read):
         <img src="data:image/png;base64,AAAA" alt="a photo"><table><tr><th>Year</th><th>Ropes</th></tr>
         <tr><td>1900</td><td>4</td></tr></table></body></html>""",
     )
-    words = everything(found)
+    words = joined(found)
     assert "Year: 1900; Ropes: 4" in words
     assert "a photo" in words
     assert not any(noise in words for noise in ("Home", "alert", "color", "base64"))
@@ -131,7 +131,7 @@ def test_deeply_nested_html_still_gives_its_words(read):
 
 def test_cnxml_gives_prose_by_paragraph_with_section_titles(read):
     found = read("index.cnxml", CNXML)
-    words = everything(found)
+    words = joined(found)
     assert "See the crank,\nthe ropes." in words
     assert "A clock with one hand" in words
     assert "Crank\nHemp" in words
@@ -155,7 +155,7 @@ def test_csv_rows_name_their_columns(read):
     found = read("a.csv", "name,year,note\n" + rows)
     assert found[0].text.startswith("name: Weber, Anna; year: 1800\nname: Weber, Anna; year: 1801\n")
     assert all(segment.text.startswith("name: ") for segment in found)
-    assert everything(found).count("year:") == 100
+    assert joined(found).count("year:") == 100
 
 
 def test_csv_without_header(read):
@@ -201,8 +201,8 @@ def test_docx_headings_tables_and_figures(read, tmp_path, settings, ocr):
     found = read("a.docx", docx(body, pictures))
     passage, *_ = found
     assert passage.meta["heading"] == "Towers"
-    assert "Year: 1900; Ropes: 4" in everything(found)
-    assert "base64" not in everything(found)
+    assert "Year: 1900; Ropes: 4" in joined(found)
+    assert "base64" not in joined(found)
     first, second = (segment for segment in found if segment.kind == "figure")
     assert first.caption == "A landscape\nFigure 1: The hill of the tower"
     assert (first.modality, first.meta["part"], first.meta["width_px"]) == ("image", "word/media/pic1.png", 320)
@@ -262,7 +262,7 @@ def test_pptx_by_slide(read, slides):
     assert (found[1].meta["heading"], found[1].meta["page"]) == ("Clock 1", 2)
     assert "Year: 1900; Ropes: 4" in found[2].text
     assert "Say who built it" in found[2].text
-    assert ".png" not in everything(found)
+    assert ".png" not in joined(found)
     figure, grouped = found[3:]  # the picture on every slide is a logo
     assert (figure.kind, figure.caption, figure.meta["page"]) == ("figure", "A landscape", 3)
     assert figure.locator.page == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -229,7 +230,7 @@ class TestNormalised:
 
 def test_a_malformed_card_is_refused() -> None:
     for text in ("", "[]", '{"name": "x"}', "null"):
-        with pytest.raises(ModelError):
+        with pytest.raises(ModelError, match=re.escape(repr(text))):
             ModelCard.from_json(text)
 
 

@@ -263,10 +263,10 @@ def test_a_model_that_sees_gets_pictures_without_words(tmp_path: Path) -> None:
     hits = [picture("IMG_1.jpg"), picture("gone.jpg")]
     blind, seeing = (ScriptedModel(lambda _: reply, lambda _: 2.0, sees_images=sees) for sees in (False, True))
     assert written(blind, tmp_path / "none.jsonl", 2, hits) == []
-    assert not blind.asked
+    assert not blind.requests
     (made,) = written(seeing, tmp_path / "q.jsonl", 2, hits)
     assert (made.assets, made.answer) == (("/media/IMG_1.jpg",), ("a red kite",))
-    assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 1]  # to write, and to judge
+    assert [len(pictures_of(messages[-1])) for messages in seeing.requests] == [1, 1]  # to write, and to judge
     doubting = ScriptedModel(lambda _: reply, lambda _: -2.0, sees_images=True)
     assert written(doubting, tmp_path / "doubted.jsonl", 2, hits) == []
 

@@ -9,7 +9,7 @@ TURNS = [("Who painted the ceiling?", "Michelangelo painted the ceiling [E1]."),
 def test_a_follow_up_is_rewritten_to_stand_alone():
     llm = ScriptedModel(lambda prompt: "When did Michelangelo paint the ceiling?")
     assert standalone("When did he paint it?", TURNS, llm) == "When did Michelangelo paint the ceiling?"
-    shown = text_of(llm.asked[0][-1])
+    shown = text_of(llm.requests[0][-1])
     assert "In Rome." in shown
     assert "[" not in shown
 
@@ -27,13 +27,13 @@ def test_a_reply_that_is_no_question_is_dropped(written):
 def test_a_first_question_stays_as_it_is():
     llm = ScriptedModel()
     assert standalone("Who painted the ceiling?", [], llm) == "Who painted the ceiling?"
-    assert llm.asked == []
+    assert llm.requests == []
 
 
 def test_the_prompt_has_only_the_newest_turns_and_cuts_long_ones():
     llm = ScriptedModel(lambda prompt: "x")
     standalone("And then?", [(f"question {n}?", "long " * 1000) for n in range(9)], llm)
-    shown = text_of(llm.asked[0][-1])
+    shown = text_of(llm.requests[0][-1])
     assert "question 5?" not in shown
     assert "question 8?" in shown
     assert len(shown) < 2000

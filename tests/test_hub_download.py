@@ -68,7 +68,7 @@ def hub() -> Iterator[Server]:
         yield server
 
 
-def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[Any]:
+def resolve(name: str, endpoint: str, cache: Path, **variables: str) -> list[Any]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1", **variables}
     command = [sys.executable, "-c", SCRIPT, name]
@@ -80,13 +80,13 @@ def looked_up(name: str, endpoint: str, cache: Path, **variables: str) -> list[A
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_files_in_use_are_downloaded_once(hub: Server, tmp_path: Path) -> None:
-    found = looked_up("tiny/clip", hub.url, tmp_path / "cache")
+    found = resolve("tiny/clip", hub.url, tmp_path / "cache")
     assert found[0] == sorted(set(FILES) - {"pytorch_model.bin", "onnx/model.onnx"})
     assert found[2] == "mit"
     assert not any("pytorch_model" in path or "onnx" in path for path in hub.requests)
     hub.requests.clear()
-    assert looked_up("tiny/clip", hub.url, tmp_path / "cache") == found
-    assert looked_up("tiny/clip", hub.url, tmp_path / "cache", HF_HUB_OFFLINE="1") == found
+    assert resolve("tiny/clip", hub.url, tmp_path / "cache") == found
+    assert resolve("tiny/clip", hub.url, tmp_path / "cache", HF_HUB_OFFLINE="1") == found
     assert hub.requests == []
 
 
@@ -95,13 +95,13 @@ def test_a_copy_in_a_folder_has_the_same_revision(hub: Server, tmp_path: Path) -
     for name, data in FILES.items():
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(data)
-    revision = looked_up("tiny/clip", hub.url, tmp_path / "cache")[1]
+    revision = resolve("tiny/clip", hub.url, tmp_path / "cache")[1]
     assert resolve_checkpoint(str(tmp_path / "copy"), "EXHIBIT_ENCODER").revision == revision
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_a_missing_repository_is_a_model_error(hub: Server, tmp_path: Path) -> None:
-    kind, said, _ = looked_up("tiny/other", hub.url, tmp_path)
+    kind, said, _ = resolve("tiny/other", hub.url, tmp_path)
     assert kind == "ModelError"
     assert "RepositoryNotFoundError" in str(said)
 
@@ -110,14 +110,14 @@ def test_a_missing_repository_is_a_model_error(hub: Server, tmp_path: Path) -> N
 def test_a_silent_hub_times_out_soon(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        kind, said, seconds = looked_up("tiny/clip", f"http://127.0.0.1:{port}", tmp_path)
+        kind, said, seconds = resolve("tiny/clip", f"http://127.0.0.1:{port}", tmp_path)
     assert seconds < 15  # 5.0 on an idle machine; its own client would try for 23
     assert kind == "ModelError"
     assert "EXHIBIT_ENCODER=" in str(said)
 
 
 def test_offline_says_where_to_put_a_copy(tmp_path: Path) -> None:
-    kind, said, _ = looked_up("tiny/clip", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    kind, said, _ = resolve("tiny/clip", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     assert kind == "ModelError"
     assert "HF_HUB_OFFLINE" in str(said)
 

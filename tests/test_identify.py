@@ -176,8 +176,9 @@ def test_paths_that_are_not_files(tmp_path, settings):
             ("socket", UnsupportedMedia),
             (".", UnsupportedMedia),
         ):
-            with pytest.raises(error):
+            with pytest.raises(error) as caught:
                 identify(tmp_path / name, settings)
+            assert type(caught.value) is error
     with pytest.raises(UnsupportedMedia):
         identify(Path("/dev/null"), settings)
 

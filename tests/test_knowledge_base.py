@@ -419,7 +419,7 @@ def test_a_collection_of_another_encoder_is_refused(small):
 
 
 def test_a_failed_opening_releases_the_lock(tmp_path):
-    with pytest.raises(IndexUnavailable):
+    with pytest.raises(IndexUnavailable, match="EXHIBIT_CATALOG_URL"):
         KnowledgeBase.open(tmp_path / "kb", Settings(catalog_url=f"sqlite:///{tmp_path}"))
     KnowledgeBase.open(tmp_path / "kb").close()
 

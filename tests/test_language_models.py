@@ -67,8 +67,9 @@ class TestBundled(LanguageModelContract):
             hasty.complete(ask("Write a long story."), max_tokens=1000)
 
     def test_refuses_a_malformed_schema(self, llm: LanguageModel) -> None:
-        with pytest.raises(LLMError):
+        with pytest.raises(LLMError, match=MODEL) as caught:
             llm.complete(ask("?"), max_tokens=4, schema={"type": "nonsense"})
+        assert type(caught.value) is LLMError
 
     def test_knows_its_properties(self, llm: LanguageModel) -> None:
         assert (llm.sees_images, llm.gives_logprobs, llm.context_tokens) == (False, True, 4096)
@@ -164,7 +165,7 @@ class TestScripted(LanguageModelContract):
     def test_without_logprobs(self) -> None:
         mute = ScriptedModel(logit=lambda prompt: None)
         assert mute.judge(ask("?")) is mute.judge(ask("?")) is None
-        assert len(mute.asked) == 1
+        assert len(mute.requests) == 1
 
 
 def _knows(prompt: str) -> str:

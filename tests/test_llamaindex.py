@@ -46,7 +46,7 @@ def test_postprocessor_keeps_the_best(demo_base):
     assert len(kept) == 2
     assert {node.node_id for node in kept} <= {node.node_id for node in nodes}
     assert to_hit(kept[0]).relevance >= to_hit(kept[1]).relevance
-    with pytest.raises(QueryError):
+    with pytest.raises(QueryError, match="query_bundle"):
         demo_base.llama_index.postprocessor().postprocess_nodes(nodes)
 
 
@@ -59,5 +59,6 @@ def test_query_engine_answers_with_evidence(demo_base):
 
 
 def test_a_foreign_node_is_refused():
-    with pytest.raises(QueryError):
-        to_hit(NodeWithScore(node=TextNode(text="from elsewhere"), score=1.0))
+    node = TextNode(text="from elsewhere")
+    with pytest.raises(QueryError, match=node.node_id):
+        to_hit(NodeWithScore(node=node, score=1.0))

@@ -317,7 +317,7 @@ class TestClips:
         write_audio(tmp_path / "secret.wav", tone(1))
         path = tmp_path / "a.m3u8"
         path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.wav\n#EXT-X-ENDLIST\n")
-        with pytest.raises(MediaError):
+        with pytest.raises(MediaError, match=r"a\.m3u8"):
             media.clip(path, TimeSpan(0, 1))
 
 
@@ -403,24 +403,24 @@ def test_renderings_are_made_once_and_go_with_their_asset(tmp_path):
     file = tmp_path / "ape.png"
     texture(1, (400, 300)).save(file)
     asset = asset_of(file)
-    kept = media.Renderings(tmp_path / "kept")
-    small = kept.get(file, asset, ImageRegion(), "thumbnail")
+    renderings = media.Renderings(tmp_path / "renderings")
+    small = renderings.get(file, asset, ImageRegion(), "thumbnail")
     with Image.open(small) as picture:
         assert max(picture.size) == 320
     file.unlink()
-    assert kept.get(file, asset, ImageRegion(), "thumbnail") == small
-    with pytest.raises(MediaError):
-        kept.get(file, asset, ImageRegion(), "crop")
-    kept.forget(asset)
+    assert renderings.get(file, asset, ImageRegion(), "thumbnail") == small
+    with pytest.raises(MediaError, match=r"ape\.png"):
+        renderings.get(file, asset, ImageRegion(), "crop")
+    renderings.forget(asset)
     assert not small.exists()
 
 
 def test_a_file_that_has_changed_is_not_rendered_as_what_was_indexed(tmp_path):
     file = tmp_path / "ape.png"
     texture(1).save(file)
-    with pytest.raises(MediaError):
-        media.Renderings(tmp_path / "kept").get(file, "another", ImageRegion(), "marked")
-    assert not (tmp_path / "kept").exists()
+    with pytest.raises(MediaError, match=r"ape\.png"):
+        media.Renderings(tmp_path / "renderings").get(file, "another", ImageRegion(), "marked")
+    assert not (tmp_path / "renderings").exists()
 
 
 def test_a_picture_has_no_seconds(tmp_path):
@@ -428,4 +428,4 @@ def test_a_picture_has_no_seconds(tmp_path):
     texture(1).save(file)
     for view in ("clip", "waveform"):
         with pytest.raises(UnsupportedMedia):
-            media.Renderings(tmp_path / "kept").get(file, asset_of(file), ImageRegion(), view)
+            media.Renderings(tmp_path / "renderings").get(file, asset_of(file), ImageRegion(), view)

@@ -41,11 +41,11 @@ def test_stored_queries_plan_the_same_searches(text: CountingTextEncoder, tmp_pa
 def test_queries_are_encoded_once_for_each_set_of_encoders(text: CountingTextEncoder, tmp_path: Path) -> None:
     for _ in range(2):
         plans(create_planner(text), tmp_path)
-    assert len(text.asked) == len(set(text.asked)) == 96
+    assert len(text.queries) == len(set(text.queries)) == 96
     other = CountingTextEncoder(dimensions=32, name="other")
     plans(create_planner(other), tmp_path)
     plans(QueryPlanner(text, HashingEncoder(text)), tmp_path)  # without sounds
-    assert (len(text.asked), len(other.asked)) == (192, 96)
+    assert (len(text.queries), len(other.queries)) == (192, 96)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK", b"nonsense", None])
@@ -54,9 +54,9 @@ def test_a_damaged_file_is_written_again(text: CountingTextEncoder, tmp_path: Pa
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-2000] if damage is None else damage)
     assert as_text(plans(create_planner(text), tmp_path)) == expected
-    text.asked.clear()
+    text.queries.clear()
     assert as_text(plans(create_planner(text), tmp_path)) == expected
-    assert not text.asked
+    assert not text.queries
 
 
 def test_a_folder_that_cannot_be_written_only_costs_time(text: CountingTextEncoder, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image as Pixels
 from rag import KnowledgeBase
 from rag.answering.open_question import open_question, put_into_words
 from rag.config import Settings
-from rag.errors import DamagedMedia, MediaError, MediaTooLarge, QueryError
+from rag.errors import DamagedMedia, MediaTooLarge, QueryError, UnsupportedMedia
 from rag.query.language import Audio, Image, Not, Query, QueryPart, Text, Video, relative_weights
 from tests.fakes.encoders import HashingEncoder, PitchEncoder
 from tests.fakes.media import DOG, JFK, RAIN, plain, samples_of, slide, texture, tone, write_audio, write_video
@@ -77,7 +77,7 @@ def test_malformed_parts_are_refused(tmp_path: Path) -> None:
         open_question(tmp_path / "a.md", SETTINGS)
     with pytest.raises(QueryError, match=r"\bint\b"):
         open_question([3], SETTINGS)  # type: ignore[list-item]
-    with pytest.raises(MediaError):
+    with pytest.raises(UnsupportedMedia, match="text/plain"):
         open_question(Image(b"no picture"), SETTINGS)
     for weight in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(QueryError, match="weight"):
@@ -143,7 +143,7 @@ DULL = Settings(ocr="off")
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         (Query("a barn"), "a barn"),
         (Query(parts=(RED,)), "Which exhibit shows or tells of: red?"),
@@ -156,8 +156,8 @@ DULL = Settings(ocr="off")
         ),
     ],
 )
-def test_a_question_is_put_into_words_with_its_pictures_and_sounds(query: Query, told: str) -> None:
-    assert put_into_words(query, HashingEncoder(), PitchEncoder(), DULL) == told
+def test_a_question_is_put_into_words_with_its_pictures_and_sounds(query: Query, expected: str) -> None:
+    assert put_into_words(query, HashingEncoder(), PitchEncoder(), DULL) == expected
 
 
 def test_pictures_are_not_described_to_a_model_that_sees() -> None:

@@ -29,6 +29,7 @@ from tests.fakes.files import PROSE, photo, png, write
 from tests.fakes.media import silence, write_video
 
 UNSPEAKABLE = "This text cannot be embedded."
+OUTAGE = "The encoder cannot be reached."
 
 
 class RefusingEncoder(HashingTextEncoder):
@@ -38,7 +39,7 @@ class RefusingEncoder(HashingTextEncoder):
         if any("unspeakable" in text for text in texts):
             raise ModelError(UNSPEAKABLE)
         if any("outage" in text for text in texts):
-            raise ModelError("The encoder cannot be reached.") from LLMUnavailable("It cannot be reached.")
+            raise ModelError(OUTAGE) from LLMUnavailable("It cannot be reached.")
         return super().embed_text(texts)
 
 
@@ -62,7 +63,7 @@ def states(results: Iterator[FileResult]) -> dict[str, str]:
     return {Path(result.path).name: result.state for result in results}
 
 
-def planned(folder: Path, stores: Stores) -> dict[str, str]:
+def planned_actions(folder: Path, stores: Stores) -> dict[str, str]:
     return {Path(file.path).name: file.action for file in plan([folder], stores).files}
 
 
@@ -112,7 +113,7 @@ def test_a_file_that_cannot_be_embedded_fails_alone(folder: Path, stores: Stores
 
 def test_an_encoder_that_cannot_be_reached_ends_the_run(folder: Path, stores: Stores) -> None:
     write(folder, "a.txt", "There is an outage.")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=OUTAGE):
         list(ingest([folder], stores))
     assert stores.catalog.failures() == ()
 
@@ -133,12 +134,12 @@ def test_a_plan_is_what_is_done(folder: Path, stores: Stores) -> None:
     write(folder, "gone.txt", f"{PROSE} Again.")
     write(folder, "broken.png", b"\x89PNG\r\n\x1a\n")
     actions = {"a.txt": "index", "copy of a.txt": "unchanged", "gone.txt": "index", "broken.png": "fail"}
-    assert planned(folder, stores) == actions
+    assert planned_actions(folder, stores) == actions
     list(ingest([folder], stores))
     (folder / "gone.txt").unlink()
     (folder / "a.txt").rename(folder / "b.txt")
     actions = {"b.txt": "unchanged", "copy of a.txt": "unchanged", "broken.png": "fail"}
-    assert planned(folder, stores) == actions | {"a.txt": "remove", "gone.txt": "remove"}
+    assert planned_actions(folder, stores) == actions | {"a.txt": "remove", "gone.txt": "remove"}
     assert stores.catalog.files_under(folder / "a.txt")  # nothing was done
 
 
@@ -167,8 +168,9 @@ def test_a_file_that_changes_while_it_is_read_fails(folder: Path) -> None:
     reading = Readers(settings).extract(source)
     next(reading)
     os.utime(source.path, ns=(0, source.mtime_ns + 1))
-    with pytest.raises(MediaError):
+    with pytest.raises(MediaError) as caught:
         list(reading)
+    assert type(caught.value) is MediaError
 
 
 def test_nothing_is_removed_if_a_name_is_wrong(folder: Path, stores: Stores) -> None:

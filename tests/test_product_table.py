@@ -92,18 +92,18 @@ def test_changes_in_the_product_table_change_the_shop(demo_folder, tmp_path):
     rows = ["photo-04.jpg;ape;49,00 €;39,00 €", "photo-07.jpg;cat;19,50 €;", "same.jpg;copy;5;", "gone.jpg;gone;1;"]
     with KnowledgeBase.open(tmp_path / "kb") as base:
 
-        def taken_in(*rows):
+        def ingest(*rows):
             catalogue.write_text("\n".join(["image;name;price;sale price", *rows]), encoding="cp1252")
             return base.ingest(folder)
 
-        report = taken_in(*rows)
+        report = ingest(*rows)
         assert report.counts == {"indexed": 3, "unchanged": 1}  # the same picture is indexed once, as its first row
         assert ["gone.jpg" in file.reason for file in report if file.path == str(catalogue)] == [True]
         assert fields(base)["photo-04.jpg"].items() >= {"name": "ape", "price": 49, "sale_price": 39}.items()
         assert base.ingest(folder).counts == {"unchanged": 4}
-        assert taken_in("photo-04.jpg;ape;49,00 €;", *rows[1:]).counts == {"indexed": 2, "unchanged": 2}
+        assert ingest("photo-04.jpg;ape;49,00 €;", *rows[1:]).counts == {"indexed": 2, "unchanged": 2}
         assert "sale_price" not in fields(base)["photo-04.jpg"]
-        assert taken_in(rows[1]).counts == {"indexed": 2, "unchanged": 2}  # rows of the other are gone
+        assert ingest(rows[1]).counts == {"indexed": 2, "unchanged": 2}  # rows of the other are gone
         assert "price" not in fields(base)["photo-04.jpg"]
         assert base.ingest(folder / "photo-07.jpg").counts == {"unchanged": 1}  # without the catalogue nothing is known
         assert fields(base)["photo-07.jpg"]["price"] == 19.5

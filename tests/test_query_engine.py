@@ -41,8 +41,8 @@ def titles(hits: list[Hit]) -> list[str]:
 def test_a_model_that_sees_gets_the_picture_of_the_question_beside_its_words(retriever: Retriever) -> None:
     llm = ScriptedModel(sees_images=True, context_tokens=16_000)
     engine(retriever, llm).search(LIKE_THIS, QueryOptions(rerank=True))
-    assert len(llm.asked) == 3
-    for messages in llm.asked:
+    assert len(llm.requests) == 3
+    for messages in llm.requests:
         assert len(pictures_of(messages[-1])) == 1
         assert "The picture of the question:" in text_of(messages[-1])
         assert "Question: like this, but in blue, but not green\n" in text_of(messages[-1])
@@ -70,7 +70,7 @@ def test_a_picture_alone_is_judged_too(retriever: Retriever) -> None:
         llm = ScriptedModel(logit=lambda prompt: 5.0 if "Looks like: blue" in prompt else -5.0, sees_images=sees)
         ranked = engine(retriever, llm).search(RED, QueryOptions(rerank=True))
         assert titles(ranked)[:2] == ["blue.jpg", "red.jpg"]
-        assert f"Question: {question}" in text_of(llm.asked[0][-1])
+        assert f"Question: {question}" in text_of(llm.requests[0][-1])
 
 
 def test_a_model_gets_only_what_utf8_can_encode(retriever: Retriever) -> None:
@@ -78,7 +78,7 @@ def test_a_model_gets_only_what_utf8_can_encode(retriever: Retriever) -> None:
     turns = [("Which are red\udce9?", "That one \ud83d.")]
     for question in ("and the blue\udce9?", [Text("blue\udce9"), Not(Text("red\ud83d"))]):
         list(engine(retriever, llm).stream(question, QueryOptions(turns=turns)))
-    asked = [text_of(message) for messages in llm.asked for message in messages]
+    asked = [text_of(message) for messages in llm.requests for message in messages]
     assert any("and the blue??" in text for text in asked)
     assert any("Which are red??" in text for text in asked)
     "".join(asked).encode()

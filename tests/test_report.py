@@ -95,7 +95,7 @@ class Page(HTMLParser):
         return found
 
 
-def exhibit(
+def evidence(
     path: Path, locator: Locator, kind: Any, *, number: int = 1, modality: Any = "text", **more: Any
 ) -> Evidence:
     sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "0"
@@ -110,7 +110,7 @@ def answer(*evidence: Evidence, text: str = "It is so [E1].", **more: Any) -> An
     return Answer("Is it so?", text, citations, evidence, **more)
 
 
-def shown(*answers: Answer, title: str = "Test", **more: Any) -> Page:
+def render(*answers: Answer, title: str = "Test", **more: Any) -> Page:
     return Page(page(answers, title=title, **more))
 
 
@@ -123,12 +123,12 @@ def note(tmp_path: Path) -> Path:
 
 def passage(path: Path, **more: Any) -> Evidence:
     text = more.pop("text", "It was late. It is so. Nobody knew.")
-    return exhibit(path, CharSpan(0, 35), "passage", text=text, **more)
+    return evidence(path, CharSpan(0, 35), "passage", text=text, **more)
 
 
 class TestPage:
     def test_it_is_self_contained(self, note: Path) -> None:
-        found = shown(answer(passage(note)))
+        found = render(answer(passage(note)))
         for tag, attributes in found.elements:
             for name in ("src", "href", "poster", "srcset", "action", "data"):
                 value = attributes.get(name, "")
@@ -137,7 +137,7 @@ class TestPage:
         assert found.open == []
 
     def test_its_policy_admits_its_own_script_alone(self, note: Path) -> None:
-        found = shown(answer(passage(note)))
+        found = render(answer(passage(note)))
         policy = found.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
         (script,) = [body for attributes, body in found.scripts if not attributes]
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -145,7 +145,7 @@ class TestPage:
         assert policy.startswith("default-src 'none'")
 
     def test_a_chip_leads_to_its_evidence(self, note: Path) -> None:
-        found = shown(answer(passage(note)))
+        found = render(answer(passage(note)))
         (chip,) = found.all("a", class_="chip")
         assert chip["href"] == "#q1-e1"
         assert chip["aria-label"].startswith("Exhibit 1: note.md")
@@ -155,43 +155,43 @@ class TestPage:
         assert claim["data-exhibits"] == "1"
 
     def test_a_marker_without_evidence_stays_text(self, note: Path) -> None:
-        found = shown(answer(passage(note), text="It is so [E7]."))
+        found = render(answer(passage(note), text="It is so [E7]."))
         assert found.all("a", class_="chip") == []
         assert "It is so [E7]." in found.text
 
     def test_the_sentence_that_says_it_is_marked(self, note: Path) -> None:
-        assert "<mark>It is so.</mark>" in shown(answer(passage(note))).source
+        assert "<mark>It is so.</mark>" in render(answer(passage(note))).source
 
     def test_uncited_evidence_is_folded(self, note: Path) -> None:
-        found = shown(answer(passage(note), passage(note, number=2)))
+        found = render(answer(passage(note), passage(note, number=2)))
         assert "1 more shown to the model, not cited" in found.text
         assert len(found.all("li", class_="short")) == 1
 
     def test_a_declined_question_shows_the_nearest_misses(self, note: Path) -> None:
-        found = shown(answer(passage(note), text="The collection does not say.", declined=True))
+        found = render(answer(passage(note), text="The collection does not say.", declined=True))
         assert "Not answered by this collection" in found.text
         assert "Nearest, but not answering it" in found.text
         assert "1 declined" in found.text
 
     def test_a_page_has_warnings_and_steps(self, note: Path) -> None:
         steps = (Step("search", 0.25, "3 channels"), Step("answer", 1.5))
-        found = shown(answer(passage(note), warnings=("The reranker failed.",), trace=steps))
+        found = render(answer(passage(note), warnings=("The reranker failed.",), trace=steps))
         assert "The reranker failed." in found.text
         assert "1.8 s Steps search 0.25 s 3 channels answer 1.50 s" in found.text
 
     def test_a_total_is_not_added_to_its_parts(self, note: Path) -> None:
         steps = (Step("search", 0.2), Step("total", 1.2), Step("answer", 1.0))
-        assert "1.2 s Steps" in shown(answer(passage(note), trace=steps)).text
+        assert "1.2 s Steps" in render(answer(passage(note), trace=steps)).text
 
     def test_the_question_does_not_decide_what_is_marked(self, note: Path) -> None:
         asked = replace(answer(passage(note)), question="Was it late and nobody knew? It was late.")
-        assert "<mark>It is so.</mark>" in shown(asked).source
+        assert "<mark>It is so.</mark>" in render(asked).source
 
     def test_a_page_without_answers_is_valid(self) -> None:
-        assert "0 questions" in shown().text
+        assert "0 questions" in render().text
 
     def test_ids_are_unique_over_answers(self, note: Path) -> None:
-        found = shown(answer(passage(note)), answer(passage(note)))
+        found = render(answer(passage(note)), answer(passage(note)))
         ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
         assert len(ids) == len(set(ids))
         assert {a["href"] for a in found.all("a", class_="chip")} == {"#q1-e1", "#q2-e1"}
@@ -204,20 +204,18 @@ class TestUntrustedText:
         plain((9, 9, 9)).save(photo)
         words = (Word(ATTACK, 0.1, 0.5, 0.3), Word("so", 0.5, 0.9))
         hostile: dict[str, Any] = {"text": ATTACK, "caption": ATTACK, "tags": (ATTACK, "b")}
-        evidence = (
-            exhibit(sound, TimeSpan(0, 1), "speech", modality="audio", words=words, **hostile),
-            exhibit(photo, ImageRegion(), "picture", number=2, modality="image", **hostile),
-            exhibit(photo, ImageRegion(), "picture", number=3, modality="image", **hostile),
+        cited = (
+            evidence(sound, TimeSpan(0, 1), "speech", modality="audio", words=words, **hostile),
+            evidence(photo, ImageRegion(), "picture", number=2, modality="image", **hostile),
+            evidence(photo, ImageRegion(), "picture", number=3, modality="image", **hostile),
         )
         why = Explanation(0.5, (ChannelScore(ATTACK, 1, 1.0),), relevance=3.2)
-        evidence = tuple(
-            replace(e, hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), why=why)) for e in evidence
-        )
+        cited = tuple(replace(e, hit=replace(e.hit, segment=replace(e.segment, title=ATTACK), why=why)) for e in cited)
         text = f"{ATTACK} [E1][E2] {ATTACK}"
         citations = (Citation(1, 0, len(ATTACK)), Citation(2, 3, 9))
-        found = shown(
-            Answer(ATTACK, text, citations, evidence, warnings=(ATTACK,), trace=(Step(ATTACK, 1.0, ATTACK),)),
-            Answer(ATTACK, ATTACK, (), evidence, declined=True),
+        found = render(
+            Answer(ATTACK, text, citations, cited, warnings=(ATTACK,), trace=(Step(ATTACK, 1.0, ATTACK),)),
+            Answer(ATTACK, ATTACK, (), cited, declined=True),
             title=ATTACK,
         )
         assert len(found.scripts) == 2
@@ -228,7 +226,7 @@ class TestUntrustedText:
         assert found.media.keys() == {"m1"}
 
     def test_nothing_can_close_the_json(self, note: Path) -> None:
-        found = shown(answer(passage(note, text="</script><script>alert(3)</script>")))
+        found = render(answer(passage(note, text="</script><script>alert(3)</script>")))
         data, code = found.scripts
         assert data[0] == {"type": "application/json", "id": "media"}
         assert json.loads(data[1]) == {}
@@ -242,7 +240,7 @@ class TestMedia:
     def test_a_page_is_highlighted_and_has_its_words(self) -> None:
         path = HERE / "collection" / "catalogue.pdf"
         box = Box(0.13, 0.28, 0.74, 0.14)
-        found = shown(answer(exhibit(path, PageBox(3, box), "passage", text="They use spears. It is so.")))
+        found = render(answer(evidence(path, PageBox(3, box), "passage", text="They use spears. It is so.")))
         (picture,) = [a for a in found.all("img") if a.get("src")]
         assert picture["src"].startswith("data:image/jpeg;base64,")
         assert "Passage · page 3" in found.text.replace("Passage ·  page", "Passage · page")
@@ -250,8 +248,10 @@ class TestMedia:
 
     def test_a_figure_has_its_page_too(self) -> None:
         path = HERE / "collection" / "catalogue.pdf"
-        figure = exhibit(path, PageBox(4, Box(0.13, 0.28, 0.74, 0.35)), "figure", modality="image", caption="Figure 2.")
-        found = shown(answer(figure))
+        figure = evidence(
+            path, PageBox(4, Box(0.13, 0.28, 0.74, 0.35)), "figure", modality="image", caption="Figure 2."
+        )
+        found = render(answer(figure))
         assert len([a for a in found.all("img") if a.get("src")]) == 2
         assert found.all("img", class_="page")
         assert found.all("img", alt="Figure")
@@ -259,7 +259,9 @@ class TestMedia:
     def test_sound_starts_at_the_cited_second_and_its_words_have_times(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.wav", tone(6))
         words = (Word(" It", 2.1, 2.3), Word("was", 2.3, 2.5, 0.2), Word("so.", 2.5, 2.9))
-        found = shown(answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", text="It was so.", words=words)))
+        found = render(
+            answer(evidence(path, TimeSpan(2, 4), "speech", modality="audio", text="It was so.", words=words))
+        )
         (player,) = found.all("div", class_="player")
         assert (player["data-start"], player["data-end"]) == ("2.000", "4.000")
         assert len(found.all("audio")) == 1
@@ -271,23 +273,23 @@ class TestMedia:
     def test_times_count_from_the_start_of_a_cut_clip(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.flac", tone(6), codec="flac")
         words = (Word("so", 2.5, 2.9),)
-        found = shown(answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", words=words)))
+        found = render(answer(evidence(path, TimeSpan(2, 4), "speech", modality="audio", words=words)))
         assert found.all("div", class_="player")[0]["data-start"] == "0.000"
         assert [a["data-s"] for a in found.all("span") if "data-s" in a] == ["0.500"]
 
     @pytest.mark.parametrize(("name", "length_s"), [("a.flac", 2.0), ("a.wav", 6.0)])
     def test_a_wave_is_as_long_as_what_plays(self, tmp_path: Path, name: str, length_s: float) -> None:
         path = write_audio(tmp_path / name, tone(6), codec="flac" if name.endswith("flac") else "pcm_s16le")
-        cited = exhibit(path, TimeSpan(0, 2), "speech", modality="audio")
+        cited = evidence(path, TimeSpan(0, 2), "speech", modality="audio")
         player = Album(10_000_000).view(cited, "a", "", in_full=True).player
         assert player is not None
         assert player.length_s == pytest.approx(length_s, abs=0.01)
 
     def test_a_video_is_embedded_once(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", [texture(1)] * 40, sound=silence(4))
-        frame = exhibit(path, FrameRegion(1.0), "frame", modality="video", meta={"end_s": 2.5})
-        speech = exhibit(path, TimeSpan(2, 3), "speech", modality="video")
-        found = shown(answer(frame), answer(speech))
+        frame = evidence(path, FrameRegion(1.0), "frame", modality="video", meta={"end_s": 2.5})
+        speech = evidence(path, TimeSpan(2, 3), "speech", modality="video")
+        found = render(answer(frame), answer(speech))
         assert len(found.all("video")) == 2
         assert list(found.media) == ["m1"]
         spans = [(a["data-start"], a["data-end"]) for a in found.all("div", class_="player")]
@@ -296,8 +298,8 @@ class TestMedia:
 
     def test_over_the_budget_the_words_stay(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.wav", tone(6))
-        found = shown(
-            answer(exhibit(path, TimeSpan(2, 4), "speech", modality="audio", text="It is so.")), media_bytes=1000
+        found = render(
+            answer(evidence(path, TimeSpan(2, 4), "speech", modality="audio", text="It is so.")), media_bytes=1000
         )
         assert found.media == {}
         assert "left out here" in found.text
@@ -305,7 +307,7 @@ class TestMedia:
 
     def test_a_large_file_is_cut_to_the_cited_seconds(self, tmp_path: Path) -> None:
         path = write_audio(tmp_path / "a.wav", tone(200))
-        found = shown(answer(exhibit(path, TimeSpan(100, 102), "speech", modality="audio")))
+        found = render(answer(evidence(path, TimeSpan(100, 102), "speech", modality="audio")))
         assert len(found.media["m1"]) < 100_000
         assert found.media["m1"].startswith("data:audio/mp4")
 
@@ -316,30 +318,30 @@ class TestMedia:
     def test_a_changed_or_missing_file_is_not_embedded(self, tmp_path: Path, change: Any, says: str) -> None:
         path = tmp_path / "a.png"
         plain((200, 0, 0)).save(path)
-        asked = answer(exhibit(path, ImageRegion(), "picture", modality="image", text="It is so."))
+        asked = answer(evidence(path, ImageRegion(), "picture", modality="image", text="It is so."))
         change(path)
-        found = shown(asked)
+        found = render(asked)
         assert says in found.text
         assert "It is so." in found.text
         assert [a for a in found.all("img") if a.get("src")] == []
 
     def test_a_hit_without_a_file(self, note: Path) -> None:
         evidence = passage(note)
-        found = shown(answer(replace(evidence, hit=replace(evidence.hit, path=""))))
+        found = render(answer(replace(evidence, hit=replace(evidence.hit, path=""))))
         assert "Its file is not known any more." in found.text
         assert "It is so." in found.text
 
     def test_a_damaged_recording_keeps_its_words(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp3"
         path.write_bytes(b"nothing")
-        found = shown(answer(exhibit(path, TimeSpan(0, 1), "speech", modality="audio", text="It is so.")))
+        found = render(answer(evidence(path, TimeSpan(0, 1), "speech", modality="audio", text="It is so.")))
         assert "a.mp3" in found.text
         assert found.all("p", class_="note")
 
     def test_a_slide_is_its_words(self, tmp_path: Path) -> None:
         path = tmp_path / "a.pptx"
         path.write_bytes(b"PK\3\4")
-        found = shown(answer(exhibit(path, PageBox(2), "passage", text="It is so.")))
+        found = render(answer(evidence(path, PageBox(2), "passage", text="It is so.")))
         assert "It is so." in found.text
         assert found.all("p", class_="note") == []
 

@@ -51,8 +51,8 @@ def test_relevance_is_half_the_log_odds_of_the_search_and_those_of_the_model() -
 def test_question_comes_before_what_differs() -> None:
     llm = ScriptedModel()
     rerank("Which fact?", HITS, llm, top_n=2)
-    first, second = (text_of(messages[-1]) for messages in llm.asked)
-    assert llm.asked[0][:-1] == llm.asked[1][:-1]
+    first, second = (text_of(messages[-1]) for messages in llm.requests)
+    assert llm.requests[0][:-1] == llm.requests[1][:-1]
     assert first.partition("Fact number")[0].startswith("Question: Which fact?")
     assert first != second
 
@@ -61,7 +61,7 @@ def test_without_a_question_or_hits_no_model_is_called() -> None:
     for question, top_n, hits in (("  ", 3, HITS), ("Which?", 0, HITS), ("Which?", 3, [])):
         llm = ScriptedModel()
         assert rerank(question, hits, llm, top_n=top_n) == Reranked(tuple(hits))
-        assert not llm.asked
+        assert not llm.requests
 
 
 @pytest.mark.parametrize("gives_logprobs", [True, False])
@@ -88,7 +88,7 @@ def test_lists_where_there_are_no_logprobs() -> None:
 def test_lists_where_log_probabilities_turn_out_to_be_refused() -> None:
     llm = ScriptedModel(lambda prompt: '{"order":[2,3,1],"answering":[3]}', lambda prompt: None)
     assert pages(rerank("Which?", HITS, llm, top_n=3)) == [3, 2, 1, 4, 5, 6]
-    assert len(llm.asked) == 2
+    assert len(llm.requests) == 2
 
 
 @pytest.mark.parametrize(("context_tokens", "listed"), [(4096, 34), (100_000, 100)])
@@ -143,11 +143,11 @@ def test_pictures_go_to_models_that_see() -> None:
     seeing, blind = ScriptedModel(sees_images=True), ScriptedModel()
     rerank("Which picture shows a bird?", hits, seeing, top_n=3, pictures=PromptPictures(pixels))
     rerank("Which picture shows a bird?", hits, blind, top_n=3, pictures=PromptPictures(pixels))
-    assert [len(pictures_of(messages[-1])) for messages in seeing.asked] == [1, 0, 0]
-    assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.asked] == [True, False, False]
+    assert [len(pictures_of(messages[-1])) for messages in seeing.requests] == [1, 0, 0]
+    assert ["Looks like: goldfinch" in text_of(messages[-1]) for messages in blind.requests] == [True, False, False]
     listing = ScriptedModel(lambda prompt: '{"order":[],"answering":[]}', sees_images=True, gives_logprobs=False)
     rerank("Which picture shows a bird?", hits, listing, top_n=3, pictures=PromptPictures(pixels))
-    assert len(pictures_of(listing.asked[0][-1])) == 1
+    assert len(pictures_of(listing.requests[0][-1])) == 1
 
 
 def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
@@ -160,7 +160,7 @@ def test_the_pictures_of_a_question_go_to_models_that_see() -> None:
             top_n=1,
             pictures=PromptPictures(of_question=asked_with),
         )
-        assert [len(pictures_of(messages[-1])) for messages in llm.asked] == [expected]
+        assert [len(pictures_of(messages[-1])) for messages in llm.requests] == [expected]
 
 
 @pytest.mark.parametrize("gives_logprobs", [True, False])

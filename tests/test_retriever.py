@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from rag.types import CharSpan, Filter, FrameRegion, Hit, Segment, TimeSpan
 from tests.fakes.encoders import CountingTextEncoder, HashingEncoder, HashingTextEncoder, PitchEncoder
 from tests.fakes.media import tone
 from tests.fakes.segments import DUAL, TEXT, asset, frame, indexed, passage, photo, plain, speech
+from tests.fakes.waiting import wait_until
 
 AUDIO = PitchEncoder()
 CARDS = {"joint": DUAL.card, "text": TEXT.card, "sound": AUDIO.card}
@@ -34,7 +34,7 @@ class OtherSpaceEncoder(HashingEncoder):
         super().__init__(HashingTextEncoder(32, name="other"))
 
 
-def heard(name: str, hertz: float, ordinal: int = 0) -> IndexedSegment:
+def tone_of(name: str, hertz: float, ordinal: int = 0) -> IndexedSegment:
     segment = Segment(asset(name), ordinal, "audio", "sound", TimeSpan(0, 3), title=name)
     return IndexedSegment(segment, sound=AUDIO.embed_audio([tone(1, hertz)])[0])
 
@@ -164,7 +164,7 @@ def test_a_picture_finds_pictures_frames_and_words(index: SegmentIndex, retrieve
 
 def test_sounds_are_found_by_words_and_by_sounds(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, CARDS) as index:
-        index.upsert([heard("low.wav", 200), heard("high.wav", 2000), indexed(passage("words", "high and low"))])
+        index.upsert([tone_of("low.wav", 200), tone_of("high.wav", 2000), indexed(passage("words", "high and low"))])
         retriever = Retriever(index, TEXT, DUAL, AUDIO)
         hits = retriever.retrieve(Query("high"), top_k=9)
         assert {(hit.segment.title, *channels(hit)) for hit in hits[:2]} == {
@@ -294,9 +294,9 @@ def test_a_question_is_encoded_once_where_the_spaces_are_the_same(index: Segment
     index.upsert([indexed(passage("a", "red"))])
     retriever = Retriever(index, text, HashingEncoder(text))
     retriever.retrieve(Query("red"), top_k=1)
-    text.asked.clear()
+    text.queries.clear()
     retriever.retrieve(Query("blue"), top_k=1)
-    assert text.asked == ["blue"]
+    assert text.queries == ["blue"]
 
 
 def test_the_collection_is_calibrated_again_when_it_has_grown(index: SegmentIndex) -> None:
@@ -306,8 +306,8 @@ def test_the_collection_is_calibrated_again_when_it_has_grown(index: SegmentInde
     for round_ in range(4):
         index.upsert([indexed(passage("a", f"red {round_}-{n}", 100 * round_ + n)) for n in range(10)])
         retriever.retrieve(Query("red"), top_k=1)
-        asked.append(len(text.asked))
-        text.asked.clear()
+        asked.append(len(text.queries))
+        text.queries.clear()
     assert [number > 1 for number in asked] == [True, True, False, True]  # at 10, 20 and 40 segments
 
 
@@ -323,7 +323,7 @@ def test_the_collection_is_calibrated_again_when_a_new_kind_of_segment_comes(ind
 
 def test_sounds_are_calibrated_for_words_and_for_sounds(tmp_path: Path) -> None:
     with EdgeIndex(tmp_path, CARDS) as index:
-        index.upsert([heard("low.wav", 200), heard("high.wav", 2000)])
+        index.upsert([tone_of("low.wav", 200), tone_of("high.wav", 2000)])
         channels = Retriever(index, TEXT, DUAL, AUDIO).calibrator.calibrate().channels or {}
     assert channels["like sound"].middle > 0.9  # to these ears all sounds are one of two, and every tone finds its like
     assert -1 < channels["sound"].middle < channels["like sound"].middle
@@ -431,12 +431,12 @@ def test_an_empty_question_is_refused() -> None:
 
 
 class Waiting(Calibrator):
-    """Measures only when it is let."""
+    """Measures only once it may."""
 
-    let = threading.Event()
+    may_measure = threading.Event()
 
     def null_scores(self) -> dict[str, list[float]]:
-        assert self.let.wait(60)
+        assert self.may_measure.wait(60)
         return super().null_scores()
 
 
@@ -445,17 +445,16 @@ def test_while_one_thread_calibrates_others_search_with_the_old_calibration(tmp_
         retriever = Retriever(index, TEXT, DUAL)
         waiting = retriever.calibrator = Waiting(index, retriever.planner, NullQueries(retriever.planner))
         index.upsert([indexed(photo("red.jpg"), "red")])
-        waiting.let.set()
+        waiting.may_measure.set()
         before = retriever.calibrator.calibrate()
         index.upsert([indexed(photo(f"{colour}.jpg"), colour) for colour in ("blue", "yellow", "green")])
-        waiting.let.clear()
+        waiting.may_measure.clear()
         measuring = threading.Thread(target=retriever.calibrator.calibrate)
         measuring.start()
-        while not retriever.calibrator.is_measuring:
-            time.sleep(0.01)
+        wait_until(lambda: retriever.calibrator.is_measuring)
         (hit, *_) = retriever.retrieve(Query("blue"), top_k=1)
         assert hit.segment.title == "blue.jpg"
         assert hit.why.noise_floor == before.noise_floor
-        waiting.let.set()
+        waiting.may_measure.set()
         measuring.join()
         assert retriever.calibrator.calibrate() != before

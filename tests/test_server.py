@@ -49,8 +49,8 @@ def test_the_stock_client_gets_an_answer_with_the_picture_itself(server, photo):
     shown = server.http().get(url)
     assert shown.headers["Content-Type"] == "image/jpeg"
     (cited,) = message.annotations
-    said = message.content[cited.url_citation.start_index : cited.url_citation.end_index]
-    assert said == "photo-04.jpg shows an orangutan"
+    statement = message.content[cited.url_citation.start_index : cited.url_citation.end_index]
+    assert statement == "photo-04.jpg shows an orangutan"
     assert cited.url_citation.title == "photo-04.jpg"
     assert cited.exhibit["modality"] == "image"
 
@@ -81,9 +81,9 @@ async def test_the_async_client_streams_the_same_answer(server, photo):
             pieces.append(chunk.choices[0].delta.content or "")
             last = chunk
     assert len(pieces) > 5
-    said = "".join(pieces)
+    streamed = "".join(pieces)
     assert (
-        IMAGES.sub("", said).partition("\n\n[1]:")[0]
+        IMAGES.sub("", streamed).partition("\n\n[1]:")[0]
         == IMAGES.sub("", photo.choices[0].message.content).partition("\n\n[1]:")[0]
     )
     assert last.choices[0].finish_reason == "stop"
@@ -140,7 +140,7 @@ def test_ignored_options_are_listed(server, photo):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "expected"),
     [
         ({"model": "zoo"}, openai.NotFoundError, "`museum`"),
         ({"messages": []}, openai.BadRequestError, "messages"),
@@ -153,15 +153,15 @@ def test_ignored_options_are_listed(server, photo):
         ({"extra_body": {"exhibit": {"where": {"page": {"above": 3}}}}}, openai.BadRequestError, "above"),
     ],
 )
-def test_a_malformed_request_is_refused_by_name(server, changes, error, said):
+def test_a_malformed_request_is_refused_by_name(server, changes, error, expected):
     request = {"model": "museum", "messages": [{"role": "user", "content": PHOTO}]} | changes
     for stream in (False, True):
-        with pytest.raises(error, match=re.escape(said)):
+        with pytest.raises(error, match=re.escape(expected)):
             server.openai().chat.completions.create(**request, stream=stream)
 
 
 @pytest.mark.parametrize(
-    ("part", "said"),
+    ("part", "match"),
     [
         ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/secret.png"}}, None),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64,xx"}}, "base64"),
@@ -170,11 +170,11 @@ def test_a_malformed_request_is_refused_by_name(server, changes, error, said):
         ({"type": "file", "file": {"file_id": "f"}}, "`file`"),
     ],
 )
-def test_unusable_media_are_refused(server, part, said):
+def test_unusable_media_are_refused(server, part, match):
     chat = [{"role": "user", "content": [part]}]
-    with pytest.raises(openai.APIStatusError, match=said) as told:
+    with pytest.raises(openai.APIStatusError, match=match) as caught:
         server.openai().chat.completions.create(model="museum", messages=chat)
-    assert 400 <= told.value.status_code < 500
+    assert 400 <= caught.value.status_code < 500
 
 
 def test_a_picture_larger_than_a_request_may_be_is_refused(server):

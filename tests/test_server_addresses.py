@@ -1,6 +1,7 @@
 """What is fetched for a job comes from the public internet: nothing of the server's own network is ever touched."""
 
 import http.server
+import re
 import socket
 import ssl
 import threading
@@ -19,28 +20,29 @@ from rag.server.job_runner import JobRunner
 from rag.server.job_store import JobFile, JobStore
 from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
+from tests.fakes.waiting import wait_until
 
 PUBLIC, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/markdown\r\nContent-Length: 5\r\n\r\n# Sea"
 
 
 class Wire(httpcore.NetworkStream):
-    """A connection that says what it was made to say, and remembers what it was told."""
+    """A connection with scripted replies that records what it is sent."""
 
-    def __init__(self, network, says):
-        self.network, self.says = network, [says] if isinstance(says, bytes) else list(says)
+    def __init__(self, network, replies):
+        self.network, self.replies = network, [replies] if isinstance(replies, bytes) else list(replies)
 
     def read(self, max_bytes, timeout=None):
-        said = self.says.pop(0) if self.says else b""
-        if isinstance(said, Exception):
-            raise said
-        if len(said) > max_bytes:
-            self.says.insert(0, said[max_bytes:])
+        reply = self.replies.pop(0) if self.replies else b""
+        if isinstance(reply, Exception):
+            raise reply
+        if len(reply) > max_bytes:
+            self.replies.insert(0, reply[max_bytes:])
         self.network.waits.append(timeout)
-        return said[:max_bytes]
+        return reply[:max_bytes]
 
     def write(self, buffer, timeout=None):
-        self.network.told.append(buffer)
+        self.network.sent.append(buffer)
 
     def close(self):
         pass
@@ -52,11 +54,11 @@ class Wire(httpcore.NetworkStream):
 
 
 class Network(httpcore.NetworkBackend):
-    """The internet: what is answered at each address, one connection after the other."""
+    """The internet: scripted replies for each address, one connection after the other."""
 
     def __init__(self, **answers):
-        self.answers = {address: list(said) for address, said in answers.items()}
-        self.connected, self.told, self.names, self.waits = [], [], [], []
+        self.answers = {address: list(replies) for address, replies in answers.items()}
+        self.connected, self.sent, self.names, self.waits = [], [], [], []
 
     def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         self.connected.append((host, port))
@@ -143,10 +145,10 @@ def test_a_file_is_fetched_from_the_address_that_was_checked(tmp_path):
     file = fetcher(network, {"sea.example": [[PUBLIC]]})("http://sea.example:8080/notes/sea.md?x=1#y", tmp_path)
     assert (file.name, file.read_text()) == ("sea.md", "# Sea")
     assert network.connected == [(PUBLIC, 8080)]
-    said = b"".join(network.told)
-    assert said.startswith(b"GET /notes/sea.md?x=1 HTTP/1.1\r\n")
-    assert b"Host: sea.example:8080\r\n" in said
-    assert b"Accept-Encoding: identity\r\n" in said
+    sent = b"".join(network.sent)
+    assert sent.startswith(b"GET /notes/sea.md?x=1 HTTP/1.1\r\n")
+    assert b"Host: sea.example:8080\r\n" in sent
+    assert b"Accept-Encoding: identity\r\n" in sent
 
 
 def test_tls_keeps_the_name_and_the_address_stays_the_checked_one(tmp_path):
@@ -182,7 +184,7 @@ def test_redirects_are_followed_and_each_is_checked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("to", "error", "said"),
+    ("to", "error", "match"),
     [
         ("http://127.0.0.1/admin", QueryError, r"^127\.0\.0\.1 "),
         ("http://[::1]:6333/", QueryError, "^::1 "),
@@ -196,7 +198,7 @@ def test_redirects_are_followed_and_each_is_checked(tmp_path):
         ("http://nowhere.example/", MediaError, r"nowhere\.example"),
     ],
 )
-def test_a_redirect_to_a_forbidden_address_is_refused(tmp_path, to, error, said):
+def test_a_redirect_to_a_forbidden_address_is_refused(tmp_path, to, error, match):
     network = Network(**{PUBLIC: [redirect(to)], "127.0.0.1": [OK], "10.0.0.5": [OK]})
     names = {
         "a.example": [[PUBLIC], ["10.0.0.5"]],
@@ -204,7 +206,7 @@ def test_a_redirect_to_a_forbidden_address_is_refused(tmp_path, to, error, said)
         "127.0.0.1": [["127.0.0.1"]],
         "::1": [["::1"]],
     }
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=match):
         fetcher(network, names)("http://a.example/", tmp_path)
     assert len(network.connected) == 1
     assert list(tmp_path.iterdir()) == []
@@ -218,7 +220,7 @@ def test_the_number_of_redirects_is_bounded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("says", "error", "said"),
+    ("reply", "error", "match"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, MediaTooLarge, None),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001, MediaTooLarge, None),
@@ -235,9 +237,9 @@ def test_the_number_of_redirects_is_bounded(tmp_path):
         ([httpcore.ReadError("reset")], MediaError, "reset"),
     ],
 )
-def test_a_malformed_response_is_an_error_and_leaves_no_file(tmp_path, says, error, said):
-    network = Network(**{PUBLIC: [says] * 6})
-    with pytest.raises(error, match=said):
+def test_a_malformed_response_is_an_error_and_leaves_no_file(tmp_path, reply, error, match):
+    network = Network(**{PUBLIC: [reply] * 6})
+    with pytest.raises(error, match=match):
         fetcher(network, {"a.example": [[PUBLIC]]})("http://a.example/x.md", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -245,7 +247,7 @@ def test_a_malformed_response_is_an_error_and_leaves_no_file(tmp_path, says, err
 def test_a_slow_server_is_dropped_after_the_time_limit(tmp_path):
     network = Network(**{PUBLIC: [[b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 900]]})
     slow = fetcher(network, {"a.example": [[PUBLIC]]}, max_s=0.05)
-    with pytest.raises(MediaError):
+    with pytest.raises(MediaError, match=r"a\.example"):
         slow("http://a.example/x.md", tmp_path, lambda: time.sleep(0.01))
     assert all(wait <= 0.05 for wait in network.waits)
     assert list(tmp_path.iterdir()) == []
@@ -260,7 +262,7 @@ class Silent(httpcore.NetworkBackend):
             raise httpcore.ReadTimeout
 
     def __init__(self):
-        self.told, self.waits = [], []
+        self.sent, self.waits = [], []
 
     def connect_tcp(self, *_, **__):
         return self.Wire(self, [])
@@ -268,7 +270,7 @@ class Silent(httpcore.NetworkBackend):
 
 def test_a_silent_server_is_dropped_after_the_time_limit(tmp_path):
     silent = fetcher(Silent(), {"a.example": [[PUBLIC]]}, max_s=0.05)
-    with pytest.raises(MediaError):
+    with pytest.raises(MediaError, match=r"a\.example"):
         silent("http://a.example/x.md", tmp_path)
 
 
@@ -331,7 +333,7 @@ def test_a_fetched_file_has_a_safe_name(tmp_path, url, name):
     ],
 )
 def test_a_malformed_url_is_refused_at_once(url):
-    with pytest.raises(QueryError):
+    with pytest.raises(QueryError, match=re.escape(f"`{url}`")):
         Fetcher(FetchLimits(1000)).check(url)
 
 
@@ -353,9 +355,11 @@ def listening(host):
     with http.server.ThreadingHTTPServer((host, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_address[1], asked
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1], asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.enable_socket
@@ -393,10 +397,8 @@ def test_a_job_indexes_fetched_files_and_reports_the_others(tmp_path):
         urls = ["http://sea.example/sea.md", "http://inside.example/secret"]
         job = jobs.add("museum", [JobFile(n, url, url=url) for n, url in enumerate(urls)])
         runner.queue("museum")
-        while not jobs.get(job).is_over:
-            time.sleep(0.02)
+        found = wait_until(lambda: jobs.get(job), lambda found: found.is_over)
         runner.stop()
-        found = jobs.get(job)
         assert found.state == "done"
         assert [item.state for item in found.files] == ["indexed", "failed"]
         assert "inside.example" in found.files[1].reason

@@ -93,7 +93,7 @@ def server(demo_folder, tmp_path_factory):
             yield server
 
 
-def asked(question: str) -> dict[str, Any]:
+def request_of(question: str) -> dict[str, Any]:
     return {"model": "museum", "messages": [{"role": "user", "content": question}]}
 
 
@@ -104,7 +104,7 @@ def streamed(chunks: Any) -> Iterator[tuple[str, list[Any]]]:
             yield choice.delta.content or "", getattr(choice.delta, "annotations", None) or []
 
 
-def said(content: str) -> str:
+def without_links(content: str) -> str:
     """An answer without the pictures and links behind it."""
     return content.partition("\n\n[1]:")[0].partition("\n\n![")[0]
 
@@ -112,17 +112,17 @@ def said(content: str) -> str:
 class TestWhateverTheModelWrites:
     def test_no_form_of_a_marker_leaks_letter_by_letter_or_whole(self, server):
         chat = server.openai().chat.completions
-        pieces = list(streamed(chat.create(**asked(FORMS), stream=True)))
-        whole = chat.create(**asked(FORMS)).choices[0].message
+        pieces = list(streamed(chat.create(**request_of(FORMS), stream=True)))
+        whole = chat.create(**request_of(FORMS)).choices[0].message
         content = "".join(text for text, _ in pieces)
         for shown in (content, whole.content):
-            assert not RAW.search(said(shown)), said(shown)
-            assert said(shown).count("[1]") == 9
-        assert said(content).startswith(f"🦧 {SPEARS} [1]. {SPEARS} 🦧 [1].")
+            assert not RAW.search(without_links(shown)), without_links(shown)
+            assert without_links(shown).count("[1]") == 9
+        assert without_links(content).startswith(f"🦧 {SPEARS} [1]. {SPEARS} 🦧 [1].")
 
     def test_astral_characters_count_as_one(self, server):
         chat = server.openai().chat.completions
-        *_, (_, annotations) = pieces = list(streamed(chat.create(**asked(FORMS), stream=True)))
+        *_, (_, annotations) = pieces = list(streamed(chat.create(**request_of(FORMS), stream=True)))
         content = "".join(text for text, _ in pieces)
         spans = [cited["url_citation"] for cited in annotations]
         cited = [content[span["start_index"] : span["end_index"]] for span in spans]
@@ -133,7 +133,7 @@ class TestWhateverTheModelWrites:
     def test_a_corrected_stream_cites_its_correction(self, server, of):
         client = server.openai()
         if of == "chat":
-            pieces = list(streamed(client.chat.completions.create(**asked(UNCITED), stream=True)))
+            pieces = list(streamed(client.chat.completions.create(**request_of(UNCITED), stream=True)))
             content, (cited,) = "".join(text for text, _ in pieces), pieces[-1][1]
             span = cited["url_citation"]
         else:
@@ -151,7 +151,7 @@ class TestWhateverTheModelWrites:
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_injected_markdown_shows_nothing_from_elsewhere(self, server, stream):
-        made = server.openai().chat.completions.create(**asked(HOSTILE), stream=stream)
+        made = server.openai().chat.completions.create(**request_of(HOSTILE), stream=stream)
         content = "".join(text for text, _ in streamed(made)) if stream else made.choices[0].message.content
         shown = MarkdownIt("commonmark", {"html": True}).render(content)
         assert "evil.example" in shown
@@ -162,19 +162,19 @@ class TestWhateverTheModelWrites:
 
 class TestUsage:
     def test_usage_is_that_of_the_language_model(self, server):
-        made = server.openai().chat.completions.create(**asked(WHO))
+        made = server.openai().chat.completions.create(**request_of(WHO))
         assert (made.usage.prompt_tokens, made.usage.completion_tokens, made.usage.total_tokens) == (200, 14, 214)
         assert made.usage.prompt_tokens_details.cached_tokens == 120  # of the answer and of its check
 
     def test_a_stream_ends_with_usage_on_request(self, server):
         chat = server.openai().chat.completions
-        *others, last = chat.create(**asked(WHO), stream=True, stream_options={"include_usage": True})
+        *others, last = chat.create(**request_of(WHO), stream=True, stream_options={"include_usage": True})
         assert others[-1].choices[0].finish_reason == "stop"
         assert others[-1].exhibit["ignored"] == []
         assert all(chunk.usage is None for chunk in others)
         assert last.choices == []
         assert last.usage.total_tokens == 214
-        *_, last = chat.create(**asked(WHO), stream=True, stream_options={"include_obfuscation": True})
+        *_, last = chat.create(**request_of(WHO), stream=True, stream_options={"include_obfuscation": True})
         assert last.choices[0].finish_reason == "stop"
         assert last.exhibit["ignored"] == ["include_obfuscation"]
 
@@ -188,7 +188,7 @@ class TestUsage:
         assert ends[0].input_tokens_details.cached_tokens == 120
 
     def test_unknown_usage_is_absent(self, server):
-        assert server.openai().chat.completions.create(**asked(SILENT)).usage is None
+        assert server.openai().chat.completions.create(**request_of(SILENT)).usage is None
         assert server.openai().responses.create(model="museum", input=SILENT).usage is None
 
 
@@ -199,15 +199,15 @@ class TestHabitsOfClients:
         assert made.exhibit["question"] == WHO
 
     def test_usual_options_of_chat_clients_are_accepted_or_listed_as_ignored(self, server):
-        request = asked(WHO)
+        request = request_of(WHO)
         request["messages"].insert(0, {"role": "developer", "content": "Be brief."})
         habits = {"max_completion_tokens": 99, "user": "me", "seed": 1, "response_format": {"type": "text"}, "n": 1}
         made = server.openai().chat.completions.create(**request, **habits, tools=[], logit_bias={}, stop=None)
-        assert said(made.choices[0].message.content) == f"{SPEARS} [1]."
+        assert without_links(made.choices[0].message.content) == f"{SPEARS} [1]."
         assert made.exhibit["ignored"] == ["max_completion_tokens", "seed", "user", "developer messages"]
 
     def test_the_clients_own_helper_puts_a_stream_together(self, server):
-        with server.openai().chat.completions.stream(**asked(WHO)) as events:
+        with server.openai().chat.completions.stream(**request_of(WHO)) as events:
             kinds = {event.type for event in events}
             message = events.get_final_completion().choices[0].message
         assert kinds == {"chunk", "content.delta", "content.done"}
@@ -222,6 +222,6 @@ class TestHabitsOfClients:
         said_before = [
             {"role": role, "content": "An ape. " * 500} for _ in range(400) for role in ("user", "assistant")
         ]
-        request = asked(WHO)
+        request = request_of(WHO)
         made = server.openai().chat.completions.create(model="museum", messages=[*said_before, *request["messages"]])
         assert made.choices[0].message.annotations

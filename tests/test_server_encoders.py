@@ -25,7 +25,7 @@ from rag.types import Segment, TimeSpan, Word
 from tests.fakes.media import DOG, JFK, RAIN
 from tests.fakes.uvicorn_server import running
 
-SAID = "ask not what your country can do for you"
+SPOKEN = "ask not what your country can do for you"
 APES = ["a chimpanzee with a spear", "an orangutan in a tree", "the price of copper"]
 
 
@@ -100,7 +100,7 @@ class TestEmbeddings:
         assert (vectors @ base.embed(texts).T).argmax(axis=1).tolist() == list(range(130))
 
     @pytest.mark.parametrize(
-        ("changes", "error", "said"),
+        ("changes", "error", "expected"),
         [
             ({"model": "museum"}, openai.NotFoundError, "`museum/text`, `museum/joint`"),
             ({"model": "zoo/text"}, openai.NotFoundError, "`zoo/text`"),
@@ -115,8 +115,8 @@ class TestEmbeddings:
             ({"extra_body": {"input_type": "image"}}, openai.BadRequestError, "input_type"),
         ],
     )
-    def test_a_malformed_embedding_request_is_refused(self, server, changes, error, said):
-        with pytest.raises(error, match=said and re.escape(said)):
+    def test_a_malformed_embedding_request_is_refused(self, server, changes, error, expected):
+        with pytest.raises(error, match=expected and re.escape(expected)):
             server.openai().embeddings.create(**({"model": "museum/text", "input": "apes"} | changes))
 
     def test_in_python_a_blank_text_is_refused(self, base):
@@ -136,7 +136,7 @@ class TestTranscriptions:
     def test_the_stock_client_gets_a_transcript(self, server):
         with JFK.open("rb") as file:
             made = server.openai().audio.transcriptions.create(model="museum", file=file, prompt="JFK", temperature=0)
-        assert SAID in plain(made.text)
+        assert SPOKEN in plain(made.text)
         assert made.usage.seconds == pytest.approx(11, abs=0.1)
         assert made.exhibit == {"ignored": ["prompt", "temperature"]}
 
@@ -189,7 +189,7 @@ class TestTranscriptions:
         assert made.duration == pytest.approx(5, abs=0.1)
 
     @pytest.mark.parametrize(
-        ("changes", "error", "said"),
+        ("changes", "error", "expected"),
         [
             ({"model": "whisper-1"}, openai.NotFoundError, "`museum`"),
             ({"language": "xx"}, openai.BadRequestError, "`xx`"),
@@ -203,17 +203,17 @@ class TestTranscriptions:
             ({"file": b"x" * 33_000_000}, openai.APIStatusError, "32 MB"),
         ],
     )
-    def test_a_malformed_transcription_request_is_refused(self, server, changes, error, said):
+    def test_a_malformed_transcription_request_is_refused(self, server, changes, error, expected):
         sent = {"model": "museum", "file": DOG.read_bytes()} | changes
-        with pytest.raises(error, match=said and re.escape(said)) as told:
+        with pytest.raises(error, match=expected and re.escape(expected)) as caught:
             server.openai().audio.transcriptions.create(**sent)
-        assert 400 <= told.value.status_code < 500
+        assert 400 <= caught.value.status_code < 500
 
     def test_requests_are_refused_where_none_may_wait(self, server):
         sent = {"model": "museum", "file": JFK.read_bytes()}
         found = at_once(server.openai().audio.transcriptions.create, sent)
         (answered,) = [made for made in found if not isinstance(made, openai.RateLimitError)]
-        assert SAID in plain(answered.text)
+        assert SPOKEN in plain(answered.text)
 
     def test_a_model_of_one_language_refuses_the_others(self):
         with pytest.raises(QueryError, match=r"tiny\.en"):

@@ -87,7 +87,7 @@ def test_turns_of_revoked_keys_are_deleted(history):
 
 def test_a_turn_is_found_only_under_its_own_kind(history):
     history.add(turn(1))
-    with pytest.raises(EntryNotFound):
+    with pytest.raises(EntryNotFound, match="resp_1"):
         history.turn("resp_1", "k", "chat.completion")
 
 

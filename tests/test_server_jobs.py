@@ -23,6 +23,7 @@ from rag.server.uploads import MOST_FILES, Upload, UploadLimits, finish, safe_na
 from rag.types import FileResult
 from tests.fakes.processes import FORKED
 from tests.fakes.uvicorn_server import URL, running
+from tests.fakes.waiting import wait_until
 
 MUSEUM = "/api/bases/museum"
 SETTINGS = Settings(ocr="off", llm="openai/none", rerank_top_n=0)
@@ -60,15 +61,11 @@ async def pieces(body, size):
         yield body[start : start + size]
 
 
-def until(http, job, enough):
-    """The job, once it is far enough; a job that is over comes no further."""
-    for _ in range(2400):
-        found = http.get(f"/api/jobs/{job}").json()
-        if enough(found):
-            return found
-        assert found["finished"] is None, found
-        time.sleep(0.05)
-    raise AssertionError(found)
+def until(http, job, is_enough):
+    """Return the job once it is far enough; a job that is over comes no further."""
+    found = wait_until(lambda: http.get(f"/api/jobs/{job}").json(), lambda found: is_enough(found) or is_over(found))
+    assert is_enough(found), found
+    return found
 
 
 def events(http, job, last=""):
@@ -128,15 +125,15 @@ def test_files_become_assets_and_failed_ones_have_reasons(server, tmp_path):
 def test_events_follow_a_job_to_its_end(server):
     http = server.http()
     job = http.post(f"{MUSEUM}/files", files={"files": ("a.md", b"# A note on tides")}).json()["job"]
-    told = events(http, job)
-    states = [json.loads(data) for _, data in told]
+    seen = events(http, job)
+    states = [json.loads(data) for _, data in seen]
     assert states[-1]["state"] == "done"
     assert [one["done"] for one in states] == sorted(one["done"] for one in states)
-    assert len({name for name, _ in told}) == len(told)
+    assert len({name for name, _ in seen}) == len(seen)
     assert [one["id"] for one in http.get(f"{MUSEUM}/jobs").json()["jobs"]] == [job]
     # Who comes again is told where the job is now, or nothing where that is known.
-    assert events(http, job) == events(http, job, "something older") == told[-1:]
-    known = http.get(f"/api/jobs/{job}/events", headers={"Last-Event-ID": told[-1][0]})
+    assert events(http, job) == events(http, job, "something older") == seen[-1:]
+    known = http.get(f"/api/jobs/{job}/events", headers={"Last-Event-ID": seen[-1][0]})
     assert (known.status_code, known.text) == (204, "")
 
 
@@ -185,9 +182,7 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
     (tmp_path / "state").mkdir()
     process = FORKED.Process(target=serve_until_killed, args=(tmp_path,))
     process.start()
-    while not (tmp_path / "s").exists():
-        assert process.is_alive()
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "s").exists() or not process.is_alive())
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "s"), retries=5), base_url=URL) as http:
         job = http.post(f"{MUSEUM}/files", files=files, timeout=60).json()["job"]
         before = until(http, job, has_begun)
@@ -260,7 +255,7 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "match"),
     [
         (part("a.txt", b"one"), 400, None),
         (part("a.txt", b"one") + part("b.txt", b"two")[:30], 400, None),
@@ -272,8 +267,8 @@ async def test_files_are_the_same_however_the_form_is_cut(tmp_path):
         (part("a.txt", b"x" * 900) * 6 + b"--edge--\r\n", 413, None),
     ],
 )
-async def test_a_malformed_form_leaves_nothing(tmp_path, body, status, said):
-    with pytest.raises(HTTPProblem, match=said) as refused:
+async def test_a_malformed_form_leaves_nothing(tmp_path, body, status, match):
+    with pytest.raises(HTTPProblem, match=match) as refused:
         await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 0, pieces(body, 100))
     assert refused.value.status_code == status
     assert list((tmp_path / "uploads").iterdir()) == []
@@ -281,11 +276,11 @@ async def test_a_malformed_form_leaves_nothing(tmp_path, body, status, said):
 
 async def test_the_form_of_an_upload_is_bounded(tmp_path):
     body = part("a.txt", b"") * (MOST_FILES + 1) + b"--edge--\r\n"
-    with pytest.raises(HTTPProblem):
+    with pytest.raises(HTTPProblem, match=str(MOST_FILES)):
         await Upload(tmp_path, "job", UploadLimits(1000, 10_000_000)).receive(BOUNDARY, 0, pieces(body, 10_000))
-    with pytest.raises(HTTPProblem):
+    with pytest.raises(HTTPProblem, match="multipart/form-data"):
         await Upload(tmp_path, "job", LIMITS).receive("application/json", 0, pieces(b"{}", 2))
-    with pytest.raises(HTTPProblem):
+    with pytest.raises(HTTPProblem, match="413"):
         await Upload(tmp_path, "job", LIMITS).receive(BOUNDARY, 5001, pieces(b"", 1))
     assert list((tmp_path / "uploads").iterdir()) == []
 
@@ -387,8 +382,7 @@ def test_two_servers_of_one_state_run_each_job_once(tmp_path):
             runner.start()
             held.callback(runner.stop)
         jobs = [stores[n % 2].add("museum", [JobFile(0, str(n), url=f"http://a.example/{n}")]) for n in range(6)]
-        while not all(stores[0].get(job).is_over for job in jobs):
-            time.sleep(0.05)
+        wait_until(lambda: all(stores[0].get(job).is_over for job in jobs))
         assert sorted(fetched) == [f"http://a.example/{n}" for n in range(6)]
         assert {stores[1].get(job).state for job in jobs} == {"done"}
         assert sorted(base.status().assets["indexed"] for base in bases) == [0, 6]
@@ -403,10 +397,8 @@ def test_a_job_whose_knowledge_base_fails_says_why_without_paths(tmp_path):
     base.close()
     runner.queue("museum")
     runner.start()
-    while not jobs.get(job).is_over:
-        time.sleep(0.02)
+    found = wait_until(lambda: jobs.get(job), lambda found: found.is_over)
     runner.stop()
-    found = jobs.get(job)
     assert found.state == "failed"
     assert found.error
     assert str(tmp_path) not in found.error

@@ -28,9 +28,9 @@ PLACE = LinkTarget("museum", "2a391d2e-5f40-5d80-983c-fb8b4639d37f", PageBox(3, 
 
 @pytest.fixture
 def keys(tmp_path):
-    kept = Keys(tmp_path / "keys.db")
-    yield kept
-    kept.close()
+    keys = Keys(tmp_path / "keys.db")
+    yield keys
+    keys.close()
 
 
 def test_a_key_is_known_by_its_secret_alone(keys, tmp_path):
@@ -222,7 +222,7 @@ def test_a_key_opens_its_own_knowledge_bases_alone(demo_template, tmp_path):
         assert [model.id for model in server.openai(all_of_them).models.list()] == ["museum"]
         assert server.openai(elsewhere).models.list().data == []
         asked = [{"role": "user", "content": "Which photo shows an orangutan?"}]
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match="museum"):
             server.openai(elsewhere).chat.completions.create(model="museum", messages=asked)
         made = server.openai(all_of_them).chat.completions.create(model="museum", messages=asked)
         link = made.choices[0].message.annotations[0].url_citation.url

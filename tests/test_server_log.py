@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from rag.server import log
 from rag.server.app import create_app
 from rag.server.state import ServerOptions
 from tests.fakes.uvicorn_server import running
+from tests.fakes.waiting import wait_until
 
 ASKED = "Where is the treasure?"
 
@@ -30,12 +30,10 @@ def lines():
     before, _ = ours.level, ours.setLevel(logging.INFO)
 
     def written(requests):
-        for _ in range(1000):
-            found = [json.loads(line) for line in stream.getvalue().splitlines()]
-            if sum(line["logger"] == "exhibit.requests" for line in found) == requests:
-                return found
-            time.sleep(0.02)
-        raise AssertionError(found)
+        return wait_until(
+            lambda: [json.loads(line) for line in stream.getvalue().splitlines()],
+            lambda found: sum(line["logger"] == "exhibit.requests" for line in found) == requests,
+        )
 
     yield written
     ours.setLevel(before)

@@ -190,7 +190,7 @@ def test_an_answer_comes_in_pieces(http):
 
 
 @pytest.mark.parametrize(
-    ("path", "sent", "said"),
+    ("path", "sent", "expected"),
     [
         ("search", {"query": "  "}, "question"),
         ("search", {"query": []}, "query"),
@@ -209,15 +209,15 @@ def test_an_answer_comes_in_pieces(http):
         ("ask", {"question": "x", "turns": [["only one"]]}, "turns"),
     ],
 )
-def test_a_malformed_question_is_refused_by_name(http, path, sent, said):
+def test_a_malformed_question_is_refused_by_name(http, path, sent, expected):
     answer = http.post(f"{MUSEUM}/{path}", json=sent)
     assert answer.status_code == 400, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert said in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "expected"),
     [
         (b'{"query": "x", "where": {"kind": "\\ud800"}}', "Unicode"),
         (b'{"query": "x", "where": {"\\ud800": 1}}', "Unicode"),
@@ -228,10 +228,10 @@ def test_a_malformed_question_is_refused_by_name(http, path, sent, said):
         (b"[" * 100_000, "body"),
     ],
 )
-def test_malformed_text_is_refused(http, sent, said):
+def test_malformed_text_is_refused(http, sent, expected):
     answer = http.post(f"{MUSEUM}/search", content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
-    assert said in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

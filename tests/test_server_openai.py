@@ -92,18 +92,18 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def kept(demo_folder, tmp_path_factory):
+def template(demo_folder, tmp_path_factory):
     """A knowledge base of a note and a photo that nobody has open."""
-    folder = tmp_path_factory.mktemp("kept")
+    folder = tmp_path_factory.mktemp("template")
     with KnowledgeBase.open(folder / "museum") as base:
         base.ingest([demo_folder / "curators-notes.md", demo_folder / "photo-04.jpg"])
     return folder / "museum"
 
 
 @pytest.fixture(scope="module")
-def server(kept, model, tmp_path_factory):
+def server(template, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    museum = shutil.copytree(kept, folder / "museum")
+    museum = shutil.copytree(template, folder / "museum")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OPENAI_API_KEY", "none")
         patched.setenv("OPENAI_API_BASE", f"{model.url}/v1")
@@ -180,7 +180,7 @@ class TestResponses:
         assert asked.content[0].text == made.exhibit["question"]
 
     @pytest.mark.parametrize(
-        ("changes", "error", "said"),
+        ("changes", "error", "expected"),
         [
             ({"model": "zoo"}, openai.NotFoundError, "`museum`"),
             ({"input": ""}, openai.BadRequestError, None),
@@ -201,11 +201,11 @@ class TestResponses:
             ({"input": LOCKED}, openai.InternalServerError, None),
         ],
     )
-    def test_a_failure_before_the_first_piece_has_a_status(self, server, changes, error, said):
+    def test_a_failure_before_the_first_piece_has_a_status(self, server, changes, error, expected):
         for stream in (False, True):
-            with pytest.raises(error, match=said and re.escape(said)) as told:
+            with pytest.raises(error, match=expected and re.escape(expected)) as caught:
                 server.openai().responses.create(**({"model": "museum", "input": WHO} | changes), stream=stream)
-            assert told.value.param in (None, *changes, "exhibit.were", "metadata.x")
+            assert caught.value.param in (None, *changes, "exhibit.were", "metadata.x")
 
     @pytest.mark.parametrize(
         "sent",
@@ -254,7 +254,7 @@ class TestResponses:
         assert told[-1].sequence_number == len(told) - 1
         assert told[-1].response.status == "failed"
         assert "scripted" in told[-1].response.error.message
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=told[-1].response.id):
             server.openai().responses.retrieve(told[-1].response.id)
 
 
@@ -272,14 +272,14 @@ class TestWhatIsKept:
         assert asked.content[0].text == WHO
         client.responses.delete(made.id)
         for call in (client.responses.retrieve, client.responses.delete, client.responses.input_items.list):
-            with pytest.raises(openai.NotFoundError, match=made.id) as told:
+            with pytest.raises(openai.NotFoundError, match=made.id) as caught:
                 call(made.id)
-            assert told.value.type == "not_found_error"
+            assert caught.value.type == "not_found_error"
 
     def test_a_response_is_not_stored_on_request(self, server):
         made = server.openai().responses.create(model="museum", input=WHO, store=False)
         assert made.store is False
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=made.id):
             server.openai().responses.retrieve(made.id)
 
     def test_links_of_a_stored_response_are_renewed(self, server):
@@ -338,9 +338,9 @@ class TestWhatIsKept:
         client.responses.delete(one.id)
         assert len(list(client.conversations.items.list(talk.id))) == 2
         assert client.conversations.delete(talk.id).deleted
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=two.id):
             client.responses.retrieve(two.id)
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=talk.id):
             client.conversations.items.list(talk.id)
 
     def test_a_conversation_can_begin_with_items(self, server):
@@ -387,8 +387,9 @@ class TestWhatIsKept:
     def test_chat_completions_are_stored_on_request(self, server):
         completions = server.openai().chat.completions
         asked = {"model": "museum", "messages": [{"role": "user", "content": WHO}]}
-        with pytest.raises(openai.NotFoundError):
-            completions.retrieve(completions.create(**asked).id)
+        unstored = completions.create(**asked)
+        with pytest.raises(openai.NotFoundError, match=unstored.id):
+            completions.retrieve(unstored.id)
         one = completions.create(**asked, store=True, metadata={"page": "one"})
         *_, two = completions.create(**asked, store=True, metadata={"page": "two"}, stream=True)
         again = completions.retrieve(one.id)
@@ -405,15 +406,15 @@ class TestWhatIsKept:
         assert completions.retrieve(one.id).metadata == {"page": "three"}
         assert completions.delete(one.id).deleted
         assert [each.id for each in completions.list()] == [two.id]
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=two.id):
             server.openai().responses.retrieve(two.id)
 
-    def test_a_key_sees_only_its_own_responses(self, kept, model, tmp_path, monkeypatch):
+    def test_a_key_sees_only_its_own_responses(self, template, model, tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         monkeypatch.setenv("OPENAI_API_BASE", f"{model.url}/v1")
         keys = Keys(tmp_path / "keys.db")
         (key, ours), (_, others) = keys.make("ours"), keys.make("others")
-        museum = shutil.copytree(kept, tmp_path / "museum")
+        museum = shutil.copytree(template, tmp_path / "museum")
         app = create_app([museum], ServerOptions(tmp_path), settings=Settings(llm="openai/scripted", rerank_top_n=0))
         with running(app, tmp_path) as server:
             mine, theirs = server.openai(ours), server.openai(others)
@@ -433,7 +434,7 @@ class TestWhatIsKept:
                 with pytest.raises(openai.NotFoundError, match=about):
                     call(about)
             for link in ({"previous_response_id": made.id}, {"conversation": talk.id}):
-                with pytest.raises(openai.NotFoundError):
+                with pytest.raises(openai.NotFoundError, match=next(iter(link.values()))):
                     theirs.responses.create(model="museum", input=FOLLOW_UP, **link)
             assert theirs.chat.completions.list().data == []
             assert server.http(others).get("/v1/conversations").json()["data"] == []

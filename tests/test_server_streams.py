@@ -94,7 +94,7 @@ async def test_a_client_that_is_gone_before_the_stream_begins_leaves_room():
 
 async def test_a_failure_before_the_first_piece_is_raised():
     client, gate, work = Client(), Gate(1, 0), Work(QueryError("empty"))
-    with pytest.raises(QueryError):
+    with pytest.raises(QueryError, match="empty"):
         await stream_events(client.request, gate, work())
     async with gate.turn():
         pass

@@ -21,17 +21,9 @@ from rag.server.processes import ServerProcesses
 from rag.server.state import ServerOptions
 from tests.fakes import qdrant
 from tests.fakes.uvicorn_server import running
+from tests.fakes.waiting import wait_until
 
 MUSEUM = "/api/bases/museum"
-
-
-def until(found, enough):
-    """What is found, once it is enough."""
-    for _ in range(2400):
-        if enough(last := found()):
-            return last
-        time.sleep(0.05)
-    raise AssertionError(last)
 
 
 @pytest.fixture
@@ -70,7 +62,7 @@ def test_several_processes_serve_one_knowledge_base_and_run_each_job_once(served
     files = [{"files": (f"{n}.md", f"# Note {n}\n\nOf lamp {n}.".encode())} for n in range(4)]
     jobs = [client.post(f"{MUSEUM}/files", files=file).json()["job"] for file in files]
     for job in jobs:
-        done = until(lambda job=job: client.get(f"/api/jobs/{job}").json(), lambda job: job["finished"])
+        done = wait_until(lambda job=job: client.get(f"/api/jobs/{job}").json(), lambda job: job["finished"])
         assert (done["state"], [one["state"] for one in done["results"]]) == ("done", ["indexed"])
     counts = [client.get(MUSEUM).json()["assets"]["indexed"] for _ in range(8)]
     assert counts == [4] * 8
@@ -111,9 +103,9 @@ def fail(is_ready):
 
 def test_a_process_that_dies_is_replaced(tmp_path):
     def kill_one():
-        (first, _) = until(lambda: sorted(file.name for file in tmp_path.iterdir()), lambda found: len(found) == 2)
+        (first, _) = wait_until(lambda: sorted(file.name for file in tmp_path.iterdir()), lambda found: len(found) == 2)
         os.kill(int(first), signal.SIGKILL)
-        until(lambda: list(tmp_path.iterdir()), lambda found: len(found) == 3)
+        wait_until(lambda: list(tmp_path.iterdir()), lambda found: len(found) == 3)
         os.kill(os.getpid(), signal.SIGTERM)  # which ends the run
 
     killing = threading.Thread(target=kill_one)

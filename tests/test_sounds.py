@@ -262,11 +262,11 @@ class TestFinding:
         assert best(base.search(again)) == ("first.ogg", "sound", ("like sound",))
 
     def test_silence_is_not_a_question(self, base: KnowledgeBase, media: Path) -> None:
-        with pytest.raises(QueryError):
+        with pytest.raises(QueryError, match=r"silent\.wav"):
             base.search(media / "silent.wav")
 
     def test_a_sound_is_evidence(self, base: KnowledgeBase) -> None:
         answer = base.ask("Which recording has a dog barking?")
         assert not answer.declined
-        assert [Path(exhibit.hit.path).name for exhibit in answer.cited] == ["first.ogg"]
+        assert [Path(evidence.hit.path).name for evidence in answer.cited] == ["first.ogg"]
         assert "data:audio/" in answer.render()

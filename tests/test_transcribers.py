@@ -158,17 +158,17 @@ class TestApi(TranscriberContract):
             raise httpx.ConnectError("refused")
 
         service.append(refuse)
-        with pytest.raises(LLMUnavailable):
+        with pytest.raises(LLMUnavailable, match="openai/whisper-1"):
             api.transcribe(silence(1))
 
     def test_a_text_without_times_cannot_be_cited(self, api: ApiTranscriber, service: list[Handler]) -> None:
         service.append(lambda request: httpx.Response(200, json={"text": "Hello there."}))
-        with pytest.raises(LLMError):
+        with pytest.raises(LLMError, match="openai/whisper-1"):
             api.transcribe(silence(1))
 
     def test_a_malformed_answer(self, api: ApiTranscriber, service: list[Handler]) -> None:
         service.append(lambda request: httpx.Response(200, json={"text": "hello", "words": [{"word": "hello"}]}))
-        with pytest.raises(LLMError):
+        with pytest.raises(LLMError, match="openai/whisper-1"):
             api.transcribe(silence(1))
 
 

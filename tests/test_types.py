@@ -64,7 +64,7 @@ def test_the_same_content_is_the_same_asset_under_any_name() -> None:
 def test_an_answer_knows_what_it_cites() -> None:
     evidence = tuple(Evidence(number, Hit(PASSAGE, Explanation(1.0))) for number in (1, 2, 3))
     answer = Answer("q", "a [E3] b [E1]", (Citation(3, 0, 1), Citation(1, 7, 8), Citation(1, 0, 1)), evidence)
-    assert [exhibit.number for exhibit in answer.cited] == [1, 3]
+    assert [evidence.number for evidence in answer.cited] == [1, 3]
     assert (evidence[0].segment, evidence[0].locator) == (PASSAGE, PageBox(2))
     assert "Its file is not known any more" in answer.render()
 

@@ -46,7 +46,7 @@ def scenes(*seeds: int, length: int = 30) -> list[Image.Image]:
     return [texture(seed) for seed in seeds for _ in range(length)]
 
 
-def shown_at(path: Path, at_s: float) -> Image.Image:
+def frame_at(path: Path, at_s: float) -> Image.Image:
     """What a player shows at that time: it seeks to the key frame before and decodes up to it."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -95,7 +95,7 @@ class TestClock:
         for extracted in found:
             assert isinstance(extracted.segment.locator, FrameRegion)
             assert extracted.picture is not None
-            shown = shown_at(path, extracted.segment.locator.at_s)
+            shown = frame_at(path, extracted.segment.locator.at_s)
             assert changed_share(cells(extracted.picture), cells(shown)) == 0.0
 
     def test_a_variable_rate(self, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ class IndexContract:
             broken = replace(IndexedSegment(passage(1, "bad")), **{name: vector})
             with pytest.raises(ModelError, match=CARDS[name].name):
                 index.upsert([IndexedSegment(passage(0, "good"), text=axis(0)), broken])
-            with pytest.raises(ModelError):
+            with pytest.raises(ModelError, match=CARDS[name].name):
                 index.search([ChannelQuery(name, vector, 1)])  # type: ignore[arg-type]
         assert index.count() == 0
 

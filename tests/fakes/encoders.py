@@ -44,14 +44,14 @@ class HashingTextEncoder:
 
 
 class CountingTextEncoder(HashingTextEncoder):
-    """Counts what it is asked."""
+    """Records its queries."""
 
     def __init__(self, dimensions: int = 64, name: str = "hashing") -> None:
         super().__init__(dimensions, name)
-        self.asked: list[str] = []
+        self.queries: list[str] = []
 
     def embed_query(self, text: str) -> Vectors:
-        self.asked.append(text)
+        self.queries.append(text)
         return super().embed_query(text)
 
 

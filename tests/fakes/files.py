@@ -22,14 +22,14 @@ PROSE = (
 
 
 def png(image: Image.Image, **options: object) -> bytes:
-    """A picture as the bytes of a PNG."""
+    """Return a picture as the bytes of a PNG."""
     file = io.BytesIO()
     image.save(file, "PNG", **options)
     return file.getvalue()
 
 
 def photo(width: int = 320, height: int = 240) -> Image.Image:
-    """A picture of a landscape without text."""
+    """Draw a landscape without text."""
     image = Image.new("RGB", (width, height), (120, 170, 230))
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, height * 2 // 3, width, height), fill=(60, 130, 50))
@@ -38,7 +38,7 @@ def photo(width: int = 320, height: int = 240) -> Image.Image:
 
 
 def sign(*lines: str, size: int = 40, width: int = 900) -> Image.Image:
-    """Black words on white."""
+    """Draw black words on white."""
     image = Image.new("RGB", (width, int((len(lines) + 1) * size * 1.5)), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size)
@@ -48,7 +48,7 @@ def sign(*lines: str, size: int = 40, width: int = 900) -> Image.Image:
 
 
 def huge_png(width: int, height: int) -> bytes:
-    """A sound header of a PNG of any size, followed by next to nothing."""
+    """Return a PNG with a valid header of any size and hardly any pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -87,7 +87,7 @@ class Page:
 
 
 def pdf(*pages: Page, user_password: str | None = None) -> bytes:
-    """A PDF; with a password (which may be empty) encrypted by RC4 with 40 bits, revision 2."""
+    """Return a PDF; with a password, which may be empty, it is encrypted by RC4 with 40 bits, revision 2."""
     objects: list[tuple[bytes, bytes | None]] = [(b"", None)]  # object 0 does not exist
 
     def add(head: str, stream: bytes | None = None) -> int:
@@ -152,7 +152,7 @@ def _assembled(objects: list[tuple[bytes, bytes | None]], root: int, password: s
 
 
 def _encryption(password: str, identity: bytes) -> tuple[bytes, bytes]:
-    """Key and trailer entry of the standard security handler (ISO 32000-1, 7.6.3, algorithms 2 to 4)."""
+    """Return the key and the trailer entry of the standard security handler (ISO 32000-1, 7.6.3, algorithms 2 to 4)."""
     padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
     user = (password.encode() + padding)[:32]
     owner = _rc4(hashlib.md5((b"owner" + padding)[:32]).digest()[:5], user)
@@ -182,7 +182,7 @@ def _rc4(key: bytes, data: bytes) -> bytes:
 
 
 def zipped(members: dict[str, bytes | str]) -> bytes:
-    """A ZIP file."""
+    """Return a ZIP file with these members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
@@ -191,7 +191,7 @@ def zipped(members: dict[str, bytes | str]) -> bytes:
 
 
 def docx(body: str, pictures: dict[str, bytes] | None = None, extra: dict[str, bytes | str] | None = None) -> bytes:
-    """A Word document with this content of ``w:body``; pictures are named by their relation, as in `drawing`."""
+    """Return a Word document with this content of ``w:body``; pictures are named by their relation, as in `drawing`."""
     relations = "".join(
         f'<Relationship Id="{name}" Target="media/{name}.png" '
         'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/image"/>'
@@ -223,19 +223,19 @@ def docx(body: str, pictures: dict[str, bytes] | None = None, extra: dict[str, b
 
 
 def paragraph(words: str, style: str = "") -> str:
-    """A paragraph of a Word document."""
+    """Return a paragraph of a Word document."""
     properties = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
     return f"<w:p>{properties}<w:r><w:t>{words}</w:t></w:r></w:p>"
 
 
 def table(*rows: Sequence[str]) -> str:
-    """A table of a Word document."""
+    """Return a table of a Word document."""
     cells = ("".join(f"<w:tc>{paragraph(cell)}</w:tc>" for cell in row) for row in rows)
     return "<w:tbl>" + "".join(f"<w:tr>{row}</w:tr>" for row in cells) + "</w:tbl>"
 
 
 def drawing(relation: str, alt: str = "") -> str:
-    """A paragraph of a Word document that shows a picture."""
+    """Return a paragraph of a Word document that shows a picture."""
     return (
         f'<w:p><w:r><w:drawing><wp:inline><wp:docPr id="1" name="p" descr="{alt}"/><a:graphic><a:graphicData>'
         f'<pic:pic><pic:blipFill><a:blip r:embed="{relation}"/></pic:blipFill></pic:pic></a:graphicData></a:graphic>'
@@ -244,7 +244,7 @@ def drawing(relation: str, alt: str = "") -> str:
 
 
 def encrypted_office() -> bytes:
-    """The beginning of a compound file as Office writes it for a document with a password."""
+    """Return the beginning of a compound file as Office writes it for a document with a password."""
     header = bytearray(512)
     header[:8] = bytes.fromhex("D0CF11E0A1B11AE1")
     struct.pack_into("<H", header, 30, 9)  # sectors of 512 bytes

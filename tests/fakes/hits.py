@@ -7,13 +7,13 @@ from rag.types import Hit, ImageRegion, PageBox, Segment, TimeSpan
 
 
 def passage(text: str, page: int = 1, name: str = "birds.pdf", relevance: float | None = None) -> Hit:
-    """A passage on a page."""
+    """Return a passage on a page."""
     segment = Segment(f"asset {name}", page, "text", "passage", PageBox(page), text=text, title=name)
     return Hit(segment, Explanation(1.0, relevance=relevance), f"/media/{name}")
 
 
 def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> Hit:
-    """Words spoken in a recording."""
+    """Return words spoken in a recording."""
     return Hit(
         Segment(f"asset {name}", 0, "audio", "speech", TimeSpan(start_s, end_s), text=text),
         Explanation(1.0),
@@ -22,7 +22,7 @@ def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> H
 
 
 def picture(name: str, *tags: str, caption: str = "", text: str = "", relevance: float | None = None) -> Hit:
-    """A picture with what a classifier saw in it."""
+    """Return a picture with the tags of a classifier."""
     segment = Segment(
         f"asset {name}", 0, "image", "picture", ImageRegion(), text=text, caption=caption, tags=tags, title=name
     )

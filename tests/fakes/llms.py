@@ -37,7 +37,7 @@ class ScriptedModel:
         sees_images: bool = False,
         gives_logprobs: bool = True,
     ) -> None:
-        self.asked: list[list[Message]] = []
+        self.requests: list[list[Message]] = []
         self.context_tokens = context_tokens
         self.sees_images = sees_images
         self.gives_logprobs = gives_logprobs
@@ -83,7 +83,7 @@ class ScriptedModel:
         return len(_TOKEN.findall(text))
 
     def _receive(self, messages: Sequence[Message]) -> str:
-        self.asked.append(list(messages))
+        self.requests.append(list(messages))
         if not self.sees_images and any(part["type"] != "text" for message in messages for part in _parts(message)):
             raise LLMError("`scripted` reads text only.")
         if self._length(messages) > self.context_tokens:
@@ -159,7 +159,7 @@ class Replies:
 
 
 def text_chunk(text: str, **others: Any) -> Chunk:
-    """One piece of a reply, as llama.cpp streams it."""
+    """Return one piece of a reply, as llama.cpp streams it."""
     return {"choices": [{"delta": {"content": text}, "finish_reason": None}], **others}
 
 

@@ -1,7 +1,7 @@
 """A scripted server for the web page: chat, search, library and jobs over the demo's files, with real renderings.
 
-What is said is kept by the real history. Questions are answered by a word in them, see `_SCRIPT`; the forms are those
-of `rag.server`.
+The real history stores the turns. A word of the question selects the reply, see `_SCRIPT`; the JSON is that of
+`rag.server`.
 """
 
 from __future__ import annotations
@@ -113,15 +113,15 @@ class Site:
 
     Attributes:
         files: folder of the demo's media.
-        kept: folder for their renderings.
-        key: the key that is needed; empty for none.
+        renderings: folder for their renderings.
+        key: the key that a request needs; empty for none.
         requests: bodies of the chats and searches, oldest first.
-        failing: status with which the next chat or search is refused.
-        going_on: lets jobs, and answers that are asked for slowly, come to their end.
+        failing: status that the next chat or search gets.
+        going_on: lets jobs, and answers to questions with "slowly", come to their end.
     """
 
     files: Path
-    kept: Path
+    renderings: Path
     key: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     failing: int = 0
@@ -131,7 +131,7 @@ class Site:
     def __post_init__(self) -> None:
         names = ["photo-04.jpg", "photo-05.jpg", "catalogue.pdf", "audio-guide.m4a", "film.mp4"]
         self.assets = {"museum": [_asset(name) for name in names], "empty": []}
-        self.history = History(self.kept / "history.db")
+        self.history = History(self.renderings / "history.db")
         self.failed = [{"id": "f1", "name": "locked.pdf", "reason": "It is encrypted; save it without a password."}]
 
     def app(self) -> FastAPI:
@@ -177,14 +177,14 @@ class Site:
             status, self.failing = self.failing, 0
             headers = {"Retry-After": "1"} if status == 429 else {}
             return JSONResponse({"error": {"message": "Too many questions at once."}}, status, headers)
-        return StreamingResponse(self._told(body), media_type="text/event-stream")
+        return StreamingResponse(self._stream(body), media_type="text/event-stream")
 
-    async def _told(self, body: dict[str, Any]) -> AsyncIterator[str]:
-        asked = body["input"] if isinstance(body["input"], str) else body["input"][-1]["content"]
-        parts = [{"type": "text", "text": asked}] if isinstance(asked, str) else asked
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        content = body["input"] if isinstance(body["input"], str) else body["input"][-1]["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
         question = " ".join(part.get("text", part["type"]) for part in parts)
-        found = next((said for word, said in _SCRIPT.items() if word in question.lower()), None)
-        text, shown = found or (_DECLINED, [])
+        found = next((reply for word, reply in _SCRIPT.items() if word in question.lower()), None)
+        text, hits = found or (_DECLINED, [])
         for at in range(0, len(text), 7):
             yield _event({"type": "response.output_text.delta", "delta": text[at : at + 7]})
             await asyncio.sleep(0.01)
@@ -195,10 +195,10 @@ class Site:
                 return
             while "slowly" in question and not self.going_on.is_set():
                 await asyncio.sleep(0.05)
-        response = _response(question, text, shown, declined=found is None)
-        kept = {"asked": question, "meant": question, "answered": text, "body": json.dumps(response)}
+        response = _response(question, text, hits, declined=found is None)
+        texts = {"asked": question, "meant": question, "answered": text, "body": json.dumps(response)}
         where = {"base": body["model"], "conversation": body["conversation"]}
-        self.history.add(StoredTurn(response["id"], "response", "", int(time.time()), **kept, **where))
+        self.history.add(StoredTurn(response["id"], "response", "", int(time.time()), **texts, **where))
         yield _event({"type": "response.completed", "response": response})
 
     async def bases(self, request: Request) -> Any:
@@ -280,7 +280,7 @@ class Site:
 
     def evidence(self, token: str, view: str) -> Response:
         name, fragment = token.split(":", 1)
-        file = self.kept / f"{view}-{abs(hash(token))}"
+        file = self.renderings / f"{view}-{abs(hash(token))}"
         if not file.exists():
             unfinished = file.with_suffix(f".{threading.get_ident()}")
             unfinished.write_bytes(_rendered(self.files / name, fragment, view))
@@ -304,14 +304,14 @@ def _asset(name: str) -> dict[str, Any]:
     }
 
 
-def _response(question: str, text: str, shown: list[dict[str, Any]], *, declined: bool) -> dict[str, Any]:
+def _response(question: str, text: str, hits: list[dict[str, Any]], *, declined: bool) -> dict[str, Any]:
     whole = {"type": "url_citation", "start_index": 0, "end_index": len(text)}
-    cited = [{**whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(shown, 1)]
+    cited = [{**whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(hits, 1)]
     content = [{"type": "output_text", "text": text, "annotations": cited}]
     name = uuid.uuid4().hex
     message = {"id": f"msg_{name}", "type": "message", "role": "assistant", "content": content}
-    told = {"question": question, "declined": declined, "warnings": [], "ignored": []}
-    return {"id": f"resp_{name}", "output": [message], "exhibit": told, "error": None}
+    details = {"question": question, "declined": declined, "warnings": [], "ignored": []}
+    return {"id": f"resp_{name}", "output": [message], "exhibit": details, "error": None}
 
 
 def _exhibit(number: int, hit: dict[str, Any]) -> dict[str, Any]:
