@@ -1,9 +1,8 @@
-"""Fetches what is at an address on the public internet, and nothing from the network that the server stands in.
+"""Fetches files from the public internet, and nothing from the network that the server stands in.
 
-A name is resolve_host once, every address that it has is checked, and the connection is made to one of those very
-addresses: who answers for the name cannot give another one in between (DNS rebinding). Host header and TLS keep the
-name. Redirects are followed one by one, each through the same checks. No proxy is used, for it would resolve the name
-itself.
+Each host name is resolved once. All its addresses are checked, and the connection goes to one of exactly these, so that
+its name server cannot return another one in between (DNS rebinding). Host header and TLS keep the name. Redirects are
+followed one by one, each through the same checks. No proxy is used, because it would resolve the name itself.
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ async def get_taste(linker: ReadableBase, user: User) -> schemas.Taste:
 
 
 @router.post("/likes", summary="Learn from a user's choice")
-async def learn_taste(
-    linker: ReadableBase, user: User, sent: Annotated[schemas.Liked, Body(openapi_examples=_LIKED)]
-) -> schemas.Taste:
+async def learn_taste(linker: ReadableBase, user: User, sent: Chosen) -> schemas.Taste:
     """Ids of hits, or of parts of moments. Segments without a picture teach nothing."""
     await get_taste(linker, user)
     learned = await asyncio.to_thread(

@@ -10,8 +10,6 @@ from rag.server.native.schemas import NotPart, TextPart, Wanted
 from rag.server.openai import messages
 from rag.server.problems import HTTPProblem
 
-_MOST_MEDIA = 8
-
 
 def read_parts(question: str | Sequence[Wanted | NotPart], field: str) -> list[Text | Image | Audio | Not]:
     """Return the parts of a question, with their media decoded.
@@ -30,8 +28,10 @@ def read_parts(question: str | Sequence[Wanted | NotPart], field: str) -> list[T
         problem.param = field
         raise
     media = sum(not isinstance(part.part if isinstance(part, Not) else part, Text) for part in parts)
-    if media > _MOST_MEDIA:
-        raise HTTPProblem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.", param=field)
+    if media > messages.MOST_MEDIA:
+        raise HTTPProblem(
+            400, f"A question may have at most {messages.MOST_MEDIA} pictures and recordings.", param=field
+        )
     return parts
 
 

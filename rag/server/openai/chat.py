@@ -2,7 +2,7 @@
 
 The answer's text is Markdown (`rag.server.openai.markdown`). Its citations are annotations of type ``url_citation`` in
 the message, or in the last chunks of a stream. Each also carries an ``exhibit`` with the place as a media fragment and
-the URLs of all its views. Request fields that have no effect are list_page in ``exhibit.ignored`` of the response.
+the URLs of all its views. Request fields that have no effect are listed in ``exhibit.ignored`` of the response.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.query.language import Audio, Image, Text
+from rag.query.options import Turn
 from rag.server.problems import HTTPProblem
 
-Turn = tuple[str, str]
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.S | re.I)
-_MOST_MEDIA = 8
+MOST_MEDIA = 8
 # Our own answers end with pictures and link definitions, which are not part of the text.
 _APPENDIX = re.compile(r"^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$", re.M)
 
@@ -74,8 +74,8 @@ def _read(messages: Sequence[Mapping[str, Any]]) -> Chat:
     question = tuple(_read_parts(turns[-1].get("content")))
     if not question:
         raise HTTPProblem(400, "The last message is empty; ask in words, with a picture or with a recording.")
-    if sum(not isinstance(part, Text) for part in question) > _MOST_MEDIA:
-        raise HTTPProblem(400, f"A question may have at most {_MOST_MEDIA} pictures and recordings.")
+    if sum(not isinstance(part, Text) for part in question) > MOST_MEDIA:
+        raise HTTPProblem(400, f"A question may have at most {MOST_MEDIA} pictures and recordings.")
     others = sorted({str(message.get("role")) for message in messages} - {"user", "assistant"})
     return Chat(question, tuple(_read_turns(turns[:-1])), tuple(f"{role} messages" for role in others))
 
