@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
+import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from rag.server.sqlite_file import open_database
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "cancelled")
+STATES: tuple[State, ...] = get_args(State)
+_FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
 _FINISHED_JOBS = 200  # kept for each knowledge base
 
 
@@ -73,7 +72,7 @@ class IngestJob:
     @property
     def is_over(self) -> bool:
         """Whether it will not change any more."""
-        return self.state in ("done", "failed", "cancelled")
+        return self.state in _FINISHED
 
     @property
     def settled(self) -> tuple[JobFile, ...]:
@@ -85,8 +84,6 @@ class JobStore:
     """The jobs of a server. Threads may share it, and processes the file."""
 
     def __init__(self, file: Path) -> None:
-        import sqlalchemy as sa
-
         metadata = sa.MetaData()
         self._jobs = sa.Table(
             "jobs",
@@ -152,8 +149,6 @@ class JobStore:
 
     def unfinished(self, base: str) -> list[str]:
         """Return the ids of a knowledge base's unfinished jobs, oldest first."""
-        import sqlalchemy as sa
-
         jobs = self._jobs
         query = sa.select(jobs.c.id).where((jobs.c.base == base) & jobs.c.finished.is_(None)).order_by(jobs.c.number)
         with self._engine.begin() as connection:
@@ -164,8 +159,6 @@ class JobStore:
 
         None if no job waits, or if another process runs the jobs of this knowledge base.
         """
-        import sqlalchemy as sa
-
         if not self._acquire(base):
             return None
         jobs = self._jobs
@@ -193,8 +186,6 @@ class JobStore:
 
     def counts(self, bases: Collection[str]) -> dict[State, int]:
         """Return the number of jobs of some knowledge bases, by state."""
-        import sqlalchemy as sa
-
         jobs = self._jobs
         query = sa.select(jobs.c.state, sa.func.count()).where(jobs.c.base.in_(bases)).group_by(jobs.c.state)
         with self._engine.begin() as connection:
@@ -203,7 +194,7 @@ class JobStore:
 
     def set_state(self, job_id: str, state: State, error: str = "") -> None:
         """Set the state of a job."""
-        over = {"finished": time.time()} if state in ("done", "failed", "cancelled") else {}
+        over = {"finished": time.time()} if state in _FINISHED else {}
         jobs, cancelled = self._jobs, self._cancelled
         with self._engine.begin() as connection:
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(state=state, error=error, **over))
@@ -246,7 +237,7 @@ class JobStore:
         with self._engine.begin() as connection:
             connection.execute(items.update().where(which).values(**values))
 
-    def _job(self, connection: Connection, row: Any) -> IngestJob:
+    def _job(self, connection: sa.Connection, row: Any) -> IngestJob:
         items = self._items
         query = items.select().where(items.c.job == row["id"]).order_by(items.c.ordinal)
         columns = (items.c.ordinal, items.c.name, items.c.path, items.c.url, items.c.state, items.c.reason)
@@ -254,14 +245,10 @@ class JobStore:
         files = tuple(JobFile(*file) for file in rows)
         return IngestJob(row["id"], row["base"], row["state"], row["error"], row["made"], row["finished"], files)
 
-    def _prune(self, connection: Connection, base: str) -> None:
-        import sqlalchemy as sa
-
+    def _prune(self, connection: sa.Connection, base: str) -> None:
         jobs, items = self._jobs, self._items
         over = sa.select(jobs.c.id).where((jobs.c.base == base) & jobs.c.finished.is_not(None))
-        old: Sequence[str] = list(
-            connection.scalars(over.order_by(jobs.c.number.desc()).offset(_FINISHED_JOBS).limit(-1))
-        )
+        old = list(connection.scalars(over.order_by(jobs.c.number.desc()).offset(_FINISHED_JOBS).limit(-1)))
         if old:
             connection.execute(items.delete().where(items.c.job.in_(old)))
             connection.execute(jobs.delete().where(jobs.c.id.in_(old)))

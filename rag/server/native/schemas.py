@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rag.server.job_store import State
 from rag.types import Medium, Modality
 
 _MOST_CHARACTERS = 20_000
 _MOST_PARTS = 32
 Weight = Annotated[float, Field(gt=0, le=100, description="Weight among the parts.")]
-JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Sent(BaseModel):
@@ -323,7 +323,7 @@ class Job(BaseModel):
 
     id: str
     base: str
-    state: JobState
+    state: State
     done: int = Field(description="Number of finished files.")
     total: int
     current: str = Field(description="The file that is being read or fetched.")
@@ -354,4 +354,4 @@ class Stats(BaseModel):
     refused: int = Field(description="Refused because of too many others, or of a limit.")
     failed: int = Field(description="Failed because of the server.")
     seconds: Seconds
-    jobs: dict[JobState, int]
+    jobs: dict[State, int]
