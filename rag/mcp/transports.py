@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,8 +41,7 @@ def serve_http(folder: Path, options: ToolOptions, address: Address, state: Path
     import uvicorn
 
     state.mkdir(parents=True, exist_ok=True)
-    keys = Keys(state / "keys.db")
-    try:
+    with closing(Keys(state / "keys.db")) as keys:
         app = http_app(folder, options, address, keys)
         needs = "with a key" if keys.all() else "without a key, from this machine"
         print(f"Exhibit's tools are at http://{address.host}:{address.port}/mcp, {needs}.", flush=True)
@@ -54,8 +54,6 @@ def serve_http(folder: Path, options: ToolOptions, address: Address, state: Path
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
-    finally:
-        keys.close()
 
 
 def http_app(folder: Path, options: ToolOptions, address: Address, keys: Keys) -> ASGIApp:
@@ -97,8 +95,7 @@ class KeyCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or respond with 401."""
         if scope["type"] == "http":
-            scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-            key = self.keys.check(secret.strip()) if scheme.lower() == "bearer" else None
+            key = self.keys.check_header(Headers(scope=scope).get("authorization", ""))
             if key is None or not key.allows(self.base):
                 message = "This knowledge base needs a key: `Authorization: Bearer KEY`, from `exhibit keys add`."
                 refused = JSONResponse({"error": message}, 401, headers={"WWW-Authenticate": "Bearer"})

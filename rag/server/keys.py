@@ -75,6 +75,11 @@ class Keys:
         row = self._row(secret.removeprefix(f"{_PREFIX}-").partition("-")[0])
         return _key(row) if row and secrets.compare_digest(row["sha256"], _hash(secret)) else None
 
+    def check_header(self, authorization: str) -> Key | None:
+        """Return the key in an Authorization header, or None if it holds no known key."""
+        scheme, _, secret = authorization.partition(" ")
+        return self.check(secret.strip()) if scheme.lower() == "bearer" else None
+
     def get(self, key_id: str) -> Key | None:
         """Return the key with this id, or None if it was revoked."""
         row = self._row(key_id)

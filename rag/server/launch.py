@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -139,12 +140,9 @@ def _check_open(address: Address, state: Path) -> bool:
         SettingsError: no key exists, and other machines could reach it.
     """
     state.mkdir(parents=True, exist_ok=True)
-    keys = Keys(state / "keys.db")
-    try:
+    with closing(Keys(state / "keys.db")) as keys:
         if keys.all():
             return False
-    finally:
-        keys.close()
     if not address.is_loopback:
         raise SettingsError(
             f"Other machines can reach the server at {address.host}, so it needs a key. Make one with "

@@ -99,8 +99,7 @@ def _identify(scope: Scope) -> str:
 
     Of an IPv6 address it is the network, because one customer has a whole network.
     """
-    kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-    key = server_state(scope["app"]).access.keys.check(secret.strip()) if kind.lower() == "bearer" else None
+    key = server_state(scope["app"]).access.keys.check_header(Headers(scope=scope).get("authorization", ""))
     if key is not None:
         return f"key {key.id}"
     address = scope["client"][0] if scope.get("client") else ""
