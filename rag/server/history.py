@@ -252,6 +252,11 @@ class History:
         rows, has_more = self._page(self._turns, self._turns.c.conversation == conversation.id, page)
         return [StoredTurn(**row) for row in rows], has_more
 
+    def newest_id(self, conversation: Conversation) -> str:
+        """Return the id of a conversation's newest turn; empty if it has none."""
+        turns, _ = self.turns_of(conversation, PageRequest(1, is_newest_first=True))
+        return turns[0].id if turns else ""
+
     def _too_old(self, table: sa.Table, who: str) -> sa.ColumnElement[bool]:
         """Return the condition that a row of this key is beyond the limit."""
         number = table.c.number

@@ -167,8 +167,7 @@ def _make_turn(conversation: Conversation, question: str, answer: str) -> Stored
 
 
 def _add_turns(history: History, conversation: Conversation, turns: Sequence[StoredTurn]) -> None:
-    newest, _ = history.turns_of(conversation, PageRequest(1, is_newest_first=True))
-    previous = newest[0].id if newest else ""
+    previous = history.newest_id(conversation)
     for turn in turns:
         history.add(replace(turn, previous=previous))
         previous = turn.id

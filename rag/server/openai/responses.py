@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag.llm.usage import Usage, start_counting
 from rag.query.options import Turn
 from rag.server.access import Caller, CurrentCaller
-from rag.server.history import History, PageRequest, StoredTurn
+from rag.server.history import History, StoredTurn
 from rag.server.openai import messages
 from rag.server.openai.answer_request import (
     AnswerRequest,
@@ -272,8 +272,7 @@ async def _read_request(history: History, caller: Caller, sent: ResponseRequest)
 def _turns_before(history: History, key_id: str, conversation: str, previous: str) -> tuple[str, list[Turn]]:
     """Return the id of the turn that a question follows, and the turns up to it."""
     if conversation:
-        newest, _ = history.turns_of(history.conversation(conversation, key_id), PageRequest(1, is_newest_first=True))
-        previous = newest[0].id if newest else ""
+        previous = history.newest_id(history.conversation(conversation, key_id))
     return previous, history.turns_up_to(previous, key_id) if previous else []
 
 
