@@ -27,10 +27,11 @@ def send_file(request: Request, path: Path, headers: Mapping[str, str]) -> Respo
     response = FileResponse(path, headers=dict(headers), stat_result=stat)
     if _is_known(request, response):
         return _not_modified(response)
-    ranges = request.headers.get("range", "")
-    if ranges and not _is_valid(ranges):
+    header = request.headers.get("range", "")
+    ranges = _parse_ranges(header)
+    if header and not ranges:
         del MutableHeaders(scope=request.scope)["range"]
-    elif ranges and any(start >= stat.st_size for start in _range_starts(ranges)):
+    elif any(_start_of(first, last) >= stat.st_size for first, last in ranges):
         size = {"Content-Range": f"bytes */{stat.st_size}"}
         raise HTTPProblem(416, f"The range begins beyond the file's {stat.st_size} bytes.", headers=size)
     return response
@@ -56,14 +57,17 @@ def _not_modified(response: Response) -> Response:
     )
 
 
-def _is_valid(ranges: str) -> bool:
-    pairs = [part.strip().partition("-") for part in ranges.removeprefix("bytes=").split(",")]
-    return bool(_RANGES.fullmatch(ranges)) and all(
-        not first or not last or int(first) <= int(last) for first, _, last in pairs
-    )
+def _parse_ranges(header: str) -> list[tuple[str, str]]:
+    """Return first and last byte of each range, either of which may be empty. A malformed header has no ranges."""
+    if not _RANGES.fullmatch(header):
+        return []
+    pairs = [part.strip().partition("-") for part in header.removeprefix("bytes=").split(",")]
+    ranges = [(first, last) for first, _, last in pairs]
+    return [] if any(first and last and int(first) > int(last) for first, last in ranges) else ranges
 
 
-def _range_starts(ranges: str) -> list[float]:
-    """Return where the ranges begin. A range of the last n bytes always exists, unless n is 0."""
-    pairs = [part.strip().partition("-") for part in ranges.removeprefix("bytes=").split(",")]
-    return [int(first) if first else (0 if int(last) else float("inf")) for first, _, last in pairs]
+def _start_of(first: str, last: str) -> float:
+    """Return where a range begins. A range of the last n bytes always exists, unless n is 0."""
+    if first:
+        return int(first)
+    return 0 if int(last) else float("inf")
