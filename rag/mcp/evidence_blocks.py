@@ -63,10 +63,10 @@ def evidence_blocks(base: KnowledgeBase, place_id: str, view: View, *, with_soun
         return [_describe(spot)]
     media.check_same(spot.path, spot.asset_id)
     try:
-        shown = list(_media_blocks(spot, view, with_sound=with_sound))
+        blocks = list(_media_blocks(spot, view, with_sound=with_sound))
     except UnsupportedMedia as error:  # slides cannot be drawn
         return [_describe(spot, str(error))]
-    return [_describe(spot, _sound_note(spot.locator, with_sound=with_sound)), *shown]
+    return [_describe(spot, _sound_note(spot.locator, with_sound=with_sound)), *blocks]
 
 
 def _sound_note(locator: Locator, *, with_sound: bool) -> str:
@@ -85,7 +85,7 @@ def _spot(base: KnowledgeBase, place_id: str) -> _Spot:
     if not hits:
         raise QueryError(f"There is no evidence {place_id[:100]!r} here; use an id that search or ask returned.")
     locator = from_fragment(fragment)
-    if isinstance(locator, ImageRegion) and hits[0].segment.modality not in ("image",):
+    if isinstance(locator, ImageRegion) and hits[0].segment.modality != "image":
         raise QueryError("This names a whole file; say where in it, with #page=3 or #t=10,20 behind the id.")
     return _Spot(Path(hits[0].path), asset_id, locator, tuple(_here(hits, locator)), tuple(_frames(hits, locator)))
 
@@ -133,28 +133,28 @@ def _media_blocks(spot: _Spot, view: View, *, with_sound: bool) -> Iterator[Cont
         if with_sound:
             yield from _sound_block(spot, spot.locator)
     elif not isinstance(spot.locator, CharSpan):
-        drawn = media.crop if view == "crop" else media.highlight
-        yield _encode_jpeg(drawn(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
+        draw = media.crop if view == "crop" else media.highlight
+        yield _encode_jpeg(draw(spot.path, spot.locator), _PICTURE_PX, _PICTURE_BYTES)
 
 
 def _sound_block(spot: _Spot, span: TimeSpan) -> Iterator[ContentBlock]:
     end_s = min(span.end_s, span.start_s + _MOST_SOUND_S)
     with contextlib.suppress(UnsupportedMedia) if spot.frames else contextlib.nullcontext():  # a video without sound
-        heard = media.mp3(spot.path, TimeSpan(span.start_s, end_s))
-        yield AudioContent(data=base64.b64encode(heard).decode("ascii"), mime_type="audio/mpeg")
+        mp3 = media.mp3(spot.path, TimeSpan(span.start_s, end_s))
+        yield AudioContent(data=base64.b64encode(mp3).decode("ascii"), mime_type="audio/mpeg")
 
 
 def _encode_jpeg(picture: Image.Image, most_px: int, most_bytes: int) -> ImageContent:
     """Encode a picture as JPEG, with lower quality and size until it fits."""
-    shown = picture.convert("RGB")
-    shown.thumbnail((most_px, 2 * most_px), Image.Resampling.LANCZOS)
+    image = picture.convert("RGB")
+    image.thumbnail((most_px, 2 * most_px), Image.Resampling.LANCZOS)
     while True:
         for quality in _QUALITIES:
             buffer = BytesIO()
-            shown.save(buffer, "JPEG", quality=quality)
+            image.save(buffer, "JPEG", quality=quality)
             if buffer.tell() <= most_bytes:
                 return ImageContent(data=base64.b64encode(buffer.getvalue()).decode("ascii"), mime_type="image/jpeg")
-        shown = shown.resize((max(shown.width // 2, 1), max(shown.height // 2, 1)))
+        image = image.resize((max(image.width // 2, 1), max(image.height // 2, 1)))
 
 
 def _words(segment: Segment, locator: Locator) -> str:
@@ -167,9 +167,9 @@ def _words(segment: Segment, locator: Locator) -> str:
 
 def _describe(spot: _Spot, note: str = "") -> TextContent:
     """Describe the place in text: kind, position, headings, captions, tags and words."""
-    asked = Segment(spot.asset_id, 0, "text", "passage", spot.locator)
+    placeholder = Segment(spot.asset_id, 0, "text", "passage", spot.locator)
     kinds = ", ".join(dict.fromkeys(KIND_NAMES[segment.kind] for segment in spot.here))
-    lines = [f"{kinds or 'Place'}: {' of '.join(part for part in (place(asked), spot.path.name) if part)}", note]
+    lines = [f"{kinds or 'Place'}: {' of '.join(part for part in (place(placeholder), spot.path.name) if part)}", note]
     lines += [f"Heading: {title}" for title in dict.fromkeys(s.title.partition(" › ")[2] for s in spot.here) if title]
     lines += [f"Caption: {segment.caption}" for segment in spot.here if segment.caption]
     tags = dict.fromkeys(tag for segment in spot.here for tag in segment.tags[:5])

@@ -118,14 +118,14 @@ def search_result(hits: list[Hit], words: str) -> SearchResult:
 
 def answer_result(answer: Answer) -> AnswerResult:
     """Convert an answer."""
-    cited = [CitedPlace(**_place(shown.hit, answer.text), number=shown.number) for shown in answer.cited]
+    cited = [CitedPlace(**_place(evidence.hit, answer.text), number=evidence.number) for evidence in answer.cited]
     nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
     return AnswerResult(
         question=answer.question,
         answer=sanitize(answer.text),
         is_declined=answer.declined,
         citations=cited,
-        nearest=[Place(**_place(shown.hit, answer.question)) for shown in nearest],
+        nearest=[Place(**_place(evidence.hit, answer.question)) for evidence in nearest],
         warnings=list(answer.warnings),
     )
 
@@ -134,14 +134,14 @@ def asset_list(assets: list[CatalogEntry], total: int, *, is_local: bool) -> Ass
     """Convert a listing; only callers on this machine see folders."""
     rows = [
         AssetRow(
-            held.id,
-            _readable(held.path.name),
-            _readable(str(held.path.parent)) if is_local else "",
-            held.media_type,
-            held.size,
-            held.segments,
+            entry.id,
+            _readable(entry.path.name),
+            _readable(str(entry.path.parent)) if is_local else "",
+            entry.media_type,
+            entry.size,
+            entry.segments,
         )
-        for held in assets
+        for entry in assets
     ]
     return AssetList(rows, total)
 

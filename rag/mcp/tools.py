@@ -233,17 +233,17 @@ class Tools:
     async def _keep_alive(self, context: Context[Any, Any], what: str) -> AsyncIterator[None]:
         """Report progress to the client at intervals, while work of unknown length goes on."""
 
-        async def tell() -> None:
+        async def report() -> None:
             for beats in itertools.count(1):
                 await asyncio.sleep(self.options.beat_s)
                 await context.report_progress(beats, message=what)
 
-        telling = asyncio.create_task(tell())
+        reporting = asyncio.create_task(report())
         try:
             yield
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)  # the client may have gone
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)  # the client may have gone
 
 
 def _check_may_write(context: Context[Any, Any]) -> None:
@@ -255,19 +255,19 @@ def _check_may_write(context: Context[Any, Any]) -> None:
 
 def _progress_reporter(context: Context[Any, Any]) -> Callable[[Progress], None]:
     """Return a function that reports the progress of an ingest from its thread; it ends a cancelled ingest."""
-    steps, told = itertools.count(1), 0.0
+    steps, latest = itertools.count(1), 0.0
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
+    def report(progress: Progress) -> None:
+        nonlocal latest
         anyio.from_thread.check_cancelled()
         step = next(steps)  # a second or a segment; files are read in parallel, and progress must grow
         now = min(progress.done + step / (step + 60), progress.total)
-        if now > told:
-            told = now
+        if now > latest:
+            latest = now
             name = replace_surrogates(Path(progress.path).name)[:100]
             anyio.from_thread.run(context.report_progress, now, progress.total, name)
 
-    return tell
+    return report
 
 
 @contextmanager

@@ -83,30 +83,34 @@ def group_cues(words: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
         yield tuple(cue)
 
 
-def _timed_cues(found: Transcription) -> Iterator[tuple[float, float, str]]:
+def _timed_cues(transcription: Transcription) -> Iterator[tuple[float, float, str]]:
     """Yield start, end and text of each subtitle."""
-    for cue in group_cues(found.words):
-        yield cue[0].start_s, cue[-1].end_s, found.join(cue)
+    for cue in group_cues(transcription.words):
+        yield cue[0].start_s, cue[-1].end_s, transcription.join(cue)
 
 
-def _format_srt(found: Transcription) -> Iterator[str]:
-    for number, (start_s, end_s, text) in enumerate(_timed_cues(found), start=1):
+def _format_srt(transcription: Transcription) -> Iterator[str]:
+    for number, (start_s, end_s, text) in enumerate(_timed_cues(transcription), start=1):
         yield f"{number}\n{_clock(start_s, ',')} --> {_clock(end_s, ',')}\n{text}\n\n"
 
 
-def _format_vtt(found: Transcription) -> Iterator[str]:
+def _format_vtt(transcription: Transcription) -> Iterator[str]:
     yield "WEBVTT\n\n"
-    for start_s, end_s, text in _timed_cues(found):
+    for start_s, end_s, text in _timed_cues(transcription):
         yield f"{_clock(start_s, '.')} --> {_clock(end_s, '.')}\n{html.escape(text, quote=False)}\n\n"
 
 
-def _verbose_json(found: Transcription, granularities: Sequence[Granularity]) -> dict[str, Any]:
-    body: dict[str, Any] = {"task": "transcribe", "language": found.language, "duration": found.duration_s}
+def _verbose_json(transcription: Transcription, granularities: Sequence[Granularity]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "task": "transcribe",
+        "language": transcription.language,
+        "duration": transcription.duration_s,
+    }
     if "segment" in granularities:
-        numbered = enumerate(_timed_cues(found))
+        numbered = enumerate(_timed_cues(transcription))
         body["segments"] = [{"id": n, "start": start, "end": end, "text": text} for n, (start, end, text) in numbered]
     if "word" in granularities:
-        body["words"] = [{"word": word.text, "start": word.start_s, "end": word.end_s} for word in found.words]
+        body["words"] = [{"word": word.text, "start": word.start_s, "end": word.end_s} for word in transcription.words]
     return body
 
 
