@@ -17,8 +17,8 @@ def create_planner(text: HashingTextEncoder) -> QueryPlanner:
 
 
 def plans(planner: QueryPlanner, folder: Path | None) -> list[SearchPlan]:
-    unrelated, nonsense = NullQueries(planner, folder).encode()
-    return [planner.plan(query, 1, Filter()) for query in (*unrelated, *nonsense)]
+    queries = NullQueries(planner, folder)
+    return [planner.plan(query, 1, Filter()) for query in (*queries.unrelated(), *queries.nonsense())]
 
 
 def as_text(plans: list[SearchPlan]) -> str:
@@ -48,11 +48,19 @@ def test_queries_are_encoded_once_for_each_set_of_encoders(text: CountingTextEnc
     assert (len(text.queries), len(other.queries)) == (192, 96)
 
 
+def test_nothing_is_stored_of_an_encoder_behind_an_api(tmp_path: Path) -> None:
+    text = CountingTextEncoder(name="litellm:provider/model")
+    for _ in range(2):
+        plans(create_planner(text), tmp_path)
+    assert len(text.queries) == 192
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK", b"nonsense", None])
 def test_a_damaged_file_is_written_again(text: CountingTextEncoder, tmp_path: Path, damage: bytes | None) -> None:
     expected = as_text(plans(create_planner(text), tmp_path))
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-2000] if damage is None else damage)
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-2000] if damage is None else damage)
     assert as_text(plans(create_planner(text), tmp_path)) == expected
     text.queries.clear()
     assert as_text(plans(create_planner(text), tmp_path)) == expected

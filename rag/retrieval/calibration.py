@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -21,7 +21,7 @@ from rag.retrieval.candidates import fuse_channels, search_channels
 from rag.retrieval.channels import CHANNELS
 from rag.retrieval.fusion import Calibration, calibrate
 from rag.retrieval.null_queries import NullQueries
-from rag.retrieval.planner import EncodedQuery, QueryPlanner
+from rag.retrieval.planner import QueryPlanner
 from rag.types import Filter, Kind
 
 _GROWTH = 1.5
@@ -139,26 +139,22 @@ class Calibrator:
         """Return the best scores of each channel for words, pictures and sounds that hardly any collection answers."""
         # One distribution serves all words: among 2,337 passages and 749 pictures, 328 of them with captions, the
         # medians are 0.28 and 0.23, with deviations of 0.09 and 0.10; those of BM25 are 7.1 and 6.6, with 1.6 and 2.9.
-        return self._null_scores(self._null_queries.encode()[0])
-
-    def _null_scores(self, queries: Sequence[EncodedQuery]) -> dict[str, list[float]]:
         best: dict[str, list[float]] = {}
-        for query in queries:
+        for query in self._null_queries.unrelated():
             for name, found in search_channels(self._index, self._planner.plan(query, 1, Filter())).items():
                 best.setdefault(name, []).append(found[0][1] if found else 0.0)
         return best
 
     def _measure(self, encoders: tuple[str, ...], segments: Mapping[Kind, int]) -> CollectionCalibration:
-        unrelated, nonsense = self._null_queries.encode()
         channels = {
             name: calibrate(scores, _LEAST_DEVIATION[CHANNELS[name].vector])
-            for name, scores in self._null_scores(unrelated).items()
+            for name, scores in self.null_scores().items()
         }
-        return CollectionCalibration(encoders, segments, channels, self._best_score(nonsense, channels))
+        return CollectionCalibration(encoders, segments, channels, self._measure_noise_floor(channels))
 
-    def _best_score(self, queries: Sequence[EncodedQuery], channels: Mapping[str, Calibration]) -> float:
+    def _measure_noise_floor(self, channels: Mapping[str, Calibration]) -> float:
         best = 0.0
-        for query in queries:
+        for query in self._null_queries.nonsense():
             plan = self._planner.plan(query, _NONSENSE_DEPTH, Filter())
             hits = fuse_channels(plan, search_channels(self._index, plan), channels)
             best = max(best, hits[0].score if hits else 0.0)

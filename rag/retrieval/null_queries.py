@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import zip_longest
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rag.encoders.base import Vectors
+from rag.encoders.base import CLOUD, Vectors
 from rag.query.language import Query, QueryPart
 from rag.retrieval.planner import EncodedQuery, QueryPlanner
 
@@ -52,31 +52,32 @@ class NullQueries:
 
     Args:
         planner: encodes the queries.
-        folder: holds a file for each set of encoders; None to keep nothing.
+        folder: holds files for each set of encoders; None to keep nothing. Nothing is kept of encoders behind an API.
     """
 
     def __init__(self, planner: QueryPlanner, folder: Path | None = None) -> None:
         self._planner, self._folder = planner, folder
 
-    def encode(self) -> tuple[list[EncodedQuery], list[EncodedQuery]]:
-        """Return the unrelated queries, each of which asks every channel, and the nonsense queries."""
+    def unrelated(self) -> list[EncodedQuery]:
+        """Return the unrelated questions, with pictures and sounds: each asks every channel, as long as media last."""
         audio = self._planner.audio
-        unrelated = list(_unrelated_queries(audio.sample_rate if audio else None))
-        queries = [*unrelated, *(Query(words) for words in nonsense_questions())]
-        encoded = self._encode(queries)
-        return encoded[: len(unrelated)], encoded[len(unrelated) :]
+        return self._encode(_unrelated_queries(audio.sample_rate if audio else None))
+
+    def nonsense(self) -> list[EncodedQuery]:
+        """Return the nonsense questions."""
+        return self._encode([Query(words) for words in nonsense_questions()])
 
     def _encode(self, queries: Sequence[Query]) -> list[EncodedQuery]:
-        if self._folder is None:
-            return [self._planner.encode(query) for query in queries]
-        file = self._folder / f"{_fingerprint(queries, self._planner)}.npz"
-        try:
-            return _load(file, queries)
-        except (OSError, ValueError, LookupError, EOFError, BadZipFile):  # there is none yet, or it is damaged
-            encoded = [self._planner.encode(query) for query in queries]
+        # A provider may change a model under its name, and the stored vectors would no longer fit.
+        is_lasting = not any(card.name.startswith(CLOUD) for card in self._planner.cards)
+        file = self._folder / f"{_fingerprint(queries, self._planner)}.npz" if self._folder and is_lasting else None
+        if file and (stored := _load(file, queries)):
+            return stored
+        encoded = [self._planner.encode(query) for query in queries]
+        if file:
             with contextlib.suppress(OSError):  # without room on the disk, they are encoded again next time
                 _save(file, encoded)
-            return encoded
+        return encoded
 
 
 def _fingerprint(queries: Sequence[Query], planner: QueryPlanner) -> str:
@@ -104,25 +105,36 @@ def _save(file: Path, encoded: Sequence[EncodedQuery]) -> None:
 
 
 def _load(file: Path, queries: Sequence[Query]) -> list[EncodedQuery]:
-    """Read what `_save` wrote of these queries."""
+    """Read what `_save` wrote of these queries; empty if the file is missing or damaged."""
     parts: list[list[dict[str, list[Vectors | str]]]] = [[{} for _ in query.parts] for query in queries]
-    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        for name, array in arrays.items():
-            n, m, channel = name.split("/")
-            parts[int(n)][int(m)][channel] = array.tolist() if array.dtype.kind == "U" else list(array)
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            for name, array in arrays.items():
+                n, m, channel = name.split("/")
+                parts[int(n)][int(m)][channel] = array.tolist() if array.dtype.kind == "U" else list(array)
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
+        return []
     return [EncodedQuery(query, tuple(one)) for query, one in zip(queries, parts, strict=True)]
 
 
-def _unrelated_queries(sample_rate: int | None) -> Iterator[Query]:
-    """Yield queries of words, a picture and a sound; once a medium runs out, without it.
+def _unrelated_queries(sample_rate: int | None) -> list[Query]:
+    """Return queries of words, a picture and a sound; once a medium runs out, without it.
 
     Args:
         sample_rate: of the sound encoder, in Hz; None for no sounds.
     """
     sounds = unrelated_sounds(sample_rate) if sample_rate else ()
-    for words, picture, sound in zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds):
-        pictures, samples = () if picture is None else (picture,), () if sound is None else (sound,)
-        yield Query(parts=(QueryPart(words), QueryPart(pictures=pictures), QueryPart(sounds=samples)))
+    media = zip_longest(UNRELATED_QUESTIONS, unrelated_pictures(), sounds)
+    return [
+        Query(
+            parts=(
+                QueryPart(words),
+                QueryPart(pictures=() if picture is None else (picture,)),
+                QueryPart(sounds=() if sound is None else (sound,)),
+            )
+        )
+        for words, picture, sound in media
+    ]
 
 
 def nonsense_questions() -> tuple[str, ...]:
