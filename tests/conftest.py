@@ -29,6 +29,9 @@ from rag.llm.llama_cpp import Engine
 from tests.fakes.llms import Replies
 from tests.fakes.media import JFK, samples_of
 
+# The language model asks OpenMP for this as it loads; torch may load OpenMP before (`rag.llm.llama_cpp`).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 # The sets that some tests measure lie beside the repository, unless the environment names another folder.
 os.environ.setdefault("EXHIBIT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
@@ -85,6 +88,11 @@ SLOW_FILES = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="How often an ingest run is killed; 20 find rarer moments.")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test by what its bytes are for: a file made while tests are collected can differ between the processes."""
+    return argname if isinstance(val, bytes) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist then reads the groups

@@ -182,11 +182,11 @@ def _rc4(key: bytes, data: bytes) -> bytes:
 
 
 def zipped(members: dict[str, bytes | str]) -> bytes:
-    """Return a ZIP file with these members."""
+    """Return a ZIP file with these members; the same bytes at any time."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 
