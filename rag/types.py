@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Modality = Literal["text", "image", "audio", "video"]
 Kind = Literal["passage", "figure", "picture", "speech", "sound", "frame", "moment"]
 Medium = Literal["document", "image", "audio", "video"]
+VerdictName = Literal["supported", "misattributed", "contradicted", "unsupported", "unchecked"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "video")
 Scalar = str | int | float | bool
 PIXELS: frozenset[Kind] = frozenset({"figure", "picture", "frame"})  # kinds that an image encoder sees
@@ -287,12 +288,40 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking a statement against the evidence that it cites has shown (`rag.verification`).
+
+    Attributes:
+        name: supported, the evidence says it; misattributed, only other evidence says it; contradicted, the evidence
+            says otherwise; unsupported, no evidence says it; unchecked, nothing could tell.
+        reason: why, in a sentence for people.
+        support: the probability that the evidence says it, in [0, 1]; None where nothing measured it.
+        locator: the place that says it, within that of the evidence; None where that is as narrow as it gets.
+        quote: the words there.
+    """
+
+    name: VerdictName = "unchecked"
+    reason: str = ""
+    support: float | None = None
+    locator: Locator | None = None
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
-    """Characters ``[start, end)`` of an answer's text, and the number of the evidence that they rest on."""
+    """Characters ``[start, end)`` of an answer's text, and the number of the evidence that they rest on.
+
+    Attributes:
+        number: of the evidence.
+        start: first character of the statement.
+        end: behind its last character.
+        verdict: whether that evidence says it.
+    """
 
     number: int
     start: int
     end: int
+    verdict: Verdict = Verdict()
 
 
 @dataclass(frozen=True, slots=True)
