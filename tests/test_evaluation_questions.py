@@ -19,7 +19,17 @@ from rag.config import Settings
 from rag.demo import questions
 from rag.errors import DamagedMedia, LLMUnavailable, QueryError, SettingsError
 from rag.evaluation.command import changed_settings
-from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions, shipped_questions
+from rag.evaluation.labelled_questions import (
+    CHOSEN,
+    HALVES,
+    SHIPPED,
+    UNTOUCHED,
+    Question,
+    half,
+    half_of,
+    read_questions,
+    shipped_questions,
+)
 from rag.evaluation.question_trials import channel_distributions, overlap, run_trials
 from rag.evaluation.question_writer import QuestionWriter, by_turns, write_questions
 from rag.evaluation.results import ChannelDistributions, EvalOptions, Trial
@@ -51,6 +61,7 @@ def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: P
         ('{"question": "Who?", "assets": "a"}', "assets"),
         ('{"question": "Who?", "assets": ["a"], "reviewed": 1}', "reviewed"),
         ('{"question": "Who?", "assets": ["a"], "modality": "smell"}', "modality"),
+        ('{"question": "Who?", "assets": ["a"], "half": "best"}', "half"),
     ):
         file.write_text('{"question": "Who?", "assets": ["a"]}\n' + line)
         with pytest.raises(QueryError, match=rf"\b2 of .*{expected}"):
@@ -61,10 +72,32 @@ def test_a_question_is_read_and_a_malformed_one_is_named_by_its_line(tmp_path: P
 
 
 def test_the_shipped_questions_are_well_formed() -> None:
-    assert len(read_questions(SHIPPED)) == 67
+    asked = read_questions(SHIPPED)
+    counts = Counter(question.answerable for question in asked)
+    assert min(counts[True], counts[False]) >= 100
+    assert all(question.kind and question.modality for question in asked)
     assert {asset.split("/")[0] for question in shipped_questions("anthropology/") for asset in question.assets} == {
         "anthropology"
     }
+
+
+def test_no_file_is_asked_about_in_both_halves() -> None:
+    asked = read_questions(SHIPPED)
+    assert all(
+        question.half == half_of(question.about or (*question.assets, question.question)[0]) for question in asked
+    )
+    named = {name: {part for q in half(asked, name) for part in (*q.assets, q.about) if part} for name in HALVES}
+    assert named[CHOSEN] & named[UNTOUCHED] == set()
+    with pytest.raises(QueryError):
+        half(asked, "best")
+
+
+@pytest.mark.parametrize("answerable", [True, False])
+@pytest.mark.parametrize("modality", ["", *MODALITIES])
+def test_each_half_holds_two_to_three_fifths(modality: str, answerable: bool) -> None:
+    asked = [q for q in read_questions(SHIPPED) if q.answerable == answerable and modality in ("", q.modality)]
+    smaller = min(len(half(asked, name)) for name in HALVES)
+    assert 2 * len(asked) <= 5 * smaller + 4  # two questions more or less in a small group
 
 
 def test_assets_are_whole_paths_or_their_ends() -> None:

@@ -6,8 +6,9 @@ one. Only `question` is required, and `assets` if the collection answers it.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -16,6 +17,8 @@ from rag.errors import QueryError
 from rag.types import MODALITIES
 
 SHIPPED = Path(__file__).with_name("questions.jsonl")
+CHOSEN, UNTOUCHED = HALVES = ("chosen", "untouched")
+_SALT = "exhibit 1179:"  # with it no shipped question spans both halves, and each medium lies in both
 _LISTS = ("assets", "locators", "answer")
 
 
@@ -31,7 +34,10 @@ class Question:
         answer: phrases; a correct answer contains at least one.
         answerable: whether the collection holds the answer.
         reviewed: whether a person has checked the labels.
-        about: the file and place from which a generated question was made.
+        about: the file and place from which a generated question was made; of a shipped one, the file or folder that
+            decides its half, if that is not its first asset.
+        kind: what it asks for, such as who, when, count, table, or several if one place does not answer it.
+        half: ``chosen`` if settings may be chosen on it, ``untouched`` if it only reports; empty if nobody has split.
     """
 
     question: str
@@ -42,12 +48,16 @@ class Question:
     answerable: bool = True
     reviewed: bool = True
     about: str = ""
+    kind: str = ""
+    half: str = ""
 
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise QueryError("a question has no words")
         if self.modality and self.modality not in MODALITIES:
             raise QueryError(f"unknown modality {self.modality!r}; choose from {', '.join(MODALITIES)}")
+        if self.half and self.half not in HALVES:
+            raise QueryError(f"unknown half {self.half!r}; choose from {', '.join(HALVES)}")
         if bool(self.assets) != self.answerable:
             raise QueryError("a question has assets exactly if it is answerable")
 
@@ -95,6 +105,22 @@ def read_questions(path: Path) -> list[Question]:
 def shipped_questions(prefix: str = "") -> Iterable[Question]:
     """Return the shipped questions that only files below one folder of the data answer."""
     return [q for q in read_questions(SHIPPED) if q.assets and all(asset.startswith(prefix) for asset in q.assets)]
+
+
+def half(questions: Iterable[Question], name: str) -> Sequence[Question]:
+    """Return the questions of one half; nothing may be chosen on the half ``untouched``.
+
+    Raises:
+        QueryError: no half has this name.
+    """
+    if name not in HALVES:
+        raise QueryError(f"unknown half {name!r}; choose from {', '.join(HALVES)}")
+    return [question for question in questions if question.half == name]
+
+
+def half_of(name: str) -> str:
+    """Return the half of all questions about one file, module or folder, by the digest of its name."""
+    return HALVES[hashlib.sha256(f"{_SALT}{name}".encode()).digest()[0] % 2]
 
 
 def _value(key: str, value: Any) -> Any:

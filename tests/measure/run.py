@@ -28,7 +28,7 @@ from rag.evaluation.metrics import hit
 from rag.types import MODALITIES, Answer, FileResult, Hit
 from tests.measure.metrics import Outcome, Record, outcome, percentile, step_seconds
 
-# Without `anthropology/figures.json`, which repeats the captions of the book.
+# Without `anthropology/figures.json`, which repeats the captions of the book. Some questions name recordings elsewhere.
 COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")
 _DEPTH = 20  # hits of a search; several may be of one asset
 _STAGES = ("retrieve", "rerank", "answer", "total")
@@ -85,7 +85,7 @@ def main() -> None:
     if not options.resume:
         report.records = {}
     with KnowledgeBase.open(options.kb) as base:
-        _ingest(base, options.data, report)
+        _ingest(base, [options.data / part for part in (*COLLECTION, *_other_assets())], options.data, report)
         report.save(options.out, questions)
         _ask_all(base, questions, report, options)
     report.save(options.out, questions)
@@ -110,9 +110,15 @@ def _absolute(path: str) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _ingest(base: KnowledgeBase, data: Path, report: Report) -> None:
+def _other_assets() -> list[str]:
+    """Return the assets of all questions that lie outside the collection's folders."""
+    named = {asset for question in read_questions(SHIPPED) for asset in question.assets}
+    return sorted(asset for asset in named if not asset.startswith(COLLECTION))
+
+
+def _ingest(base: KnowledgeBase, sources: Iterable[Path], data: Path, report: Report) -> None:
     started, states = time.monotonic(), set()
-    for result in base.ingest_each([data / part for part in COLLECTION]):
+    for result in base.ingest_each(list(sources)):
         states.add(result.state)
         name = os.path.relpath(result.path, data)
         if result.state != "unchanged" or name not in report.files:
