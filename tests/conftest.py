@@ -71,6 +71,7 @@ SLOW_FILES = {
     "test_open_question",
     "test_product_table",
     "test_project",
+    "test_rereading",
     "test_server_addresses",
     "test_server_clients",
     "test_server_encoders",

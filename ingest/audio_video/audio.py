@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.audio_video.decode import (
+    SAMPLE_RATE,
+    AudioPiece,
     check_length,
     decode_sound,
     describe_container,
@@ -23,10 +26,14 @@ from ingest.formats.identify import Measure
 from rag.config import Settings
 from rag.errors import DamagedMedia, UnsupportedMedia
 from rag.media.opening import open_av, sound_stream, stated_duration_s
-from rag.types import Extracted, Modality, Source, TimeSpan
+from rag.media.seeking import sound
+from rag.types import Extracted, Modality, Source, TimeSpan, Word
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+
+# Sound at each end of a span, so that its first and last words are whole.
+_EDGE_S = 1.0
 
 
 def measure(source: Source, settings: Settings) -> Measure:
@@ -76,6 +83,28 @@ def sound_windows(source: Source, settings: Settings) -> Iterator[NDArray[np.flo
         monitor = SoundMonitor(decode_sound(container, limits_of(settings)))
         deque(monitor, maxlen=0)
     yield from (stretch.samples for stretch in monitor.unspoken_stretches([]))
+
+
+def words_within(path: Path, span: TimeSpan, transcriber: Transcriber, *, language: str = "") -> tuple[Word, ...]:
+    """Return the words that are spoken in a span of a recording or video, transcribed without what comes before.
+
+    Args:
+        path: of the file.
+        span: the caller bounds its length.
+        transcriber: any.
+        language: that was found there before; empty if unknown.
+
+    Raises:
+        UnsupportedMedia: it has no sound.
+        MediaError: the file has gone, is damaged, or ends before the span.
+        ModelError: the transcriber's model is missing or damaged.
+        LLMError: a transcription service failed.
+    """
+    window = TimeSpan(max(span.start_s - _EDGE_S, 0.0), span.end_s + _EDGE_S)
+    samples = sound(path, window, SAMPLE_RATE).samples.mean(axis=0)
+    transcripts = transcribe_speech([AudioPiece(window.start_s, samples)], transcriber, hint=language)
+    words = (word for transcript in transcripts for word in transcript.words)
+    return tuple(word for word in words if word.end_s > span.start_s and word.start_s < span.end_s)
 
 
 def first_caption(container: InputContainer, source: Source) -> str:

@@ -45,8 +45,8 @@ _MIN_LOG_PROBABILITY = -1.0
 _MAX_NO_SPEECH = 0.6
 # Mean probability of the words: single words of clear speech reach 0.39, "Okay. What?" in a sneeze 0.15.
 _MIN_PROBABILITY = 0.35
+_BEAM_SIZE = 5
 _DECODING: dict[str, Any] = {
-    "beam_size": 5,
     "temperature": 0.0,  # sampling would give different words on every run
     "condition_on_previous_text": False,
     "word_timestamps": True,
@@ -98,8 +98,12 @@ class Transcriber(Protocol):
         """
 
 
-def load_transcriber(settings: Settings) -> Transcriber:
+def load_transcriber(settings: Settings, *, beam_size: int = _BEAM_SIZE) -> Transcriber:
     """Return the transcriber that `settings.transcriber` names; its model is loaded on first use.
+
+    Args:
+        settings: name the transcriber.
+        beam_size: how many transcripts Whisper follows at once; a service decides for itself.
 
     Raises:
         SettingsError: the name is not a Whisper size, a model folder, ``openai-whisper:SIZE`` or ``api:MODEL``.
@@ -107,10 +111,10 @@ def load_transcriber(settings: Settings) -> Transcriber:
     name = settings.transcriber
     match name.partition(":"):
         case ["openai-whisper", ":", size] if size:
-            return OpenAIWhisper(size, settings)
+            return OpenAIWhisper(size, settings, beam_size=beam_size)
         case ["api", ":", model] if model:
             return ApiTranscriber(model, settings)
-    return FasterWhisper(_faster_whisper_name(name), settings)
+    return FasterWhisper(_faster_whisper_name(name), settings, beam_size=beam_size)
 
 
 class _Whisper(ABC):
@@ -118,9 +122,10 @@ class _Whisper(ABC):
 
     block_s = _WHISPER_BLOCK_S
 
-    def __init__(self, model: str, settings: Settings) -> None:
+    def __init__(self, model: str, settings: Settings, *, beam_size: int = _BEAM_SIZE) -> None:
         self._name = model
         self._settings = settings
+        self._decoding = _DECODING | {"beam_size": beam_size}
 
     def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
         """Transcribe; see `Transcriber.transcribe`."""
@@ -152,6 +157,7 @@ class FasterWhisper(_Whisper):
     Args:
         model: a bundled model, a size that faster-whisper knows, or the path of a converted model.
         settings: for `language`, `threads` and `home`.
+        beam_size: how many transcripts it follows at once.
     """
 
     @property
@@ -164,7 +170,7 @@ class FasterWhisper(_Whisper):
 
     def _attempt(self, samples: NDArray[np.float32], language: str) -> _Attempt:
         segments, _ = self._model.transcribe(
-            samples, language=language, log_prob_threshold=_MIN_LOG_PROBABILITY, **_DECODING
+            samples, language=language, log_prob_threshold=_MIN_LOG_PROBABILITY, **self._decoding
         )
         runs = [
             _Run(
@@ -200,6 +206,7 @@ class OpenAIWhisper(_Whisper):
     Args:
         model: a size of Whisper.
         settings: for `language` and `threads`.
+        beam_size: how many transcripts it follows at once.
     """
 
     @property
@@ -220,7 +227,7 @@ class OpenAIWhisper(_Whisper):
             logprob_threshold=_MIN_LOG_PROBABILITY,
             fp16=self._model.device.type == "cuda",
             verbose=None,
-            **_DECODING,
+            **self._decoding,
         )
         runs = [
             _Run(

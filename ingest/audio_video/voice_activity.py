@@ -61,8 +61,15 @@ class SpeechBlock:
         )
 
 
-def transcribe_speech(pieces: Iterable[AudioPiece], transcriber: Transcriber) -> Iterator[Transcript]:
+def transcribe_speech(
+    pieces: Iterable[AudioPiece], transcriber: Transcriber, *, hint: str = ""
+) -> Iterator[Transcript]:
     """Yield the transcript of each block of speech, in order, with times in the recording.
+
+    Args:
+        pieces: the sound.
+        transcriber: takes its speech.
+        hint: the language, until words show it; empty if unknown.
 
     Raises:
         ModelError: the transcriber's model is missing or damaged.
@@ -70,8 +77,8 @@ def transcribe_speech(pieces: Iterable[AudioPiece], transcriber: Transcriber) ->
     """
     spoken_s: defaultdict[str, float] = defaultdict(float)
     for block in speech_blocks(pieces, transcriber.block_s):
-        hint = max(spoken_s, key=spoken_s.__getitem__, default="")
-        transcript = transcriber.transcribe(block.samples, hint=hint)
+        language = max(spoken_s, key=spoken_s.__getitem__, default=hint)
+        transcript = transcriber.transcribe(block.samples, hint=language)
         beat()
         if transcript.words:
             spoken_s[transcript.language] += transcript.duration_s

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,20 @@ from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
 from rag.media.opening import check_pages, check_pixels, exif, frame_duration_s, open_image, rgb
-from rag.types import Extracted, FrameRegion, ImageRegion, Locator, PageBox, Scalar, Segment, Source
+from rag.media.pictures import crop
+from rag.types import (
+    Box,
+    CharSpan,
+    Extracted,
+    FrameRegion,
+    ImageRegion,
+    Locator,
+    PageBox,
+    Scalar,
+    Segment,
+    Source,
+    TimeSpan,
+)
 
 _MAX_FRAMES, _MAX_FRAMES_KEPT = 3000, 40  # of an animation: decoded, and made segments
 _MAX_FRAME_PIXELS = 2_000_000_000  # decoded in all to compare frames: about 20 s
@@ -26,6 +40,8 @@ _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two fram
 _PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page and is read again in full size
 _PAGE_WORDS_SHOWN = 60
 _CAPTION_CHARS = 2000
+_MARGIN = 0.01  # of the whole, around a place that is read again
+_SMALLEST = 0.1  # part of a picture's side below which no larger draft is decoded
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _REDUCED_COPY, _NEW_SUBFILE_TYPE = 1, 254  # TIFF 6.0, section 8
 
@@ -97,6 +113,44 @@ def first_picture(source: Source, settings: Settings) -> Image.Image:
         pixels = rgb(image)
     pixels.thumbnail((PAGE_PX, PAGE_PX), Image.Resampling.LANCZOS)
     return pixels
+
+
+def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int) -> list[OcrLine]:
+    """Return the lines of text in a place of any file with pages, pictures or frames, read as sharp as it allows.
+
+    Args:
+        path: of the file.
+        locator: the page, picture or frame, or a part of it.
+        ocr: any.
+        longest_px: longest side at which the place is read.
+
+    Returns:
+        The lines in reading order, with boxes in fractions of the whole page, picture or frame.
+
+    Raises:
+        UnsupportedMedia: the place has no picture.
+        MediaError: the file has gone, is damaged, or ends before the place.
+    """
+    wide = _with_margin(locator)
+    box = None if isinstance(wide, CharSpan | TimeSpan) else wide.box
+    draft_px = longest_px if box is None else round(longest_px / max(box.w, box.h, _SMALLEST))
+    lines = ocr.read(crop(path, wide, longest_px=longest_px, draft_px=draft_px), longest_px=longest_px)
+    return lines if box is None else [replace(line, box=_within(line.box, box)) for line in lines]
+
+
+def _with_margin(locator: Locator) -> Locator:
+    """Return the place with a margin: boxes of text touch its letters."""
+    if isinstance(locator, CharSpan | TimeSpan) or locator.box is None:
+        return locator
+    box = locator.box
+    left, top = max(box.x - _MARGIN, 0.0), max(box.y - _MARGIN, 0.0)
+    right, bottom = min(box.x + box.w + _MARGIN, 1.0), min(box.y + box.h + _MARGIN, 1.0)
+    return replace(locator, box=Box(left, top, right - left, bottom - top))
+
+
+def _within(part: Box, whole: Box) -> Box:
+    """Return a box in fractions of a part as fractions of the whole."""
+    return Box(whole.x + part.x * whole.w, whole.y + part.y * whole.h, part.w * whole.w, part.h * whole.h)
 
 
 def _views(image: ImageFile.ImageFile, size: int, settings: Settings) -> Iterator[_View]:

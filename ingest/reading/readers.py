@@ -17,10 +17,12 @@ from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.picture import images
 from ingest.picture.mentions import Mention, read_mentions
-from ingest.picture.ocr import Ocr
+from ingest.picture.ocr import Ocr, OcrLine
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia
-from rag.types import Extracted, Medium, Source
+from rag.types import Extracted, Locator, Medium, Source, TimeSpan, Word
+
+_SECOND_BEAM = 1
 
 
 class Readers:
@@ -63,6 +65,14 @@ class Readers:
         """Yield the passages of speech in a recording or video, then its other sounds."""
         yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
 
+    def hear_again(self, path: Path, span: TimeSpan, language: str) -> Iterator[tuple[Word, ...]]:
+        """Yield the words in a span of a recording or video, transcribed with another beam than the first time."""
+        yield audio.words_within(path, span, self._second_transcriber, language=language)
+
+    def read_again(self, path: Path, locator: Locator, longest_px: int) -> Iterator[list[OcrLine]]:
+        """Yield the lines of text in a place, read at up to this size; their boxes are fractions of the whole."""
+        yield images.lines_within(path, locator, self._ocr, longest_px=longest_px)
+
     def sound_windows(self, path: Path) -> Iterator[NDArray[np.float32]]:
         """Yield the sound of a recording or video in windows of at most 10 s, speech included, silence left out."""
         yield from audio.sound_windows(self._source(path, "audio", "video"), self._settings)
@@ -88,6 +98,10 @@ class Readers:
     @cached_property
     def _transcriber(self) -> Transcriber:
         return load_transcriber(self._settings)
+
+    @cached_property
+    def _second_transcriber(self) -> Transcriber:
+        return load_transcriber(self._settings, beam_size=_SECOND_BEAM)
 
 
 _READERS = {"document": documents, "image": images, "audio": audio, "video": video}

@@ -22,10 +22,15 @@ _WHOLE = Box(0, 0, 1, 1)
 _INK, _WASH = (201, 106, 18), (255, 242, 176)
 
 
-def open_picture(path: Path, locator: Locator) -> Image.Image:
+def open_picture(path: Path, locator: Locator, *, draft_px: int = _DRAFT_PX) -> Image.Image:
     """Return the whole page, picture or frame that a locator lies in: RGB, upright.
 
     The locator's box is ignored. For a `TimeSpan` in a video, it is the frame at its start.
+
+    Args:
+        path: of the file.
+        locator: the place.
+        draft_px: a larger JPEG is decoded at a half, a quarter or an eighth, while it stays above this.
 
     Raises:
         UnsupportedMedia: the place has no picture, such as characters of a text or a slide.
@@ -36,7 +41,7 @@ def open_picture(path: Path, locator: Locator) -> Image.Image:
             return _page(path, page, _WHOLE)
         case ImageRegion():
             with open_image(path, MAX_PIXELS, path.name) as image:
-                return rgb(image, _DRAFT_PX)
+                return rgb(image, draft_px)
         case FrameRegion(at_s):
             return _animation_frame(path, at_s) if _is_animation(head_of(path)) else frame_at(path, at_s)
         case TimeSpan(start_s):
@@ -44,19 +49,23 @@ def open_picture(path: Path, locator: Locator) -> Image.Image:
     raise UnsupportedMedia(f"A place in the text of {path.name} has no picture; show its words.")
 
 
-def crop(path: Path, locator: Locator) -> Image.Image:
+def crop(path: Path, locator: Locator, *, longest_px: int = PAGE_PX, draft_px: int = _DRAFT_PX) -> Image.Image:
     """Return the part in the locator's box, as sharp as the medium allows; the whole without a box.
+
+    Args:
+        path: of the file.
+        locator: the place.
+        longest_px: longest side of a part of a page.
+        draft_px: of the whole picture, as in `open_picture`.
 
     Raises:
         MediaError: as `open_picture`.
     """
-    box = _box(locator)
-    if box is None:
-        return open_picture(path, locator)
+    box = _box(locator) or _WHOLE
     if isinstance(locator, PageBox):
-        return _page(path, locator.page, box)
-    whole = open_picture(path, locator)
-    return whole.crop(_pixels(box, whole.size))
+        return _page(path, locator.page, box, longest_px)
+    whole = open_picture(path, locator, draft_px=draft_px)
+    return whole if box == _WHOLE else whole.crop(_pixels(box, whole.size))
 
 
 def thumbnail(path: Path, locator: Locator, size: int) -> Image.Image:
@@ -92,7 +101,7 @@ def data_uri(content: Image.Image | bytes, media_type: str = "image/jpeg") -> st
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _page(path: Path, number: int, box: Box) -> Image.Image:
+def _page(path: Path, number: int, box: Box, longest_px: int = PAGE_PX) -> Image.Image:
     head = head_of(path)
     if b"%PDF-" in head:
         with open_pdf(path, path.name) as document:
@@ -100,7 +109,7 @@ def _page(path: Path, number: int, box: Box) -> Image.Image:
                 raise _beyond(path, f"{len(document)} pages", f"page {number}")
             page = document[number - 1]
             try:
-                return render_page(page, PAGE_PX, box, dpi=_MAX_DPI)
+                return render_page(page, longest_px, box, dpi=_MAX_DPI)
             finally:
                 page.close()
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):

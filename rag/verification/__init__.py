@@ -1,0 +1,1 @@
+"""Checks the statements of answers against the places that they cite."""

@@ -1,0 +1,227 @@
+"""Finds a statement in words with times or in lines with boxes, and compares two hearings of the same seconds.
+
+Pure functions over strings and plain values. Words count by their stem, and numbers by their value: "25" is
+"twenty-five". Common words count little or nothing, and of the others those count more that are rarer in the place.
+Languages that are written without spaces are not split into words, so nothing is found in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol
+
+from rag.index.bm25 import encode_query
+from rag.types import Box, TimeSpan, Word
+
+# Share of letters in common from which two words sound alike; in shorter words one letter makes another word.
+_ALIKE, _MIN_LETTERS = 0.75, 5
+_VALUE_WEIGHT = 2.0  # a number or a name counts as much as two other words
+_COMMON_WEIGHT = 0.1  # a common word, or a pair of words in order, only tells apart places that have the others
+_LONGEST_RUN = 120  # words or lines in which a statement is looked for
+_EXTRA_COST = 0.02  # of the statement's weight, for each item of a run that adds nothing
+_LEAST = 0.34  # share of the statement's weight that a run must carry
+_SAME_TIME_S = 0.5
+
+_TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_BELOW_20 = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen
+"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBERS = {name: value for value, name in enumerate(re.findall(r"\w+", _BELOW_20))} | {
+    name: 10 * tens for tens, name in enumerate(re.findall(r"\w+", _TENS), start=2)
+}
+
+
+class PlacedText(Protocol):
+    """A text with a box, such as `ingest.picture.ocr.OcrLine`."""
+
+    @property
+    def text(self) -> str:
+        """The words."""
+
+    @property
+    def box(self) -> Box:
+        """The place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What two hearings of the same seconds say about a statement.
+
+    Attributes:
+        confirmed: words of the first hearing that matter to the statement and were heard again at the same time.
+        misheard: those that were not.
+        absent: words of the statement that neither hearing has, in lower case.
+        heard_share: share of the statement's weight that was heard again.
+        confirmed_share: of what the first hearing has of the statement, the share that was heard again at the same
+            time; 1 if it has nothing.
+    """
+
+    confirmed: tuple[Word, ...]
+    misheard: tuple[Word, ...]
+    absent: tuple[str, ...]
+    heard_share: float
+    confirmed_share: float
+
+
+def narrow(statement: str, words: Sequence[Word]) -> TimeSpan | None:
+    """Return the seconds of the shortest run of words that carries a statement; None if none carries a third of it.
+
+    Words that sound alike count in part, so a statement is also found among misheard words.
+    """
+    run = _best_run(statement, [word.text for word in words])
+    return None if run is None else TimeSpan(words[run[0]].start_s, words[run[1] - 1].end_s)
+
+
+def narrow_box(statement: str, lines: Sequence[PlacedText]) -> Box | None:
+    """Return the box around the fewest successive lines that carry a statement; None if none carry a third of it."""
+    from ingest.document.layout import union
+
+    run = _best_run(statement, [line.text for line in lines])
+    return None if run is None else union([line.box for line in lines[run[0] : run[1]]])
+
+
+def missing_words(statement: str, text: str) -> tuple[str, ...]:
+    """Return the words and numbers of a statement that a text lacks, in lower case; common words are left out."""
+    held = list(_with_compounds(_tokens(text)))
+    return tuple(term for term in _terms(statement) if not any(_is_same(term, token) for token in held))
+
+
+def agreement(statement: str, first: Sequence[Word], again: Sequence[Word]) -> Agreement:
+    """Compare two hearings of the same seconds, by the words that matter to a statement.
+
+    Args:
+        statement: what is checked.
+        first: the words within the cited seconds when the recording was indexed.
+        again: the words that were heard there again.
+    """
+    terms = _weigh(statement, [word.text for word in first])
+    again_text = " ".join(word.text for word in again)
+    confirmed, misheard = [], []
+    had, kept = 0.0, 0.0
+    for word in first:
+        weight = sum(terms[term] for term in terms if any(_is_same(term, token) for token in _tokens(word.text)))
+        if not weight:
+            continue
+        had += weight
+        if missing_words(word.text, " ".join(_texts_near(word, again))):
+            misheard.append(word)
+        else:
+            confirmed.append(word)
+            kept += weight
+    unheard = missing_words(statement, again_text)
+    heard = sum(weight for term, weight in terms.items() if term not in unheard)
+    first_text = " ".join(word.text for word in first)
+    return Agreement(
+        tuple(confirmed),
+        tuple(misheard),
+        missing_words(statement, f"{first_text} {again_text}"),
+        heard / (sum(terms.values()) or 1.0),
+        kept / had if had else 1.0,
+    )
+
+
+def _texts_near(word: Word, again: Sequence[Word]) -> Iterator[str]:
+    """Yield the words that were heard again while this one was spoken, up to half a second off."""
+    for other in again:
+        if other.end_s >= word.start_s - _SAME_TIME_S and other.start_s <= word.end_s + _SAME_TIME_S:
+            yield other.text
+
+
+def _best_run(statement: str, texts: Sequence[str]) -> tuple[int, int] | None:
+    """Return the run ``[first, end)`` of texts that carries most of a statement with the fewest other texts."""
+    terms = dict.fromkeys(_with_compounds(_tokens(statement)), _COMMON_WEIGHT) | _weigh(statement, texts)
+    total = sum(terms.values())
+    matches = [_matches(terms, text, following) for text, following in zip(texts, [*texts, ""][1:], strict=True)]
+    best: tuple[float, int, int, int] | None = None
+    for first in range(len(matches)):
+        carried: dict[str, float] = {}
+        extra = 0
+        for end, found in enumerate(matches[first : first + _LONGEST_RUN], start=first + 1):
+            gains = {term: value for term, value in found.items() if value > carried.get(term, 0.0)}
+            carried |= gains
+            extra += not gains
+            if gains and sum(carried.values()) >= _LEAST * total:
+                score = sum(carried.values()) - _EXTRA_COST * total * extra
+                best = max(best or (0.0, 0, 0, 0), (round(score, 6), first - end, -first, end))
+    return None if best is None else (-best[2], best[3])
+
+
+def _matches(terms: dict[str, float], text: str, following: str) -> dict[str, float]:
+    """Return the terms that a text carries, with their weights; less for one that merely sounds alike."""
+    tokens = _tokens(text)
+    pairs = [a + b for a, b in pairwise([*tokens, *_tokens(following)[:1]])]
+    likeness = {
+        term: 1.0 if term in pairs else max((_likeness(term, token) for token in tokens), default=0.0) for term in terms
+    }
+    return {term: terms[term] * share for term, share in likeness.items() if share}
+
+
+def _weigh(statement: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return the terms of a statement with their weights: less for what the texts repeat."""
+    tokens = [set(_tokens(text)) for text in texts]
+    return {
+        term: (_VALUE_WEIGHT if is_value else 1.0)
+        / max(1, sum(any(_is_same(term, token) for token in found) for found in tokens)) ** 0.5
+        for term, is_value in _terms(statement).items()
+    }
+
+
+def _terms(statement: str) -> dict[str, bool]:
+    """Return the words and numbers of a statement that are not common, each with whether it is a number or a name."""
+    names = {
+        match.group().lower() for match in _TOKEN.finditer(statement) if match.start() and match.group()[0].isupper()
+    }
+    return {
+        token: token in names or token[0].isdigit()
+        for token in _tokens(statement)
+        if token[0].isdigit() or _stems(token)
+    }
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the words of a text in lower case, and its numbers in digits: "Twenty-five" is "25", "1,000" "1000"."""
+    tokens: list[str] = []
+    tens = False  # the token before is one such as "twenty"
+    for token in _TOKEN.findall(text.lower()):
+        value = _NUMBERS.get(token)
+        if value is not None and tens and 0 < value < 10:
+            tokens[-1] = str(int(tokens[-1]) + value)
+        else:
+            tokens.append(re.sub(r",(?=\d{3})", "", token) if value is None else str(value))
+        tens = value is not None and value >= 20
+    return tokens
+
+
+def _with_compounds(tokens: Sequence[str]) -> Iterator[str]:
+    """Yield the words, and each pair as one word: "entry way" is "entryway"."""
+    yield from tokens
+    yield from (a + b for a, b in pairwise(tokens) if not (a[0].isdigit() and b[0].isdigit()))
+
+
+def _likeness(term: str, token: str) -> float:
+    """Return 1 for the same word, the share of letters in common for one that sounds alike, else 0."""
+    if _is_same(term, token):
+        return 1.0
+    if min(len(term), len(token)) < _MIN_LETTERS or term[0].isdigit() or token[0].isdigit():
+        return 0.0
+    share = SequenceMatcher(None, term, token).ratio()
+    return share if share >= _ALIKE else 0.0
+
+
+def _is_same(term: str, token: str) -> bool:
+    if term == token:
+        return True
+    return not (term[0].isdigit() or token[0].isdigit()) and not _stems(term).isdisjoint(_stems(token))
+
+
+@lru_cache(maxsize=50_000)
+def _stems(token: str) -> frozenset[int]:
+    """Return the stem of a word as the number that stands for it in the index; nothing for a common word."""
+    return frozenset(encode_query(token)[0])
