@@ -1,0 +1,54 @@
+"""Numbers that point somewhere and tell nothing of the subject: figures, pages, cited works, items of lists."""
+
+from __future__ import annotations
+
+import re
+
+Span = tuple[int, int]
+_YEAR = r"(?:1[5-9]|20)\d\d[a-z]?"
+_NAME = r"[A-Z][^\W\d_]+(?:[-'’][A-Z]?[^\W\d_]+)*"
+_PAGES = r"(?:,\s(?:pp?\.\s?)?\d{1,4}(?:[-–]\d{1,4})?)?"
+# Works are cited as in (Goodall 1986, 12), (see Smith and Lee 2011; Poe et al., 2009a).
+_AUTHORS = rf"{_NAME}(?:(?:,\s|,?\s(?:and|&)\s|\s){_NAME}){{0,3}}(?:,?\set\sal\.?)?"
+_WORK = rf"(?:(?:see|cf\.?|e\.g\.,?|in|from|after)\s){{0,2}}{_AUTHORS},?\s{_YEAR}(?:,\s{_YEAR})?{_PAGES}"
+_IN_BRACKETS = re.compile(rf"[(\[]{_WORK}(?:;\s{_WORK}){{0,9}}[)\]]")
+_ET_AL = re.compile(rf"\bet\sal\.?,?\s[(\[]?({_YEAR}){_PAGES}")
+_SAYS = (
+    r"(?:found|show|argue|report|suggest|note|wrote|write|describe|propose|observe|state|claim|conclude|demonstrate"
+    r"|discuss|point|identif|estimate|review|stud|examine|assert|and\s|&)"
+)
+_NAMED = re.compile(
+    rf"(?:\b(?:and|&|by|see|to|of)\s{_NAME}\s[(\[]({_YEAR}){_PAGES}[)\]]|{_NAME}\s[(\[]({_YEAR}){_PAGES}[)\]]\s{_SAYS}"
+    rf"|\b[A-Z]\.,?\s[(\[]?({_YEAR})\b[)\]]?)"
+)
+_MONTH = re.compile(r"[(\[](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?,?\s\d")
+_LABELS = (
+    r"figures?|figs?|tables?|chapters?|chap|ch|sections?|sec|pages?|pp?|equations?|eqs?|eqn|box|appendix|exhibit|exhibits"
+    r"|exercises?|footnotes?|plates?|slides?|volumes?|vol|nos?|isbn|doi|lines?|abbildung|abb|tabelle|kapitel|seite|page"
+    r"|figura|tabla|tableau|chapitre|capítulo|página"
+)
+_LABEL = re.compile(
+    rf"\b({_LABELS})\.?[^\S\n]{{0,2}}(\d{{1,4}}(?:[.\-–]\d{{1,3}}){{0,3}}[a-z]?\b(?:(?:,|\sand|\sor|\sto)\s\d{{1,4}}\b"
+    r"(?!\s[a-z]))*)",
+    re.I,
+)
+_BRACKETED = re.compile(r"\[\d{1,3}(?:[,;–-]\s?\d{1,3}){0,20}\]|(?:^|(?<=[\s.;:,]))\(\d{1,2}\)(?=\s)")
+_ITEM = re.compile(
+    r"^[^\S\n]*(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]|\(\d{1,2}\)|\d{1,2}(?:\.\d{1,2}){1,3})[^\S\n]+(?=\D)", re.M
+)
+
+
+def cited_works(text: str) -> list[Span]:
+    """Return the ``[start, end)`` of citations with a year, such as "(Goodall 1986, 12)" and "et al. 2009"."""
+    if "(" not in text and "[" not in text and ". " not in text and "et al" not in text:
+        return []
+    spans = [m.span() for m in _IN_BRACKETS.finditer(text) if not _MONTH.match(text, m.start())]
+    spans += [m.span() for m in _ET_AL.finditer(text)]
+    return spans + [m.span() for m in _NAMED.finditer(text)]
+
+
+def labels(text: str) -> list[tuple[Span, str]]:
+    """Return the places of numbers that are labels, each with its word, such as "figure"; "" for marks and items."""
+    found = [(m.span(2), m[1].lower().rstrip("s")) for m in _LABEL.finditer(text)]
+    found += [(m.span(), "") for m in _BRACKETED.finditer(text)]
+    return found + [(m.span(), "") for m in _ITEM.finditer(text)]
