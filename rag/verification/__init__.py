@@ -2,6 +2,6 @@
 
 `values` looks, before any model judges, for the numbers, dates, names and quotes of a statement in its evidence. Below
 it, `references` marks numbers that only point somewhere; `dates`, `quantities` (with `units` and `number_words`) and
-`names` (with `ordinary_words`) read values into `kinds.Value`; `contrasts` (with `opposites`) finds flipped negations and
+`names` (with `ordinary_words`) read values into `kinds.Value`; `contrasts` (with `opposites`) finds denials and
 opposites.
 """
