@@ -18,7 +18,7 @@ from rag.types import MODALITIES
 
 SHIPPED = Path(__file__).with_name("questions.jsonl")
 CHOSEN, UNTOUCHED = HALVES = ("chosen", "untouched")
-_SALT = "exhibit 1179:"  # with it no shipped question spans both halves, and each medium lies in both
+_SALT = "exhibit 23883:"  # with it no shipped question spans both halves, and each medium lies in both
 _LISTS = ("assets", "locators", "answer")
 
 
