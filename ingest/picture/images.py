@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageFile
 from ingest.document.page_lines import TextLine, page_passages
 from ingest.formats.identify import Measure
 from ingest.picture.metadata import capture_fields, embedded_captions
-from ingest.picture.ocr import PAGE_PX, Ocr, OcrLine
+from ingest.picture.ocr import PAGE_PX, PICTURE_PX, Ocr, OcrLine
 from ingest.picture.pixels import DRAFT_PX, for_segment
 from rag.config import Settings
 from rag.errors import MediaTooLarge
@@ -134,7 +134,9 @@ def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int) -> 
     wide = _with_margin(locator)
     box = None if isinstance(wide, CharSpan | TimeSpan) else wide.box
     draft_px = longest_px if box is None else round(longest_px / max(box.w, box.h, _SMALLEST))
-    lines = ocr.read(crop(path, wide, longest_px=longest_px, draft_px=draft_px), longest_px=longest_px)
+    picture = crop(path, wide, longest_px=longest_px, draft_px=draft_px)
+    # Enlarging beyond what helps small letters costs time and reads no better.
+    lines = ocr.read(picture, longest_px=min(longest_px, max(PICTURE_PX, *picture.size)))
     return lines if box is None else [replace(line, box=_within(line.box, box)) for line in lines]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from ingest.audio_video import audio, video
-from ingest.audio_video.transcribers import Transcriber, load_transcriber
+from ingest.audio_video.transcribers import SecondTranscriber, Transcriber, load_transcriber
 from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.picture import images
@@ -21,8 +21,6 @@ from ingest.picture.ocr import Ocr, OcrLine
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia
 from rag.types import Extracted, Locator, Medium, Source, TimeSpan, Word
-
-_SECOND_BEAM = 1
 
 
 class Readers:
@@ -66,7 +64,7 @@ class Readers:
         yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
 
     def hear_again(self, path: Path, span: TimeSpan, language: str) -> Iterator[tuple[Word, ...]]:
-        """Yield the words in a span of a recording or video, transcribed with another beam than the first time."""
+        """Yield the words in a span of a recording or video, transcribed by another model where there is one."""
         yield audio.words_within(path, span, self._second_transcriber, language=language)
 
     def read_again(self, path: Path, locator: Locator, longest_px: int) -> Iterator[list[OcrLine]]:
@@ -101,7 +99,7 @@ class Readers:
 
     @cached_property
     def _second_transcriber(self) -> Transcriber:
-        return load_transcriber(self._settings, beam_size=_SECOND_BEAM)
+        return SecondTranscriber(self._settings)
 
 
 _READERS = {"document": documents, "image": images, "audio": audio, "video": video}

@@ -40,17 +40,18 @@ class Rereader:
         self._settings = settings.model_copy(update={"file_timeout_s": timeout_s, "audio_encoder": "off"})
         self._worker: Worker | None = None
         self._reading = threading.Lock()
-        self._readings: dict[tuple[str, str, str], Any] = {}
+        self._readings: dict[tuple[Any, ...], Any] = {}
         self._checked: dict[Path, tuple[str, _Stamp]] = {}
 
     def hear(self, path: Path, asset_id: str, span: TimeSpan, *, language: str = "") -> tuple[Word, ...]:
-        """Return the words that are spoken in a span, transcribed without the rest and with another beam.
+        """Return the words that are spoken in a span, transcribed by another model and without the rest.
 
         Args:
             path: of the recording or video.
             asset_id: id of the content that was indexed.
             span: at most `LONGEST_S`.
-            language: that was found there before, as a code such as ``en``; empty if unknown.
+            language: that was found there before, as a code such as ``en``; empty if unknown. For English there is
+                another model.
 
         Returns:
             The words in order, with times in seconds of the whole recording.
@@ -99,7 +100,7 @@ class Rereader:
 
     def _read(self, operation: str, path: Path, asset_id: str, locator: Locator, *arguments: Any) -> Any:
         """Return the reading of a place, a kept one if there is one; the file is checked in either case."""
-        key = (operation, asset_id, to_fragment(locator))
+        key = (operation, asset_id, to_fragment(locator), *arguments)
         with self._reading:
             stamp = self._check(path, asset_id)
             if key not in self._readings:
