@@ -31,7 +31,7 @@ _DAY_FIRST = re.compile(
     rf"(?<![\w.,]){_DAY}\s(?:of\s|de\s)?(?P<month>{_MONTH})\b\.?(?:,?\s(?:de\s|del\s)?(?P<year>\d{{4}})\b)?", re.I
 )
 _MONTH_FIRST = re.compile(
-    rf"\b(?P<month>{_MONTH})\b\.?(?:\s(?:the\s)?{_DAY}(?!\d|[:.]\d))?(?:,?\s(?:of\s|de\s)?(?P<year>\d{{4}})\b)?", re.I
+    rf"(?P<month>{_MONTH})\b\.?(?:\s(?:the\s)?{_DAY}(?!\d|[:.]\d))?(?:,?\s(?:of\s|de\s)?(?P<year>\d{{4}})\b)?", re.I
 )
 _ISO = re.compile(r"(?<![\w-])(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})(?![\d-])")
 _NUMERIC = re.compile(
@@ -40,24 +40,31 @@ _NUMERIC = re.compile(
 _IDEOGRAPHIC = re.compile(
     r"(?P<year>\d{4})\s?[年년]\s?(?:(?P<month>\d{1,2})\s?[月월]\s?(?:(?P<day>\d{1,2})\s?[日일])?)?"
 )
-_DECADE = re.compile(r"(?<![\w.,])(?P<year>\d{3}0)['’]?s\b|(?<![\w])['’](?P<short>\d0)s\b")
+_DECADE = re.compile(r"(?<![\w.,])(?P<year>\d{3}0)['’]?s\b|(?<=['’])(?P<short>\d0)s\b")
 _SIXTIES = re.compile(
     r"\b(?P<hundred>nineteen|eighteen|the)[\s-](?P<ten>twen|thir|for|fif|six|seven|eigh|nine)ties\b", re.I
 )
 _TENS = {word: n for n, word in enumerate(["twen", "thir", "for", "fif", "six", "seven", "eigh", "nine"], start=2)}
 _CENTURY = re.compile(
-    rf"\b(?:(?P<n>\d{{1,2}})(?:st|nd|rd|th|e|\.)|(?P<word>[a-z]+(?:[-\s][a-z]+)?))[-\s](?:century|centuries|siècle"
+    rf"(?:(?P<n>\d{{1,2}})(?:st|nd|rd|th|e|\.)|\b(?P<word>[a-z]+(?:[-\s][a-z]+)?))[-\s](?:century|centuries|siècle"
     rf"|jahrhunderts?)\b{_ERA}?",
     re.I,
 )
-_OF_ERA = re.compile(rf"(?<![\w.,])(?:(?P<ad>AD|A\.D\.)\s)?(?P<year>\d{{1,3}},\d{{3}}|\d{{1,4}}){_ERA}?")
+_OF_ERA = re.compile(rf"(?<![\w.,])(?P<year>\d{{1,3}},\d{{3}}|\d{{1,4}}){_ERA}?")
+_ANNO_DOMINI = re.compile(r"\b(?:AD|A\.D\.)\s$")
 _YEAR_RANGE = re.compile(r"(?<![\w.,])(?P<from>1[0-9]\d\d|20\d\d)\s?[-–—/]\s?(?P<to>\d{4}|\d\d)(?![\w]|[.,]\d|\s?[%°])")
 _YEAR = re.compile(r"(?<![\w.,/$€£-])(?P<year>1\d\d\d|20\d\d)(?![\w%°]|[.,:/]\d|\s?[%°])")
 _CLOCK = re.compile(
     r"(?<![\w.:,])(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d))?\s?(?P<half>[ap]\.?m\b\.?|o['’]clock)"
-    r"|(?<![\w.:,])(?P<hour24>[01]?\d|2[0-3]):(?P<minute24>[0-5]\d)(?![\d:])|\b(?P<word>noon|midnight)\b",
+    r"|(?<![\w.:,])(?P<hour24>[01]?\d|2[0-3]):(?P<minute24>[0-5]\d)(?![\d:])",
     re.I,
 )
+_NOON = re.compile(r"\b(?:noon|midnight)\b", re.I)
+_DIGITS = re.compile(r"\d+")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_CENTURY_WORDS = ("century", "centuries", "siècle", "jahrhundert", "jahrhunderts")
+_Read = Callable[[re.Match[str]], Iterator[Value]]
+_Readers = tuple[tuple[re.Pattern[str], _Read], ...]
 # "may" and "march" in lower case are months only beside a day or a year.
 _BEFORE_MONTH = re.compile(
     r"\b(?:in|of|since|until|till|by|from|to|last|next|early|late|mid|during|every|each)[\s-]$", re.I
@@ -75,22 +82,46 @@ def find_dates(text: str) -> list[Value]:
     """Return the dates and the times of day that a text writes in digits or names, without overlap."""
     found: list[Value] = []
     taken = bytearray(len(text))
-    for pattern, read in _READERS:
-        for match in pattern.finditer(text):
-            if any(taken[match.start() : match.end()]):
-                continue
+    for match, read in _candidates(text):
+        if not any(taken[match.start() : match.end()]):
             for value in read(match):
                 found.append(value)
                 taken[value.start : value.end] = b"\1" * (value.end - value.start)
     return sorted(found, key=lambda value: value.start)
 
 
+def _candidates(text: str) -> Iterator[tuple[re.Match[str], _Read]]:
+    """Yield what may be dates, the surest forms first.
+
+    Each form is tried only where a number starts, or where its words stand at all: that takes a tenth of the time.
+    """
+    starts = [match.start() for match in _DIGITS.finditer(text)]
+    words = frozenset(_LETTERS.findall(text.lower()))
+    yield from _at(text, starts, _SUREST)
+    if not words.isdisjoint(_MONTHS):
+        months = [word.start() for word in _LETTERS.finditer(text) if word[0].lower() in _MONTHS]
+        yield from _at(text, months, ((_MONTH_FIRST, _named),))
+    yield from _at(text, starts, _OTHERS)
+    if not words.isdisjoint(_CENTURY_WORDS):
+        yield from ((match, _century) for match in _CENTURY.finditer(text))
+    if any(word.endswith("ties") for word in words):
+        yield from ((match, _sixties) for match in _SIXTIES.finditer(text))
+    if not words.isdisjoint(("noon", "midnight")):
+        yield from ((match, _noon) for match in _NOON.finditer(text))
+
+
+def _at(text: str, starts: list[int], readers: _Readers) -> Iterator[tuple[re.Match[str], _Read]]:
+    for start in starts:
+        for pattern, read in readers:
+            if match := pattern.match(text, start):
+                yield match, read
+
+
 def _value(match: re.Match[str], readings: list[DateKey]) -> Iterator[Value]:
     if readings:
         keys: tuple[Key, ...] = tuple(readings)
-        yield Value(
-            "date", match[0].rstrip(" ,"), match.start(), match.start() + len(match[0].rstrip(" ,")), keys[0], keys[1:]
-        )
+        written = match[0].rstrip(" ,") if match[0].endswith(("C.", "D.", "E.")) else match[0].rstrip(" ,.")
+        yield Value("date", written, match.start(), match.start() + len(written), keys[0], keys[1:])
 
 
 def _named(match: re.Match[str]) -> Iterator[Value]:
@@ -160,7 +191,7 @@ def _century(match: re.Match[str]) -> Iterator[Value]:
 
 def _of_era(match: re.Match[str]) -> Iterator[Value]:
     era = (match["era"] or "").upper()
-    if not era and not match["ad"]:
+    if not era and not _ANNO_DOMINI.search(match.string, max(0, match.start() - 6), match.start()):
         return
     year = int(match["year"].replace(",", ""))
     yield from _value(match, [(-year if era.startswith(("B", "V")) else year, None, None, 1)])
@@ -184,9 +215,7 @@ def _year(match: re.Match[str]) -> Iterator[Value]:
 
 
 def _clock(match: re.Match[str]) -> Iterator[Value]:
-    if match["word"]:
-        minutes = [720 if match["word"].lower() == "noon" else 0]
-    elif match["hour24"]:
+    if match["hour24"]:
         minutes = [60 * int(match["hour24"]) + int(match["minute24"])]
     else:
         hour, minute = int(match["hour"]), int(match["minute"] or 0)
@@ -198,14 +227,14 @@ def _clock(match: re.Match[str]) -> Iterator[Value]:
     yield Value("number", match[0], match.start(), match.end(), keys[0], keys[1:])
 
 
-_READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Iterator[Value]]], ...] = (
-    (_ISO, _iso),
-    (_IDEOGRAPHIC, _iso),
-    (_NUMERIC, _numeric),
-    (_DAY_FIRST, _named),
-    (_MONTH_FIRST, _named),
+def _noon(match: re.Match[str]) -> Iterator[Value]:
+    minutes = 720 if match[0].lower() == "noon" else 0
+    yield Value("number", match[0], match.start(), match.end(), (Fraction(minutes), "time"))
+
+
+_SUREST: _Readers = ((_ISO, _iso), (_IDEOGRAPHIC, _iso), (_NUMERIC, _numeric), (_DAY_FIRST, _named))
+_OTHERS: _Readers = (
     (_DECADE, _decade),
-    (_SIXTIES, _sixties),
     (_CENTURY, _century),
     (_OF_ERA, _of_era),
     (_CLOCK, _clock),

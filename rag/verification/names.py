@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rag.text import sentences
 from rag.verification.kinds import Value
 from rag.verification.number_words import DIGITS
-from rag.verification.ordinary_words import is_ordinary, word_set
+from rag.verification.ordinary_words import FUNCTION_WORDS, is_ordinary, word_set
 
 _TOKEN = re.compile(r"[^\W_]+")
 _PARTICLES = r"(?:de|del|della|di|da|dos|du|la|le|van|von|der|den|ter|ten|bin|ibn|al|el|of|the|and|y)"
@@ -21,9 +21,12 @@ _RUN = re.compile(
     r"|(?<=\w)\s\d{1,3}(?![\d.,%]|\s[a-z]))*"
 )
 _CODE = re.compile(r"(?<![\w-])(?:[A-Z][A-Za-z]*-?\d[\w-]*|[a-z]\d[\w-]*)")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
+_POSSESSIVES = re.compile(r"['’]s\b")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "xi": "11", "xii": "12",
           "xiii": "13", "xiv": "14", "xv": "15", "xvi": "16", "xviii": "18"}  # fmt: skip
+_PLAIN = DIGITS | _ROMAN
 _TITLES = word_set(
     """
     mr mrs ms miss dr doctor prof professor sir lady lord saint st president king queen prince princess general
@@ -67,6 +70,9 @@ _SUFFIXES = word_set(
     """
 )
 _GERMAN = re.compile(r"\b(?:der|die|das|und|ist|nicht|ein|eine|im|dem|den|wurde|mit)\b")
+_CAPITAL_WORDS = re.compile(rf"\b{_CAPITAL}[^\W_]*")
+_LOWER_WORDS = re.compile(r"(?<![^\W_])[a-zß-öø-ÿ]+")
+_STEM = 5  # letters that the forms of an ordinary word share
 _LOWER = re.compile(r"[a-z]")
 _LONGEST_ACRONYM = 6
 
@@ -74,9 +80,8 @@ _LONGEST_ACRONYM = 6
 def tokens(text: str) -> list[str]:
     """Return the words of a text in lower case, without accents, and with numbers in digits ("World War II")."""
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    words = (_POSSESSIVE.sub("", word) for word in _TOKEN.findall(text.casefold()))
-    return [_ROMAN.get(word) or DIGITS.get(word, word) for word in words]
+        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return [_PLAIN.get(word, word) for word in _TOKEN.findall(_POSSESSIVES.sub("", text).casefold())]
 
 
 @dataclass(slots=True)
@@ -86,12 +91,15 @@ class Wording:
     text: str
     words: list[str] = field(init=False)
     known: frozenset[str] = field(init=False)
+    capitalised: frozenset[str] = field(init=False)
     is_cased: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.words = tokens(self.text)
         self.known = frozenset(self.words)
-        self.is_cased = sum(map(str.isupper, self.text)) * 200 > len(self.text)
+        capitals = _CAPITAL_WORDS.findall(self.text)
+        self.is_cased = len(capitals) * 200 > len(self.text)
+        self.capitalised = frozenset(map(str.casefold, capitals))
 
     def holds_word(self, word: str) -> bool:
         """Return whether a word stands here, in another form ("France", "French"), or one letter off in speech."""
@@ -113,15 +121,31 @@ class Wording:
 
     def holds_name(self, words: tuple[str, ...]) -> bool:
         """Return whether a name stands here, if only by its last part, as an acronym or spelled out."""
-        held = [self.holds_word(word) or (len(word) == 1 and self._starts(word)) for word in words]
+        held = [self.holds_word(word) for word in words]
+        if any(is_held and len(word) > 1 for word, is_held in zip(words, held, strict=True)):
+            held = [
+                is_held or (len(word) == 1 and self._starts(word)) for word, is_held in zip(words, held, strict=True)
+            ]
         if all(held) or (len(words) == 1 and self._spells(words[0])) or self._abbreviates(words):
             return True
         needed = [is_held for word, is_held in zip(words, held, strict=True) if word not in _GENERIC]
         if needed and all(needed) and len(needed) < len(words):
             return True
-        return 2 <= len(words) <= 3 and held[-1] and words[-1] not in _GENERIC and self._given(words) is None
+        return 2 <= len(words) <= 3 and held[-1] and words[-1] not in _GENERIC and self.other_given(words) is None
 
-    def _given(self, words: tuple[str, ...]) -> str | None:
+    def holds_acronym(self, acronym: str) -> bool:
+        """Return whether letters such as "US" stand here, in capitals if the text has any, or spelled out."""
+        letters = acronym.casefold()
+        is_word = letters in FUNCTION_WORDS or is_ordinary(letters)
+        if not is_word or not self.is_cased:
+            return self.holds_name((letters,))
+        dotted = r"\.?".join(acronym)
+        return bool(re.search(rf"\b{dotted}\b", self.text)) or self._spells(letters) or self._holds_people(letters)
+
+    def _holds_people(self, word: str) -> bool:
+        return any(_GROUPS.get(other) == _GROUPS.get(word, -1) for other in self.known - {word})
+
+    def other_given(self, words: tuple[str, ...]) -> str | None:
         """Return what stands before the last word of a name instead of its first; None if nothing speaks against it."""
         *given, last = words
         if set(given) & _DIRECTIONS:
@@ -132,13 +156,9 @@ class Wording:
                 if before in given or any(before[0] == g[0] and 1 in (len(before), len(g)) for g in given):
                     return None
                 is_name = not is_ordinary(before) and before not in _TITLES and before not in _SMALL
-                if is_name and (not self.is_cased or f"{before} {last}" in self._lowered_capitals()):
+                if is_name and (not self.is_cased or before in self.capitalised):
                     return before
         return None
-
-    def _lowered_capitals(self) -> str:
-        """Return the capitalised words alone, in lower case."""
-        return " ".join(word.lower() for word in re.findall(rf"{_CAPITAL}\w*|\W", self.text) if word.strip())
 
     def _starts(self, letter: str) -> bool:
         return any(word[0] == letter for word in self.known)
@@ -147,10 +167,9 @@ class Wording:
         """Return whether an acronym's letters are the first ones of words in a row, little words aside."""
         if not 2 <= len(acronym) <= _LONGEST_ACRONYM or not acronym.isalpha():
             return False
-        capitals = (
-            re.findall(rf"\b{_CAPITAL}", self.text) if self.is_cased else [w[0] for w in self.words if w not in _SMALL]
-        )
-        return acronym in "".join(capitals).casefold() and (self.is_cased or len(acronym) > 2)
+        capitals = "".join(word[0] for word in _CAPITAL_WORDS.findall(self.text)).casefold()
+        initials = "".join(word[0] for word in self.words if word not in _SMALL) if len(acronym) > 2 else ""
+        return acronym in capitals or acronym in initials
 
     def _abbreviates(self, words: tuple[str, ...]) -> bool:
         acronym = "".join(word[0] for word in words if word not in _SMALL)
@@ -174,6 +193,7 @@ def find_names(text: str, taken: bytearray, context: str = "") -> list[Value]:
     starts |= {m.end() for m in re.finditer(r"[:;•*–—\n\"“«(]\s*", text)}
     is_german = len(set(_GERMAN.findall(text))) >= 2
     elsewhere: set[str] | None = None
+    lower: frozenset[str] = frozenset()
     found = []
     for match in _CODE.finditer(text):
         if not any(taken[match.start() : match.end()]):
@@ -186,9 +206,8 @@ def find_names(text: str, taken: bytearray, context: str = "") -> list[Value]:
         if start in starts:
             if elsewhere is None:
                 elsewhere = _inner_capitals(text) | _inner_capitals(context)
-            start = _name_start(text, start, end, elsewhere)
-        elif match[0] in ("I", "I'm", "I’m", "I've", "I’ve", "I'd", "I’d", "I'll", "I’ll"):
-            continue
+                lower = frozenset(word[:_STEM] for word in _LOWER_WORDS.findall(f"{text} {context}"))
+            start = _name_start(text, start, end, elsewhere, lower)
         if start < end and (value := _value(text, start, end)).key and _is_name(value, is_german):
             found.append(value)
     return sorted(found, key=lambda value: value.start)
@@ -207,6 +226,8 @@ def _value(text: str, start: int, end: int) -> Value:
 def _is_name(value: Value, is_german: bool) -> bool:
     if is_german and len(value.key) == 1 and not value.text.isupper():  # German writes every noun with a capital
         return False
+    if not value.text.isupper() and {word for word in value.key if len(str(word)) > 1} <= FUNCTION_WORDS:
+        return False
     return any(not str(word).isdigit() for word in value.key) and len(value.text) > 1
 
 
@@ -221,12 +242,12 @@ def _inner_capitals(text: str) -> set[str]:
     return {m[1].casefold() for m in re.finditer(rf"(?<=[a-z,]\s)({_CAPITAL}\w+)", text)}
 
 
-def _name_start(text: str, start: int, end: int, elsewhere: set[str]) -> int:
+def _name_start(text: str, start: int, end: int, elsewhere: set[str], lower: frozenset[str]) -> int:
     """Return where the name of a sentence's first words starts: behind those that are ordinary; the end if all are."""
     words = list(re.finditer(r"[^\s]+", text[start:end]))
     for place, match in enumerate(words):
         word = _POSSESSIVE.sub("", match[0]).casefold().strip(".")
-        if word in _SMALL or (is_ordinary(word) and word not in elsewhere):
+        if word in _SMALL or (word not in elsewhere and (is_ordinary(word) or word[:_STEM] in lower)):
             continue
         if word in elsewhere or not match[0].islower():
             is_alone = place == len(words) - 1 and word not in elsewhere

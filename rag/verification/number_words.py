@@ -29,10 +29,11 @@ _SCALE_ORDINALS = {"hundredth": 100} | {word + "th": n for word, n in SCALES.ite
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
     word + "s": n for word, n in [*_ORDINALS.items(), *_SCALE_ORDINALS.items()] if n > 2
 }
-_ALL = sorted({*_SMALL, *_TENS, *SCALES, *_HUNDRED, *_ORDINALS, *_SCALE_ORDINALS, *_PARTS}, key=len, reverse=True)
-_WORD = f"(?:{'|'.join(_ALL)})"
+_ALL = frozenset({*_SMALL, *_TENS, *SCALES, *_HUNDRED, *_ORDINALS, *_SCALE_ORDINALS, *_PARTS})
+_WORD = f"(?:{'|'.join(sorted(_ALL, key=len, reverse=True))})"
 _RUN = re.compile(rf"\b(?:an?\s)?{_WORD}\b(?:(?:[-‐‑]|\s(?:and\s)?(?:an?\s)?){_WORD}\b)*", re.I)
-_PIECE = re.compile(r"[a-z]+", re.I)
+_ARTICLE = re.compile(r"\ban?\s$", re.I)
+_PIECE = re.compile(r"[A-Za-z]+")
 # Words of a number as plain digits, for names such as "World War Two".
 DIGITS = {word: str(n) for word, n in [*_SMALL.items(), *_ORDINALS.items()]}
 
@@ -49,7 +50,16 @@ class SpelledNumber:
 
 def spelled_numbers(text: str) -> list[SpelledNumber]:
     """Return the numbers of a text that are written in words, in order."""
-    return [number for run in _RUN.finditer(text) for number in _Reader(text, run.start(), run.end()).read()]
+    found: list[SpelledNumber] = []
+    end = 0
+    for piece in _PIECE.finditer(text):
+        if piece.start() < end or piece[0].lower() not in _ALL:
+            continue
+        article = _ARTICLE.search(text, max(end, piece.start() - 4), piece.start())
+        if run := _RUN.match(text, article.start() if article else piece.start()):
+            end = run.end()
+            found += _Reader(text, run.start(), end).read()
+    return found
 
 
 class _Reader:

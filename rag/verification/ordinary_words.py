@@ -68,6 +68,14 @@ _WORDS = word_set(
     would yes yet you young your
     """
 )
+FUNCTION_WORDS = word_set(
+    """
+    a an and are as at be been being but by can could did do does for from had has have he her hers him his how i if
+    in into is it its may might more most of on one only or other our she should so some such than that the their
+    them then there these they this those to was we were what when where which while who whom whose why will with
+    would you your also any all both each very much many ever yet still just too made make get got longer
+    """
+)
 _ENDINGS = (
     "ing", "tion", "sion", "ment", "ness", "ally", "ity", "ism", "ology", "ance", "ence", "ously", "fully", "ively",
     "able", "ible", "ful", "less", "ward", "wards", "ists", "ers", "tions", "ments", "ities", "ised", "ized", "ated",

@@ -27,11 +27,11 @@ _LABELS = (
     r"|exercises?|footnotes?|plates?|slides?|volumes?|vol|nos?|isbn|doi|lines?|abbildung|abb|tabelle|kapitel|seite|page"
     r"|figura|tabla|tableau|chapitre|capítulo|página"
 )
-_LABEL = re.compile(
-    rf"\b({_LABELS})\.?[^\S\n]{{0,2}}(\d{{1,4}}(?:[.\-–]\d{{1,3}}){{0,3}}[a-z]?\b(?:(?:,|\sand|\sor|\sto)\s\d{{1,4}}\b"
-    r"(?!\s[a-z]))*)",
-    re.I,
-)
+_LABEL = re.compile(rf"(?<![^\W\d_])({_LABELS})\.?[^\S\n]{{0,2}}$", re.I)
+_LONGEST_LABEL = 16
+_LABELLED = re.compile(r"(?<!\d)\d{1,4}(?:[.\-–]\d{1,3}){0,3}[a-z]?\b(?:(?:,|\sand|\sor|\sto)\s\d{1,4}\b(?!\s[a-z]))*")
+_DIGIT = re.compile(r"\d")
+_HAS_YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 _BRACKETED = re.compile(r"\[\d{1,3}(?:[,;–-]\s?\d{1,3}){0,20}\]|(?:^|(?<=[\s.;:,]))\(\d{1,2}\)(?=\s)")
 _ITEM = re.compile(
     r"^[^\S\n]*(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]|\(\d{1,2}\)|\d{1,2}(?:\.\d{1,2}){1,3})[^\S\n]+(?=\D)", re.M
@@ -40,7 +40,7 @@ _ITEM = re.compile(
 
 def cited_works(text: str) -> list[Span]:
     """Return the ``[start, end)`` of citations with a year, such as "(Goodall 1986, 12)" and "et al. 2009"."""
-    if "(" not in text and "[" not in text and ". " not in text and "et al" not in text:
+    if not _HAS_YEAR.search(text):
         return []
     spans = [m.span() for m in _IN_BRACKETS.finditer(text) if not _MONTH.match(text, m.start())]
     spans += [m.span() for m in _ET_AL.finditer(text)]
@@ -49,6 +49,11 @@ def cited_works(text: str) -> list[Span]:
 
 def labels(text: str) -> list[tuple[Span, str]]:
     """Return the places of numbers that are labels, each with its word, such as "figure"; "" for marks and items."""
-    found = [(m.span(2), m[1].lower().rstrip("s")) for m in _LABEL.finditer(text)]
+    if not _DIGIT.search(text):
+        return []
+    found = []
+    for match in _LABELLED.finditer(text):
+        if label := _LABEL.search(text, max(0, match.start() - _LONGEST_LABEL), match.start()):
+            found.append((match.span(), label[1].lower().rstrip("s")))
     found += [(m.span(), "") for m in _BRACKETED.finditer(text)]
     return found + [(m.span(), "") for m in _ITEM.finditer(text)]

@@ -174,5 +174,7 @@ def _per(text: str, end: int, unit: Unit) -> tuple[Unit, int]:
 
 def units_of_headings(text: str) -> set[str]:
     """Return the units that stand alone in brackets, as in the heading of a column: "Weight (kg)"."""
+    if "(" not in text and "[" not in text and "in " not in text:
+        return set()
     found = (find_unit(match[1] or match[2] or "") for match in _IN_HEADING.finditer(text))
     return {unit[0] for unit in found if unit}

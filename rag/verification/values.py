@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import cast
 
 from rag.text import sentences, stems
@@ -34,6 +35,10 @@ _NEAR = r"about|around|approximately|roughly|some|circa|ca?\.|estimated(?: at)?"
 _HEDGE = re.compile(rf"\b(?:(?P<more>{_MORE})|(?P<less>{_LESS})|{_NEAR})\s(?:the\s|an?\s|of\s)?$|[~≈]\s?$", re.I)
 _PUBLISHED = re.compile(r"\b(?:publish|book|paper|study|studies|article|wrote|written|author|edition|cited)", re.I)
 _HEDGE_CHARS = 24
+_LONGEST_CHOICE = 30  # characters between the two values of "50 or 500 grams"
+_BEHIND = re.compile(r"(?:[^\S\n-]?[\s-][^\W\d_]{1,24}){0,3}")
+_ARTICLES = ("a", "an", "one")
+_LEAST_SHARED = 0.4  # of a statement's words that the sentence around a rival value must hold
 _FUNCTION_STEMS = stems("the and for from with that were was are has have had per after before than who which")
 
 
@@ -80,13 +85,24 @@ def conflicts(statement: str, window: str) -> list[str]:
         statement: one statement of an answer.
         window: the few sentences of the passage that speak of the same; a whole page would find other subjects.
     """
-    found = []
-    about = stems(statement)
-    for value in missing(statement, window):
-        rivals = [rival for rival in _rivals(value, statement, window) if _speaks_of(about, window, rival)]
-        if rivals:
-            found.append(f"The passage says {_listed(rivals)}, not {value.text}.")
+    found = [reason for value in missing(statement, window) if (reason := _rivalry(value, statement, window))]
     return [*found, *contrasts(statement, window)]
+
+
+def _rivalry(value: Value, statement: str, window: str) -> str:
+    """Return what the window says instead of a value, in a sentence for people; "" if nothing tells."""
+    if value.kind == "name":
+        given = _evidence(window).wording.other_given(tuple(map(str, value.key)))
+        return f"The passage says {given.title()} {value.text.split()[-1]}, not {value.text}." if given else ""
+    about = _sentence_stems(statement, value) - stems(value.text)
+    own = {other.key for other in values(statement)}
+    rivals = [
+        rival
+        for rival in _rivals(value, statement, window)
+        if rival.key not in own and len(about & _sentence_stems(window, rival)) >= max(2, _LEAST_SHARED * len(about))
+    ]
+    said = " and ".join(dict.fromkeys(_phrase(window, rival) for rival in rivals[:2]))
+    return f"The passage says {said}, not {_phrase(statement, value)}." if rivals else ""
 
 
 def _rivals(value: Value, statement: str, window: str) -> list[Value]:
@@ -97,10 +113,11 @@ def _rivals(value: Value, statement: str, window: str) -> list[Value]:
     if value.kind != "number":
         return []
     unit = value.key[1]
+    same = [number for number in evidence.numbers if number.key[1] == unit and number.text.lower() not in _ARTICLES]
     if unit not in ("", "ordinal"):
-        return [number for number in evidence.numbers if number.key[1] == unit]
+        return same
     counted = _counted(statement, value)
-    return [number for number in evidence.numbers if number.key[1] == unit and counted & _counted(window, number)]
+    return [number for number in same if counted & _counted(window, number)]
 
 
 def _date_key(date: Value) -> DateKey:
@@ -113,21 +130,24 @@ def _alike(date: DateKey, other: DateKey) -> bool:
 
 def _counted(text: str, value: Value) -> set[str]:
     """Return the stems of the words that a number counts: up to three behind it, before any mark."""
-    behind = re.match(r"(?:[\s-][^\W\d_]+){0,3}", text[value.end : value.end + 60])
+    behind = _BEHIND.match(text, value.end)
     words = stems(behind[0]) - _FUNCTION_STEMS if behind else set()
     return words | ({"%"} if text[value.start : value.end].rstrip().endswith(("%", "percent", "per cent")) else set())
 
 
-def _speaks_of(about: set[str], window: str, value: Value) -> bool:
-    """Return whether the sentence around a value shares words with the statement."""
-    for start, end in sentences(window):
-        if start <= value.start < end:
-            return len(about & stems(window[start:end])) >= 2
-    return False
+def _sentence_stems(text: str, value: Value) -> set[str]:
+    return next((stems(text[a:b]) for a, b in sentences(text) if a <= value.start < b), set())
 
 
-def _listed(rivals: list[Value]) -> str:
-    return " and ".join(dict.fromkeys(rival.text.strip() for rival in rivals[:3]))
+def _phrase(text: str, value: Value) -> str:
+    """Return a value as written, with the words that a plain number counts: "12 cranial nerves"."""
+    if value.kind != "number" or value.key[1] not in ("", "ordinal") or value.text.rstrip().endswith(("%", "cent")):
+        return value.text
+    behind = _BEHIND.match(text, value.end)
+    words = behind[0].split() if behind else []
+    while words and stems(words[-1]) <= _FUNCTION_STEMS:
+        words.pop()
+    return " ".join([value.text, *words[:2]])
 
 
 def _take(taken: bytearray, found: list[Value]) -> list[Value]:
@@ -183,6 +203,9 @@ class _Evidence:
 
     def holds(self, value: Value, statement: str) -> bool:
         if value.kind == "name":
+            letters = value.text.replace(".", "")
+            if letters.isupper() and letters.isalpha() and len(letters) < 6:
+                return self.wording.holds_acronym(letters)
             return self.wording.holds_name(tuple(map(str, value.key)))
         if value.kind == "quote":
             return self.wording.holds_run(tuple(map(str, value.key)))
@@ -191,15 +214,11 @@ class _Evidence:
         return any(self._holds_number(cast(NumberKey, key), value, statement) for key in value.readings)
 
     def _holds_date(self, key: DateKey, statement: str) -> bool:
-        if any(_within(key, cast(DateKey, other)) for date in self.dates for other in date.readings):
+        dates = [cast(DateKey, other) for date in self.dates for other in date.readings]
+        if any(_within(key, other) for other in dates):
             return True
         year, month, day, span = key
-        if (
-            year
-            and month
-            and self._holds_date((year, None, None, span), statement)
-            and self._holds_date((None, month, day, 1), statement)
-        ):
+        if year and month and (None, month, day, 1) in dates and (year, None, None, 1) in dates:
             return True
         if year and not month and span == 1 and any(number.key == (Fraction(year), "") for number in self.numbers):
             return True
@@ -246,6 +265,8 @@ def _near_enough(claimed: Fraction, stated: Fraction, hedge: re.Match[str] | Non
     if claimed == stated or not hedge or stated <= 0:
         return claimed == stated
     ratio = claimed / stated
+    if ratio != 1 and _digits(claimed) >= _digits(stated) and not (_digits(claimed) == 1 and hedge["more"]):
+        return False  # 72 is no round form of 71
     if hedge["more"]:
         return Fraction(2, 3) <= ratio <= 1
     if hedge["less"]:
@@ -253,6 +274,16 @@ def _near_enough(claimed: Fraction, stated: Fraction, hedge: re.Match[str] | Non
     return Fraction(9, 10) <= ratio <= Fraction(11, 10)
 
 
+def _digits(number: Fraction) -> int:
+    """Return how many digits a number has before its last zeros: 1 for 300, 2 for 0.25."""
+    return len(f"{float(number):.12g}".split("e")[0].replace(".", "").replace("-", "").strip("0")) or 1
+
+
 def _offered(value: Value, question: str) -> bool:
     """Return whether a question offers a value beside another one of its kind."""
-    return " or " in question and sum(other.kind == value.kind for other in values(question)) > 1
+    if " or " not in question:
+        return False
+    same = [other for other in values(question) if other.kind == value.kind]
+    pairs = pairwise(same)
+    between = (question[first.end : second.start] for first, second in pairs if value.key in (first.key, second.key))
+    return any(" or " in words and len(words) <= _LONGEST_CHOICE for words in between)
