@@ -22,11 +22,12 @@ _NEGATORS = word_set(
     """
 )
 _FAIL = word_set("fail fails failed failing refuse refused refuses lack lacks lacked lacking")
+_OF_NOUNS = word_set("no without neither nor none lack lacks lacked lacking nobody nothing")
 _STOPS = frozenset(".,;:!?()")
 _SCOPE = 4  # content words that a negator governs
 _NOT_UN = word_set("under until unless union unions unite united unit units unique universe unlike unlikely")
 _IRREGULAR_VERBS = """
-left leave|led lead|went gone go|gave given give|took taken take|came come|saw seen see|knew known know|won win|lost lose
+left leave|went gone go|gave given give|took taken take|came come|saw seen see|knew known know|won win|lost lose
 began begun begin|became become|kept keep|held hold|told tell|wrote written write|made make|said say|thought think
 built build|bought buy|sold sell|sent send|spent spend|met meet|ran run|fell fallen fall|rose risen rise|grew grown grow
 drew drawn draw|ate eaten eat|found find|brought bring|caught catch|taught teach|fought fight|felt feel|paid pay
@@ -34,6 +35,7 @@ spoke spoken speak|broke broken break|chose chosen choose|drove driven drive|fle
 """
 _VERBS = {form: forms.split()[-1] for forms in _IRREGULAR_VERBS.replace("\n", "|").split("|") for form in forms.split()}
 _LEAST_SHARED = 0.6  # of a statement's content words that a sentence must hold to speak of the same
+_LEAST_SHARED_OF_NOUNS = 0.8  # the same where a noun is denied: "no bones" beside "bones" tells little
 _LEAST_NEAR = 0.6  # of those around a word that must stand around its counterpart
 _AROUND = 3  # content words on each side of a statement's word; twice as many in the passage
 
@@ -62,9 +64,11 @@ class _Clause:
     stems: dict[str, str] = field(init=False)  # stem: the word as written
     negated: dict[str, str] = field(init=False)  # stem: the negator
     affirmed: set[str] = field(init=False)
+    is_elliptic: bool = field(init=False, default=False)  # denies what was said before: "others cannot."
 
     def __post_init__(self) -> None:
-        self.words = [word.lower().replace("’", "'") for word in _WORD.findall(self.text)]
+        found = (word for word in _WORD.findall(self.text) if word != "NO")  # nitric oxide
+        self.words = [word.lower().replace("’", "'") for word in found]
         self.order, self.stems, self.negated, self.affirmed = [], {}, {}, set()
         negator, left = "", 0
         for place, word in enumerate(self.words):
@@ -72,7 +76,8 @@ class _Clause:
             if word in _STOPS or word in ("but", "because", "although", "though", "while", "whereas"):
                 negator, left = "", 0
             elif (word.replace("'", "") in _NEGATORS or word.endswith("n't") or word in _FAIL) and following != "only":
-                negator, left = (f"no {following}" if word == "no" and following == "longer" else word), _SCOPE
+                negator, left = ("no longer" if word == "no" and following == "longer" else word), _SCOPE
+                self.is_elliptic = self.is_elliptic or following in _STOPS or not following
             elif word not in FUNCTION_WORDS and len(word) > 2:
                 stem = _stem(word)
                 self.stems[stem] = word
@@ -105,7 +110,8 @@ def _are_near(claim: _Clause, stem: str, rival: _Clause, rival_stem: str) -> boo
 
 def _negations(claim: _Clause, rival: _Clause) -> Iterator[str]:
     """Yield where one of two clauses denies the first word that the other one affirms."""
-    for denying, other in ((claim, rival), (rival, claim)):
+    share = claim.shares(rival)
+    for denying, other in ((claim, rival), (rival, claim)) if not (claim.is_elliptic or rival.is_elliptic) else ():
         for stem, negator in _first_negated(denying):
             is_flipped = stem in other.affirmed and stem not in other.negated and stem not in denying.affirmed
             if (
@@ -113,6 +119,8 @@ def _negations(claim: _Clause, rival: _Clause) -> Iterator[str]:
                 or denying.negated.keys() & other.negated.keys()
                 or not _are_near(claim, stem, rival, stem)
             ):
+                continue
+            if negator in _OF_NOUNS and share < _LEAST_SHARED_OF_NOUNS:
                 continue
             denied, said = f"{negator} {denying.stems[stem]}", other.stems[stem]
             if denying is claim:

@@ -44,3 +44,10 @@ class Value:
     def readings(self) -> tuple[Key, ...]:
         """The key and the other readings."""
         return (self.key, *self.also)
+
+
+def take(taken: bytearray, found: list[Value]) -> list[Value]:
+    """Mark the characters of values as taken, one byte each, and return the values."""
+    for value in found:
+        taken[value.start : value.end] = b"\1" * (value.end - value.start)
+    return found

@@ -150,14 +150,13 @@ class Wording:
         *given, last = words
         if set(given) & _DIRECTIONS:
             return given[0]
-        for place, word in enumerate(self.words):
-            if place and word == last:
-                before = self.words[place - 1]
-                if before in given or any(before[0] == g[0] and 1 in (len(before), len(g)) for g in given):
-                    return None
-                is_name = not is_ordinary(before) and before not in _TITLES and before not in _SMALL
-                if is_name and (not self.is_cased or before in self.capitalised):
-                    return before
+        for match in re.finditer(rf"\b([^\W\d_]{{1,30}})\.?\s{{1,4}}{re.escape(last)}\b", self.text, re.I):
+            before = match[1].casefold()
+            if before in given or any(before[0] == g[0] and 1 in (len(before), len(g)) for g in given):
+                return None
+            is_word = is_ordinary(before) or before in _TITLES or before in _SMALL or before in FUNCTION_WORDS
+            if not is_word and (match[1][0].isupper() or not self.is_cased):
+                return before
         return None
 
     def _starts(self, letter: str) -> bool:
@@ -173,7 +172,9 @@ class Wording:
 
     def _abbreviates(self, words: tuple[str, ...]) -> bool:
         acronym = "".join(word[0] for word in words if word not in _SMALL)
-        return len(acronym) >= 2 and len(words) >= 2 and acronym in self.known
+        if len(acronym) < 2 or acronym not in self.known:
+            return False
+        return acronym.upper() in self.text if self.is_cased else len(acronym) > 2 and not is_ordinary(acronym)
 
 
 def find_names(text: str, taken: bytearray, context: str = "") -> list[Value]:
@@ -251,7 +252,7 @@ def _name_start(text: str, start: int, end: int, elsewhere: set[str], lower: fro
             continue
         if word in elsewhere or not match[0].islower():
             is_alone = place == len(words) - 1 and word not in elsewhere
-            if is_alone and _looks_plural(word, text[end : end + 12]):
+            if is_alone and not match[0].isupper() and _looks_plural(word, text[end : end + 12]):
                 return end
             return start + match.start()
     return end

@@ -66,6 +66,8 @@ _WORDS = word_set(
     viruses visit visual voluntary voters voting was water we well were what whatever when whenever where whereas
     whether which while who whoever whom whose why will with within without women work workers working worldwide
     would yes yet you young your
+    additionally afterwards besides earlier furthermore hence later likewise maybe meanwhile moreover nevertheless
+    nonetheless often okay otherwise overall please plus rarely soon sorry sure thanks usually well
     """
 )
 FUNCTION_WORDS = word_set(

@@ -239,8 +239,6 @@ def _rescaled(number: _Found, scale: int) -> _Found:
 def _value(text: str, number: _Found, unit: Unit | None) -> Value:
     base, factor = unit or ("", Fraction(1))
     keys: list[NumberKey] = [(reading * factor, base) for reading in number.readings]
-    if base == "%":  # 50 % is one half
-        keys = [(key[0], "") for key in keys]
     return Value("number", text[number.start : number.end], number.start, number.end, keys[0], tuple(keys[1:]))
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from fractions import Fraction
+
+from rag.verification.dates import find_dates
+from rag.verification.kinds import Value
 
 Span = tuple[int, int]
 _YEAR = r"(?:1[5-9]|20)\d\d[a-z]?"
@@ -38,7 +43,21 @@ _ITEM = re.compile(
 )
 
 
-def cited_works(text: str) -> list[Span]:
+def find_references(text: str) -> list[Value]:
+    """Return the labels and the years of cited works that a text names."""
+    found = []
+    for span in _cited_works(text):
+        found += [
+            replace(date, start=span[0] + date.start, end=span[0] + date.end, is_reference=True)
+            for date in find_dates(text[span[0] : span[1]])
+        ]
+        found.append(Value("quote", text[span[0] : span[1]], *span, (), is_reference=True))
+    for (start, end), label in _labels(text):
+        found.append(Value("number", text[start:end], start, end, (Fraction(0), label), is_reference=True))
+    return found
+
+
+def _cited_works(text: str) -> list[Span]:
     """Return the ``[start, end)`` of citations with a year, such as "(Goodall 1986, 12)" and "et al. 2009"."""
     if not _HAS_YEAR.search(text):
         return []
@@ -47,7 +66,7 @@ def cited_works(text: str) -> list[Span]:
     return spans + [m.span() for m in _NAMED.finditer(text)]
 
 
-def labels(text: str) -> list[tuple[Span, str]]:
+def _labels(text: str) -> list[tuple[Span, str]]:
     """Return the places of numbers that are labels, each with its word, such as "figure"; "" for marks and items."""
     if not _DIGIT.search(text):
         return []
