@@ -98,7 +98,7 @@ class _Clause:
 
     def shares(self, other: _Clause) -> float:
         """Return the share of these content words that another clause holds, opposites left out."""
-        own = {stem for stem, word in self.stems.items() if word not in OPPOSITES}
+        own = {stem for stem, word in self.stems.items() if word not in OPPOSITES and not _is_prefixed(word)}
         return len(own & other.stems.keys()) / len(own) if own else 0.0
 
 
@@ -141,7 +141,7 @@ def _prefixed(claim: _Clause, rival: _Clause) -> Iterator[str]:
     """Yield "unhappy" against "happy"."""
     for one, other in ((claim, rival), (rival, claim)):
         for word in one.words:
-            if not word.startswith("un") or len(word) < 6 or word in _NOT_UN:
+            if not _is_prefixed(word):
                 continue
             plain = _stem(word[2:])
             own = _stem(word)
@@ -149,6 +149,10 @@ def _prefixed(claim: _Clause, rival: _Clause) -> Iterator[str]:
                 said, claimed = (other.stems[plain], word) if one is claim else (word, other.stems[plain])
                 if _are_near(claim, _stem(claimed), rival, _stem(said)):
                     yield f"The passage says “{said}”, not “{claimed}”."
+
+
+def _is_prefixed(word: str) -> bool:
+    return word.startswith("un") and len(word) >= 6 and word not in _NOT_UN
 
 
 def _opposites(claim: _Clause, best: _Clause, close: list[_Clause]) -> Iterator[str]:

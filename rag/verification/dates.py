@@ -55,7 +55,7 @@ _ANNO_DOMINI = re.compile(r"\b(?:AD|A\.D\.)\s$")
 _YEAR_RANGE = re.compile(r"(?<![\w.,])(?P<from>1[0-9]\d\d|20\d\d)\s?[-–—/]\s?(?P<to>\d{4}|\d\d)(?![\w]|[.,]\d|\s?[%°])")
 _YEAR = re.compile(r"(?<![\w.,/$€£-])(?P<year>1\d\d\d|20\d\d)(?![\w%°]|[.,:/]\d|\s?[%°])")
 _CLOCK = re.compile(
-    r"(?<![\w.:,])(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d))?\s?(?P<half>[ap]\.?m\b\.?|o['’]clock)"
+    r"(?<![\w.:,])(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d))?\s?(?P<half>[ap]m\b|[ap]\.m\.?|o['’]clock)"
     r"|(?<![\w.:,])(?P<hour24>[01]?\d|2[0-3]):(?P<minute24>[0-5]\d)(?![\d:])",
     re.I,
 )

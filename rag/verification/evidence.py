@@ -34,7 +34,7 @@ def read_evidence(text: str) -> Evidence:
     times = [time for time in dates if time.kind == "number"]
     dates = [date for date in dates if date.kind == "date"]
     numbers = [*times, *find_numbers(text, taken, is_evidence=True)]
-    return Evidence(Wording(text), dates, numbers, cited, frozenset(units_of_headings(text)))
+    return Evidence(Wording(text), dates, numbers, cited, units_of_headings(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Evidence:
     dates: list[Value]
     numbers: list[Value]
     cited_years: frozenset[object]
-    heading_units: frozenset[str]
+    heading_units: dict[str, Fraction]
 
     def holds(self, value: Value, statement: str) -> bool:
         """Return whether a value of the statement stands here, in another spelling or rounded as its hedge says."""
@@ -73,23 +73,15 @@ class Evidence:
 
     def _holds_number(self, key: NumberKey, value: Value, statement: str) -> bool:
         hedge = _HEDGE.search(statement, max(0, value.start - _HEDGE_CHARS), value.start)
-        for number in self.numbers:
-            for amount, unit in cast(tuple[NumberKey, ...], number.readings):
-                if self._fits(key, amount, unit) and _near_enough(key[0], amount, hedge):
-                    return True
+        factor = self.heading_units.get(key[1])
+        for amount, unit in (cast(NumberKey, reading) for number in self.numbers for reading in number.readings):
+            if _fits(key, amount, unit) and _near_enough(key[0], amount, hedge):
+                return True
+            if factor and unit == "" and _near_enough(key[0], amount * factor, hedge):  # a cell of a column with a unit
+                return True
         if key[1] == "" and any(date.key[0] == key[0] and date.key[1:] == (None, None, 1) for date in self.dates):
             return True
         return key[1] == "ordinal" and any(number.key == (key[0], "") for number in self.numbers)
-
-    def _fits(self, key: NumberKey, amount: Fraction, unit: str) -> bool:
-        claimed = key[1]
-        if claimed == unit:
-            return True
-        if {claimed, unit} == {"%", ""} and amount.denominator > 1:  # 50 % is one half, but 100 % is not "1"
-            return True
-        if unit == "" and claimed in self.heading_units:
-            return True
-        return "°" in (claimed, unit) and claimed[:1] == unit[:1]
 
     def reason(self, value: Value) -> str:
         """Return why a value that does not stand here is missing, in a sentence for people."""
@@ -98,6 +90,16 @@ class Evidence:
         if value.kind == "quote":
             return f"The passage does not contain the words “{value.text}”."
         return f"The passage does not mention {value.text}."
+
+
+def _fits(key: NumberKey, amount: Fraction, unit: str) -> bool:
+    """Return whether an amount of the evidence may be in the unit of a claimed one."""
+    claimed = key[1]
+    if claimed == unit:
+        return True
+    if {claimed, unit} == {"%", ""} and amount.denominator > 1:  # 50 % is one half, but 100 % is not "1"
+        return True
+    return "°" in (claimed, unit) and claimed[:1] == unit[:1]
 
 
 def _within(claimed: DateKey, stated: DateKey) -> bool:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from rag.text import sentences
 from rag.verification.kinds import Value
-from rag.verification.number_words import DIGITS
+from rag.verification.number_words import DIGITS, NUMBER_WORDS
 from rag.verification.ordinary_words import FUNCTION_WORDS, is_ordinary, word_set
+from rag.verification.units import find_unit
 
 _TOKEN = re.compile(r"[^\W_]+")
 _PARTICLES = r"(?:de|del|della|di|da|dos|du|la|le|van|von|der|den|ter|ten|bin|ibn|al|el|of|the|and|y)"
@@ -202,7 +203,9 @@ def find_names(text: str, taken: bytearray, context: str = "") -> list[Value]:
             taken[match.start() : match.end()] = b"\1" * len(match[0])
     for match in _RUN.finditer(text):
         start, end = match.span()
-        if any(taken[start:end]):
+        if any(taken[start:end]) or (
+            find_unit(match[0]) and text[max(0, start - 3) : start].rstrip()[-1:].isdigit()
+        ):  # "5 Watt"
             continue
         if start in starts:
             if elsewhere is None:
@@ -248,11 +251,17 @@ def _name_start(text: str, start: int, end: int, elsewhere: set[str], lower: fro
     words = list(re.finditer(r"[^\s]+", text[start:end]))
     for place, match in enumerate(words):
         word = _POSSESSIVE.sub("", match[0]).casefold().strip(".")
-        if word in _SMALL or (word not in elsewhere and (is_ordinary(word) or word[:_STEM] in lower)):
+        is_last = place == len(words) - 1
+        is_common = is_ordinary(word) or word in NUMBER_WORDS or (is_last and word[:_STEM] in lower)
+        if word in _SMALL or (word not in elsewhere and is_common):
             continue
         if word in elsewhere or not match[0].islower():
-            is_alone = place == len(words) - 1 and word not in elsewhere
-            if is_alone and not match[0].isupper() and _looks_plural(word, text[end : end + 12]):
+            if (
+                is_last
+                and word not in elsewhere
+                and not match[0].isupper()
+                and _looks_plural(word, text[end : end + 12])
+            ):
                 return end
             return start + match.start()
     return end

@@ -29,8 +29,8 @@ _SCALE_ORDINALS = {"hundredth": 100} | {word + "th": n for word, n in SCALES.ite
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
     word + "s": n for word, n in [*_ORDINALS.items(), *_SCALE_ORDINALS.items()] if n > 2
 }
-_ALL = frozenset({*_SMALL, *_TENS, *SCALES, *_HUNDRED, *_ORDINALS, *_SCALE_ORDINALS, *_PARTS})
-_WORD = f"(?:{'|'.join(sorted(_ALL, key=len, reverse=True))})"
+NUMBER_WORDS = frozenset({*_SMALL, *_TENS, *SCALES, *_HUNDRED, *_ORDINALS, *_SCALE_ORDINALS, *_PARTS})
+_WORD = f"(?:{'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})"
 _RUN = re.compile(rf"\b(?:an?\s)?{_WORD}\b(?:(?:[-‐‑]|\s(?:and\s)?(?:an?\s)?){_WORD}\b)*", re.I)
 _ARTICLE = re.compile(r"\ban?\s$", re.I)
 _PIECE = re.compile(r"[A-Za-z]+")
@@ -53,7 +53,7 @@ def spelled_numbers(text: str) -> list[SpelledNumber]:
     found: list[SpelledNumber] = []
     end = 0
     for piece in _PIECE.finditer(text):
-        if piece.start() < end or piece[0].lower() not in _ALL:
+        if piece.start() < end or piece[0].lower() not in NUMBER_WORDS:
             continue
         article = _ARTICLE.search(text, max(end, piece.start() - 4), piece.start())
         if run := _RUN.match(text, article.start() if article else piece.start()):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rag.verification.kinds import NumberKey, Value
-from rag.verification.number_words import SCALES, spelled_numbers
+from rag.verification.number_words import SCALES, SpelledNumber, spelled_numbers
 from rag.verification.units import CURRENCY, Unit, find_unit, unit_after
 
 _LETTER = r"A-Za-z\u00aa-\u00ba\u00c0-\u052f"
@@ -47,6 +47,8 @@ _NOT_PARTS = re.compile(
 _ARTICLE = re.compile(r"\s(?:of\s)?an?(?=\s)")
 _ONE = re.compile(r"\b(?:an?|per|each|every)(?=\s[a-z])", re.I)
 _LISTING = re.compile(r"(?:^|[.;:!?]\s)(?:The\s|A\s|And\s)?$|\b[Aa]\s$")
+_A = re.compile(r"[Aa]\s$")
+_OF = re.compile(r"\s(?:of|as)\b")
 _TIMES = re.compile(r"\b(?:twice|thrice)\b", re.I)
 _MOST_DIGITS = 40
 _SPACES = re.compile(rf"[ {_THIN}'’]")
@@ -170,9 +172,17 @@ def _words(text: str, taken: bytearray) -> Iterator[_Found]:
             or (number.form == "part" and _NOT_PARTS.match(text, number.end))
         ):
             continue
+        if article := _article_of_share(text, number):
+            number = replace(number, number=1 / number.number, start=article.start(), form="part")
         if word == "second" and not _BEFORE_SECOND.search(text, max(0, number.start - 6), number.start):
             continue
         yield _scaled(text, _Found(number.start, number.end, (number.number,), form=number.form))
+
+
+def _article_of_share(text: str, number: SpelledNumber) -> re.Match[str] | None:
+    """Return the article of "a third of", which is no third in a row; None otherwise."""
+    is_share = number.form == "ordinal" and number.number > 2 and _OF.match(text, number.end)
+    return _A.search(text, max(0, number.start - 2), number.start) if is_share else None
 
 
 def _scaled(text: str, number: _Found) -> _Found:

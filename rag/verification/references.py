@@ -73,6 +73,6 @@ def _labels(text: str) -> list[tuple[Span, str]]:
     found = []
     for match in _LABELLED.finditer(text):
         if label := _LABEL.search(text, max(0, match.start() - _LONGEST_LABEL), match.start()):
-            found.append((match.span(), label[1].lower().rstrip("s")))
+            found.append(((label.start(), match.end()), label[1].lower().rstrip("s")))
     found += [(m.span(), "") for m in _BRACKETED.finditer(text)]
     return found + [(m.span(), "") for m in _ITEM.finditer(text)]

@@ -17,17 +17,17 @@ _TABLE = """
 %|1/100|% percent percentage pct prozent procent ％ percents per_cent percentage_point percentage_points pour_cent
 %|1/100|por_ciento per_cento por_cento
 ‰|1/1000|‰ per_mille
-min|1|min minute minuto minuti minuut minuten
-min|1/60|s sec second seconde segundo secondo secondi sekunde sekunden
+min|1|min mins minute minuto minuti minuut minuten
+min|1/60|s sec secs second seconde segundo secondo secondi sekunde sekunden
 min|60|h hr hrs hour heure stunde stunden hora ora ore uur
-min|1440|day d jour tag tage tagen día dias días giorno giorni dag dagen
+min|1440|day days d jour tag tage tagen día dias días giorno giorni dag dagen
 min|10080|week wk wks woche wochen semaine semana settimana settimane
 month|1|month monat monate monaten mois mes meses mese mesi maand maanden
 month|12|year yr yrs jahr jahre jahren ans année año ano anni jaar annum
 month|120|decade
 month|1200|century centuries
 g|1000000|tonne t metric_ton metric_tons tonnes
-ton|1|ton
+ton|1|ton tons
 pound|1|£ pound lb lbs GBP
 ounce|1|oz ounce
 stone|1|stone
@@ -42,7 +42,7 @@ m2|10000|hectare ha hektar
 acre|1|acre
 gallon|1|gallon gal
 pint|1|pint
-cup|1|cup
+cup|1|cup cups
 kelvin|1|K kelvin
 °|1|° degree degrees grad
 °C|1|°C ℃ celsius degrees_celsius degree_celsius degrees_centigrade degrees_C grad_celsius
@@ -172,9 +172,9 @@ def _per(text: str, end: int, unit: Unit) -> tuple[Unit, int]:
     return (f"{unit[0]}/{below[0]}", unit[1] / below[1]), word.end()
 
 
-def units_of_headings(text: str) -> set[str]:
-    """Return the units that stand alone in brackets, as in the heading of a column: "Weight (kg)"."""
+def units_of_headings(text: str) -> dict[str, Fraction]:
+    """Return the units in brackets, as in the heading "Weight (kg)" of a column, with their factors."""
     if "(" not in text and "[" not in text and "in " not in text:
-        return set()
+        return {}
     found = (find_unit(match[1] or match[2] or "") for match in _IN_HEADING.finditer(text))
-    return {unit[0] for unit in found if unit}
+    return dict(unit for unit in found if unit)
