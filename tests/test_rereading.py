@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ import pytest
 from PIL import Image
 
 from ingest.formats.identify import identify
+from ingest.reading.readers import Hearing
 from rag.config import Settings
 from rag.demo import HERE
 from rag.errors import MediaError, MediaTooLarge, UnsupportedMedia
-from rag.types import Box, CharSpan, FrameRegion, ImageRegion, PageBox, TimeSpan
-from rag.verification.narrowing import agreement, missing_words, narrow, narrow_box
+from rag.types import Box, CharSpan, FrameRegion, ImageRegion, PageBox, Segment, TimeSpan
+from rag.verification.narrowing import missing_words, narrow, narrow_box
 from rag.verification.rereading import Rereader
 from tests.fakes.media import JFK, samples_of, silence, slide, write_audio, write_video
 
@@ -54,14 +56,28 @@ class TestSpeech:
         words = rereader.hear(GUIDE, asset_id, TimeSpan(0.0, 30.0), language="en")
         span = narrow(statement, words)
         assert span is not None
-        again = rereader.hear(GUIDE, asset_id, span, language="en")
-        assert agreement(statement, words, again).heard_share > 0.6
-        elsewhere = rereader.hear(GUIDE, asset_id, TimeSpan(span.end_s + 1, span.end_s + 12), language="en")
-        assert agreement(statement, elsewhere, elsewhere).heard_share < 0.3
+        speech = Segment(asset_id, 0, "audio", "speech", TimeSpan(0.0, 30.0), words=words, meta={"language": "en"})
+        found = rereader.confirm(statement, GUIDE, speech, span)
+        assert found.heard_share > 0.6
+        assert {"1960,", "shore", "Lake"} <= {word.text for word in found.confirmed}
+        elsewhere = TimeSpan(span.end_s + 1, span.end_s + 12)
+        assert rereader.confirm(statement, GUIDE, speech, elsewhere).heard_share < 0.3
 
     @pytest.mark.parametrize("language", ["en", ""])
-    def test_another_transcript_than_the_first(self, rereader: Rereader, language: str) -> None:
-        words = rereader.hear(JFK, asset_of(JFK), TimeSpan(3.0, 10.5), language=language)
+    def test_a_misheard_word(self, rereader: Rereader, language: str) -> None:
+        asset_id = asset_of(JFK)
+        words = tuple(
+            replace(word, text="fury,") if word.text.startswith("country") else word
+            for word in rereader.hear(JFK, asset_id, TimeSpan(3.0, 10.5))
+        )
+        speech = Segment(asset_id, 0, "audio", "speech", TimeSpan(3.0, 10.5), words=words, meta={"language": language})
+        found = rereader.confirm("Ask what your fury can do.", JFK, speech, TimeSpan(3.0, 7.5))
+        assert [word.text.lower() for word in found.confirmed] == ["ask"]
+        assert [word.text for word in found.misheard] == ["fury,"]
+
+    @pytest.mark.parametrize("hearing", ["other model", "no beam"])
+    def test_both_hearings(self, rereader: Rereader, hearing: Hearing) -> None:
+        words = rereader.hear(JFK, asset_of(JFK), TimeSpan(3.0, 10.5), hearing=hearing)
         assert "".join(filter(str.isalpha, " ".join(word.text for word in words).lower())) == _JFK_END
 
     def test_silence_has_no_words(self, rereader: Rereader, tmp_path: Path) -> None:

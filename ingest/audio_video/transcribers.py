@@ -117,31 +117,10 @@ def load_transcriber(settings: Settings, *, beam_size: int = _BEAM_SIZE) -> Tran
     return FasterWhisper(_faster_whisper_name(name), settings, beam_size=beam_size)
 
 
-class SecondTranscriber:
-    """A transcriber of another mind than `settings.transcriber`, to check what that one heard.
-
-    English is transcribed by another bundled model, any other language by the same one, which then follows a single
-    transcript instead of five.
-
-    Args:
-        settings: as for `load_transcriber`.
-
-    Raises:
-        SettingsError: as `load_transcriber`.
-    """
-
-    block_s = _WHISPER_BLOCK_S
-
-    def __init__(self, settings: Settings) -> None:
-        self._language = settings.language
-        model = "base" if settings.transcriber == "tiny.en" else "tiny.en"
-        self._english = FasterWhisper(model, settings.model_copy(update={"language": "en"}))
-        self._other = load_transcriber(settings, beam_size=1)
-
-    def transcribe(self, samples: NDArray[np.float32], *, hint: str = "") -> Transcript:
-        """Transcribe; see `Transcriber.transcribe`."""
-        transcriber = self._english if (self._language or hint) == "en" else self._other
-        return transcriber.transcribe(samples, hint=hint)
+def load_english_transcriber(settings: Settings) -> Transcriber:
+    """Return a bundled model for English that is not `settings.transcriber`, to check what that one heard."""
+    model = "base" if settings.transcriber == "tiny.en" else "tiny.en"
+    return FasterWhisper(model, settings.model_copy(update={"language": "en"}))
 
 
 class _Whisper(ABC):

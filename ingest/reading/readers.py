@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from ingest.audio_video import audio, video
-from ingest.audio_video.transcribers import SecondTranscriber, Transcriber, load_transcriber
+from ingest.audio_video.transcribers import Transcriber, load_english_transcriber, load_transcriber
 from ingest.document import documents
 from ingest.formats.identify import Measure, identify
 from ingest.picture import images
@@ -21,6 +22,9 @@ from ingest.picture.ocr import Ocr, OcrLine
 from rag.config import Settings
 from rag.errors import MediaError, UnsupportedMedia
 from rag.types import Extracted, Locator, Medium, Source, TimeSpan, Word
+
+# How a recording is heard again: by another model, which knows only English, or by the same one without a beam.
+Hearing = Literal["other model", "no beam"]
 
 
 class Readers:
@@ -63,9 +67,10 @@ class Readers:
         """Yield the passages of speech in a recording or video, then its other sounds."""
         yield from audio.segments(self._source(path, "audio", "video"), self._settings, self._transcriber)
 
-    def hear_again(self, path: Path, span: TimeSpan, language: str) -> Iterator[tuple[Word, ...]]:
-        """Yield the words in a span of a recording or video, transcribed by another model where there is one."""
-        yield audio.words_within(path, span, self._second_transcriber, language=language)
+    def hear_again(self, path: Path, span: TimeSpan, language: str, hearing: Hearing) -> Iterator[tuple[Word, ...]]:
+        """Yield the words in a span of a recording or video, transcribed in another way than the first time."""
+        transcriber = self._english_transcriber if hearing == "other model" else self._beamless_transcriber
+        yield audio.words_within(path, span, transcriber, language=language)
 
     def read_again(self, path: Path, locator: Locator, longest_px: int) -> Iterator[list[OcrLine]]:
         """Yield the lines of text in a place, read at up to this size; their boxes are fractions of the whole."""
@@ -98,8 +103,12 @@ class Readers:
         return load_transcriber(self._settings)
 
     @cached_property
-    def _second_transcriber(self) -> Transcriber:
-        return SecondTranscriber(self._settings)
+    def _english_transcriber(self) -> Transcriber:
+        return load_english_transcriber(self._settings)
+
+    @cached_property
+    def _beamless_transcriber(self) -> Transcriber:
+        return load_transcriber(self._settings, beam_size=1)
 
 
 _READERS = {"document": documents, "image": images, "audio": audio, "video": video}

@@ -4,4 +4,7 @@
 it, `evidence` compares them with what a passage holds; `references` marks numbers that only point somewhere; `dates`,
 `quantities` (with `units` and `number_words`) and `names` (with `ordinary_words`) read values into `kinds.Value`;
 `contrasts` (with `opposites`) finds denials and opposites.
+
+`rereading` hears cited seconds and reads cited pictures again, from the file itself; `narrowing` finds a statement
+among words with times and lines with boxes, and compares two hearings.
 """

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from rag.index.bm25 import encode_query
 from rag.types import Box, TimeSpan, Word
+from rag.verification.number_words import spelled_numbers
 
 # Share of letters in common from which two words sound alike; in shorter words one letter makes another word.
 _ALIKE, _MIN_LETTERS = 0.75, 5
@@ -33,14 +34,6 @@ _HEARD_AGAIN = 0.7
 # Commas and points between groups of three digits: OCR mistakes one for the other, and languages differ.
 _GROUPS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
-_BELOW_20 = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen
-"""
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_NUMBERS = {name: value for value, name in enumerate(re.findall(r"\w+", _BELOW_20))} | {
-    name: 10 * tens for tens, name in enumerate(re.findall(r"\w+", _TENS), start=2)
-}
 
 
 class PlacedText(Protocol):
@@ -188,18 +181,14 @@ def _terms(statement: str) -> dict[str, bool]:
     }
 
 
-def _tokens(text: str) -> list[str]:
+@lru_cache(maxsize=50_000)
+def _tokens(text: str) -> tuple[str, ...]:
     """Return the words of a text in lower case, and its numbers in digits: "Twenty-five" is "25", "1,000" "1000"."""
-    tokens: list[str] = []
-    tens = False  # the token before is one such as "twenty"
-    for token in _TOKEN.findall(text.lower()):
-        value = _NUMBERS.get(token)
-        if value is not None and tens and 0 < value < 10:
-            tokens[-1] = str(int(tokens[-1]) + value)
-        else:
-            tokens.append(_GROUPS.sub("", token) if value is None else str(value))
-        tens = value is not None and value >= 20
-    return tokens
+    digits = text.lower()
+    for spelled in reversed(spelled_numbers(digits)):
+        if spelled.form in ("cardinal", "year") and spelled.number.denominator == 1:
+            digits = f"{digits[: spelled.start]}{spelled.number}{digits[spelled.end :]}"
+    return tuple(_TOKEN.findall(_GROUPS.sub("", digits)))
 
 
 def _with_compounds(tokens: Sequence[str]) -> Iterator[str]:
@@ -215,6 +204,7 @@ def _likeness(term: str, token: str) -> float:
     return share if is_alike or share == 1 else 0.0
 
 
+@lru_cache(maxsize=50_000)
 def _shared_letters(term: str, token: str) -> float:
     """Return the share of letters that two words have in common, 1 for inflections; numbers are the same or differ."""
     if _is_same(term, token):

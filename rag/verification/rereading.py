@@ -15,10 +15,12 @@ from rag.errors import MediaError, MediaTooLarge
 from rag.media.files import check_same
 from rag.media.opening import read_errors
 from rag.segments import to_fragment
-from rag.types import Locator, TimeSpan, Word
+from rag.types import Locator, Segment, TimeSpan, Word
+from rag.verification.narrowing import Agreement, agreement
 
 if TYPE_CHECKING:
     from ingest.picture.ocr import OcrLine
+    from ingest.reading.readers import Hearing
     from ingest.reading.worker import Worker
 
 LONGEST_S = 60.0  # of sound in one check
@@ -43,15 +45,43 @@ class Rereader:
         self._readings: dict[tuple[Any, ...], Any] = {}
         self._checked: dict[Path, tuple[str, _Stamp]] = {}
 
-    def hear(self, path: Path, asset_id: str, span: TimeSpan, *, language: str = "") -> tuple[Word, ...]:
-        """Return the words that are spoken in a span, transcribed by another model and without the rest.
+    def confirm(self, statement: str, path: Path, speech: Segment, span: TimeSpan) -> Agreement:
+        """Hear a span again, and compare it with the first hearing by the words that matter to a statement.
+
+        English is heard by another model, and where that disagrees also by the first one without a beam: a word counts
+        as misheard if neither heard it again.
+
+        Args:
+            statement: what is checked.
+            path: of the recording or video.
+            speech: the segment with the words of the first hearing.
+            span: the cited seconds, or the part that `narrow` finds.
+
+        Raises:
+            ExhibitError: as `hear`.
+        """
+        language = str(speech.meta.get("language", ""))
+        first = [word for word in speech.words if word.end_s > span.start_s and word.start_s < span.end_s]
+        again: list[Word] = []
+        hearings: list[Hearing] = ["other model", "no beam"] if language == "en" else ["no beam"]
+        for hearing in hearings:
+            again += self.hear(path, speech.asset_id, span, language=language, hearing=hearing)
+            found = agreement(statement, first, again)
+            if not found.misheard:
+                break
+        return found
+
+    def hear(
+        self, path: Path, asset_id: str, span: TimeSpan, *, language: str = "", hearing: Hearing = "no beam"
+    ) -> tuple[Word, ...]:
+        """Return the words that are spoken in a span, transcribed again without the rest of the recording.
 
         Args:
             path: of the recording or video.
             asset_id: id of the content that was indexed.
             span: at most `LONGEST_S`.
-            language: that was found there before, as a code such as ``en``; empty if unknown. For English there is
-                another model.
+            language: that was found there before, as a code such as ``en``; empty if unknown.
+            hearing: by another model, which hears everything as English, or by the same one without a beam.
 
         Returns:
             The words in order, with times in seconds of the whole recording.
@@ -67,7 +97,7 @@ class Rereader:
                 f"These {span.end_s - span.start_s:.0f} s of {path.name} are more than are heard again at once "
                 f"(limit {LONGEST_S:.0f} s); cite a shorter place."
             )
-        words: tuple[Word, ...] = self._read("hear_again", path, asset_id, span, language)
+        words: tuple[Word, ...] = self._read("hear_again", path, asset_id, span, language, hearing)
         return words
 
     def read(self, path: Path, asset_id: str, locator: Locator) -> str:
