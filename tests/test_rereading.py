@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ingest.formats.identify import identify
 from ingest.reading.readers import Hearing
@@ -117,6 +117,14 @@ class TestText:
         poster.save(path)
         place = ImageRegion(Box(0.58, 0.48, 0.14, 0.08))
         assert rereader.read(path, asset_of(path), place) == "Room 417"
+
+    def test_blurred_print(self, rereader: Rereader, tmp_path: Path) -> None:
+        path = tmp_path / "blurred.png"
+        lines = ["Weight 8,638 kg", "Built in 1863", "Parts 362"]
+        slide(lines, (640, 240)).filter(ImageFilter.GaussianBlur(3.2)).save(path)
+        found = [_text(lines) for lines in rereader.readings(path, asset_of(path), ImageRegion())]
+        assert len(found) == 2
+        assert missing_words(" ".join(lines), found[0]) == ()
 
     def test_a_frame(self, rereader: Rereader, tmp_path: Path) -> None:
         frames = [slide([text]) for text in ("Dynamo 1886", "Lamp 1879") for _ in range(20)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, ImageFilter
 
 from ingest.document.page_lines import TextLine, page_passages
 from ingest.formats.identify import Measure
@@ -40,6 +40,7 @@ _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two fram
 _PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page and is read again in full size
 _PAGE_WORDS_SHOWN = 60
 _CAPTION_CHARS = 2000
+_SHARPEN = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=2)
 _MARGIN = 0.01  # of the whole, around a place that is read again
 _SMALLEST = 0.1  # part of a picture's side below which no larger draft is decoded
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -115,7 +116,7 @@ def first_picture(source: Source, settings: Settings) -> Image.Image:
     return pixels
 
 
-def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int) -> list[OcrLine]:
+def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int, sharpened: bool) -> list[OcrLine]:
     """Return the lines of text in a place of any file with pages, pictures or frames, read as sharp as it allows.
 
     Args:
@@ -123,6 +124,7 @@ def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int) -> 
         locator: the page, picture or frame, or a part of it.
         ocr: any.
         longest_px: longest side at which the place is read.
+        sharpened: whether to sharpen blurred letters.
 
     Returns:
         The lines in reading order, with boxes in fractions of the whole page, picture or frame.
@@ -135,6 +137,8 @@ def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int) -> 
     box = None if isinstance(wide, CharSpan | TimeSpan) else wide.box
     draft_px = longest_px if box is None else round(longest_px / max(box.w, box.h, _SMALLEST))
     picture = crop(path, wide, longest_px=longest_px, draft_px=draft_px)
+    if sharpened:
+        picture = picture.filter(_SHARPEN)
     # Enlarging beyond what helps small letters costs time and reads no better.
     lines = ocr.read(picture, longest_px=min(longest_px, max(PICTURE_PX, *picture.size)))
     return lines if box is None else [replace(line, box=_within(line.box, box)) for line in lines]

