@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rag.query.options import Modalities, Turn
     from rag.retrieval.calibration import Calibrator
     from rag.types import Modality, Where
+    from rag.verification.checker import Checker
 
 Space = Literal["text", "joint"]  # what `embed` embeds in
 
@@ -399,9 +400,15 @@ class KnowledgeBase:
             self.settings,
             retriever,
             self._catalog.paths_of,
+            load_checker=self._load_checker,
             rules=self._rules,
             preferred=lambda hits, user: self.preferences.rank(hits, user),
         )
+
+    def _load_checker(self) -> Checker:
+        from rag.verification import load_checker
+
+        return load_checker(self.settings, self._text)
 
     @cached_property
     def _renderings(self) -> Renderings:

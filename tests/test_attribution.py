@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rag.answering.attribution import best_evidence
-from rag.answering.citations import cite, without_uncited
+from rag.answering.citations import cite, without
 from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, Segment, TimeSpan
 
@@ -77,5 +77,5 @@ def test_statements_keep_their_places_in_the_text():
 
 def test_dropping_uncited_text_attributes_nothing_again():
     cited = cite("A marmoset [E2]. A lynx is seen.", 3, partial(best_evidence, question=QUESTION, hits=HITS))
-    rest = without_uncited(cited, 3)
+    rest = without(cited, cited.uncited, 3)
     assert (rest.text, rest.moved) == ("A marmoset [E1].", 1)

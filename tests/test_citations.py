@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.answering.citations import cite, cited_sentences, number_hits, without_uncited
+from rag.answering.citations import cite, cited_sentences, number_hits, without
 from rag.answering.markers import Attribute, MarkerStream, neutralize_markers
 from rag.explanation import Explanation
 from rag.text import sentences
@@ -157,7 +157,7 @@ def test_a_marker_covers_one_sentence_that_follows_it() -> None:
 def test_statement_without_marker_is_reported_and_can_be_dropped() -> None:
     cited = cite("Two animals make sounds:\nDogs bark [E1]. Fish sing. Cats meow [E2].", 3)
     assert [cited.text[a:b] for a, b in cited.uncited] == ["Fish sing."]
-    rest = without_uncited(cited, 3)
+    rest = without(cited, cited.uncited, 3)
     assert rest.text == "Two animals make sounds:\nDogs bark [E1].  Cats meow [E2]."
     assert [rest.text[c.start : c.end] for c in rest.citations] == ["Dogs bark", "Cats meow"]
 
@@ -265,7 +265,7 @@ def test_the_number_of_an_item_is_no_statement():
 
 def test_an_item_goes_with_its_uncited_statement():
     cited = cite("1. Dogs bark [E1].\n2. Cats meow.\n3. Cows moo [E2].", 2)
-    assert without_uncited(cited, 2).text == "1. Dogs bark [E1].\n3. Cows moo [E2]."
+    assert without(cited, cited.uncited, 2).text == "1. Dogs bark [E1].\n3. Cows moo [E2]."
 
 
 def test_markers_do_not_move_to_another_line():

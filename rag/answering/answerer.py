@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.answering.attribution import best_evidence
-from rag.answering.citations import Cited, cite, number_hits, without_uncited
+from rag.answering.citations import Cited, cite, number_hits, without
 from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, free_tokens, split_budget
 from rag.answering.markers import Attribute, MarkerStream, plain_line
+from rag.answering.statement_checks import CheckedText, check_statements
 from rag.errors import QueryError
 from rag.llm.prompts import load
 from rag.segments import describe_place
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rag.llm import LanguageModel
+    from rag.verification.checker import Checker
 
 _ANSWER_TOKENS = 200
 # Twice the answer and the request for it: when asked to cite again, the model reads its first answer.
@@ -48,8 +51,18 @@ class _WriteRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _JudgeRequest:
-    messages: list[dict[str, Any]]
+class Asked:
+    """A question as it is answered.
+
+    Attributes:
+        words: the question in words.
+        pictures: those of the question, for a model that sees.
+        find: searches for a statement that the candidates do not support; None for no search.
+    """
+
+    words: str
+    pictures: Sequence[Image] = ()
+    find: Callable[[str], Sequence[Hit]] | None = None
 
 
 class _VisibleText:
@@ -82,7 +95,7 @@ class _VisibleText:
         return text
 
 
-_Conversation = Generator[_WriteRequest | _JudgeRequest, Any, Answer]
+_Conversation = Generator[_WriteRequest, Any, Answer]
 
 
 class GroundedAnswerer:
@@ -92,7 +105,7 @@ class GroundedAnswerer:
         llm: the language model.
         evidence_n: most pieces of evidence in a prompt.
         min_relevance: log-odds: hits judged below it are no evidence; without any evidence, the answer is declined.
-        min_support: least logit of Yes minus No when the model judges whether the evidence states its answer.
+        checker: checks the statements; None leaves them unchecked.
         load_picture: loads the pixels of a hit, or None, for a model that sees.
 
     Every method raises `LLMError` when the model fails and `QueryError` when the question is too long.
@@ -104,32 +117,29 @@ class GroundedAnswerer:
         *,
         evidence_n: int = 4,
         min_relevance: float = 0.0,
-        min_support: float = 0.0,
+        checker: Checker | None = None,
         load_picture: LoadPicture | None = None,
     ) -> None:
         self._llm = llm
         self._evidence_n = evidence_n
         self._min_relevance = min_relevance
-        self._min_support = min_support
+        self._checker = checker
         self._load_picture = load_picture
 
-    def stream(self, question: str, hits: Sequence[Hit], *, pictures: Sequence[Image] = ()) -> Iterator[AnswerChunk]:
-        """Answer from these hits, best first, with each statement cited; or decline.
+    def stream(self, asked: Asked | str, hits: Sequence[Hit]) -> Iterator[AnswerChunk]:
+        """Answer from these hits, best first, with each statement cited and checked; or decline.
 
         Args:
-            question: in words.
+            asked: the question; words alone will do.
             hits: the candidates for evidence.
-            pictures: those of the question, for a model that sees.
 
         Yields:
             The text while it is written, and last the whole answer.
         """
-        conversation = self._conversation(question, hits, pictures)
+        conversation = self._conversation(_as_asked(asked), hits)
         step, visible = _advance(conversation, None), None
         while not isinstance(step, Answer):
-            if isinstance(step, _JudgeRequest):
-                step = _advance(conversation, self._llm.judge(step.messages))
-            elif visible:
+            if visible:
                 step = _advance(conversation, self._llm.complete(step.messages, max_tokens=_ANSWER_TOKENS).text)
             else:
                 visible = _VisibleText(step)
@@ -141,17 +151,13 @@ class GroundedAnswerer:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
-    async def astream(
-        self, question: str, hits: Sequence[Hit], *, pictures: Sequence[Image] = ()
-    ) -> AsyncGenerator[AnswerChunk]:
+    async def astream(self, asked: Asked | str, hits: Sequence[Hit]) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the model."""
-        conversation = self._conversation(question, hits, pictures)
+        conversation = self._conversation(_as_asked(asked), hits)
         # Counting tokens and opening pictures is work for a thread.
         step, visible = await asyncio.to_thread(_advance, conversation, None), None
         while not isinstance(step, Answer):
-            if isinstance(step, _JudgeRequest):
-                reply: str | float | None = await self._llm.ajudge(step.messages)
-            elif visible:
+            if visible:
                 reply = (await self._llm.acomplete(step.messages, max_tokens=_ANSWER_TOKENS)).text
             else:
                 visible = _VisibleText(step)
@@ -167,28 +173,41 @@ class GroundedAnswerer:
             yield AnswerChunk(step.text)
         yield AnswerChunk(answer=step)
 
-    def _conversation(self, question: str, hits: Sequence[Hit], pictures: Sequence[Image]) -> _Conversation:
+    def _conversation(self, asked: Asked, hits: Sequence[Hit]) -> _Conversation:
+        question = asked.words
         if not question.strip():
             return self._decline(question, hits, ["The question could not be put into words."])
         evidence = number_hits(self._select(hits))
         if not evidence:
             return self._decline(question, hits)
-        messages = self._messages(question, evidence, pictures)
+        messages = self._messages(question, evidence, asked.pictures)
         started = time.monotonic()
         cited, warnings = yield from self._write_cited(question, messages, [each.hit for each in evidence])
         note = ", citations moved to the words" if cited.moved else ""
         steps = [Step("generate", time.monotonic() - started, f"{len(evidence)} exhibits{note}")]
         if not cited.citations:
             return self._decline(question, hits, warnings, steps)
+        checked = self._check(asked, cited, evidence, hits, steps)
+        warnings += checked.dropped
+        if not checked.citations:
+            return self._decline(question, hits, warnings, steps)
+        evidence = number_hits(checked.hits)
+        return Answer(question, checked.text, checked.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
+
+    def _check(
+        self, asked: Asked, cited: Cited, evidence: Sequence[Evidence], hits: Sequence[Hit], steps: list[Step]
+    ) -> CheckedText:
+        """Check the statements, and note the step."""
+        read = [each.hit for each in evidence]
+        if self._checker is None:
+            return CheckedText(cited.text, cited.citations, tuple(read))
         started = time.monotonic()
-        check = load("support").messages({"question": plain_line(question)})
-        support = yield _JudgeRequest([*messages, _assistant_message(cited.text), *check])
-        if support is not None:
-            steps.append(Step("check", time.monotonic() - started, f"support {support:+.1f}"))
-            if support < self._min_support:
-                reason = f"An answer was dropped because the evidence does not state it: {cited.text}"
-                return self._decline(question, hits, [*warnings, reason], steps)
-        return Answer(question, cited.text, cited.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
+        checked = check_statements(asked.words, cited, read, hits, self._checker, asked.find)
+        names = Counter(each.verdict.name for each in checked.citations)
+        notes = [f"{number} {name}" for name, number in names.items()]
+        notes += [f"{len(checked.dropped)} dropped"] if checked.dropped else []
+        steps.append(Step("check", time.monotonic() - started, ", ".join(notes)))
+        return checked
 
     def _write_cited(
         self, question: str, messages: list[dict[str, Any]], hits: Sequence[Hit]
@@ -210,7 +229,7 @@ class GroundedAnswerer:
                 cited = second
         warnings = [f"A marker that names no evidence was removed: {marker}" for marker in cited.unknown]
         warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
-        return without_uncited(cited, evidence_n) if cited.uncited else cited, warnings
+        return without(cited, cited.uncited, evidence_n) if cited.uncited else cited, warnings
 
     def _select(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the best hits; if some were judged, only those relevant enough by themselves and beside the best."""
@@ -247,7 +266,11 @@ class GroundedAnswerer:
         return Answer(question, text, (), misses, declined=True, warnings=tuple(warnings), trace=tuple(steps))
 
 
-def _advance(conversation: _Conversation, reply: str | float | None) -> _WriteRequest | _JudgeRequest | Answer:
+def _as_asked(asked: Asked | str) -> Asked:
+    return asked if isinstance(asked, Asked) else Asked(asked)
+
+
+def _advance(conversation: _Conversation, reply: str | None) -> _WriteRequest | Answer:
     """Return the next request of the conversation, or its answer."""
     try:
         return conversation.send(reply)

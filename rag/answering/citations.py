@@ -8,7 +8,7 @@ statement (`rag.answering.attribution`); the marker of that statement then names
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from rag.types import Citation, Evidence, Hit
 _JOINTS = ",;:.–-•*"
 _WORD = re.compile(r"\w")
 _LINE = re.compile(r"[^\n]+")
+_STOP_BEHIND = re.compile(r"[.,;:!?]*")
 _MARKERS_BEHIND = re.compile(r"(?:[ \t]*\[E\d{1,3}\])*")
 
 
@@ -57,12 +58,14 @@ def cite(text: str, evidence_n: int, attribute: Attribute | None = None) -> Cite
     return Cited(clean, citations, tuple(stream.unknown), uncited, stream.moved)
 
 
-def without_uncited(cited: Cited, evidence_n: int) -> Cited:
-    """Return the same text without its uncited statements; no marker is moved."""
+def without(cited: Cited, spans: Iterable[tuple[int, int]], evidence_n: int) -> Cited:
+    """Return the same text without the statements at these ``[start, end)`` and their markers; no other is moved."""
     keep, position = [], 0
-    for start, end in cited.uncited:
+    for start, end in spans:
         keep.append(cited.text[position:start])
-        position = end
+        markers = MARKER_RUN.match(cited.text, end)
+        stop = _STOP_BEHIND.match(cited.text, markers.end() if markers else end)
+        position = stop.end() if stop else end
     rest = BARE_ITEM_LABEL.sub("", "".join([*keep, cited.text[position:]]))
     return replace(cite(rest.strip(), evidence_n), unknown=cited.unknown, moved=cited.moved)
 

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from rag.types import Answer, AnswerChunk, Filter, Hit, Hits, Modality, Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from rag.answering.answerer import GroundedAnswerer
+    from rag.answering.answerer import Asked, GroundedAnswerer
     from rag.answering.evidence_text import PromptPictures
     from rag.answering.open_question import QueryInput
     from rag.answering.reranker import Reranked
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from rag.query.language import Query
     from rag.retrieval.business_rules import Rule
     from rag.retrieval.retriever import Retriever
+    from rag.verification.checker import Checker
 
 _MAX_TOP_K = 1000
 _DEFAULTS = QueryOptions()
+_FOUND_FOR_STATEMENT = 10
 _QUOTA_DEPTH = 50  # candidates among which quotas are filled, and rules and preferences change the order
 
 
@@ -47,6 +49,7 @@ class Retrieved:
         wording: the question in words for the language model; empty without words to judge by, or without a judge.
         hits: best first; more than `top_k` where they will be judged or quotas filled.
         top_k: how many hits to return.
+        scope: where was searched.
         started: when the question came, by `time.monotonic`.
         quotas: numbers of hits of some modalities.
         warnings: failures on the way.
@@ -57,6 +60,7 @@ class Retrieved:
     wording: str
     hits: tuple[Hit, ...]
     top_k: int
+    scope: Filter
     started: float
     quotas: Mapping[Modality, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -76,10 +80,10 @@ class Retrieved:
 
         return PromptPictures(load_picture, self.query.pictures)
 
-    def with_verdicts(self, ranked: Reranked, started: float) -> Retrieved:
-        """Return the same with the hits in their new order."""
-        judged = sum(hit.relevance is not None for hit in ranked.hits)
-        note = "; ".join(ranked.warnings) or f"{judged} judged"
+    def with_verdicts(self, ranked: Reranked, started: float, judged: int) -> Retrieved:
+        """Return the same with the hits in their new order, of which the language model judged some."""
+        verified = sum(hit.relevance is not None for hit in ranked.hits)
+        note = "; ".join(ranked.warnings) or f"{verified} by the verifier, {min(judged, len(ranked.hits))} by the model"
         steps = (*self.steps, Step("rerank", time.monotonic() - started, note))
         return replace(self, hits=ranked.hits, warnings=ranked.warnings, steps=steps)
 
@@ -92,6 +96,7 @@ class QueryEngine:
         retriever: finds segments.
         paths_of: returns the files that hold each asset.
         llm: the language model; by default that of the settings, loaded when first needed.
+        load_checker: loads what checks the statements of answers, when first needed.
         rules: hide hits, or move them up or down.
         preferred: orders hits by a user's preference (`rag.personalization.store`).
     """
@@ -103,12 +108,13 @@ class QueryEngine:
         paths_of: Callable[[Collection[str]], Mapping[str, list[str]]],
         llm: LanguageModel | None = None,
         *,
+        load_checker: Callable[[], Checker | None] = lambda: None,
         rules: Sequence[Rule] = (),
         preferred: Callable[[Sequence[Hit], str], list[Hit]] = lambda hits, _: list(hits),
     ) -> None:
         self.retriever = retriever
         self._settings, self._paths_of, self._given_llm = settings, paths_of, llm
-        self._rules, self._preferred = rules, preferred
+        self._load_checker, self._rules, self._preferred = load_checker, rules, preferred
 
     def load(self) -> None:
         """See `KnowledgeBase.load`."""
@@ -126,14 +132,14 @@ class QueryEngine:
         """See `KnowledgeBase.ask_stream`."""
         retrieved = self._judge(self._retrieve(question, replace(options, rerank=True)))
         started = time.monotonic()
-        for chunk in self._answerer.stream(retrieved.wording, retrieved.best, pictures=retrieved.query.pictures):
+        for chunk in self._answerer.stream(self._asked(retrieved), retrieved.best):
             yield _add_steps(chunk, retrieved, started)
 
     async def astream(self, question: QueryInput, options: QueryOptions = _DEFAULTS) -> AsyncGenerator[AnswerChunk]:
         """Async twin of `stream`; closing it stops the language model."""
         retrieved = await self._ajudge(await asyncio.to_thread(self._retrieve, question, replace(options, rerank=True)))
         started = time.monotonic()
-        stream = self._answerer.astream(retrieved.wording, retrieved.best, pictures=retrieved.query.pictures)
+        stream = self._answerer.astream(self._asked(retrieved), retrieved.best)
         async with contextlib.aclosing(stream) as chunks:
             async for chunk in chunks:
                 yield _add_steps(chunk, retrieved, started)
@@ -142,6 +148,7 @@ class QueryEngine:
         """Open a question and retrieve its hits, as many as will be judged if reranking is requested."""
         from rag.answering.followup import standalone
         from rag.answering.open_question import open_question
+        from rag.verification.relevance import VERIFIED_N
 
         quotas, scope = dict(options.quotas or {}), options.filter
         Filter(modalities=frozenset(quotas))  # refuses an unknown modality
@@ -155,13 +162,14 @@ class QueryEngine:
         wording = self._put_into_words(query) if options.rerank else ""
         retrieval_started = time.monotonic()
         is_reordered = bool(quotas or self._rules or options.user)
-        depth = max(top_k, _QUOTA_DEPTH if is_reordered else 0, self._judged_n if options.rerank else 0)
+        is_ranked = options.rerank and self._judged_n
+        depth = max(top_k, _QUOTA_DEPTH if is_reordered else 0, max(VERIFIED_N, self._judged_n) if is_ranked else 0)
         scope = replace(scope, where=business_rules.exclude_hidden(scope.where, self._rules))
         hits = self.locate(self.retriever.retrieve(query, top_k=depth, scope=scope))
         hits = business_rules.apply_rules(hits, self._rules) if self._rules else hits
         hits = self._preferred(hits, options.user) if options.user else hits
         step = Step("retrieve", time.monotonic() - retrieval_started, f"{len(hits)} hits")
-        return Retrieved(query, wording, tuple(hits), top_k, started, quotas, steps=(step,))
+        return Retrieved(query, wording, tuple(hits), top_k, scope, started, quotas, steps=(step,))
 
     def _put_into_words(self, query: Query) -> str:
         from rag.answering.open_question import put_into_words
@@ -180,25 +188,56 @@ class QueryEngine:
         """Rerank hits from elsewhere with the language model."""
         from rag.query.language import Query
 
-        return _warn_and_list(self._judge(Retrieved(Query(words), words, tuple(hits), len(hits), time.monotonic())))
+        return _warn_and_list(
+            self._judge(Retrieved(Query(words), words, tuple(hits), len(hits), Filter(), time.monotonic()))
+        )
 
     def _judge(self, retrieved: Retrieved) -> Retrieved:
         """Rerank the hits with the language model."""
         from rag.answering.reranker import rerank
 
         started = time.monotonic()
-        ranked = rerank(retrieved.wording, retrieved.hits, self._llm, top_n=self._judged_n, pictures=retrieved.pictures)
-        return retrieved.with_verdicts(ranked, started)
+        hits, top_n = self._ranked(retrieved)
+        ranked = rerank(retrieved.wording, hits, self._llm, top_n=top_n, pictures=retrieved.pictures)
+        return retrieved.with_verdicts(ranked, started, top_n)
 
     async def _ajudge(self, retrieved: Retrieved) -> Retrieved:
         """Async twin of `_judge`."""
         from rag.answering.reranker import arerank
 
         started = time.monotonic()
-        ranked = await arerank(
-            retrieved.wording, retrieved.hits, self._llm, top_n=self._judged_n, pictures=retrieved.pictures
-        )
-        return retrieved.with_verdicts(ranked, started)
+        hits, top_n = await asyncio.to_thread(self._ranked, retrieved)
+        ranked = await arerank(retrieved.wording, hits, self._llm, top_n=top_n, pictures=retrieved.pictures)
+        return retrieved.with_verdicts(ranked, started, top_n)
+
+    def _ranked(self, retrieved: Retrieved) -> tuple[Sequence[Hit], int]:
+        """Return the hits as the verifier orders them, and how many the language model shall judge."""
+        from rag.verification.relevance import rank
+
+        top_n, checker = self._judged_n, self._checker
+        if not (top_n and retrieved.wording.strip() and checker and checker.verifier):
+            return retrieved.hits, top_n
+        from rag.llm import BUNDLED
+
+        ranking = rank(retrieved.wording, retrieved.hits, checker.verifier)
+        is_decided = ranking.is_clear and self._llm.model.startswith(BUNDLED)
+        return ranking.hits, 0 if is_decided else top_n
+
+    @cached_property
+    def _checker(self) -> Checker | None:
+        return self._load_checker()
+
+    def _asked(self, retrieved: Retrieved) -> Asked:
+        """Return the question as the answerer takes it."""
+        from rag.answering.answerer import Asked
+
+        return Asked(retrieved.wording, retrieved.query.pictures, partial(self._find, retrieved.scope))
+
+    def _find(self, scope: Filter, statement: str) -> list[Hit]:
+        """Search for a statement where its question was asked."""
+        from rag.query.language import Query
+
+        return self.locate(self.retriever.retrieve(Query(statement), top_k=_FOUND_FOR_STATEMENT, scope=scope))
 
     @property
     def _judged_n(self) -> int:
@@ -220,7 +259,11 @@ class QueryEngine:
 
         settings = self._settings
         return GroundedAnswerer(
-            self._llm, evidence_n=settings.evidence_n, min_relevance=settings.min_relevance, load_picture=load_picture
+            self._llm,
+            evidence_n=settings.evidence_n,
+            min_relevance=settings.min_relevance,
+            checker=self._checker,
+            load_picture=load_picture,
         )
 
 

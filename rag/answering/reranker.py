@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from rag.answering.markers import plain_line
 from rag.errors import LLMError
 from rag.llm.prompts import load
 from rag.types import Hit
+from rag.verification.relevance import log_odds
 
 if TYPE_CHECKING:
     from rag.llm import LanguageModel
@@ -41,8 +41,6 @@ _NO_PICTURES = PromptPictures()
 # Concurrent requests to a server.
 _AT_ONCE = 8
 _PRIOR = 0.5  # of the log-odds of the search's score
-# The score counts as no surer than this, for or against a hit.
-_LEAST_CHANCE = 0.001
 # A listed verdict counts as a probability of 99 %; this is its logit.
 _CERTAIN = 4.6
 
@@ -142,10 +140,15 @@ def _sort_by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: La
     known = [logit for logit in logits if logit is not None]
     if len(known) < len(logits):
         return None
-    relevance = [logit + _PRIOR * _log_odds(hit.score) for hit, logit in zip(hits, known, strict=False)]
+    relevance = [logit + _prior(hit) for hit, logit in zip(hits, known, strict=False)]
     order = sorted(range(len(known)), key=lambda n: -relevance[n])
     ranked = [_judged(hits[n], relevance[n]) for n in _keep_unreadable_in_place(order, hits, llm)]
     return Reranked((*ranked, *hits[len(known) :]))
+
+
+def _prior(hit: Hit) -> float:
+    """Return what is known before the language model judges: the verifier's word, or the score of the search."""
+    return _PRIOR * log_odds(hit.score) if hit.relevance is None else hit.relevance
 
 
 def _judged(hit: Hit, relevance: float) -> Hit:
@@ -159,11 +162,6 @@ def _keep_unreadable_in_place(order: Sequence[int], hits: Sequence[Hit], llm: La
     return [n if n in unread else next(read) for n in range(len(order))]
 
 
-def _log_odds(score: float) -> float:
-    chance = min(max(score, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
-    return math.log(chance / (1 - chance))
-
-
 def _sort_by_list(hits: Sequence[Hit], reply: str, judged: int, llm: LanguageModel) -> Reranked:
     """Sort by the order that the model wrote: hits it forgot follow; invented and repeated numbers are dropped.
 
@@ -175,10 +173,12 @@ def _sort_by_list(hits: Sequence[Hit], reply: str, judged: int, llm: LanguageMod
     except (ValueError, KeyError, TypeError):
         return _keep_order(hits, LLMError(f"Its ranking is not the requested JSON: {reply[:80]!r}."))
     valid = list(dict.fromkeys(n for n in [*answering, *order, *range(judged)] if 0 <= n < judged))
-    ranked = [
-        _judged(hits[n], _CERTAIN if n in answering else -_CERTAIN) for n in _keep_unreadable_in_place(valid, hits, llm)
-    ]
+    ranked = [_judged(hits[n], _certain(hits[n], n in answering)) for n in _keep_unreadable_in_place(valid, hits, llm)]
     return Reranked((*ranked, *hits[judged:]))
+
+
+def _certain(hit: Hit, answers: bool) -> float:
+    return (hit.relevance or 0.0) + (_CERTAIN if answers else -_CERTAIN)
 
 
 def _keep_order(hits: Sequence[Hit], error: LLMError) -> Reranked:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,23 @@ _MAX_CHARS = 16_384
 BATCH_TOKENS = 512
 CENTRING = 0.7  # share of the mean to subtract; the mean is over 17,000 alt texts and captions of textbooks
 _MEAN = Path(__file__).parent / "data" / "minilm_mean.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """A text as its tokens in context, without the marks at both ends.
+
+    Attributes:
+        text: the text.
+        ids: numbers (n,) of the tokens.
+        starts: first character (n,) of each.
+        vectors: (n, 384), at unit length.
+    """
+
+    text: str
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    vectors: Vectors
 
 
 class MiniLM:
@@ -81,18 +99,38 @@ class MiniLM:
             vectors[batch] = self._features([tokens[i] for i in batch])
         return normalize(normalize(vectors) - self._offset)
 
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Return the tokens of texts with their vectors, in order; tokens beyond the 256th are left out."""
+        clean = [clean_text(text, _MAX_CHARS) for text in texts]
+        encoded = [self._tokenizer.encode(text) for text in clean]
+        found: dict[int, TokenVectors] = {}
+        for batch in group_by_length([len(each.ids) for each in encoded], BATCH_TOKENS):
+            hidden = self._run([encoded[i].ids for i in batch])[0]
+            for row, i in enumerate(batch):
+                end = len(encoded[i].ids) - 1
+                vectors = hidden[row, 1:end]
+                lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+                starts = np.array([start for start, _ in encoded[i].offsets[1:end]], np.int64)
+                ids = np.array(encoded[i].ids[1:end], np.int64)
+                found[i] = TokenVectors(clean[i], ids, starts, vectors / lengths)
+        return [found[i] for i in range(len(texts))]
+
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(clean_text(text, _MAX_CHARS)).ids
         return ids
 
     def _features(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        return mean_pool(*self._run(tokens))
+
+    def _run(self, tokens: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the token states (n, tokens, 384) and the attention mask (n, tokens) of a batch."""
         ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
         mask = np.zeros_like(ids)
         for row, sequence in enumerate(tokens):
             ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (hidden,) = self._model.run(["last_hidden_state"], inputs)
-        return mean_pool(hidden, mask)
+        return hidden, mask
 
 
 def mean_pool(hidden: NDArray[np.float32], mask: NDArray[Any]) -> NDArray[np.float32]:

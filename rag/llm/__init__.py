@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "LanguageModel", "Message", "Schema", "create_language_model"]
 
 
+BUNDLED = "bundled/"  # prefix of a model that is installed as a package
+
+
 def create_language_model(settings: Settings) -> LanguageModel:
     """Create the language model that the settings name; it is checked and loaded when first used."""
-    if settings.llm.startswith("bundled/"):
+    if settings.llm.startswith(BUNDLED):
         from rag.llm.bundled import BundledLanguageModel
         from rag.llm.llama_cpp import shared_engine
 

@@ -1,0 +1,135 @@
+"""Checks each statement of a written answer, moves its citation to what says it, and drops what nothing says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rag.answering.citations import Cited, cite, without
+from rag.segments import describe_place, segment_id
+from rag.types import Citation, Hit, Verdict
+
+if TYPE_CHECKING:
+    from rag.verification.checker import Checker
+
+# Other candidates that a statement is looked up in, best first.
+_MOST_OTHERS = 12
+_KEPT = ("supported", "unchecked")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedText:
+    """An answer after its statements were checked.
+
+    Attributes:
+        text: the statements that were kept.
+        citations: each with its verdict.
+        hits: the evidence: that which the model read, then what was found for its statements.
+        dropped: what was dropped, and why, in words.
+        moved: how many citations name other evidence now.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    hits: tuple[Hit, ...]
+    dropped: tuple[str, ...] = ()
+    moved: int = 0
+
+
+def check_statements(
+    question: str,
+    cited: Cited,
+    evidence: Sequence[Hit],
+    others: Sequence[Hit],
+    checker: Checker,
+    find: Callable[[str], Sequence[Hit]] | None = None,
+) -> CheckedText:
+    """Check the statements of an answer.
+
+    Args:
+        question: in words.
+        cited: the answer with its citations.
+        evidence: what the citations number.
+        others: candidates that the language model did not read.
+        checker: gives the verdicts.
+        find: searches for a statement that no candidate supports; None for no search.
+    """
+    hits = list(evidence)
+    numbers: dict[tuple[str, int], int] = {}
+    for citation in cited.citations:
+        statement = cited.text[citation.start : citation.end]
+        if statement_is_kept(checker.verdict(question, statement, hits[citation.number - 1])):
+            continue
+        place = _find_support(question, statement, hits, others, checker, find)
+        if place is not None:
+            numbers[_key(statement), citation.number] = place + 1
+    moved = cite(cited.text, len(hits), lambda statement, n: numbers.get((_key(statement), n), n))
+    citations = _with_verdicts(question, moved, hits, checker)
+    failed = [each for each in citations if not statement_is_kept(each.verdict)]
+    kept_spans = {(each.start, each.end) for each in citations if statement_is_kept(each.verdict)}
+    spans = sorted({(each.start, each.end) for each in failed} - kept_spans)
+    dropped = tuple(
+        f"A statement was dropped: {moved.text[each.start : each.end]} ({each.verdict.reason})"
+        for each in failed
+        if (each.start, each.end) in spans
+    )
+    if spans:
+        moved = without(moved, spans, len(hits))
+        citations = _with_verdicts(question, moved, hits, checker)
+    return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved)
+
+
+def statement_is_kept(verdict: Verdict) -> bool:
+    """Return whether a statement may be shown: it is supported, or could not be checked, which is marked."""
+    return verdict.name in _KEPT
+
+
+def _find_support(
+    question: str,
+    statement: str,
+    hits: list[Hit],
+    others: Sequence[Hit],
+    checker: Checker,
+    find: Callable[[str], Sequence[Hit]] | None,
+) -> int | None:
+    """Return the index of evidence that supports a statement; what is found elsewhere joins the hits."""
+    for place, hit in enumerate(hits):
+        if checker.verdict(question, statement, hit).name == "supported":
+            return place
+    known = {segment_id(hit.segment) for hit in hits}
+    for hit in chain(others[:_MOST_OTHERS], _found(statement, find)):
+        if segment_id(hit.segment) in known:
+            continue
+        known.add(segment_id(hit.segment))
+        if checker.verdict(question, statement, hit).name == "supported":
+            hits.append(hit)
+            return len(hits) - 1
+    return None
+
+
+def _found(statement: str, find: Callable[[str], Sequence[Hit]] | None) -> Iterator[Hit]:
+    """Yield what a search for a statement finds; it is searched when the first is asked for."""
+    yield from find(statement) if find else ()
+
+
+def _with_verdicts(question: str, cited: Cited, hits: Sequence[Hit], checker: Checker) -> tuple[Citation, ...]:
+    return tuple(
+        replace(each, verdict=_verdict(question, cited.text[each.start : each.end], hits, each.number - 1, checker))
+        for each in cited.citations
+    )
+
+
+def _verdict(question: str, statement: str, hits: Sequence[Hit], cited: int, checker: Checker) -> Verdict:
+    verdict = checker.verdict(question, statement, hits[cited])
+    if verdict.name in ("unsupported", "contradicted"):
+        for n, hit in enumerate(hits):
+            if n != cited and checker.verdict(question, statement, hit).name == "supported":
+                reason = f"{describe_place(hits[cited])} does not say this; {describe_place(hit)} does."
+                return replace(verdict, name="misattributed", reason=reason)
+    return verdict
+
+
+def _key(statement: str) -> str:
+    return " ".join(statement.split()).strip(" .,;:")

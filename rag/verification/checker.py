@@ -1,0 +1,90 @@
+"""Checks a statement of an answer against the evidence that it cites, and gives a verdict.
+
+Words are checked in two steps: the values of the statement (numbers, names, dates) must stand in the evidence, and the
+verifier must find that the evidence supports the statement. A photo without words is checked by its tags.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rag.segments import describe_place, file_name
+from rag.text import stems
+from rag.types import CharSpan, Hit, Verdict
+from rag.verification.passages import passage_of
+from rag.verification.relevance import asks_for_medium
+from rag.verification.values import conflicts, missing
+from rag.verification.verifier import EvidencePassage, Judgement, Verifier
+
+# The probability from which a passage supports a statement.
+SUPPORTED = 0.5
+_MOST_QUOTE = 300
+# Words with which a statement speaks of a picture or a sound, beside what is in it.
+_NAMING = stems(
+    "picture photo photograph image figure chart map video film clip frame recording sound file shows show showing "
+    "shown seen see visible depicts depicted features contains heard hear yes one titled called named the this that "
+    "there and with has looks like tagged"
+)
+
+
+class Checker:
+    """Checks statements against evidence.
+
+    Args:
+        verifier: judges what words support; None where it cannot be had, which leaves statements unchecked.
+    """
+
+    def __init__(self, verifier: Verifier | None) -> None:
+        self.verifier = verifier
+
+    def verdict(self, question: str, statement: str, hit: Hit) -> Verdict:
+        """Return whether a hit supports a statement that answers a question."""
+        passage = passage_of(hit)
+        if hit.segment.tags and (by_tags := _check_by_tags(statement, hit)):
+            return by_tags
+        if not passage.text.strip():
+            return _check_wordless(question, hit)
+        if self.verifier is None:
+            return Verdict(reason="The verifier is not installed.")
+        (judged,) = self.verifier.support(question, statement, [passage])
+        return _judge_words(question, statement, hit, passage, judged)
+
+
+def _judge_words(question: str, statement: str, hit: Hit, passage: EvidencePassage, judged: Judgement) -> Verdict:
+    """Return the verdict of words: first by values, then by the verifier's probability."""
+    quote = passage.text[judged.window.start : judged.window.end]
+    verdict = Verdict("unsupported", support=round(judged.probability, 3), quote=quote[:_MOST_QUOTE])
+    if against := conflicts(statement, quote):
+        return replace(verdict, name="contradicted", reason=against[0])
+    if lacking := missing(statement, f"{passage.heading}\n{passage.text}", question):
+        names = ", ".join(dict.fromkeys(value.text for value in lacking))
+        return replace(verdict, reason=f"{describe_place(hit)} does not mention {names}.")
+    if judged.probability < SUPPORTED:
+        return replace(verdict, reason=f"{describe_place(hit)} does not seem to say this.")
+    return replace(verdict, name="supported", locator=_narrower(hit, judged))
+
+
+def _narrower(hit: Hit, judged: Judgement) -> CharSpan | None:
+    """Return the place of the supporting sentences in a text; None for other media."""
+    locator, segment = hit.segment.locator, hit.segment
+    if not isinstance(locator, CharSpan) or segment.caption or locator.end - locator.start != len(segment.text):
+        return None
+    return CharSpan(locator.start + judged.window.start, locator.start + judged.window.end)
+
+
+def _check_by_tags(statement: str, hit: Hit) -> Verdict | None:
+    """Return that a picture or a sound supports a statement whose words are all its tags or name it; None if not."""
+    stated = stems(statement) - _NAMING - stems(file_name(hit)) - stems(hit.segment.title)
+    named = [tag for tag in hit.segment.tags if stems(tag) & stated]
+    held = set().union(*(stems(tag) for tag in named)) | stems(hit.segment.searchable_text)
+    if not named or stated - held:
+        return None
+    return Verdict("supported", f"Tagged {', '.join(named)}.", quote=", ".join(named))
+
+
+def _check_wordless(question: str, hit: Hit) -> Verdict:
+    """Return the verdict of what shows or sounds, and has no words."""
+    if not asks_for_medium(question):
+        return Verdict("unsupported", f"{file_name(hit)} has no words that could say this.")
+    tags = f"only that it looks like {', '.join(hit.segment.tags[:3])}" if hit.segment.tags else "nothing"
+    return Verdict(reason=f"{file_name(hit)} was found by its looks; {tags} is known of it.")

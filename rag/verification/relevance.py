@@ -1,0 +1,84 @@
+"""Orders the candidates of a search by whether they answer: the verifier's judgement of their words, and the score.
+
+The verifier reads words. A photo without words is ordered by the score of the search, and answers only a question that
+asks for something to see or hear.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rag.types import Hit
+from rag.verification.passages import passage_of
+from rag.verification.verifier import Verifier
+
+VERIFIED_N = 30  # candidates that the verifier reads
+# Log-odds from which a verdict is clear, so that no language model is asked.
+_CLEARLY_YES, _CLEARLY_NO = 1.5, -2.5
+# A clear hit was among the first of the search, too.
+_AGREED_PLACES = 5
+_MEDIUM = re.compile(
+    r"\b(pictures?|photos?|photographs?|images?|figures?|charts?|maps?|diagrams?|drawings?|films?|videos?|clips?|recordings?"
+    r"|sounds?|hear|see|show|shows|shown|look|looks|frames?|scenes?)\b",
+    re.I,
+)
+_LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
+_WORDS = (0.0, 1.0, 0.3)  # constant, verifier, score
+_LOOKS = (-0.5, 0.6)  # constant, score
+_NOT_ASKED_FOR = -2.5  # a picture without words, of a question that asks for none
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Hits with their relevance, best first.
+
+    Attributes:
+        hits: the hits.
+        is_clear: whether verifier and search agree on a hit that answers, or on that there is none.
+    """
+
+    hits: tuple[Hit, ...]
+    is_clear: bool
+
+
+def rank(question: str, hits: Sequence[Hit], verifier: Verifier) -> Ranking:
+    """Return the first hits ordered by relevance, given in the order of the search; the others follow."""
+    hits, rest = hits[:VERIFIED_N], hits[VERIFIED_N:]
+    passages = [passage_of(hit) for hit in hits]
+    worded = [n for n, passage in enumerate(passages) if passage.text.strip()]
+    judged = dict(zip(worded, verifier.relevance(question, [passages[n] for n in worded]), strict=True))
+    asks = asks_for_medium(question)
+    relevance = [
+        _of_words(judged[n].log_odds, hit.score) if n in judged else _of_looks(hit.score, asks=asks)
+        for n, hit in enumerate(hits)
+    ]
+    order = sorted(range(len(hits)), key=lambda n: -relevance[n])
+    best = order[0] if order else 0
+    found = bool(order) and best in judged and best < _AGREED_PLACES and relevance[best] >= _CLEARLY_YES
+    nothing = all(log_odds <= _CLEARLY_NO for log_odds in relevance)
+    ranked = [replace(hits[n], why=replace(hits[n].why, relevance=relevance[n])) for n in order]
+    return Ranking((*ranked, *rest), found or nothing)
+
+
+def asks_for_medium(question: str) -> bool:
+    """Return whether a question asks for something to see or hear."""
+    return bool(_MEDIUM.search(question))
+
+
+def _of_words(judged: float, score: float) -> float:
+    constant, of_verifier, of_score = _WORDS
+    return constant + of_verifier * judged + of_score * log_odds(score)
+
+
+def _of_looks(score: float, *, asks: bool) -> float:
+    constant, of_score = _LOOKS
+    return constant + of_score * log_odds(score) + (0.0 if asks else _NOT_ASKED_FOR)
+
+
+def log_odds(score: float) -> float:
+    """Return a score in [0, 1] as log-odds, bounded."""
+    chance = min(max(score, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
+    return math.log(chance / (1 - chance))
