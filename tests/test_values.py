@@ -84,6 +84,7 @@ HELD = [
     ("Additionally, mothers carry them.", "They carry their young."),
     ("Apes use tools.", "chimpanzees use sticks"),
     ("There are some, as [2] shows.", "there are some"),
+    ("The U.S. army heard 10 Hz in November.", "in november the u.s. army heard 10 hz"),
 ]
 # Statement with an altered value, the value, and its passage.
 ALTERED = [
@@ -122,6 +123,8 @@ ALTERED = [
     ("It is in North Korea.", "North Korea", "It is in South Korea."),
     ("It is in north London, says Fossey.", "Fossey", "it is in north london says goodall"),
     ("The UN said it.", "UN", "The World Health Organization said it."),
+    ("Both T3 and the Royal Society won.", "Royal Society", "Both T3 and T4 won."),
+    ("Civitas rode away.", "Civitas", "Reagan rode away."),
     ("They used vitamin B6.", "B6", "They used vitamin B12."),
     ("He said “we shall never fight”.", "we shall never fight", "We shall fight, he said."),
 ]
@@ -195,6 +198,7 @@ def test_a_reason_names_the_value(statement, passage, reason):
             "The passage says 12 cranial nerves, not 13 cranial nerves.",
         ),
         ("John Goodall saw it.", "Jane Goodall saw it.", "The passage says Jane Goodall, not John Goodall."),
+        ("It is in North Korea.", "It is in South Korea.", "The passage says South Korea, not North Korea."),
         (
             "Goodall left Gombe in 1960.",
             "Goodall did not leave Gombe in 1960.",

@@ -128,7 +128,9 @@ def _named(match: re.Match[str]) -> Iterator[Value]:
     day, year = match["day"], match["year"]
     word = match["month"]
     if not day and not year:
-        if (len(word) < 4 and word.lower() not in ("may", "mai")) or not word[0].isupper():
+        if len(word) < 4 and word.lower() not in ("may", "mai"):
+            return
+        if not word[0].isupper() and word.lower() in ("may", "mai", "march", "mars", "mayo", "sept"):
             return
         if word.lower() in ("may", "march", "august", "mars", "april") and not _BEFORE_MONTH.search(
             match.string, max(0, match.start() - 9), match.start()

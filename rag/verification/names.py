@@ -24,6 +24,7 @@ _RUN = re.compile(
 _CODE = re.compile(r"(?<![\w-])(?:[A-Z][A-Za-z]*-?\d[\w-]*|[a-z]\d[\w-]*)")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _POSSESSIVES = re.compile(r"['’]s\b")
+_DOTTED = re.compile(r"\b(?:u\.s\.a|u\.s|u\.k|u\.n|e\.u|d\.c)\b")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "xi": "11", "xii": "12",
           "xiii": "13", "xiv": "14", "xv": "15", "xvi": "16", "xviii": "18"}  # fmt: skip
@@ -73,6 +74,10 @@ _SUFFIXES = word_set(
 _GERMAN = re.compile(r"\b(?:der|die|das|und|ist|nicht|ein|eine|im|dem|den|wurde|mit)\b")
 _CAPITAL_WORDS = re.compile(rf"\b{_CAPITAL}[^\W_]*")
 _LOWER_WORDS = re.compile(r"(?<![^\W_])[a-zß-öø-ÿ]+")
+_SINGULAR = re.compile(  # verbs that a plural seldom has, and pasts that tell nothing
+    r"(?:s|ed)$|^(?:rode|wrote|took|went|came|became|began|made|gave|said|led|won|lost|held|kept|met|ran|saw|found|built"
+    r"|sold|sent|fell|rose|grew|drew|spoke|chose|bore|taught|thought|fought|left|told|knew|burnt|lay|stood)$"
+)
 _STEM = 5  # letters that the forms of an ordinary word share
 _LOWER = re.compile(r"[a-z]")
 _LONGEST_ACRONYM = 6
@@ -82,7 +87,8 @@ def tokens(text: str) -> list[str]:
     """Return the words of a text in lower case, without accents, and with numbers in digits ("World War II")."""
     if not text.isascii():
         text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-    return [_PLAIN.get(word, word) for word in _TOKEN.findall(_POSSESSIVES.sub("", text).casefold())]
+    text = _DOTTED.sub(lambda match: match[0].replace(".", ""), _POSSESSIVES.sub("", text).casefold())
+    return [_PLAIN.get(word, word) for word in _TOKEN.findall(text)]
 
 
 @dataclass(slots=True)
@@ -132,6 +138,8 @@ class Wording:
         needed = [is_held for word, is_held in zip(words, held, strict=True) if word not in _GENERIC]
         if needed and all(needed) and len(needed) < len(words):
             return True
+        if not set(words).isdisjoint(_DIRECTIONS):
+            return False
         return 2 <= len(words) <= 3 and held[-1] and words[-1] not in _GENERIC and self.other_given(words) is None
 
     def holds_acronym(self, acronym: str) -> bool:
@@ -149,14 +157,12 @@ class Wording:
     def other_given(self, words: tuple[str, ...]) -> str | None:
         """Return what stands before the last word of a name instead of its first; None if nothing speaks against it."""
         *given, last = words
-        if set(given) & _DIRECTIONS:
-            return given[0]
         for match in re.finditer(rf"\b([^\W\d_]{{1,30}})\.?\s{{1,4}}{re.escape(last)}\b", self.text, re.I):
             before = match[1].casefold()
             if before in given or any(before[0] == g[0] and 1 in (len(before), len(g)) for g in given):
                 return None
             is_word = is_ordinary(before) or before in _TITLES or before in _SMALL or before in FUNCTION_WORDS
-            if not is_word and (match[1][0].isupper() or not self.is_cased):
+            if (before in _DIRECTIONS or not is_word) and (match[1][0].isupper() or not self.is_cased):
                 return before
         return None
 
@@ -201,11 +207,10 @@ def find_names(text: str, taken: bytearray, context: str = "") -> list[Value]:
         if not any(taken[match.start() : match.end()]):
             found.append(_value(text, match.start(), match.end()))
             taken[match.start() : match.end()] = b"\1" * len(match[0])
-    for match in _RUN.finditer(text):
+    free = "".join("\n" if is_taken else c for c, is_taken in zip(text, taken, strict=True))
+    for match in _RUN.finditer(free):
         start, end = match.span()
-        if any(taken[start:end]) or (
-            find_unit(match[0]) and text[max(0, start - 3) : start].rstrip()[-1:].isdigit()
-        ):  # "5 Watt"
+        if find_unit(match[0]) and text[max(0, start - 2) : start].rstrip()[-1:].isdigit():  # "5 Watt"
             continue
         if start in starts:
             if elsewhere is None:
@@ -270,9 +275,7 @@ def _name_start(text: str, start: int, end: int, elsewhere: set[str], lower: fro
 def _looks_plural(word: str, following: str) -> bool:
     """Return whether a first word is a plural by its verb, as in "Apes use"; "Paris is" is none."""
     verb = re.match(r"\s([a-z]+)", following)
-    return bool(
-        verb and word.endswith("s") and not word.endswith(("ss", "us")) and not re.search(r"(?:s|ed)$", verb[1])
-    )
+    return bool(verb and word.endswith("s") and not word.endswith(("ss", "us")) and not _SINGULAR.search(verb[1]))
 
 
 def _is_form(word: str, other: str) -> bool:

@@ -122,13 +122,14 @@ def _table() -> dict[str, Unit]:
 
 
 _UNITS = _table()
+_UNITS_OF_SPEECH = {name.lower(): unit for name, unit in reversed(_UNITS.items()) if 1 < len(name) < 4}  # "hz"
 
 
 def find_unit(spelling: str) -> Unit | None:
     """Return the base unit and the factor of a spelling; None if it is no unit."""
     found = _UNITS.get(spelling)
-    if found is None and len(spelling) > 3:
-        found = _UNITS.get(spelling.lower())
+    if found is None and len(spelling) > 1:
+        found = _UNITS.get(spelling.lower()) or _UNITS_OF_SPEECH.get(spelling)
     return found
 
 

@@ -83,7 +83,7 @@ def conflicts(statement: str, window: str) -> list[str]:
     own = {value.key for value in values(statement)}
     lacking = missing(statement, window)[:_MOST]
     reasons = [_name_rivalry(v, window) if v.kind == "name" else _rivalry(v, spans, others, own) for v in lacking]
-    return [*dict.fromkeys(filter(None, reasons)), *contrasts(statement, window)]
+    return list(dict.fromkeys(filter(None, reasons))) or contrasts(statement, window)
 
 
 class _Spans:
