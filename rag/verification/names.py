@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rag.text import sentences
@@ -298,9 +297,3 @@ def _is_near(word: str, other: str) -> bool:
     start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
     rest, other_rest = word[start:], other[start:]
     return rest[1:] == other_rest[1:] or rest == other_rest[1:] or rest[1:] == other_rest
-
-
-def words_of(names: list[Value]) -> Iterator[str]:
-    """Yield the words of names."""
-    for name in names:
-        yield from (str(word) for word in name.key)
