@@ -190,6 +190,15 @@ class TestFiles:
         with closing(rereader):
             assert rereader.read(sign, asset_of(sign), ImageRegion(Box(0, 0, 0.9, 0.9))) == "Platform 7"
 
+    def test_its_process_ends_when_it_has_nothing_to_do(self, sign: Path) -> None:
+        with closing(Rereader(Settings(), idle_s=0.2)) as rereader:
+            rereader.read(sign, asset_of(sign), ImageRegion())
+            deadline_s = time.monotonic() + 10
+            while rereader._worker is not None and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+            assert rereader._worker is None
+            assert rereader.read(sign, asset_of(sign), ImageRegion(Box(0, 0, 0.9, 0.9))) == "Platform 7"
+
 
 def _text(lines: tuple[object, ...]) -> str:
     return " ".join(str(getattr(line, "text", "")) for line in lines)

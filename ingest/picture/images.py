@@ -40,9 +40,11 @@ _SAME_FRAME = 6.0  # mean difference of 16 x 16 grey levels below which two fram
 _PAGE_LINES, _PAGE_WORDS = 12, 80  # a picture with more is a scanned page and is read again in full size
 _PAGE_WORDS_SHOWN = 60
 _CAPTION_CHARS = 2000
+# A place that is read again: at most 300 DPI of a page 8 inches wide. Reading 2 million pixels takes 4 s of one core.
+_LONGEST_PX, _MOST_PIXELS = 2400, 2_000_000
 _SHARPEN = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=2)
-_MARGIN = 0.01  # of the whole, around a place that is read again
-_SMALLEST = 0.1  # part of a picture's side below which no larger draft is decoded
+_MARGIN = 0.01  # of the whole, around the place
+_SMALLEST = 0.1  # part of a side below which no larger draft of the whole is decoded
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _REDUCED_COPY, _NEW_SUBFILE_TYPE = 1, 254  # TIFF 6.0, section 8
 
@@ -116,14 +118,13 @@ def first_picture(source: Source, settings: Settings) -> Image.Image:
     return pixels
 
 
-def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int, sharpened: bool) -> list[OcrLine]:
-    """Return the lines of text in a place of any file with pages, pictures or frames, read as sharp as it allows.
+def lines_within(path: Path, locator: Locator, ocr: Ocr, *, sharpened: bool) -> list[OcrLine]:
+    """Return the lines of text in a place of any file with pages, pictures or frames, read larger than at ingest.
 
     Args:
         path: of the file.
         locator: the page, picture or frame, or a part of it.
         ocr: any.
-        longest_px: longest side at which the place is read.
         sharpened: whether to sharpen blurred letters.
 
     Returns:
@@ -135,12 +136,12 @@ def lines_within(path: Path, locator: Locator, ocr: Ocr, *, longest_px: int, sha
     """
     wide = _with_margin(locator)
     box = None if isinstance(wide, CharSpan | TimeSpan) else wide.box
-    draft_px = longest_px if box is None else round(longest_px / max(box.w, box.h, _SMALLEST))
-    picture = crop(path, wide, longest_px=longest_px, draft_px=draft_px)
-    if sharpened:
-        picture = picture.filter(_SHARPEN)
+    draft_px = _LONGEST_PX if box is None else round(_LONGEST_PX / max(box.w, box.h, _SMALLEST))
+    picture = crop(path, wide, longest_px=_LONGEST_PX, draft_px=draft_px)
+    scale = min(1.0, (_MOST_PIXELS / (picture.width * picture.height)) ** 0.5)
     # Enlarging beyond what helps small letters costs time and reads no better.
-    lines = ocr.read(picture, longest_px=min(longest_px, max(PICTURE_PX, *picture.size)))
+    longest_px = min(_LONGEST_PX, max(PICTURE_PX, round(scale * max(picture.size))))
+    lines = ocr.read(picture.filter(_SHARPEN) if sharpened else picture, longest_px=longest_px)
     return lines if box is None else [replace(line, box=_within(line.box, box)) for line in lines]
 
 

@@ -72,9 +72,9 @@ class Readers:
         transcriber = self._english_transcriber if hearing == "other model" else self._beamless_transcriber
         yield audio.words_within(path, span, transcriber, language=language)
 
-    def read_again(self, path: Path, locator: Locator, longest_px: int, sharpened: bool) -> Iterator[list[OcrLine]]:
-        """Yield the lines of text in a place, read at up to this size; their boxes are fractions of the whole."""
-        yield images.lines_within(path, locator, self._ocr, longest_px=longest_px, sharpened=sharpened)
+    def read_again(self, path: Path, locator: Locator, sharpened: bool) -> Iterator[list[OcrLine]]:
+        """Yield the lines of text in a place, read larger than at ingest; their boxes are fractions of the whole."""
+        yield images.lines_within(path, locator, self._ocr, sharpened=sharpened)
 
     def sound_windows(self, path: Path) -> Iterator[NDArray[np.float32]]:
         """Yield the sound of a recording or video in windows of at most 10 s, speech included, silence left out."""

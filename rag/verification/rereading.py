@@ -1,7 +1,8 @@
 """Reads cited places again from the file itself, independently of how they were read when the file was indexed.
 
-Files are untrusted, so they are read in a child process, as they are at ingest. One child is kept: loading Whisper
-takes seconds. The pure functions that compare both readings with a statement are in `rag.verification.narrowing`.
+Files are untrusted, so they are read in a child process, as they are at ingest. One child is kept, because loading
+Whisper takes seconds; it ends after two minutes without a reading, because it holds up to 1.6 GB. The pure functions
+that compare readings with a statement are in `rag.verification.narrowing`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from ingest.reading.worker import Worker
 
 LONGEST_S = 60.0  # of sound in one check
-LONGEST_PX = 2400  # longest side at which a place is read, so at most 5.8 million pixels; ingest reads at 1280 or 1600
 _TIMEOUT_S = 60.0  # of silence, after which the child is stopped
+_IDLE_S = 120.0  # without a reading, after which the child ends
 _KEPT = 256  # readings
 
 
@@ -35,13 +36,16 @@ class Rereader:
 
     Args:
         settings: name the transcriber and limit what is read.
+        idle_s: seconds without a reading, after which the child process ends.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, idle_s: float = _IDLE_S) -> None:
         timeout_s = min(settings.file_timeout_s, _TIMEOUT_S)
         # Sounds besides words are not listened to.
         self._settings = settings.model_copy(update={"file_timeout_s": timeout_s, "audio_encoder": "off"})
+        self._idle_s = idle_s
         self._worker: Worker | None = None
+        self._idle: threading.Timer | None = None
         self._reading = threading.Lock()
         self._readings: dict[tuple[Any, ...], Any] = {}
         self._checked: dict[Path, tuple[str, _Stamp]] = {}
@@ -134,14 +138,16 @@ class Rereader:
             UnsupportedMedia: the place has no picture, such as characters of a text or a slide.
             MediaError: the file has gone, has changed since it was indexed, or cannot be read.
         """
-        return tuple(self._read("read_again", path, asset_id, locator, LONGEST_PX, sharpened))
+        return tuple(self._read("read_again", path, asset_id, locator, sharpened))
 
     def close(self) -> None:
         """Stop the child process and discard its models; a later reading starts a new one."""
         with self._reading:
+            if self._idle is not None:
+                self._idle.cancel()
             if self._worker is not None:
                 self._worker.close()
-                self._worker = None
+            self._worker = self._idle = None
 
     def _read(self, operation: str, path: Path, asset_id: str, locator: Locator, *arguments: Any) -> Any:
         """Return the reading of a place, a kept one if there is one; the file is checked in either case."""
@@ -149,7 +155,10 @@ class Rereader:
         with self._reading:
             stamp = self._check(path, asset_id)
             if key not in self._readings:
-                (reading,) = self._child().run(operation, path, locator, *arguments)
+                try:
+                    (reading,) = self._child().run(operation, path, locator, *arguments)
+                finally:
+                    self._rest_later()
                 if _stamp(path) != stamp:
                     raise MediaError(f"{path.name} changed while it was read again; ingest it again.")
                 _keep(self._readings, key, reading)
@@ -169,6 +178,14 @@ class Rereader:
 
             self._worker = Worker(self._settings)
         return self._worker
+
+    def _rest_later(self) -> None:
+        """End the child after a while, counted from now."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = threading.Timer(self._idle_s, self.close)
+        self._idle.daemon = True
+        self._idle.start()
 
 
 _Stamp = tuple[int, int, int]
