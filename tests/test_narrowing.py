@@ -119,6 +119,7 @@ class TestAgreement:
         assert found.heard_share == 0.0
         assert found.absent == ("young", "woman", "set", "camp", "1960")
 
-    def test_compounds_are_the_same_in_one_word_and_in_two(self) -> None:
-        found = agreement("An entryway.", spoken("an entryway"), spoken("an entry way"))
+    @pytest.mark.parametrize(("joined", "apart"), [("entryway", "entry way"), ("everyone", "every one")])
+    def test_compounds_are_the_same_in_one_word_and_in_two(self, joined: str, apart: str) -> None:
+        found = agreement(f"It is {joined}.", spoken(joined), spoken(apart))
         assert found.weakest == 1.0

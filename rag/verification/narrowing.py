@@ -34,6 +34,7 @@ _HEARD_AGAIN = 0.8
 
 # Commas and points between groups of three digits: OCR mistakes one for the other, and languages differ.
 _GROUPS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
+_PRONOUNS = re.compile(r"\b(any|every|no|some) one\b")  # this "one" is no number
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
@@ -185,7 +186,7 @@ def _terms(statement: str) -> dict[str, bool]:
 @lru_cache(maxsize=50_000)
 def _tokens(text: str) -> tuple[str, ...]:
     """Return the words of a text in lower case, and its numbers in digits: "Twenty-five" is "25", "1,000" "1000"."""
-    digits = text.lower()
+    digits = _PRONOUNS.sub(r"\1one", text.lower())
     for spelled in reversed(spelled_numbers(digits)):
         if spelled.form in ("cardinal", "year") and spelled.number.denominator == 1:
             digits = f"{digits[: spelled.start]}{spelled.number}{digits[spelled.end :]}"
