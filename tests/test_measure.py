@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from rag.encoders.mel import PATCH
+from rag.evaluation.answer_metrics import holds, normalize, percentile, step_seconds
 from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.models import ensure
 from tests.fakes.shared_data import SHARED_DATA
-from tests.measure.metrics import Record, holds, normalize, outcome, percentile, step_seconds
+from tests.measure.metrics import Record, outcome
 from tests.measure.run import Report, tables
 from tests.measure.throughput import count_node, multiply_adds
 

@@ -66,6 +66,15 @@ EvaluationOut = Annotated[
     Path | None,
     typer.Option("--out", "--html", help="Page to write; with --generate, the questions."),
 ]
+Half = Annotated[str, typer.Option("--half", help="With --answers: only this half, `chosen` or `untouched`.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", help="With --answers: file of the answers; it is continued if it is there."),
+]
+Judged = Annotated[
+    Path | None,
+    typer.Option("--judged", help="With --answers: a person's judgements, as JSON Lines."),
+]
 
 
 @app.command()
@@ -218,28 +227,45 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     k: Annotated[str, typer.Option("--k", help="Cut-offs of rankings, ascending.")] = "1,5,10",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Most queries or questions.")] = None,
     robust: Annotated[bool, typer.Option("--robust", help="Also with typos, vague wording, blur, noise…")] = False,
-    against: Annotated[str | None, typer.Option("--against", help="Compare with other settings: NAME=VALUE,…")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Compare with other settings: NAME=VALUE,…; with --answers, an earlier FILE."),
+    ] = None,
     kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base to ask.")] = None,
+    answers: Annotated[bool, typer.Option("--answers", help="Ask the questions, and grade the answers.")] = False,
+    half: Half = "",
+    resume: Resume = None,
+    judged: Judged = None,
     generate: GenerateFrom = None,
     out: EvaluationOut = None,
     listed: Annotated[bool, typer.Option("--list", help="List the sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the search: recall, hit, nDCG and MRR with 95 % intervals, by direction and kind.
+    """Measure the search: recall, hit, nDCG and MRR with 95 % intervals, by direction and kind; or the answers.
 
     A set from `--list` measures the encoders; its files lie in the folder EXHIBIT_DATA. A file of questions measures
     the knowledge base of --kb before and after reranking. It has a line for each question, such as
     {"question": "Who sings?", "assets": ["talks/a.mp3"]}.
 
+    With --answers the questions are asked, and the answers graded: whether they are right, declined where nothing
+    answers, and cite what says it. Each answer is kept in the file of --resume at once. A person's judgements have
+    lines such as {"question": "Who sings?", "right": true, "supported": false}, and are reported beside the others.
+
     Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
-    exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit
+    exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit ·
+    exhibit eval questions.jsonl --kb .exhibit --answers --resume now.jsonl --against before.jsonl --html report.html
     """
-    from rag.evaluation.command import EvalOptions, EvalRequest
+    from rag.evaluation.command import AnswerOptions, EvalOptions, EvalRequest
 
     if listed:
         _list_sets(as_json)
     elif generate is not None:
         _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
+    elif name is not None and answers:
+        chosen = AnswerOptions(half, resume, Path(against) if against else None, judged)
+        _measure(EvalRequest(name, EvalOptions(), limit, kb, answers=chosen), out, as_json)
+    elif half or resume or judged:
+        raise typer.BadParameter("--half, --resume and --judged are for --answers, with a SET of questions.")
     elif name is not None:
         _measure(EvalRequest(name, EvalOptions(arguments.cuts(k), robust), limit, kb, against), out, as_json)
     else:

@@ -226,21 +226,22 @@ def print_questions(made: Sequence[Question]) -> None:
 
 def print_evaluation(result: Evaluation) -> None:
     """Print an evaluation: percentages with 95 % intervals, and differences with their p-values."""
-    from rag.evaluation.report_page import columns, label
+    from rag.evaluation.report_page import columns, label, tables
     from rag.evaluation.results import DECLINED
 
-    names = columns(result)
-    table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
-    found = [row for row in result.rows if not row.is_declined_share]
-    for row in found:
-        part = " · ".join(filter(None, (row.variant, row.slice)))
-        name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
-        table.add_row(clean(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
-    out.print(table)
+    for names, rows in tables(result):
+        table = Table(Column("", no_wrap=True), "n", *names, box=None, header_style="bold", pad_edge=False)
+        for row in rows:
+            part = " · ".join(filter(None, (row.variant, row.slice)))
+            name = " ".join(word for word in (" ", row.run, part) if word) if part else label(row)
+            table.add_row(clean(name), str(row.queries), *(_estimate(row.metrics[metric]) for metric in names))
+        out.print(table)
+    _print_risks(result)
     for row in result.rows:
         if row.is_declined_share:
             out.print(f"{clean(label(row))}: {_estimate(row.metrics[DECLINED])} % of {row.queries}", highlight=False)
     if result.gaps:
+        names = columns(result)
         table = Table("against the rest", "n", *names, box=None, header_style="bold", pad_edge=False)
         for row in result.gaps:
             table.add_row(clean(label(row)), str(row.queries), *(_points(row.metrics[metric]) for metric in names))
@@ -254,6 +255,22 @@ def print_evaluation(result: Evaluation) -> None:
     made_with = ", ".join(f"{name}: {value}".removeprefix(": ") for name, value in result.configuration.items())
     notes = "".join(f" {note}" for note in result.notes)
     _write(f"[dim]{clean(made_with)} · {result.seconds:.0f} s.{clean(notes)}[/dim]")
+
+
+def _print_risks(result: Evaluation) -> None:
+    """Print what confidence is worth and what answers cost."""
+    if result.answers is None:
+        return
+    table = Table("risk by confidence", "n", "answered", "wrong", "AURC", "at most 5 % wrong", box=None, pad_edge=False)
+    for curve in result.answers.curves:
+        last = f"{100 * curve.coverage[-1]:.1f}", f"{100 * curve.risk[-1]:.1f}"
+        most = f"{100 * curve.coverage_within(0.05):.1f} answered"
+        table.add_row(clean(curve.name), str(curve.asked), *last, _estimate(curve.area), most)
+    out.print(table)
+    table = Table("cost", "n", "mean", "median", "95 %", box=None, header_style="bold", pad_edge=False)
+    for cost in result.answers.costs:
+        table.add_row(cost.name, str(cost.queries), *(f"{one:,.1f}" for one in (cost.mean, cost.median, cost.p95)))
+    out.print(table)
 
 
 def _points(value: Estimate) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rag.config import Settings
 from rag.errors import QueryError, SettingsError
 from rag.evaluation import datasets
-from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions, shipped_questions
+from rag.evaluation.labelled_questions import SHIPPED, Question, half, read_questions, shipped_questions
 from rag.evaluation.results import (
     PLAIN,
     ChannelDistributions,
@@ -29,10 +29,27 @@ if TYPE_CHECKING:
     from rag.evaluation.cached_vectors import OnProgress
     from rag.knowledge_base import KnowledgeBase
 
-__all__ = ["EvalOptions", "EvalRequest", "generate", "list_sets", "measure"]
+__all__ = ["AnswerOptions", "EvalOptions", "EvalRequest", "generate", "list_sets", "measure"]
 
 QUESTIONS = "questions"  # name of the set of all shipped questions
 _PREFIXES = {"anthropology": "anthropology/"}  # sets whose questions also suit a knowledge base
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What to ask, and what to compare the answers with.
+
+    Attributes:
+        half: ask only this half of the questions; empty for all.
+        resume: the file of the run: what it holds is not asked again, and each new answer is added at once.
+        against: the file of an earlier run to compare with.
+        judged: a file of a person's judgements.
+    """
+
+    half: str = ""
+    resume: Path | None = None
+    against: Path | None = None
+    judged: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class EvalRequest:
         limit: largest number of queries in a direction, or of questions.
         kb: folder of the knowledge base to ask; None to measure encoders.
         against: changes to the settings that make configuration B, such as ``encoder=siglip``; None for no comparison.
+        answers: ask and grade the answers, instead of measuring the search.
     """
 
     name: str
@@ -52,6 +70,7 @@ class EvalRequest:
     limit: int | None = None
     kb: Path | None = None
     against: str | None = None
+    answers: AnswerOptions | None = None
 
 
 def list_sets(settings: Settings) -> list[dict[str, str]]:
@@ -74,7 +93,10 @@ def measure(request: EvalRequest, on_progress: OnProgress) -> Evaluation:
     Raises:
         QueryError: the set is unknown, or it needs a knowledge base.
         SettingsError: the configuration to compare with is invalid.
+        ModelError, LLMError: the language model that shall answer is missing or failed.
     """
+    if request.answers is not None:
+        return _measure_answers(request, request.answers, on_progress)
     changes = changed_settings(request.against) if request.against else None
     is_file = Path(request.name).suffix in (".jsonl", ".json")
     if not is_file and request.name != QUESTIONS and request.kb is None:
@@ -137,18 +159,17 @@ def _measure_encoders(request: EvalRequest, changes: Mapping[str, Any] | None, o
 def _measure_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_progress: OnProgress) -> Evaluation:
     from rag.evaluation.question_trials import RERANKED, run_trials
 
-    if request.kb is None:
-        raise QueryError(f"The questions of `{request.name}` need a knowledge base. Name its folder with --kb.")
+    kb = _needed_base(request)
     started = time.monotonic()
     questions = datasets.sample_evenly(_load_questions(request.name), request.limit)
     made: list[Trial] = []
     declined: list[ScoreRow] = []
     channels: list[ChannelDistributions] = []
     for run, changed in ({"": {}} if changes is None else {"A": {}, "B": changes}).items():
-        with _open(request.kb, changed) as base:
+        with _open(kb, changed) as base:
             found, rows, channels = run_trials(base, questions, run, request.options, on_progress)
         made, declined = [*made, *found], [*declined, *rows]
-    result = assemble(request.name, f"{len(questions)} questions to {request.kb}", made, request.options)
+    result = assemble(request.name, f"{len(questions)} questions to {kb}", made, request.options)
     return replace(
         result,
         rows=(*result.rows, *declined),
@@ -158,6 +179,43 @@ def _measure_base(request: EvalRequest, changes: Mapping[str, Any] | None, on_pr
         notes=tuple(_notes(questions)),
         seconds=time.monotonic() - started,
     )
+
+
+def _measure_answers(request: EvalRequest, options: AnswerOptions, on_progress: OnProgress) -> Evaluation:
+    """Ask what the file of the run does not answer yet, and grade all answers."""
+    from rag.evaluation import answer_results
+    from rag.evaluation.answer_runs import AnswerRun, RunHeader, read_judgements, read_run
+    from rag.evaluation.answer_trials import ask_all
+
+    started = time.monotonic()
+    questions = _chosen_questions(request, options.half)
+    judgements = read_judgements(options.judged) if options.judged else {}
+    earlier = read_run(options.against) if options.against else None
+    now = RunHeader.of(Settings())
+    run = AnswerRun(now, options.resume)
+    is_complete = all(question.question in run.records for question in questions)
+    if not is_complete:
+        with _open(_needed_base(request), {}) as base:
+            ask_all(base, questions, run, on_progress)
+    result = answer_results.evaluate_run(request.name, questions, run, judgements, earlier, seed=request.options.seed)
+    notes = [*result.notes, *_notes(questions)]
+    if not is_complete and run.header.code != now.code:
+        notes.append(f"Some answers of {options.resume} were made by an earlier state of the code.")
+    return replace(result, notes=tuple(notes), seconds=time.monotonic() - started)
+
+
+def _chosen_questions(request: EvalRequest, part: str) -> Sequence[Question]:
+    questions: Sequence[Question] = _load_questions(request.name)
+    questions = half(questions, part) if part else questions
+    if not questions:
+        raise QueryError(f"No question of `{request.name}` is in the half `{part}`.")
+    return datasets.sample_evenly(questions, request.limit)
+
+
+def _needed_base(request: EvalRequest) -> Path:
+    if request.kb is None:
+        raise QueryError(f"The questions of `{request.name}` need a knowledge base. Name its folder with --kb.")
+    return request.kb
 
 
 def _gains_by_reranking(made: Sequence[Trial], options: EvalOptions, suffix: str) -> Iterator[Difference]:

@@ -7,30 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from rag.errors import MediaError
+from rag.evaluation.answer_page import answers_shown
 from rag.evaluation.metrics import Estimate
+from rag.evaluation.report_cards import ReportCard, card
 from rag.evaluation.results import DECLINED, PLAIN, ChannelDistributions, Difference, Evaluation, Failure, ScoreRow
-from rag.evaluation.retrieval_sets import Item, picture
-from rag.media import data_uri
 from rag.presentation.templates import load_template
 
 _HERE = Path(__file__).parent
-_THUMBNAIL_PX = 168
-_MOST_CHARS = 220  # of a text in a card
 _BINS, _PLOT_PX = 24, (320, 120)
-
-
-@dataclass(frozen=True, slots=True)
-class ReportCard:
-    """An item as the page shows it: a picture as a data URI, or its words; `note` says what it is and why it came."""
-
-    words: str
-    source: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +68,14 @@ def columns(evaluation: Evaluation) -> list[str]:
     return [*((*hits, recalls[-1]) if differ else recalls), f"ndcg@{evaluation.ks[-1]}", "mrr"]
 
 
+def tables(evaluation: Evaluation) -> list[tuple[list[str], list[ScoreRow]]]:
+    """Return the columns and rows of each table: one of all rankings, or one of each group of measures of answers."""
+    rows = [row for row in evaluation.rows if not row.is_declined_share]
+    if evaluation.answers is None:
+        return [(columns(evaluation), rows)]
+    return [(list(names), list(group)) for names, group in groupby(rows, lambda row: tuple(row.metrics))]
+
+
 def label(row: ScoreRow | Difference) -> str:
     """Return the label of a row."""
     parts = (row.run if isinstance(row, ScoreRow) else "", row.direction, row.variant, row.slice)
@@ -87,11 +84,12 @@ def label(row: ScoreRow | Difference) -> str:
 
 def page(evaluation: Evaluation) -> str:
     """Return the page; a file that has gone is shown by its words."""
-    names = columns(evaluation)
+    names = [] if evaluation.answers else columns(evaluation)
     return load_template(_HERE / "report.html").render(
         evaluation=evaluation,
         columns=names,
-        lines=list(_lines(evaluation.rows, names)),
+        tables=[(shown, list(_lines(rows, shown))) for shown, rows in tables(evaluation)],
+        answers=None if evaluation.answers is None else answers_shown(evaluation.answers),
         declined=[
             (row.run, row.slice, row.queries, row.metrics[DECLINED]) for row in evaluation.rows if row.is_declined_share
         ],
@@ -105,9 +103,8 @@ def page(evaluation: Evaluation) -> str:
 
 def _lines(rows: Sequence[ScoreRow], names: Sequence[str]) -> Iterator[ReportLine]:
     for row in rows:
-        if not row.is_declined_share:
-            is_part = bool(row.slice) or row.variant != PLAIN
-            yield ReportLine(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
+        is_part = bool(row.slice) or row.variant != PLAIN
+        yield ReportLine(label(row), is_part, row.queries, tuple(row.metrics.get(name) for name in names))
 
 
 def _plot(channel: ChannelDistributions) -> HistogramPlot:
@@ -135,25 +132,7 @@ def _misses(failures: Sequence[Failure]) -> Iterator[tuple[str, list[Miss]]]:
 
 def _miss(failure: Failure) -> Miss:
     expected, first = (
-        tuple(_card(thing, failure.why.get(thing.id, "")) for thing in things)
+        tuple(card(thing, failure.why.get(thing.id, "")) for thing in things)
         for things in (failure.expected, failure.first)
     )
-    return Miss(_card(failure.query), expected, first, failure.rank)
-
-
-def _card(thing: Item, why: str = "") -> ReportCard:
-    words = " ".join((thing.text or thing.id).split())
-    words = words if len(words) <= _MOST_CHARS else words[: _MOST_CHARS - 1] + "…"
-    source, notes = "", [str(thing.medium)] if thing.medium in ("sound", "speech") else []
-    if thing.medium == "image":
-        try:
-            source = _data_uri(thing)
-        except MediaError:
-            notes = ["the picture has gone"]
-    return ReportCard(words, source, " · ".join(filter(None, (*notes, why))))
-
-
-def _data_uri(thing: Item) -> str:
-    small = picture(thing)
-    small.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    return data_uri(small)
+    return Miss(card(failure.query), expected, first, failure.rank)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rag.evaluation.metrics import Estimate, bootstrap, first_rank, gaps, intervals, permutation_test, scores
 from rag.evaluation.retrieval_sets import Item
+
+if TYPE_CHECKING:
+    from rag.evaluation.answer_results import AnswerFindings
 
 PLAIN = ""  # the variant without a perturbation
 DECLINED = "share"  # the only metric of rows that count declined questions
@@ -153,6 +157,7 @@ class Evaluation:
         differences: between A and B.
         failures: a random sample of each direction.
         channels: the scores of the channels of a knowledge base.
+        answers: what was asked and answered, if answers were measured; the rows then hold their measures.
         notes: caveats for the reader.
         seconds: its duration.
     """
@@ -166,6 +171,7 @@ class Evaluation:
     differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
     channels: tuple[ChannelDistributions, ...] = ()
+    answers: AnswerFindings | None = None
     notes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
@@ -254,12 +260,27 @@ def differences(a: Trial, b: Trial, ks: Sequence[int], seed: int) -> list[Differ
 def _difference(
     trial: Trial, name: str, metric: str, a: Sequence[JudgedQuery], b: Sequence[JudgedQuery], seed: int
 ) -> Difference:
-    pairs = [(x.scores[metric], y.scores[metric]) for x, y in zip(a, b, strict=True)]
-    gains, clusters = [y - x for x, y in pairs], _clusters(a)
+    before, after = ([one.scores[metric] for one in side] for side in (a, b))
+    one = paired_difference(trial.direction, name, metric, before, after, clusters=_clusters(a), seed=seed)
+    return replace(one, variant=trial.variant)
+
+
+def paired_difference(
+    direction: str,
+    part: str,
+    metric: str,
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    clusters: Sequence[str],
+    seed: int,
+) -> Difference:
+    """Return the difference of the scores of the same queries, with its interval and the p-value of a paired test."""
+    gains = [y - x for x, y in zip(before, after, strict=True)]
     gain = bootstrap(gains, clusters=clusters, seed=seed)
     p_value = permutation_test(gains, clusters=clusters, seed=seed)
-    before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-    return Difference(trial.direction, trial.variant, name, metric, before, after, gain, p_value)
+    a, b = (sum(side) / len(gains) for side in (before, after))
+    return Difference(direction, PLAIN, part, metric, a, b, gain, p_value)
 
 
 def failures(trial: Trial, ks: Sequence[int], seed: int) -> list[Failure]:

@@ -1,14 +1,12 @@
-"""The measures of `tests.measure.run`: pure functions over rankings, answers and times."""
+"""The record of a question that `tests.measure.run` keeps, and its outcome."""
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from rag.evaluation.answer_metrics import grade
 from rag.evaluation.labelled_questions import Question
 
 Outcome = Literal[
@@ -53,39 +51,11 @@ class Record:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
 
-def normalize(text: str) -> str:
-    """Return the text in lower case, with plain quotes and single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
-
-
-def holds(text: str, phrases: Iterable[str]) -> bool:
-    """Return whether a text holds a phrase as whole words or numbers; markers such as ``[E1]`` do not count."""
-    words = normalize(re.sub(r"\[E\d+\]", " ", text))
-    found = (re.escape(normalize(phrase)) for phrase in phrases)
-    return any(re.search(rf"(?<!\w)(?<!\d[.,]){phrase}(?!\w|[.,]\d)", words) for phrase in found)
-
-
 def outcome(question: Question, record: Record) -> Outcome:
     """Grade an answer: it must hold a right phrase, and cite evidence from a right asset."""
-    if record.declined:
+    found = grade(question, record.text, is_declined=record.declined)
+    if found == "declined":
         return "declined wrongly" if question.answerable else "declined correctly"
-    if not question.answerable:
-        return "made up"
-    if not holds(record.text, question.answer):
-        return "wrong"
+    if found == "wrong":
+        return "wrong" if question.answerable else "made up"
     return "correct and cited" if set(record.cited) & set(question.assets) else "correct, cited elsewhere"
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest value that at least `percent` per cent of all values do not exceed (nearest rank)."""
-    if not values:
-        raise ValueError("no values")
-    return sorted(values)[max(math.ceil(percent / 100 * len(values)), 1) - 1]
-
-
-def step_seconds(steps: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the seconds of each step by name; those of repeated steps are added up."""
-    total: dict[str, float] = {}
-    for name, seconds in steps:
-        total[name] = total.get(name, 0.0) + seconds
-    return total

@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rag import KnowledgeBase
+from rag.evaluation.answer_metrics import percentile, step_seconds
 from rag.evaluation.datasets import sample_evenly, trained_on
 from rag.evaluation.labelled_questions import SHIPPED, Question, read_questions
 from rag.evaluation.metrics import hit
 from rag.types import MODALITIES, Answer, FileResult, Hit
-from tests.measure.metrics import Outcome, Record, outcome, percentile, step_seconds
+from tests.measure.metrics import Outcome, Record, outcome
 
 # Without `anthropology/figures.json`, which repeats the captions of the book. Some questions name recordings elsewhere.
 COLLECTION = ("anthropology/modules", "anthropology/media", "mdn_media", "speech", "documents")

@@ -29,7 +29,7 @@ import httpx
 import openai
 
 from rag.demo import questions
-from tests.measure.metrics import percentile
+from rag.evaluation.answer_metrics import percentile
 
 _USERS = (1, 4, 16)
 _QUESTIONS = 16  # of each round, for any number of users
