@@ -345,6 +345,7 @@ class Answer:
         declined: whether the collection does not hold the answer.
         warnings: failures that did not stop the answer.
         trace: the steps, with their seconds.
+        open_parts: parts of the question that a partial answer leaves open, in words.
     """
 
     question: str
@@ -354,6 +355,7 @@ class Answer:
     declined: bool = False
     warnings: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
+    open_parts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         outcome = f"declined, {len(self.evidence)} near" if self.declined else f"{len(self.cited)} cited"
@@ -370,6 +372,11 @@ class Answer:
         """The evidence that the answer cites, by number."""
         used = {c.number for c in self.citations}
         return tuple(e for e in self.evidence if e.number in used)
+
+    @property
+    def unchecked(self) -> tuple[Citation, ...]:
+        """The citations that nothing could check; they never count as supported."""
+        return tuple(c for c in self.citations if c.verdict.name == "unchecked")
 
     def render(self) -> str:
         """Return one self-contained HTML page with the answer and its evidence: pages, pictures, playable seconds."""

@@ -16,7 +16,7 @@ from rag.cli import output
 from rag.cli.doctor import examine
 from rag.cli.main import app
 from rag.explanation import Explanation
-from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment
+from rag.types import Answer, CharSpan, Citation, Evidence, FileResult, Hit, IngestReport, Segment, Verdict
 from tests.fakes.command import run_exhibit
 from tests.fakes.hits import passage
 
@@ -194,6 +194,31 @@ def test_evidence_is_printed_with_the_sentence_that_matters(capsys):
     text = "A kestrel eats voles [E1]."
     output.print_evidence(Answer("What does a kestrel eat?", text, (Citation(1, 0, 20),), (Evidence(1, hit),)))
     assert "that eats. It feeds on voles. …" in capsys.readouterr().out
+
+
+def judged(verdict, **more):
+    cited = (Citation(1, 0, 16, verdict),)
+    return Answer(
+        "What does it eat?", "It eats voles [E1].", cited, (Evidence(1, passage("It feeds on voles.")),), **more
+    )
+
+
+def test_doubts_stand_below_the_evidence(capsys):
+    output.print_evidence(judged(Verdict("unchecked", "It has no words."), open_parts=("where it lives",)))
+    shown = capsys.readouterr().out
+    assert "     ? Not checked: It has no words.\n" in shown
+    assert shown.startswith("Left open: where it lives\n")
+    output.print_evidence(judged(Verdict("supported", quote="It feeds on voles.")))
+    assert "?" not in capsys.readouterr().out
+
+
+def test_reasons_and_open_parts_cannot_steer_the_terminal(capsys):
+    hostile = "a\x1b]52;c;x\x07[red]b\u202e\n[bold]c"
+    output.print_evidence(judged(Verdict("contradicted", hostile), open_parts=(hostile,)))
+    shown = capsys.readouterr().out
+    assert shown.count("[red]b") == 2
+    assert not set(shown) & set("\x1b\x07\u202e")
+    assert "≠ The evidence says otherwise: a" in shown
 
 
 def test_files_are_named_relative_to_the_ingested_folder(tmp_path, capsys):

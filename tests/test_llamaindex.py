@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import uuid
 
 import pytest
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag.errors import QueryError
-from rag.integrations.llamaindex import to_hit, to_node
+from rag.explanation import Explanation
+from rag.integrations.llamaindex import GroundedQueryEngine, to_hit, to_node
+from rag.segments import segment_id
+from rag.types import Answer, Citation, Evidence, Hit, PageBox, Segment, Verdict
 
 
 def test_retriever_and_back(demo_base):
@@ -56,6 +61,25 @@ def test_query_engine_answers_with_evidence(demo_base):
     assert re.search(r"(spear|stick).* \[E\d\]", str(response))
     assert response.source_nodes
     assert response.metadata["answer"].cited
+
+
+def test_a_response_has_the_verdict_on_each_statement():
+    hit = Hit(
+        Segment(str(uuid.UUID(int=1)), 0, "text", "passage", PageBox(1), text="It feeds on voles."), Explanation(0.5)
+    )
+    cited = Citation(1, 0, 13, Verdict("unchecked", "No words."))
+    answer = Answer("What?", "It eats voles [E1].", (cited,), (Evidence(1, hit),), open_parts=("where",))
+
+    async def aask(words):
+        return answer
+
+    response = GroundedQueryEngine(lambda words: answer, aask).query("What?")
+    (citation,) = response.metadata["citations"]
+    assert citation["node_id"] == response.source_nodes[0].node_id == segment_id(hit.segment)
+    assert citation["statement"] == "It eats voles"
+    assert (citation["verdict"]["name"], citation["verdict"]["reason"]) == ("unchecked", "No words.")
+    assert json.dumps(response.metadata["citations"])
+    assert response.metadata["open_parts"] == ["where"]
 
 
 def test_a_foreign_node_is_refused():

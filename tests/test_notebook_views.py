@@ -15,7 +15,7 @@ from PIL import Image
 from rag import KnowledgeBase
 from rag.explanation import Explanation
 from rag.presentation.notebook import MEDIA_BYTES, hit_html, hits_html
-from rag.types import Answer, Citation, Evidence, FileResult, Hit, Hits, IngestReport, Segment, TimeSpan, Word
+from rag.types import Answer, Citation, Evidence, FileResult, Hit, Hits, IngestReport, Segment, TimeSpan, Verdict, Word
 from tests.fakes.hits import passage, picture
 
 BAD = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -121,6 +121,33 @@ def test_text_of_files_is_escaped():
     names = {tag for tag, _ in shown.found + Tags(report._repr_html_()).found}
     assert not names & {"script", "img"}
     assert not any(name.startswith("on") for _, attributes in shown.found for name in attributes)
+
+
+def judged(verdict, hit, **more):
+    return Answer("Who?", "An orangutan [E1].", (Citation(1, 0, 12, verdict),), (Evidence(1, hit),), **more)
+
+
+def test_doubts_are_signs_with_their_reasons_in_words():
+    hit = picture("ape.jpg", "orangutan")
+    shown = judged(Verdict("unchecked", f"No words{BAD}."), hit, open_parts=(f"the year{BAD}",))._repr_html_()
+    tags = Tags(shown)
+    (sign,) = [mark for mark in tags["sup"] if "title" in mark]
+    assert sign["title"] == f"Not checked: No words{BAD}."
+    assert "<b>?</b>" in shown
+    assert "<b>?</b> Not checked: No words" in shown
+    assert "Left open: the year" in shown
+    assert not {tag for tag, _ in tags.found} & {"script", "img"}
+    supported = judged(Verdict("supported", quote=f"an ape{BAD}"), hit)._repr_html_()
+    assert "<b>?</b>" not in supported
+    assert Tags(supported)["sup"] == [{"title": f"Supported: “an ape{BAD}”"}]
+
+
+def test_a_player_begins_where_the_verdict_says(base):
+    hit = first(base, "chimpanzee", "audio")
+    span = hit.segment.locator
+    shown = judged(Verdict("supported", locator=TimeSpan(span.start_s + 1, span.end_s)), hit)._repr_html_()
+    (player,) = Tags(shown)["audio"]
+    assert player["src"].endswith("#t=1.00")
 
 
 def test_a_missing_file_is_named_with_its_words(base, tmp_path):

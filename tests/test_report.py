@@ -32,6 +32,7 @@ from rag.types import (
     Source,
     Step,
     TimeSpan,
+    Verdict,
     Word,
 )
 from tests.fakes.media import plain, silence, texture, tone, write_audio, write_video
@@ -344,6 +345,80 @@ class TestMedia:
         found = render(answer(evidence(path, PageBox(2), "passage", text="It is so.")))
         assert "It is so." in found.text
         assert found.all("p", class_="note") == []
+
+
+class TestVerdicts:
+    def test_an_unchecked_statement_has_a_sign_and_its_reason_in_words(self, note: Path) -> None:
+        found = render(judged(Verdict("unchecked", "It has no words."), passage(note)))
+        (sign,) = [a for a in found.all("span", class_="unchecked") if "title" in a]
+        assert sign["title"] == "Not checked: It has no words."
+        assert "? (Not checked: It has no words.)" in " ".join(found.text.split())  # for screen readers
+        assert found.text.count("Not checked: It has no words.") == 2  # behind the chip, and below the evidence
+
+    def test_a_supported_statement_has_no_sign_and_its_quote_on_hover(self, note: Path) -> None:
+        found = render(judged(Verdict("supported", quote="Nobody knew."), passage(note)))
+        assert found.all("span", class_="doubt") == []
+        assert "Supported: “Nobody knew.”" in found.all("a", class_="chip")[0]["title"]
+        assert "<mark>Nobody knew.</mark>" in found.source
+
+    @pytest.mark.parametrize("name", ["misattributed", "contradicted", "unsupported"])
+    def test_what_should_not_be_shown_is_clear(self, note: Path, name: Any) -> None:
+        found = render(judged(Verdict(name, "It was early."), passage(note)))
+        (sign,) = [a for a in found.all("span", class_=name) if "title" in a]
+        assert sign["title"].endswith(": It was early.")
+        assert found.text.count(sign["title"]) == 2
+
+    @pytest.mark.parametrize("name", ["supported", "unchecked", "contradicted"])
+    def test_hostile_reasons_and_quotes_are_words(self, note: Path, name: Any) -> None:
+        verdict = Verdict(name, ATTACK, quote=ATTACK)
+        found = render(judged(verdict, passage(note), open_parts=(ATTACK,)))
+        assert len(found.scripts) == 2
+        assert not any("onerror" in attributes for _, attributes in found.elements)
+        assert [a for a in found.all("img") if a.get("src") == "x"] == []
+        assert ATTACK in found.text
+
+    def test_what_is_left_open_is_said(self, note: Path) -> None:
+        found = render(answer(passage(note), open_parts=("the year", "the place")))
+        assert "Left open: the year; the place" in found.text
+        assert "Left open" not in render(answer(passage(note))).text
+
+    def test_a_quote_is_marked_whatever_its_space(self, note: Path) -> None:
+        found = render(judged(Verdict("supported", quote="Nobody\n knew."), passage(note)))
+        assert "<mark>Nobody knew.</mark>" in found.source
+
+    def test_a_recording_plays_from_the_narrower_second(self, tmp_path: Path) -> None:
+        path = write_audio(tmp_path / "a.wav", tone(6))
+        words = (Word("It", 2.1, 2.3), Word("was", 2.3, 2.5), Word("so.", 2.5, 2.9))
+        speech = evidence(path, TimeSpan(1, 5), "speech", modality="audio", text="It was so.", words=words)
+        found = render(judged(Verdict("supported", locator=TimeSpan(2.2, 2.6)), speech))
+        (player,) = found.all("div", class_="player")
+        assert (player["data-start"], player["data-end"]) == ("2.200", "2.600")
+        near = [a.get("class", "") for a in found.all("span") if "data-s" in a]
+        assert ["near" in name for name in near] == [True, True, False]
+
+    def test_the_narrower_box_is_drawn(self) -> None:
+        path = HERE / "collection" / "catalogue.pdf"
+        page, line = PageBox(3, Box(0.13, 0.28, 0.74, 0.14)), PageBox(3, Box(0.13, 0.30, 0.3, 0.02))
+        cited = evidence(path, page, "passage", text="They use spears. It is so.")
+        narrow, whole, other = (
+            render(judged(Verdict("supported", locator=place), cited)).all("img")[0]["src"]
+            for place in (line, None, PageBox(2, line.box))
+        )
+        assert narrow != whole
+        assert other == whole
+
+    def test_a_place_on_a_figure_is_drawn_on_it(self) -> None:
+        path = HERE / "collection" / "catalogue.pdf"
+        figure = evidence(path, PageBox(4, Box(0.13, 0.28, 0.74, 0.35)), "figure", modality="image")
+        label = PageBox(4, Box(0.2, 0.5, 0.1, 0.05))
+        shown = [
+            render(judged(Verdict("supported", locator=place), figure)).all("img")[0]["src"] for place in (label, None)
+        ]
+        assert shown[0] != shown[1]
+
+
+def judged(verdict: Verdict, cited: Evidence, **more: Any) -> Answer:
+    return Answer("Is it so?", "It is so [E1].", (Citation(1, 0, 8, verdict),), (cited,), **more)
 
 
 def test_every_colour_of_text_is_readable_on_its_ground() -> None:

@@ -127,7 +127,8 @@ class TestResponses:
         assert first.output_text[cited.start_index : cited.end_index] == "Chimpanzees at Fongoli hunt"
         assert cited.title == cited.exhibit["title"]
         assert server.http().get(cited.url).status_code == 200
-        assert first.exhibit == {"question": WHO, "declined": False, "warnings": [], "ignored": []}
+        assert set(cited.exhibit["verdict"]) == {"name", "reason", "support", "locator", "quote"}
+        assert first.exhibit == {"question": WHO, "declined": False, "open_parts": [], "warnings": [], "ignored": []}
 
     def test_a_stream_has_all_events_in_their_order(self, server, first):
         told = list(server.openai().responses.create(model="museum", input=WHO, stream=True))

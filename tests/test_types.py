@@ -23,6 +23,7 @@ from rag.types import (
     Segment,
     Source,
     TimeSpan,
+    Verdict,
 )
 
 PASSAGE = Segment("a", 0, "text", "passage", PageBox(2), text="read", caption="said")
@@ -67,6 +68,11 @@ def test_an_answer_knows_what_it_cites() -> None:
     assert [evidence.number for evidence in answer.cited] == [1, 3]
     assert (evidence[0].segment, evidence[0].locator) == (PASSAGE, PageBox(2))
     assert "Its file is not known any more" in answer.render()
+
+
+def test_an_answer_knows_what_was_not_checked() -> None:
+    citations = (Citation(1, 0, 1, Verdict("supported")), Citation(2, 4, 5), Citation(3, 6, 7, Verdict("unsupported")))
+    assert Answer("q", "a [E1] b [E2]", citations).unchecked == citations[1:2]
 
 
 def test_a_report_counts_its_results() -> None:

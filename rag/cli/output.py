@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from rag.errors import MediaError
 from rag.presentation import json_values
+from rag.presentation.verdicts import doubts_about, left_open, narrowed
 from rag.segments import place
 from rag.text import excerpt, new_stems
 from rag.types import Answer
@@ -108,14 +109,22 @@ def print_answer(
 
 
 def print_evidence(answer: Answer) -> None:
-    """Print the evidence of an answer: what it cites, or the nearest misses of a declined question."""
+    """Print the evidence of an answer: what it cites, or the nearest misses of a declined question.
+
+    Statements that the evidence does not support, or that nothing could check, stand below it with the reason.
+    """
+    if answer.open_parts:
+        _write(f"[yellow]{clean(left_open(answer))}[/yellow]")
     if answer.declined and answer.evidence:
         out.print("[dim]Nearest, but not answering it:[/dim]")
     for evidence in answer.evidence if answer.declined else answer.cited:
         statements = (answer.text[c.start : c.end] for c in answer.citations if c.number == evidence.number)
         about = answer.question if answer.declined else " ".join(new_stems(" ".join(statements), answer.question))
+        quote = narrowed(answer, evidence.number).quote
         _write(f"  [bold cyan]E{evidence.number}[/bold cyan] {clean(_name(evidence.hit))}")
-        _write(f"     [dim]{clean(_glimpse(evidence.hit, about))}[/dim]")
+        _write(f"     [dim]{clean(_glimpse(evidence.hit, quote or about))}[/dim]")
+        for doubt in doubts_about(answer, evidence.number):
+            _write(f"     [yellow]{doubt.sign} {clean(doubt.words)}[/yellow]")
     for warning in answer.warnings:
         err.print(f"[yellow]{clean(warning)}[/yellow]", highlight=False, soft_wrap=True)
 

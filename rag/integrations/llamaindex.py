@@ -22,6 +22,7 @@ from pydantic import Field
 
 from rag.errors import QueryError
 from rag.explanation import Explanation
+from rag.presentation.json_values import verdict_json
 from rag.segments import from_payload, segment_id, to_payload
 from rag.types import Answer, Hit
 
@@ -94,7 +95,11 @@ class RelevanceReranker(BaseNodePostprocessor):
 
 
 class GroundedQueryEngine(BaseQueryEngine):
-    """A query engine with cited answers: `source_nodes` are the evidence, `metadata` holds the `rag.types.Answer`."""
+    """A query engine with cited answers: `source_nodes` are the evidence.
+
+    `metadata` holds the `rag.types.Answer`, and as plain values its ``citations``, each with its verdict and the id of
+    its node, and ``open_parts``.
+    """
 
     def __init__(self, ask: Callable[[str], Answer], aask: Callable[[str], Awaitable[Answer]]) -> None:
         super().__init__(CallbackManager([]))
@@ -145,7 +150,17 @@ def to_hit(node: NodeWithScore) -> Hit:
 
 def _response(answer: Answer) -> Response:
     nodes = [to_node(each.hit) for each in answer.evidence]
-    return Response(answer.text, source_nodes=nodes, metadata={"answer": answer})
+    ids = {each.number: segment_id(each.segment) for each in answer.evidence}
+    citations = [
+        {
+            "node_id": ids.get(cited.number, ""),
+            "statement": answer.text[cited.start : cited.end],
+            "verdict": verdict_json(cited.verdict),
+        }
+        for cited in answer.citations
+    ]
+    metadata = {"answer": answer, "citations": citations, "open_parts": list(answer.open_parts)}
+    return Response(answer.text, source_nodes=nodes, metadata=metadata)
 
 
 def _part(payload: dict[str, Any], path: str) -> Hit:

@@ -10,10 +10,11 @@ from pydantic import Field
 
 from rag.answering.markers import plain_line
 from rag.catalog.catalog import CatalogEntry
+from rag.presentation.verdicts import with_doubts
 from rag.segments import KIND_NAMES, place, to_fragment
 from rag.server.openai.markdown import sanitize
 from rag.text import excerpt, replace_surrogates
-from rag.types import Answer, Hit, IngestReport, Scalar
+from rag.types import Answer, Citation, Hit, IngestReport, Scalar, VerdictName
 
 _TEXT_CHARS, _NAME_CHARS = 600, 400
 _MOST_TAGS = 5
@@ -55,13 +56,27 @@ class CitedPlace(Place):
 
 
 @dataclass(frozen=True)
+class CheckedStatement:
+    """A statement of an answer, and whether the place that it cites says so."""
+
+    text: str
+    number: Annotated[int, Field(description="Of the place that it cites.")]
+    verdict: Annotated[VerdictName, Field(description="Unchecked never counts as supported: say so if you use it.")]
+    reason: Annotated[str, Field(description="Why, in words.")]
+    quote: Annotated[str, Field(description="The words of the place that say it.")]
+    locator: Annotated[str, Field(description="The narrower place that says it, as a media fragment; may be empty.")]
+
+
+@dataclass(frozen=True)
 class AnswerResult:
     """An answer with its citations."""
 
     question: Annotated[str, Field(description="As it was understood from what was said before.")]
-    answer: Annotated[str, Field(description="Each statement with the number of its citation, as [1].")]
+    answer: Annotated[str, Field(description="Each statement with the number of its citation, as [1], then any doubt.")]
     is_declined: Annotated[bool, Field(description="Whether the collection does not answer it.")]
     citations: list[CitedPlace]
+    statements: list[CheckedStatement]
+    left_open: Annotated[list[str], Field(description="Parts of the question that the answer leaves open.")]
     nearest: Annotated[list[Place], Field(description="What came nearest, where it is declined.")]
     warnings: list[str]
 
@@ -122,9 +137,11 @@ def answer_result(answer: Answer) -> AnswerResult:
     nearest = answer.evidence[:_MOST_NEAREST] if answer.declined else ()
     return AnswerResult(
         question=answer.question,
-        answer=sanitize(answer.text),
+        answer=sanitize(with_doubts(answer)),
         is_declined=answer.declined,
         citations=cited,
+        statements=[_statement(answer, citation) for citation in answer.citations],
+        left_open=[plain_line(part)[:_TEXT_CHARS] for part in answer.open_parts],
         nearest=[Place(**_place(evidence.hit, answer.question)) for evidence in nearest],
         warnings=list(answer.warnings),
     )
@@ -168,6 +185,18 @@ def _place(hit: Hit, about: str) -> dict[str, Any]:
         "score": round(hit.score, 3),
         "is_above_chance": hit.is_above_noise,
     }
+
+
+def _statement(answer: Answer, citation: Citation) -> CheckedStatement:
+    verdict = citation.verdict
+    return CheckedStatement(
+        text=sanitize(answer.text[citation.start : citation.end]).strip(),
+        number=citation.number,
+        verdict=verdict.name,
+        reason=plain_line(verdict.reason)[:_TEXT_CHARS],
+        quote=plain_line(verdict.quote)[:_TEXT_CHARS],
+        locator=f"#{to_fragment(verdict.locator)}" if verdict.locator else "",
+    )
 
 
 def _field(value: Scalar) -> Scalar:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag.segments import place, segment_id, to_fragment
 from rag.text import escape_surrogates
-from rag.types import Hit
+from rag.types import Hit, Verdict
 
 # Keys of JSON that keep an older name than the attribute has now, by the name of the class.
 _KEYS: Mapping[str, Mapping[str, str]] = {
@@ -23,6 +23,8 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
 
 def jsonable(value: Any) -> Any:
     """Return a value as JSON can hold it; dataclasses become objects, and paths strings."""
+    if isinstance(value, Verdict):
+        return verdict_json(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         keys = _KEYS.get(type(value).__name__, {})
         fields = ((keys.get(f.name, f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
@@ -37,6 +39,17 @@ def jsonable(value: Any) -> Any:
 def name_of(path: str | Path) -> str:
     """Return a file's name as valid text."""
     return escape_surrogates(Path(path).name)
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict for programs; its place is a media fragment, or null."""
+    return {
+        "name": verdict.name,
+        "reason": verdict.reason,
+        "support": verdict.support,
+        "locator": None if verdict.locator is None else "#" + to_fragment(verdict.locator),
+        "quote": verdict.quote,
+    }
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:

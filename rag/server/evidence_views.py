@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Path, Request, Response
 from rag.errors import MediaError, QueryError
 from rag.knowledge_base import KnowledgeBase
 from rag.media import View
+from rag.presentation.verdicts import narrowed, visible_place
 from rag.segments import describe_place, playable_span
 from rag.server import delivery
 from rag.server.openai.markdown import EvidenceLink
@@ -21,7 +21,7 @@ from rag.server.problems import HTTPProblem
 from rag.server.signed_links import LinkTarget, SignedLinks, ViewName
 from rag.server.state import server_state
 from rag.server.streams import until_gone
-from rag.types import PIXELS, Evidence, Hit, Locator, PageBox, TimeSpan
+from rag.types import PIXELS, Answer, Hit, Locator, PageBox, TimeSpan
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -66,20 +66,25 @@ class EvidenceLinker:
         """Return the URL of a view of a place."""
         return self.origin + self.links.path(LinkTarget(self.name, asset_id, locator), view, self.key_id)
 
-    def view_urls(self, hit: Hit) -> dict[str, str]:
-        """Return the URL of each view of a hit."""
-        return {view: self.url(hit.segment.asset_id, locator, view) for view, locator in view_places(hit).items()}
+    def view_urls(self, hit: Hit, narrower: Locator | None = None) -> dict[str, str]:
+        """Return the URL of each view of a hit; `narrower` as in `view_places`."""
+        places = view_places(hit, narrower)
+        return {view: self.url(hit.segment.asset_id, locator, view) for view, locator in places.items()}
 
-    async def link_evidence(self, cited: Sequence[Evidence]) -> dict[int, EvidenceLink]:
-        """Return a link for each piece of evidence, by number.
+    async def link_evidence(self, answer: Answer) -> dict[int, EvidenceLink]:
+        """Return a link for each piece of evidence that an answer cites, by number.
 
         Its pictures are rendered now, so that every link works.
         """
-        links = await asyncio.gather(*(asyncio.to_thread(self._link, evidence.hit) for evidence in cited))
-        return {evidence.number: link for evidence, link in zip(cited, links, strict=True)}
+        links = (
+            asyncio.to_thread(self._link, evidence.hit, narrowed(answer, evidence.number).locator)
+            for evidence in answer.cited
+        )
+        made = await asyncio.gather(*links)
+        return {evidence.number: link for evidence, link in zip(answer.cited, made, strict=True)}
 
-    def _link(self, hit: Hit) -> EvidenceLink:
-        urls, places = self.view_urls(hit), view_places(hit)
+    def _link(self, hit: Hit, narrower: Locator | None) -> EvidenceLink:
+        urls, places = self.view_urls(hit, narrower), view_places(hit, narrower)
         pictures: tuple[View, ...] = ("marked", "crop")
         for view in pictures:
             if view in urls:
@@ -91,13 +96,18 @@ class EvidenceLinker:
         return EvidenceLink(best, describe_place(hit), urls.get("crop", "") if hit.picture_segment else "", urls)
 
 
-def view_places(hit: Hit) -> dict[ViewName, Locator]:
-    """Return the views of a hit, each with the place that it shows."""
+def view_places(hit: Hit, narrower: Locator | None = None) -> dict[ViewName, Locator]:
+    """Return the views of a hit, each with the place that it shows.
+
+    Args:
+        hit: the hit.
+        narrower: the place in it that supports a statement, which is marked instead of all of it.
+    """
     segment, seen = hit.segment, hit.picture_segment
     places: dict[ViewName, Locator] = {}
     if seen or isinstance(segment.locator, PageBox):
         place = seen.locator if seen else segment.locator
-        places |= {"marked": place, "crop": place, "thumbnail": place}
+        places |= {"marked": visible_place(place, narrower), "crop": place, "thumbnail": place}
     if span := playable_span(segment):
         places["clip"] = span
         if segment.modality == "audio":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from PIL.Image import Image
 
 from rag import media
 from rag.errors import MediaError, UnsupportedMedia
+from rag.presentation.verdicts import Doubt, audible_span, visible_place
 from rag.segments import KIND_NAMES, place, playable_span
-from rag.types import CharSpan, Evidence, FrameRegion, PageBox, Segment, TimeSpan, Word
+from rag.types import CharSpan, Evidence, FrameRegion, Locator, PageBox, Segment, TimeSpan, Verdict, Word
 
 THUMBNAIL_PX = 320
 PICTURE_PX = 1200
 _WHOLE_BYTES = 4_000_000  # a recording or video up to this size is included whole
 _NOTHING = Markup("")
+_NO_VERDICT = Verdict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class EvidenceView:
         still: the frame of the picture beside a player, in words.
         note: why something is missing.
         found: the channels that found it.
+        doubts: what was not found to be supported by it.
     """
 
     number: int
@@ -82,6 +86,7 @@ class EvidenceView:
     still: str = ""
     note: str = ""
     found: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass
@@ -106,17 +111,29 @@ class Album:
     _clips: dict[tuple[Path, TimeSpan | None], tuple[str, float, bool]] = field(default_factory=dict)
     _checked: dict[tuple[Path, str], str] = field(default_factory=dict)
 
-    def view(self, evidence: Evidence, anchor: str, statement: str, *, in_full: bool) -> EvidenceView:
-        """Return the view with its pictures and, in full, its player; a failure of the medium becomes its note."""
+    def view(
+        self, evidence: Evidence, anchor: str, statement: str, *, in_full: bool, verdict: Verdict = _NO_VERDICT
+    ) -> EvidenceView:
+        """Return the view with its pictures and, in full, its player; a failure of the medium becomes its note.
+
+        Args:
+            evidence: the evidence.
+            anchor: id of the answer on the page.
+            statement: words of the answer, whose closest sentence is marked.
+            in_full: whether the answer cites it.
+            verdict: names the narrower place and the words to mark instead, where it knows them.
+        """
         segment = evidence.segment
-        view = _without_media(evidence, anchor, statement)
+        view = _without_media(evidence, anchor, statement, verdict)
         path = Path(evidence.hit.path)
         problem = self._problem(path, segment.asset_id) if evidence.hit.path else "Its file is not known any more."
         if problem:
             return replace(view, note=problem)
         try:
             seen = evidence.hit.picture_segment or segment
-            return self._in_full(view, segment, seen, path) if in_full else self._in_short(view, seen, path)
+            if in_full:
+                return self._in_full(view, segment, seen, path, verdict.locator)
+            return self._in_short(view, seen, path)
         except UnsupportedMedia:
             return view  # a slide or a spreadsheet has no picture: its words are shown
         except MediaError as error:
@@ -132,21 +149,23 @@ class Album:
                 self._checked[path, asset_id] = str(error)
         return self._checked[path, asset_id]
 
-    def _in_full(self, view: EvidenceView, segment: Segment, seen: Segment, path: Path) -> EvidenceView:
-        """Show all of it. For a moment, `seen` is its best frame; otherwise it is the segment itself."""
+    def _in_full(
+        self, view: EvidenceView, segment: Segment, seen: Segment, path: Path, narrower: Locator | None
+    ) -> EvidenceView:
+        """Show all of it with the narrower place marked. For a moment, `seen` is its best frame; else the segment."""
         locator = segment.locator
         if isinstance(locator, CharSpan):
             return view
         if isinstance(locator, TimeSpan):
             if seen is not segment:
-                view = replace(view, picture=self._picture_uri(media.highlight(path, seen.locator)))
-            return self._with_player(view, segment, path, locator)
+                view = replace(view, picture=self._marked_uri(path, visible_place(seen.locator, narrower)))
+            return self._with_player(view, segment, path, locator, narrower)
         if isinstance(locator, FrameRegion) and (span := playable_span(segment)):
-            framed = replace(view, picture=self._picture_uri(media.highlight(path, locator)))
-            return self._with_player(framed, segment, path, span)
-        marked = self._picture_uri(media.highlight(path, locator))
+            framed = replace(view, picture=self._marked_uri(path, visible_place(locator, narrower)))
+            return self._with_player(framed, segment, path, span, narrower)
+        marked = self._marked_uri(path, visible_place(locator, narrower))
         if segment.kind == "figure" and isinstance(locator, PageBox) and locator.box:
-            return replace(view, picture=self._picture_uri(media.crop(path, locator)), whole=marked)
+            return replace(view, picture=self._picture_uri(_figure(path, locator, narrower)), whole=marked)
         return replace(view, picture=marked)
 
     def _in_short(self, view: EvidenceView, segment: Segment, path: Path) -> EvidenceView:
@@ -158,19 +177,25 @@ class Album:
         page.thumbnail((self.thumbnail_px, self.thumbnail_px))
         return replace(view, picture=media.data_uri(page))
 
-    def _with_player(self, view: EvidenceView, segment: Segment, path: Path, span: TimeSpan) -> EvidenceView:
+    def _with_player(
+        self, view: EvidenceView, segment: Segment, path: Path, span: TimeSpan, narrower: Locator | None
+    ) -> EvidenceView:
         is_video = segment.modality == "video"
         found = self._clip(path, span, is_video=is_video)
         if found is None:
             return replace(view, note="Sound and video are left out here: the page would become too large.")
         key, offset_s, is_whole = found
+        cited = audible_span(span, narrower)
         if is_video:
             poster = view.picture or self._picture_uri(media.open_picture(path, span))
-            return replace(view, picture=poster, player=Player(key, True, span.start_s, span.end_s, offset_s))
+            return replace(view, picture=poster, player=Player(key, True, cited.start_s, cited.end_s, offset_s))
         length = TimeSpan(0.0, max(media.length_s(path), span.end_s)) if is_whole else span
         wave = media.data_uri(media.waveform(path, length))
-        player = Player(key, False, span.start_s, span.end_s, offset_s, wave, length.end_s - length.start_s)
+        player = Player(key, False, cited.start_s, cited.end_s, offset_s, wave, length.end_s - length.start_s)
         return replace(view, player=player)
+
+    def _marked_uri(self, path: Path, locator: Locator) -> str:
+        return self._picture_uri(media.highlight(path, locator))
 
     def _picture_uri(self, picture: Image) -> str:
         picture.thumbnail((self.picture_px, 2 * self.picture_px))
@@ -194,8 +219,23 @@ class Album:
         return found
 
 
-def _mark_closest(words: Sequence[Word], statement: str) -> tuple[TranscriptWord, ...]:
-    """Return the words of a transcript, with those of the closest sentence marked."""
+def _figure(path: Path, figure: PageBox, narrower: Locator | None) -> Image:
+    """Return the pixels of a figure, with the narrower place on it marked."""
+    cited = visible_place(figure, narrower)
+    if figure.box is None or cited == figure:
+        return media.crop(path, figure)
+    page, box = media.highlight(path, cited), figure.box
+    left, top = round(box.x * page.width), round(box.y * page.height)
+    return page.crop((left, top, left + round(box.w * page.width), top + round(box.h * page.height)))
+
+
+def _mark_words(words: Sequence[Word], statement: str, narrower: Locator | None) -> tuple[TranscriptWord, ...]:
+    """Return the words of a transcript, with those of the narrower seconds marked, or of the closest sentence."""
+    if isinstance(narrower, TimeSpan):
+        middles = [(word, (word.start_s + word.end_s) / 2) for word in words]
+        inside = tuple(TranscriptWord(word, narrower.start_s <= at <= narrower.end_s) for word, at in middles)
+        if any(each.is_near for each in inside):
+            return inside
     text, starts = "", []
     for word in words:
         starts.append(len(text))
@@ -204,7 +244,14 @@ def _mark_closest(words: Sequence[Word], statement: str) -> tuple[TranscriptWord
     return tuple(TranscriptWord(w, near.start <= at < near.end) for w, at in zip(words, starts, strict=True))
 
 
-def _without_media(evidence: Evidence, anchor: str, statement: str) -> EvidenceView:
+def _marked_span(text: str, statement: str, quote: str) -> CharSpan:
+    """Return the characters of the quote, whatever the space in it; or of the closest sentence."""
+    spaced = r"\s+".join(re.escape(word) for word in quote.split())
+    found = re.search(spaced, text) if spaced else None
+    return CharSpan(*found.span()) if found else media.closest_sentence(text, statement)
+
+
+def _without_media(evidence: Evidence, anchor: str, statement: str, verdict: Verdict) -> EvidenceView:
     segment, hit = evidence.segment, evidence.hit
     name = KIND_NAMES[segment.kind]
     where = place(segment)
@@ -222,10 +269,10 @@ def _without_media(evidence: Evidence, anchor: str, statement: str) -> EvidenceV
         title=asset,
         place=where,
         alt=segment.caption or ": ".join(part for part in (name, ", ".join(segment.tags)) if part),
-        excerpt=media.excerpt(segment.text, media.closest_sentence(segment.text, statement)),
+        excerpt=media.excerpt(segment.text, _marked_span(segment.text, statement, verdict.quote)),
         caption=segment.caption,
         tags=segment.tags,
-        words=_mark_closest(segment.words, statement),
+        words=_mark_words(segment.words, statement, verdict.locator),
         still=still,
         found=" · ".join([*channels, *judged]),
     )

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 
 from rag.presentation.json_values import hit_json, jsonable
+from rag.presentation.verdicts import narrowed
 from rag.server.access import ReadableBase
 from rag.server.evidence_views import EvidenceLinker
 from rag.server.native import preference_routes, schemas
@@ -81,14 +82,14 @@ async def ask(
     if sent.stream:
         return await stream_events(request, gate, _events(linker, question, scope), _format_failure)
     answer = await until_gone(request, linker.base.aask(question, **scope), gate)
-    return JSONResponse(await asyncio.to_thread(_answer_json, linker, answer))
+    return JSONResponse(await asyncio.to_thread(answer_json, linker, answer))
 
 
 async def _events(linker: EvidenceLinker, question: Any, scope: dict[str, Any]) -> AsyncGenerator[StreamEvent]:
     async with aclosing(linker.base.aask_stream(question, **scope)) as chunks:
         async for chunk in chunks:
             if chunk.answer:
-                answer = await asyncio.to_thread(_answer_json, linker, chunk.answer)
+                answer = await asyncio.to_thread(answer_json, linker, chunk.answer)
                 yield StreamEvent.from_json({"type": "answer", **answer})
             else:
                 yield StreamEvent.from_json({"type": "piece", "text": chunk.text})
@@ -98,9 +99,14 @@ def _format_failure(problem: HTTPProblem) -> dict[str, Any]:
     return {**problem_details(problem), "type": "error"}
 
 
-def _answer_json(linker: EvidenceLinker, answer: Answer) -> dict[str, Any]:
+def answer_json(linker: EvidenceLinker, answer: Answer) -> dict[str, Any]:
+    """Return an answer with its verdicts, and its evidence with links that show the narrowest known place."""
     exhibits = [
-        schemas.Exhibit(number=evidence.number, **hit_json(evidence.hit), views=linker.view_urls(evidence.hit))
+        schemas.Exhibit(
+            number=evidence.number,
+            **hit_json(evidence.hit),
+            views=linker.view_urls(evidence.hit, narrowed(answer, evidence.number).locator),
+        )
         for evidence in answer.evidence
     ]
     return schemas.AnswerSchema(
@@ -109,6 +115,7 @@ def _answer_json(linker: EvidenceLinker, answer: Answer) -> dict[str, Any]:
         declined=answer.declined,
         citations=jsonable(answer.citations),
         exhibits=exhibits,
+        open_parts=list(answer.open_parts),
         warnings=list(answer.warnings),
         trace=jsonable(answer.trace),
     ).model_dump(mode="json")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rag.server.job_store import State
-from rag.types import Medium, Modality
+from rag.types import Medium, Modality, VerdictName
 
 _MOST_CHARACTERS = 20_000
 _MOST_PARTS = 32
@@ -241,12 +241,28 @@ class AskRequest(Scope):
     stream: bool = Field(False, description="Answer with server-sent events.")
 
 
+class VerdictSchema(BaseModel):
+    """What checking a statement against the exhibit that it cites has shown."""
+
+    name: VerdictName = Field(
+        description="`unchecked` never counts as supported; show it with its reason.", examples=["supported"]
+    )
+    reason: str = Field(description="Why, in a sentence for people; may be empty.")
+    support: float | None = Field(description="Probability that the exhibit says it; null where nothing measured it.")
+    locator: str | None = Field(
+        description="The place that says it, within that of the exhibit, as a media fragment; null if none is known.",
+        examples=["#t=13.200,15.800"],
+    )
+    quote: str = Field(description="The words there; may be empty.")
+
+
 class CitationSchema(BaseModel):
-    """Characters `[start, end)` of the answer's text, and the number of the exhibit that supports them."""
+    """Characters `[start, end)` of the answer's text, the number of the exhibit that they rest on, and a verdict."""
 
     exhibit: int
     start: int
     end: int
+    verdict: VerdictSchema
 
 
 class Exhibit(HitSchema):
@@ -271,6 +287,7 @@ class AnswerSchema(BaseModel):
     declined: bool = Field(description="Whether the collection does not answer the question.")
     citations: list[CitationSchema]
     exhibits: list[Exhibit]
+    open_parts: list[str] = Field(description="Parts of the question that the answer leaves open, in words.")
     warnings: list[str]
     trace: list[StepSchema]
 

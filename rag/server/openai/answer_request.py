@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.llm.usage import Usage
+from rag.presentation.json_values import verdict_json
 from rag.query.language import Text
 from rag.segments import to_fragment
 from rag.server.evidence_views import EvidenceLinker
@@ -94,7 +95,7 @@ class AnswerRequest:
     async def answer(self) -> MarkdownAnswer:
         """Return the answer in Markdown."""
         answer = await self.linker.base.aask(list(self.chat.question), **self._scope)
-        return render_answer(answer, await self.linker.link_evidence(answer.cited))
+        return render_answer(answer, await self.linker.link_evidence(answer))
 
     async def stream(self) -> AsyncGenerator[MarkdownChunk]:
         """Yield the answer in Markdown while it is written. The end of the text may be a correction."""
@@ -103,7 +104,7 @@ class AnswerRequest:
             async for chunk in chunks:
                 if chunk.answer:
                     streamed += stream.end()
-                    links = await self.linker.link_evidence(chunk.answer.cited)
+                    links = await self.linker.link_evidence(chunk.answer)
                     answer = render_answer(chunk.answer, links, streamed)
                     yield MarkdownChunk(answer.tail, answer)
                 elif text := stream.feed(chunk.text):
@@ -115,6 +116,7 @@ class AnswerRequest:
         return {
             "question": answer.answer.question,
             "declined": answer.answer.declined,
+            "open_parts": list(answer.answer.open_parts),
             "warnings": list(answer.answer.warnings),
             "ignored": list(self.ignored),
         }
@@ -147,7 +149,7 @@ def url_citation(cite: LinkedCitation) -> dict[str, Any]:
 
 
 def evidence_json(cite: LinkedCitation) -> dict[str, Any]:
-    """Return the cited evidence: number, medium, place, words and views."""
+    """Return the cited evidence: number, medium, place, words and views; and the verdict on the statement."""
     segment = cite.evidence.segment
     return {
         "number": cite.evidence.number,
@@ -161,6 +163,7 @@ def evidence_json(cite: LinkedCitation) -> dict[str, Any]:
         "text": segment.text,
         "words": [[word.text, word.start_s, word.end_s] for word in segment.words],
         "views": dict(cite.link.views),
+        "verdict": verdict_json(cite.verdict),
     }
 
 

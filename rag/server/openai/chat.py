@@ -1,8 +1,9 @@
 """``/v1/chat/completions`` and ``/v1/models``: a knowledge base as a model that any OpenAI client can talk to.
 
 The answer's text is Markdown (`rag.server.openai.markdown`). Its citations are annotations of type ``url_citation`` in
-the message, or in the last chunks of a stream. Each also carries an ``exhibit`` with the place as a media fragment and
-the URLs of all its views. Request fields that have no effect are listed in ``exhibit.ignored`` of the response.
+the message, or in the last chunks of a stream. Each also carries an ``exhibit`` with the place as a media fragment, the
+URLs of all its views, and the verdict on the statement. Request fields that have no effect are listed in
+``exhibit.ignored`` of the response.
 """
 
 from __future__ import annotations

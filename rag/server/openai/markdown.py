@@ -1,8 +1,11 @@
 """An answer in the Markdown that chat assistants show. Pure functions over text.
 
-``[E1]`` becomes ``[1]``; a definition at the end turns that into a link to the evidence. Cited pictures follow the
-text. The model's text is not trusted, because it may repeat instructions from a document: a picture from elsewhere,
-shown by the assistant, would tell another site what was asked. So pictures, links and HTML of the model are disabled.
+``[E1]`` becomes ``[1]``; a definition at the end turns that into a link to the evidence. Where the statement is not
+supported, a sign follows, ``[1] [?](url "Not checked: …")``. A text that was streamed has no such signs: lines at its
+end say the same, ``? [1] Not checked: …``. Cited pictures follow.
+
+The model's text is not trusted, because it may repeat instructions from a document: a picture from elsewhere, shown by
+the assistant, would tell another site what was asked. So pictures, links and HTML of the model are disabled.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from rag.types import Answer, Citation, Evidence
+from rag.presentation.verdicts import MarkedDoubt, left_open, marked_doubts
+from rag.types import Answer, Citation, Evidence, Verdict
 
 # A marker, or another number in brackets, which must not become a link.
 _NUMBER = re.compile(r"\[(?P<marker>E?)(?P<number>\d{1,3})\]")
@@ -67,12 +72,13 @@ class EvidenceLink:
 
 @dataclass(frozen=True)
 class LinkedCitation:
-    """Characters (code points) ``[start, end)`` of the Markdown, a statement, and the evidence that supports them."""
+    """Characters (code points) ``[start, end)`` of the Markdown, a statement, its evidence, and the verdict on it."""
 
     start: int
     end: int
     evidence: Evidence
     link: EvidenceLink
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -109,20 +115,52 @@ def render_answer(answer: Answer, links: Mapping[int, EvidenceLink], streamed: s
     body = sanitize(answer.text).rstrip()
     is_sent = streamed.rstrip() == body
     before = "" if is_sent or not streamed.strip() else streamed + _CORRECTED
-    text = (streamed if is_sent else before + body) + _format_appendix(answer.cited, links)
+    doubts = tuple(marked_doubts(answer))
+    linked = [] if is_sent else [each for each in doubts if links[each.number].url]
+    signs = {len(sanitize(answer.text[: each.end])): _format_sign(each, links[each.number]) for each in linked}
+    text = streamed if is_sent else before + _insert(body, signs)
+    text += _format_remarks(answer, [each for each in doubts if each not in linked])
+    text += _format_appendix(answer.cited, links)
     evidence = {one.number: one for one in answer.cited}
-    spans = ((_find_span(answer.text, cited, len(before)), cited.number) for cited in answer.citations)
-    cites = tuple(LinkedCitation(*span, evidence[number], links[number]) for span, number in spans)
+    cites = tuple(
+        LinkedCitation(
+            *_find_span(answer.text, cited, len(before), signs),
+            evidence[cited.number],
+            links[cited.number],
+            cited.verdict,
+        )
+        for cited in answer.citations
+    )
     return MarkdownAnswer(answer, text, text[len(streamed) :], cites)
 
 
-def _find_span(text: str, citation: Citation, offset: int) -> tuple[int, int]:
-    """Return the position of a statement in the sanitized text."""
+def _format_sign(marked: MarkedDoubt, link: EvidenceLink) -> str:
+    return f' [{marked.doubt.sign}]({link.url} "{_plain_title(marked.doubt.words)}")'
+
+
+def _insert(body: str, signs: Mapping[int, str]) -> str:
+    cuts = [0, *signs, len(body)]
+    return "".join(signs.get(start, "") + body[start:end] for start, end in pairwise(cuts))
+
+
+def _find_span(text: str, citation: Citation, offset: int, signs: Mapping[int, str]) -> tuple[int, int]:
+    """Return the position of a statement in the sanitized text with its signs."""
     stream = MarkdownStream()
     start = len(stream.feed(text[: citation.start]))
     statement = stream.feed(text[citation.start : citation.end]) + stream.end()
+    end = start + len(statement)
     # The space between it and the marker before it is not part of it.
-    return offset + start + len(statement) - len(statement.lstrip()), offset + start + len(statement)
+    start = end - len(statement.lstrip())
+    before = sum(len(sign) for at, sign in signs.items() if at <= start)
+    within = sum(len(sign) for at, sign in signs.items() if start < at < end)
+    return offset + start + before, offset + end + before + within
+
+
+def _format_remarks(answer: Answer, doubts: Sequence[MarkedDoubt]) -> str:
+    """Return what the answer leaves open, and the doubts that no sign in the text shows."""
+    lines = dict.fromkeys(f"{each.doubt.sign} [{each.number}] {_plain_title(each.doubt.words)}" for each in doubts)
+    remarks = _plain_title(left_open(answer)), "  \n".join(lines)
+    return "".join(f"\n\n{remark}" for remark in remarks if remark)
 
 
 def _format_appendix(cited: Sequence[Evidence], links: Mapping[int, EvidenceLink]) -> str:
@@ -134,5 +172,5 @@ def _format_appendix(cited: Sequence[Evidence], links: Mapping[int, EvidenceLink
 
 
 def _plain_title(title: str) -> str:
-    """Return a title that can stand in brackets and quotes; file names may contain anything."""
-    return re.sub(r"[\[\]()<>\"\\\s]+", " ", title).strip()
+    """Return a title that can stand in brackets and quotes; names and quotes of files may contain anything."""
+    return re.sub(r"[\[\]()<>\"\\`\s]+", " ", title).strip()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rag.presentation.verdicts import SIGNS
 from rag.query.language import Audio, Image, Text
 from rag.query.options import Turn
 from rag.server.problems import HTTPProblem
@@ -20,7 +21,10 @@ from rag.server.problems import HTTPProblem
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.S | re.I)
 MOST_MEDIA = 8
 # Our own answers end with pictures and link definitions, which are not part of the text.
-_APPENDIX = re.compile(r"^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$", re.M)
+_SIGN = f"[{''.join(SIGNS.values())}]"
+_APPENDIX = re.compile(
+    rf"^(?:!\[.*\]\(.*\)|\[\d{{1,3}}\]: .*|{_SIGN} \[\d{{1,3}}\] .*)$| \[{_SIGN}\]\(\S+ \"[^\"]*\"\)", re.M
+)
 
 
 @dataclass(frozen=True, slots=True)
