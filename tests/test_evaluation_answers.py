@@ -36,7 +36,7 @@ from rag.evaluation.answer_runs import (
     read_run,
 )
 from rag.evaluation.answer_trials import ask_all, record
-from rag.evaluation.graded_answers import CITED, PLACES, SOURCES, TIMES, graded, measures
+from rag.evaluation.graded_answers import ANSWERABLE, CITED, PLACES, SOURCES, TIMES, graded, measures
 from rag.evaluation.labelled_questions import Question
 from rag.evaluation.report_page import page
 from rag.evaluation.results import Evaluation, ScoreRow
@@ -291,6 +291,7 @@ def test_a_header_names_what_repeats_its_run() -> None:
     plain, changed = RunHeader.of(Settings()), RunHeader.of(Settings(top_k=7, threads=3))
     assert plain.other_settings(changed) == ["top_k 7 instead of 10"]
     assert changed.variables == "EXHIBIT_TOP_K=7"
+    assert RunHeader.of(Settings(ranking=[{"boost": 2}])).variables == """EXHIBIT_RANKING='[{"boost": 2}]'"""
     assert plain.code == changed.code
     assert "home" not in plain.settings
 
@@ -315,12 +316,15 @@ def one_measured(question: Question, given_answer: AnswerRecord) -> dict[str, di
 def test_citations_are_measured_by_their_verdicts_and_by_the_labels() -> None:
     found = one_measured(WHAT, answered("Voles.", "supported", "unchecked"))
     assert found[CITED] == {"citation recall": 1.0, "citation precision": 0.5, "unchecked": 0.5}
-    assert found[SOURCES] == {"right file": 1.0, "right, from there": 1.0}
+    assert found[SOURCES] == {"right file": 1.0}
     assert found[PLACES] == {"right place": 1.0}
+    assert found[ANSWERABLE]["right and cited"] == 1.0
     elsewhere = (CitationRecord(0, 5, "/media/birds.pdf", "page=2"), CitationRecord(0, 5, "/media/fish.pdf", "page=1"))
     found = one_measured(WHAT, answered("Voles.", citations=elsewhere))
-    assert found[SOURCES] == {"right file": 0.5, "right, from there": 1.0}
+    assert found[SOURCES] == {"right file": 0.5}
     assert found[PLACES] == {"right place": 0.0}
+    assert found[ANSWERABLE]["right"] == 1.0
+    assert found[ANSWERABLE]["right and cited"] == 0.0
     assert set(one_measured(NONE, answered("Ten.", "supported"))) == {"unanswerable", CITED}
 
 
@@ -353,8 +357,8 @@ def test_rows_tell_halves_apart_and_refusals_have_precision_and_recall() -> None
     assert mean(result, "answerable", "right", "half chosen") == 1.0
     assert mean(result, "answerable", "declined", "half untouched") == 1.0
     assert mean(result, "answerable", "declined", "kind count") == 1.0
-    assert mean(result, "unanswerable", "declined") == 1.0
-    assert mean(result, "declined", "unanswerable") == 0.5
+    assert mean(result, "unanswerable", "refusal recall") == 1.0
+    assert mean(result, "declined", "refusal precision") == 0.5
     assert row(result, "declined").queries == 2
     assert result.answers.curves[0].coverage == (1 / 3,)
     assert [cost.name for cost in result.answers.costs] == ["total, s"]
@@ -493,3 +497,15 @@ def test_a_judgement_can_be_partial() -> None:
     run = run_of((WHAT, answered("Voles, perhaps.", "supported")))
     (one,) = graded([WHAT], run, {WHAT.question: Judgement("partly")})
     assert (one.grade, one.final_grade) == ("right", "partly")
+
+
+def test_a_question_without_phrases_is_graded_by_a_person_alone() -> None:
+    bare = replace(WHAT, answer=())
+    run = run_of((bare, answered("Voles.", "supported")), (COUNT, answered("Four.", "supported")))
+    result = evaluate_run("birds", [bare, COUNT], run, {bare.question: Judgement("wrong")})
+    assert row(result, ANSWERABLE).queries == 1
+    assert row(result, f"{ANSWERABLE}{JUDGED}").queries == 2
+    assert mean(result, f"{ANSWERABLE}{JUDGED}", "wrong") == 0.5
+    assert row(result, CITED).queries == 2
+    assert result.answers.curves[0].asked == 1
+    assert result.notes[0] == "1 answers to questions without phrases are not graded."

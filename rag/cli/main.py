@@ -343,8 +343,13 @@ def _measure(request: EvalRequest, html: Path | None, as_json: bool) -> None:
     from rag.cli import output
     from rag.evaluation import command, report_page
 
-    with output.progress_bar(quiet=as_json) as progress:
-        result = command.measure(request, progress)
+    try:
+        with output.progress_bar(quiet=as_json) as progress:
+            result = command.measure(request, progress)
+    except KeyboardInterrupt:
+        if request.answers and request.answers.resume:
+            print(f"exhibit: stopped. The same command continues {request.answers.resume}.", file=sys.stderr)
+        raise
     if html is not None:
         html.write_text(report_page.page(result), encoding="utf-8")
     _show(as_json, result, output.print_evaluation)

@@ -256,7 +256,9 @@ def print_evaluation(result: Evaluation) -> None:
             table.add_row(clean(label(row)), str(row.queries), *(_points(row.metrics[metric]) for metric in names))
         out.print(table)
     if result.differences:
-        table = Table("", "metric", "first", "second", "difference", "p", box=None, header_style="bold")
+        table = Table(
+            Column("", no_wrap=True), "metric", "first", "second", "difference", "p", box=None, header_style="bold"
+        )
         for one in result.differences:
             first, second = (f"{100 * value:.1f}" for value in (one.a, one.b))
             table.add_row(clean(label(one)), one.metric, first, second, _points(one.gain), f"{one.p_value:.4f}")

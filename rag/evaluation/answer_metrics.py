@@ -17,8 +17,8 @@ from rag.evaluation.metrics import Estimate
 from rag.types import Box, CharSpan, FrameRegion, ImageRegion, Locator, PageBox, TimeSpan
 from rag.verification.number_words import SpelledNumber, spelled_numbers
 
-Grade = Literal["right", "partly", "wrong", "declined"]
-GRADES: tuple[Grade, ...] = ("right", "partly", "wrong", "declined")
+Grade = Literal["right", "partly", "wrong", "declined", "ungraded"]
+GRADES: tuple[Grade, ...] = ("right", "partly", "wrong", "declined")  # those that are measured
 _RESAMPLES = 500
 _WHOLE = Box(0, 0, 1, 1)
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—", "-"))
@@ -54,6 +54,7 @@ def grade(question: Question, text: str, *, is_declined: bool, is_partial: bool 
 
     An answer is right if it holds one of the right phrases. What begins with yes or no is graded by that word where the
     labels have one of them; "no" is wrong where they have neither. Any answer to an unanswerable question is wrong.
+    Where the labels hold no phrase, an answer is left ungraded.
 
     Args:
         question: with its labels.
@@ -67,6 +68,8 @@ def grade(question: Question, text: str, *, is_declined: bool, is_partial: bool 
         return "wrong"
     if is_partial:
         return "partly"
+    if not question.answer:
+        return "ungraded"
     return "right" if _says_what_is_right(question, text) else "wrong"
 
 

@@ -88,7 +88,8 @@ def _shown(one: GradedAnswer) -> ShownAnswer:
 
 
 def _title(citation: CitationRecord) -> str:
-    return f"{Path(citation.path).name}#{citation.place}".removesuffix("#")
+    name = "/".join(Path(citation.path).parts[-2:])  # the files of a book may all have one name
+    return f"{name}#{citation.place}".removesuffix("#")
 
 
 def _card(citation: CitationRecord) -> ReportCard:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from rag.errors import QueryError
 from rag.evaluation.answer_metrics import RiskCurve, percentile, risk_curve
 from rag.evaluation.answer_runs import AnswerRun, Judgement
-from rag.evaluation.graded_answers import GROUPS, GradedAnswer, graded, measures
+from rag.evaluation.graded_answers import ANSWERABLE, CITED, GROUPS, UNANSWERABLE, GradedAnswer, graded, measures
 from rag.evaluation.labelled_questions import Question
 from rag.evaluation.metrics import intervals
 from rag.evaluation.results import PLAIN, Difference, Evaluation, ScoreRow, paired_difference
 
+_BY_KIND = (ANSWERABLE, UNANSWERABLE, CITED)
 JUDGED = ", with a person's judgements"
 
 
@@ -67,7 +68,7 @@ def evaluate_answers(name: str, about: str, answers: Sequence[GradedAnswer], see
         ks=(),
         rows=tuple(made),
         answers=AnswerFindings(tuple(curves), tuple(_costs(answers)), tuple(answers), len(judged)),
-        notes=tuple(_agreement(judged)),
+        notes=tuple(_grading_notes(answers, judged)),
     )
 
 
@@ -138,7 +139,7 @@ def _as_judged(answers: Sequence[GradedAnswer]) -> list[GradedAnswer]:
 
 def _rows(answers: Sequence[GradedAnswer], suffix: str, seed: int) -> Iterator[ScoreRow]:
     for group in GROUPS:
-        for part, chosen in _slices(answers):
+        for part, chosen in _slices(answers, with_kinds=group in _BY_KIND):
             held = [(found, one.cluster) for one in chosen if (found := measures(one).get(group))]
             if held:
                 table = {metric: [found[metric] for found, _ in held] for metric in held[0][0]}
@@ -146,9 +147,7 @@ def _rows(answers: Sequence[GradedAnswer], suffix: str, seed: int) -> Iterator[S
                 yield ScoreRow(f"{group}{suffix}", "", PLAIN, part, len(held), estimates)
 
 
-def _slices(
-    answers: Sequence[GradedAnswer], *, with_kinds: bool = True
-) -> Iterator[tuple[str, Sequence[GradedAnswer]]]:
+def _slices(answers: Sequence[GradedAnswer], *, with_kinds: bool) -> Iterator[tuple[str, Sequence[GradedAnswer]]]:
     """Yield all answers, then those of each half, medium and kind if there are several."""
     yield "", answers
     for title, key in (("half ", "half"), ("", "modality"), *([("kind ", "kind")] if with_kinds else [])):
@@ -159,7 +158,7 @@ def _slices(
 
 def _curves(answers: Sequence[GradedAnswer], suffix: str, seed: int) -> Iterator[RiskCurve]:
     """Yield the curve of all answers, and that of each half if there are two."""
-    for part, chosen in _slices(answers, with_kinds=False):
+    for part, chosen in _slices([one for one in answers if one.is_graded], with_kinds=False):
         given = [one for one in chosen if not one.record.is_declined]
         if given and (part == "" or part.startswith("half ")):
             yield risk_curve(
@@ -183,8 +182,11 @@ def _costs(answers: Sequence[GradedAnswer]) -> Iterator[CostRow]:
             yield CostRow(f"{name}, {unit}", len(values), mean, percentile(values, 50), percentile(values, 95))
 
 
-def _agreement(judged: Sequence[GradedAnswer]) -> Iterator[str]:
+def _grading_notes(answers: Sequence[GradedAnswer], judged: Sequence[GradedAnswer]) -> Iterator[str]:
+    bare = sum(one.question.answerable and not one.question.answer for one in answers)
+    if bare:
+        yield f"{bare} answers to questions without phrases are not graded."
     if judged:
-        both = [one for one in judged if one.judgement and one.judgement.right]
+        both = [one for one in judged if one.judgement and one.judgement.right and one.grade != "ungraded"]
         same = sum(one.grade == one.final_grade for one in both)
         yield f"A person has judged {len(judged)} answers; the labels give the same grade for {same} of {len(both)}."

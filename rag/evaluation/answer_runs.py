@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -112,10 +113,12 @@ class RunHeader:
 
     @property
     def variables(self) -> str:
-        """The variables that repeat its settings, where they are not the default."""
+        """The variables that repeat its settings where they are not the default, as a shell takes them."""
         defaults = {name: one.get_default(call_default_factory=True) for name, one in Settings.model_fields.items()}
         changed = {name: value for name, value in self.settings.items() if value != defaults.get(name)}
-        return " ".join(f"EXHIBIT_{name.upper()}={value}" for name, value in changed.items()) or "the default settings"
+        written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changed.items()}
+        pairs = (f"EXHIBIT_{name.upper()}={shlex.quote(value)}" for name, value in written.items())
+        return " ".join(pairs) or "the default settings"
 
     def other_settings(self, other: RunHeader) -> list[str]:
         """Return in words what differs in the settings of another run."""

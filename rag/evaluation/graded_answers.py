@@ -57,6 +57,12 @@ class GradedAnswer:
         return question.about or (*question.assets, question.question)[0]
 
     @property
+    def is_graded(self) -> bool:
+        """Whether its grade counts: not without phrases, where only refusals would."""
+        question = self.question
+        return not question.answerable or bool(question.answer or (self.judgement and self.judgement.right))
+
+    @property
     def final_grade(self) -> Grade:
         """The person's grade, or else that by the labels."""
         return (self.judgement and self.judgement.right) or self.grade
@@ -80,16 +86,24 @@ def measures(one: GradedAnswer) -> dict[str, dict[str, float]]:
     """Return what an answer contributes to each group of measures, each in [0, 1]."""
     question, record = one.question, one.record
     found: dict[str, dict[str, float]] = {}
-    if question.answerable:
+    if question.answerable and one.is_graded:
         found[ANSWERABLE] = {name: float(one.grade == name) for name in GRADES}
-    else:
-        found[UNANSWERABLE] = {"declined": float(record.is_declined)}
+        found[ANSWERABLE]["right and cited"] = float(one.grade == "right" and _is_sourced(one))
+    elif not question.answerable:
+        found[UNANSWERABLE] = {"refusal recall": float(record.is_declined)}
     if record.is_declined:
-        return found | {DECLINED_ONES: {"unanswerable": float(not question.answerable)}}
+        return found | {DECLINED_ONES: {"refusal precision": float(not question.answerable)}}
     found[CITED] = _by_verdicts(one)
     if question.answerable and record.citations:
         return found | _by_labels(one)
     return found
+
+
+def _is_sourced(one: GradedAnswer) -> bool:
+    """Return whether cited evidence in a right file says what the answer says."""
+    cited = [each for each in one.record.citations if one.question.names(each.path) is not None]
+    by_person = one.judgement.supported if one.judgement else None
+    return bool(cited) and (any(each.verdict == "supported" for each in cited) if by_person is None else by_person)
 
 
 def _by_verdicts(one: GradedAnswer) -> dict[str, float]:
@@ -109,12 +123,7 @@ def _by_labels(one: GradedAnswer) -> dict[str, dict[str, float]]:
     question, citations = one.question, one.record.citations
     places = [from_fragment(wanted.removeprefix("#")) for wanted in question.locators]
     in_file = [question.names(citation.path) is not None for citation in citations]
-    found = {
-        SOURCES: {
-            "right file": sum(in_file) / len(citations),
-            "right, from there": float(one.grade == "right" and any(in_file)),
-        }
-    }
+    found = {SOURCES: {"right file": sum(in_file) / len(citations)}}
     if places:
         cited = [
             from_fragment(citation.place) if right else None for citation, right in zip(citations, in_file, strict=True)
