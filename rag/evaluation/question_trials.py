@@ -235,7 +235,7 @@ def _declined(
 ) -> list[ScoreRow]:
     """Return the share of questions without a relevant hit, for answerable and for unanswerable questions.
 
-    The language model may decline more questions when it writes; `tests/measure` counts those.
+    The language model may decline more questions when it writes; `exhibit eval --answers` counts those.
     """
     made = []
     for name, answerable in (("answerable", True), ("unanswerable", False)):
