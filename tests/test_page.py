@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rag.server import web_page
 from rag.server.app import create_app
 from rag.server.state import ServerOptions
-from tests.fakes.native_api import Site
+from tests.fakes.native_api import HOSTILE, Site
 from tests.fakes.uvicorn_server import served
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -174,6 +174,38 @@ def test_a_page_has_its_box_and_a_citation_leads_to_its_evidence(page: Page) -> 
     page.get_by_role("button", name="Exhibit 2: notes.md").click()
     expect(page.locator("#exhibit-2")).to_be_focused()
     expect(page.locator("#exhibit-2")).to_contain_text("Primates grasp.")
+
+
+def test_what_is_not_supported_has_a_sign_and_its_reason(page: Page) -> None:
+    ask(page, "What is judged?")
+    expect(page.locator(".answer .cite")).to_have_text(["1", "2", "3", "4", "1"])
+    signs = page.locator(".answer .doubt")
+    expect(signs).to_have_text(
+        [f"? (Not checked: {HOSTILE})", "≠ (The evidence says otherwise: It is a gibbon.)"][::-1]
+    )
+    expect(signs.last).to_have_attribute("title", f"Not checked: {HOSTILE}")
+    expect(page.locator(".answer .cite + .doubt")).to_have_count(2)
+    expect(page.locator(".answer")).not_to_contain_text(
+        "Not checked: no words"
+    )  # the server's own remark is shown as signs
+    expect(page.locator("#exhibit-1 .doubted")).to_have_text(f"?Not checked: {HOSTILE}")
+    expect(page.locator("#exhibit-2 .doubted")).to_have_count(0)
+    assert page.evaluate("window.broken") is None
+
+
+def test_the_words_and_seconds_of_a_verdict_are_marked(page: Page) -> None:
+    ask(page, "What is judged?")
+    expect(page.locator("#exhibit-2 mark")).to_have_text("Primates  grasp.")
+    expect(page.locator(".answer .cite").nth(1)).to_have_attribute("title", "“Primates grasp.”")
+    expect(page.locator("#exhibit-3 .transcript .near")).to_have_text(["was ", "near. "])
+    expect(page.get_by_role("button", name="Play from 0:15")).to_be_visible()
+
+
+def test_an_answer_from_before_verdicts_has_no_signs(page: Page) -> None:
+    ask(page, "What was said before verdicts?")
+    expect(page.locator(".answer .cite")).to_have_text(["1"])
+    expect(page.locator("#exhibit-1")).to_be_visible()
+    expect(page.locator(".doubt")).to_have_count(0)
 
 
 def test_a_declined_answer_is_marked_and_offers_a_search(page: Page) -> None:

@@ -95,11 +95,27 @@ _FOREIGN = (
     'Look: ![x](https://evil.example/a.png) <img src=x onerror="window.broken=1"> '
     "[here](javascript:window.broken=1) **bold** 1 < 2 & 3"
 )
+SUPPORTED = {"name": "supported", "reason": "", "support": 0.9, "locator": None, "quote": ""}
+HOSTILE = '"><img src=x onerror="window.broken=1"> **no** words'
+UNCHECKED = SUPPORTED | {"name": "unchecked", "reason": HOSTILE, "support": None}
+_LONG = "They climb trees. " * 40 + "Primates  grasp." + " They sleep." * 40
+_JUDGED = [
+    PAGE | {"verdicts": [SUPPORTED, UNCHECKED]},
+    NOTE | {"text": _LONG, "verdicts": [SUPPORTED | {"quote": "Primates grasp."}]},
+    SPEECH | {"verdicts": [SUPPORTED | {"locator": "#t=15.550,16.900"}]},
+    ORANGUTAN | {"verdicts": [SUPPORTED | {"name": "contradicted", "reason": "It is a gibbon."}]},
+]
+_JUDGED_TEXT = (
+    "They use sticks [1], and grasp [2]. It was near [3], and is an ape [4].\n\n- They hunt [1].\n\n"
+    "? [1] Not checked: no words  \n≠ [4] The evidence says otherwise"
+)
 _SCRIPT: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "orangutan": (_PICTURE, [ORANGUTAN]),
     "goodall": ("She named him David Greybeard [1].", [SPEECH]),
     "bee": ("A bee is on screen [1].", [BEE]),
     "spears": ("They use sticks [1], and grasp [2].", [PAGE, NOTE]),
+    "judged": (_JUDGED_TEXT, _JUDGED),
+    "before verdicts": ("They use sticks [1].", [PAGE | {"verdicts": [None]}]),
     "foreign": (_FOREIGN, []),
 }
 _DECLINED = "The collection does not say how much an adult gorilla weighs."
@@ -306,11 +322,15 @@ def _asset(name: str) -> dict[str, Any]:
 
 def _response(question: str, text: str, hits: list[dict[str, Any]], *, declined: bool) -> dict[str, Any]:
     whole = {"type": "url_citation", "start_index": 0, "end_index": len(text)}
-    cited = [{**whole, "exhibit": _exhibit(n, hit)} for n, hit in enumerate(hits, 1)]
+    cited = [
+        {**whole, "exhibit": _exhibit(n, hit) | ({"verdict": verdict} if verdict else {})}
+        for n, hit in enumerate(hits, 1)
+        for verdict in hit.get("verdicts", [SUPPORTED])
+    ]
     content = [{"type": "output_text", "text": text, "annotations": cited}]
     name = uuid.uuid4().hex
     message = {"id": f"msg_{name}", "type": "message", "role": "assistant", "content": content}
-    details = {"question": question, "declined": declined, "warnings": [], "ignored": []}
+    details = {"question": question, "declined": declined, "open_parts": [], "warnings": [], "ignored": []}
     return {"id": f"resp_{name}", "output": [message], "exhibit": details, "error": None}
 
 

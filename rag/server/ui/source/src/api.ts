@@ -2,7 +2,7 @@
 
 import { stems, told } from './evidence/closest';
 import { events } from './events';
-import type { Assets, Base, Chats, Exhibit, Hit, Job, Medium, Modality, Part, Said, Told } from './types';
+import type { Assets, Base, Chats, Exhibit, Hit, Job, Medium, Modality, Part, Said, Told, Verdict } from './types';
 
 const KEY = 'exhibit-key';
 
@@ -128,7 +128,7 @@ export async function said(id: string, signal: AbortSignal): Promise<Said[]> {
 
 interface Content {
   text: string;
-  annotations?: { start_index: number; end_index: number; exhibit: Exhibit }[];
+  annotations?: { start_index: number; end_index: number; exhibit: Exhibit & { verdict?: Verdict } }[];
 }
 
 interface Item {
@@ -176,14 +176,18 @@ function written({ text, annotations }: Content, told: Told | null): Written {
   return { answer: text, cited: exhibits(annotations ?? [], text, told?.question ?? ''), told };
 }
 
-/** Each cited exhibit once, by number, with the statements that cite it. */
+/** Each cited exhibit once, by number, with the words of the statements that cite it and the verdicts on them. */
 function exhibits(annotations: NonNullable<Content['annotations']>, answer: string, question: string): Exhibit[] {
   const characters = [...answer]; // the server counts characters, and some have two units in a string
   const found = new Map<number, Exhibit>();
   for (const { exhibit, start_index, end_index } of annotations) {
     const statement = characters.slice(start_index, end_index).join('');
-    const before = found.get(exhibit.number)?.wanted ?? [];
-    found.set(exhibit.number, { ...exhibit, wanted: [...before, ...told(statement, question)] });
+    const { wanted = [], verdicts = [] } = found.get(exhibit.number) ?? {};
+    found.set(exhibit.number, {
+      ...exhibit,
+      wanted: [...wanted, ...told(statement, question)],
+      verdicts: [...verdicts, exhibit.verdict ?? null],
+    });
   }
   return [...found.values()].sort((one, other) => one.number - other.number);
 }

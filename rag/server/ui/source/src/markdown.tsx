@@ -4,26 +4,35 @@
 import type { ComponentChildren, VNode } from 'preact';
 import { lexer, type Token, type Tokens } from 'marked';
 
-/** Turns the number in `[1]` into a button for the exhibit. */
-export type Cite = (number: number) => VNode | null;
+/** Turns the number in `[1]`, of which it is the nth from 0, into a button for the exhibit. */
+export type Cite = (number: number, nth: number) => VNode | null;
 
-// An answer ends with its pictures and link definitions; the page shows both as exhibits.
-const APPENDIX = /^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*)$/gm;
+// An answer ends with its pictures and link definitions, and its doubts are signs or lines at the end (see
+// `rag/server/openai/markdown.py`). The page shows all of these in its own way.
+const APPENDIX = /^(?:!\[.*\]\(.*\)|\[\d{1,3}\]: .*|[?⇄≠✗] \[\d{1,3}\] .*)$| \[[?⇄≠✗]\]\(\S+ "[^"]*"\)/gm;
 const NUMBER = /\[(\d{1,3})\]/;
+
+type Counted = (number: number) => VNode | null;
 
 export function withoutAppendix(text: string): string {
   return text.replace(APPENDIX, '').trim();
 }
 
 export function Markdown({ text, cite }: { text: string; cite: Cite }) {
-  return <>{blocks(lexer(withoutAppendix(text)), cite)}</>;
+  const seen = new Map<number, number>();
+  const counted = (number: number) => {
+    const nth = seen.get(number) ?? 0;
+    seen.set(number, nth + 1);
+    return cite(number, nth);
+  };
+  return <>{blocks(lexer(withoutAppendix(text)), counted)}</>;
 }
 
-function blocks(tokens: Token[], cite: Cite): ComponentChildren {
+function blocks(tokens: Token[], cite: Counted): ComponentChildren {
   return tokens.map((token) => shown(token, cite));
 }
 
-function shown(token: Token, cite: Cite): ComponentChildren {
+function shown(token: Token, cite: Counted): ComponentChildren {
   const inner = () => blocks((token as Tokens.Generic).tokens ?? [], cite);
   switch (token.type) {
     case 'space':
@@ -66,7 +75,7 @@ function shown(token: Token, cite: Cite): ComponentChildren {
   }
 }
 
-function list(token: Tokens.List, cite: Cite): VNode {
+function list(token: Tokens.List, cite: Counted): VNode {
   const items = token.items.map((item) => <li>{blocks(item.tokens, cite)}</li>);
   return token.ordered ? (
     <ol dir="auto" start={Number(token.start) || 1}>
@@ -77,7 +86,7 @@ function list(token: Tokens.List, cite: Cite): VNode {
   );
 }
 
-function table(token: Tokens.Table, cite: Cite): VNode {
+function table(token: Tokens.Table, cite: Counted): VNode {
   const head = token.header.map((cell) => <th>{blocks(cell.tokens, cite)}</th>);
   const rows = token.rows.map((row) => (
     <tr>
@@ -96,6 +105,6 @@ function table(token: Tokens.Table, cite: Cite): VNode {
   );
 }
 
-function words(text: string, cite: Cite): ComponentChildren {
+function words(text: string, cite: Counted): ComponentChildren {
   return text.split(NUMBER).map((piece, n) => (n % 2 ? cite(Number(piece)) : piece));
 }

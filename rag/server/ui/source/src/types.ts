@@ -10,6 +10,16 @@ export type Views = Partial<Record<View, string>>;
 /** A spoken word with its start and end in seconds of the whole recording. */
 export type Word = [text: string, start_s: number, end_s: number];
 
+/** Whether the evidence says what a statement says (`rag.types.Verdict`). */
+export interface Verdict {
+  name: 'supported' | 'misattributed' | 'contradicted' | 'unsupported' | 'unchecked';
+  reason: string;
+  support: number | null;
+  /** The narrower place that says it. */
+  locator: string | null;
+  quote: string;
+}
+
 /** A place in the collection: evidence of an answer, or a hit of a search. */
 export interface Shown {
   asset_id: string;
@@ -24,6 +34,11 @@ export interface Shown {
   views: Views;
   /** Stems of the words to mark, if known: of a statement, or of a query. */
   wanted?: string[];
+  /**
+   * The verdict on each statement that cites it, in their order. Null for a statement of an answer that was stored
+   * before there were verdicts: it was not checked, which is true of the whole answer and not marked at each statement.
+   */
+  verdicts?: (Verdict | null)[];
 }
 
 export interface Exhibit extends Shown {

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { Check, Copy } from 'lucide';
 import { titleOf } from '../evidence/kinds';
+import { doubtsAbout } from '../evidence/verdicts';
 import { withoutAppendix } from '../markdown';
 import { Icon } from '../parts/icon';
 import type { Turn } from './chats';
@@ -10,7 +11,7 @@ export function CopyAnswer({ turn }: { turn: Turn }) {
   const [said, setSaid] = useState('Copy');
   if (!isSecureContext || !turn.answer) return null;
   const copy = async () => {
-    const sources = turn.cited.map((exhibit) => `[${exhibit.number}] ${titleOf(exhibit)}`);
+    const sources = turn.cited.map((exhibit) => [`[${exhibit.number}] ${titleOf(exhibit)}`, ...doubtsAbout(exhibit)].join(' · '));
     const text = [withoutAppendix(turn.answer), sources.join('\n')].filter(Boolean).join('\n\n');
     setSaid(
       await navigator.clipboard.writeText(text).then(

@@ -2,6 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { Info, Search } from 'lucide';
 import { linked } from '../api';
 import { alt, icon, noun, titleOf } from '../evidence/kinds';
+import { doubtIn, Sign } from '../evidence/verdicts';
 import { Markdown } from '../markdown';
 import { Icon } from '../parts/icon';
 import { Problem } from '../parts/notice';
@@ -22,12 +23,14 @@ interface Props {
 
 /** A question and its answer, with a button for each exhibit that it cites. */
 export function TurnView({ turn, lit, onCite, onLit, onAgain, onSearch }: Props) {
-  const cite = (number: number) => {
+  const cite = (number: number, nth: number) => {
     const exhibit = turn.cited.find((one) => one.number === number);
-    return (
+    const verdict = exhibit?.verdicts?.[Math.min(nth, exhibit.verdicts.length - 1)];
+    const button = (
       <button
         class={`cite ${lit === number ? 'lit' : ''}`}
         disabled={!exhibit}
+        title={verdict?.name === 'supported' && verdict.quote ? `“${verdict.quote}”` : undefined}
         aria-label={`Exhibit ${number}${exhibit ? `: ${titleOf(exhibit)}` : ''}`}
         onClick={() => exhibit && onCite(exhibit)}
         onMouseEnter={() => onLit(number)}
@@ -35,6 +38,12 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain, onSearch }: Props)
       >
         {number}
       </button>
+    );
+    return (
+      <>
+        {button}
+        <Sign verdict={verdict} />
+      </>
     );
   };
   const isOpen = turn.state === 'waiting' || turn.state === 'writing';
@@ -76,10 +85,15 @@ export function TurnView({ turn, lit, onCite, onLit, onAgain, onSearch }: Props)
         </div>
       )}
       <p class="sr-only" role="status">
-        {turn.state === 'done' ? `Answered with ${count(turn.cited.length, 'exhibit')}.` : ''}
+        {turn.state === 'done' ? `Answered with ${count(turn.cited.length, 'exhibit')}.${doubtful(turn)}` : ''}
       </p>
     </article>
   );
+}
+
+function doubtful(turn: Turn): string {
+  const doubts = turn.cited.flatMap(({ verdicts }) => verdicts ?? []).filter(doubtIn);
+  return doubts.length ? ` ${count(doubts.length, 'statement')} not checked or not supported.` : '';
 }
 
 function Sources({ turn, lit, onCite, onLit }: Omit<Props, 'onAgain' | 'onSearch'>) {

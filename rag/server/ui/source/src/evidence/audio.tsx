@@ -3,15 +3,15 @@ import { linked } from '../api';
 import { Icon } from '../parts/icon';
 import { clock, type Span } from '../places';
 import type { Shown } from '../types';
-import { closest } from './closest';
+import { cited } from './closest';
 import { usePlaying } from './playing';
 import { Gone, Passage } from './passage';
 import { Transcript } from './transcript';
+import { narrowest } from './verdicts';
 
 /** A recording from the cited second on: its waveform, which also seeks, and a transcript that follows along. */
 export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
-  const near = closest(shown.words, shown.wanted ?? []);
-  const first_s = near ? shown.words[near[0]]![1] : span.start_s;
+  const { near, first_s } = cited(shown, span);
   const playing = usePlaying<HTMLAudioElement>(span, first_s);
   const { now_s, end_s, isPlaying } = playing;
   const share = end_s > span.start_s ? (now_s - span.start_s) / (end_s - span.start_s) : 0;
@@ -51,7 +51,7 @@ export function AudioExhibit({ shown, span }: { shown: Shown; span: Span }) {
       {shown.words.length > 0 ? (
         <Transcript words={shown.words} now_s={now_s} near={near} isRunning={playing.hasBegun} onPick={playing.seek} />
       ) : (
-        <Passage text={shown.text} />
+        <Passage text={shown.text} quote={narrowest(shown)?.quote} />
       )}
     </div>
   );

@@ -1,6 +1,8 @@
 // Finds the sentence of a transcript that supports a statement. Pure functions.
 
-import type { Word } from '../types';
+import { seconds, type Span } from '../places';
+import type { Shown, Word } from '../types';
+import { narrowest } from './verdicts';
 
 const STEM = 5;
 
@@ -18,8 +20,27 @@ export function told(statement: string, question: string): string[] {
   return told.length ? told : said;
 }
 
+type Run = [first: number, end: number];
+
+/** The words of a recording to mark, and the second to begin at: those of the verdict, or of the closest sentence. */
+export function cited(shown: Shown, span: Span): { near: Run | null; first_s: number } {
+  const narrower = seconds(narrowest(shown)?.locator ?? '');
+  if (narrower && narrower.start_s >= span.start_s && narrower.start_s < span.end_s) {
+    return { near: spoken(shown.words, narrower), first_s: narrower.start_s };
+  }
+  const near = closest(shown.words, shown.wanted ?? []);
+  return { near, first_s: near ? shown.words[near[0]]![1] : span.start_s };
+}
+
+/** The words whose middle lies in a span. */
+function spoken(words: Word[], { start_s, end_s }: Span): Run | null {
+  const isIn = ([, from_s, to_s]: Word) => (from_s + to_s) / 2 >= start_s && (from_s + to_s) / 2 <= end_s;
+  const first = words.findIndex(isIn);
+  return first < 0 ? null : [first, words.findLastIndex(isIn) + 1];
+}
+
 /** Start and end (exclusive) of the sentence with the most of some stems, in words; null if none has any. */
-export function closest(words: Word[], wanted: string[]): [first: number, end: number] | null {
+export function closest(words: Word[], wanted: string[]): Run | null {
   const sought = new Set(wanted);
   let [best, most]: [[number, number] | null, number] = [null, 0];
   for (const [first, end] of sentences(words)) {

@@ -5,6 +5,7 @@ import { AudioExhibit } from './audio';
 import { DownloadExhibit } from './download';
 import { Passage } from './passage';
 import { Picture } from './picture';
+import { Doubts, narrowest } from './verdicts';
 import { VideoExhibit } from './video';
 
 interface Props {
@@ -27,9 +28,10 @@ export function ExhibitBody({ shown, base, heading }: Props) {
       ) : (
         <>
           <Picture shown={shown} heading={heading} />
-          <Passage text={shown.text} />
+          <Passage text={shown.text} quote={narrowest(shown)?.quote} />
         </>
       )}
+      <Doubts shown={shown} />
       <About shown={shown} />
       <DownloadExhibit shown={shown} heading={heading} />
     </div>

@@ -4,14 +4,14 @@ import type { Shown } from '../types';
 import { Frames } from './frames';
 import { useCaptions } from './captions';
 import { Gone, Passage } from './passage';
-import { closest } from './closest';
+import { cited } from './closest';
 import { usePlaying } from './playing';
 import { Transcript } from './transcript';
+import { narrowest } from './verdicts';
 
 /** A video from the cited second on, with the frames of the moment and its transcript. */
 export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; base: string }) {
-  const near = closest(shown.words, shown.wanted ?? []);
-  const first_s = near ? shown.words[near[0]]![1] : span.start_s;
+  const { near, first_s } = cited(shown, span);
   const playing = usePlaying<HTMLVideoElement>(span, first_s);
   const { now_s, end_s } = playing;
   const captions = useCaptions(shown.words, span.start_s);
@@ -37,7 +37,7 @@ export function VideoExhibit({ shown, span, base }: { shown: Shown; span: Span; 
       {shown.words.length > 0 ? (
         <Transcript words={shown.words} now_s={now_s} near={near} isRunning={playing.hasBegun} onPick={playing.seek} />
       ) : (
-        <Passage text={shown.text} />
+        <Passage text={shown.text} quote={narrowest(shown)?.quote} />
       )}
     </div>
   );
