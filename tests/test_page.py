@@ -185,9 +185,7 @@ def test_what_is_not_supported_has_a_sign_and_its_reason(page: Page) -> None:
     )
     expect(signs.last).to_have_attribute("title", f"Not checked: {HOSTILE}")
     expect(page.locator(".answer .cite + .doubt")).to_have_count(2)
-    expect(page.locator(".answer")).not_to_contain_text(
-        "Not checked: no words"
-    )
+    expect(page.locator(".answer")).not_to_contain_text("Not checked: no words")
     expect(page.locator("#exhibit-1 .doubted")).to_have_text(f"?Not checked: {HOSTILE}")
     expect(page.locator("#exhibit-2 .doubted")).to_have_count(0)
     assert page.evaluate("window.broken") is None
