@@ -161,7 +161,10 @@ def test_grades() -> None:
     assert grade(WHAT, "It eats voles [E1].", is_declined=False) == "right"
     assert grade(WHAT, "It eats mice [E1].", is_declined=False) == "wrong"
     assert grade(WHAT, "The nearest: voles.", is_declined=True) == "declined"
-    assert grade(WHAT, "It eats voles, but how many is open.", is_declined=False, is_partial=True) == "partly"
+    assert grade(WHAT, "It eats voles; how many is open.", is_declined=False, is_partial=True) == "right"
+    assert grade(WHAT, "It hunts; what it eats is open.", is_declined=False, is_partial=True) == "partly"
+    both = replace(WHAT, kind="several")
+    assert grade(both, "It eats voles; where is open.", is_declined=False, is_partial=True) == "partly"
     assert grade(NONE, "Ten years [E1].", is_declined=False) == "wrong"
     assert grade(NONE, "", is_declined=True) == "declined"
 
@@ -304,6 +307,8 @@ def test_an_answer_is_recorded_with_its_narrowed_places_and_least_support() -> N
     made = record("Q?", Answer("Q?", "Yes.", citations, evidence), Usage(9, 1, 2))
     assert [one.place for one in made.citations] == ["page=1", "t=3.000,5.000", ""]
     assert made.confidence == 0.7
+    assert not made.is_partial
+    assert record("Q?", Answer("Q?", "Yes.", citations, evidence, open_parts=("why",))).is_partial
     assert made.tokens == {"prompt": 9, "cached": 1, "completion": 2}
     assert record("Q?", Answer("Q?", "", declined=True), Usage(is_known=False)).tokens == {}
 

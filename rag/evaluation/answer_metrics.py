@@ -19,6 +19,7 @@ from rag.verification.number_words import SpelledNumber, spelled_numbers
 
 Grade = Literal["right", "partly", "wrong", "declined", "ungraded"]
 GRADES: tuple[Grade, ...] = ("right", "partly", "wrong", "declined")  # those that are measured
+_OF_SEVERAL_PARTS = ("several", "list")  # kinds of questions; one phrase does not answer them
 _RESAMPLES = 500
 _WHOLE = Box(0, 0, 1, 1)
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—", "-"))
@@ -54,7 +55,8 @@ def grade(question: Question, text: str, *, is_declined: bool, is_partial: bool 
 
     An answer is right if it holds one of the right phrases. What begins with yes or no is graded by that word where the
     labels have one of them; "no" is wrong where they have neither. Any answer to an unanswerable question is wrong.
-    Where the labels hold no phrase, an answer is left ungraded.
+    Where the labels hold no phrase, an answer is left ungraded. One that leaves a part open is partly right if the
+    question needs several parts, or else if it does not hold the phrase.
 
     Args:
         question: with its labels.
@@ -66,11 +68,12 @@ def grade(question: Question, text: str, *, is_declined: bool, is_partial: bool 
         return "declined"
     if not question.answerable:
         return "wrong"
-    if is_partial:
-        return "partly"
     if not question.answer:
         return "ungraded"
-    return "right" if _says_what_is_right(question, text) else "wrong"
+    is_right = _says_what_is_right(question, text)
+    if is_partial and (question.kind in _OF_SEVERAL_PARTS or not is_right):
+        return "partly"
+    return "right" if is_right else "wrong"
 
 
 def _says_what_is_right(question: Question, text: str) -> bool:
