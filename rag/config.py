@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     evidence_n: int = Field(
         default=3, ge=1, le=20, description="Pieces of evidence for an answer; a large model can use more."
     )
+    verify: Literal["medium", "words", "off"] = Field(
+        default="medium",
+        description="How answers are checked: `medium` hears and reads cited places again, `words` compares with what"
+        " was indexed, `off` leaves them unchecked.",
+    )
     ranking: list[dict[str, Any]] = Field(
         default=[],
         description="Rules as JSON, such as "

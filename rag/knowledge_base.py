@@ -88,6 +88,8 @@ class KnowledgeBase:
         """Close the knowledge base, so that another process can open it."""
         if "preferences" in self.__dict__:
             self.preferences.close()
+        if "_checker" in self.__dict__ and self._checker is not None:
+            self._checker.close()
         self._index.close()
         self._catalog.close()
 
@@ -400,12 +402,13 @@ class KnowledgeBase:
             self.settings,
             retriever,
             self._catalog.paths_of,
-            load_checker=self._load_checker,
+            load_checker=lambda: self._checker,
             rules=self._rules,
             preferred=lambda hits, user: self.preferences.rank(hits, user),
         )
 
-    def _load_checker(self) -> Checker:
+    @cached_property
+    def _checker(self) -> Checker | None:
         from rag.verification import load_checker
 
         return load_checker(self.settings, self._text)

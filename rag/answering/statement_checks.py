@@ -122,7 +122,7 @@ def _with_verdicts(question: str, cited: Cited, hits: Sequence[Hit], checker: Ch
 
 
 def _verdict(question: str, statement: str, hits: Sequence[Hit], cited: int, checker: Checker) -> Verdict:
-    verdict = checker.verdict(question, statement, hits[cited])
+    verdict = checker.confirmed(question, statement, hits[cited])
     if verdict.name in ("unsupported", "contradicted"):
         for n, hit in enumerate(hits):
             if n != cited and checker.verdict(question, statement, hit).name == "supported":

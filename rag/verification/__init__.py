@@ -25,21 +25,25 @@ if TYPE_CHECKING:
 __all__ = ["load_checker"]
 
 
-def load_checker(settings: Settings, text: TextEncoder) -> Checker:
-    """Load what checks statements.
+def load_checker(settings: Settings, text: TextEncoder) -> Checker | None:
+    """Load what checks statements, or return None if the settings ask for no checks.
 
     Args:
         settings: of the knowledge base.
         text: its text encoder; the verifier builds on MiniLM, and loads it if this is another.
     """
+    if settings.verify == "off":
+        return None
     from rag.encoders.minilm import MiniLM
     from rag.errors import ModelError
     from rag.models import ensure
     from rag.verification.checker import Checker
+    from rag.verification.rereading import Rereader
     from rag.verification.verifier import Verifier
 
+    rereader = Rereader(settings) if settings.verify == "medium" else None
     try:
         encoder = text if isinstance(text, MiniLM) else MiniLM(ensure("minilm", settings.home), settings.threads)
     except ModelError:  # its package is not installed: statements stay unchecked
-        return Checker(None)
-    return Checker(Verifier(encoder))
+        return Checker(None, rereader)
+    return Checker(Verifier(encoder), rereader)

@@ -13,6 +13,8 @@ from rag.text import stems
 from rag.types import CharSpan, Hit, Verdict
 from rag.verification.passages import passage_of
 from rag.verification.relevance import asks_for_medium
+from rag.verification.rereading import Rereader
+from rag.verification.second_reading import confirm
 from rag.verification.values import conflicts, missing
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
@@ -32,13 +34,26 @@ class Checker:
 
     Args:
         verifier: judges what words support; None where it cannot be had, which leaves statements unchecked.
+        rereader: reads cited places again; None to trust what was indexed.
     """
 
-    def __init__(self, verifier: Verifier | None) -> None:
-        self.verifier = verifier
+    def __init__(self, verifier: Verifier | None, rereader: Rereader | None = None) -> None:
+        self.verifier, self._rereader = verifier, rereader
+
+    def close(self) -> None:
+        """Stop reading files."""
+        if self._rereader is not None:
+            self._rereader.close()
+
+    def confirmed(self, question: str, statement: str, hit: Hit) -> Verdict:
+        """Return the verdict as `verdict` does, confirmed by a second reading of the medium where it was supported."""
+        verdict = self.verdict(question, statement, hit)
+        if self._rereader is None or verdict.name != "supported":
+            return verdict
+        return confirm(question, statement, hit, verdict, self._rereader)
 
     def verdict(self, question: str, statement: str, hit: Hit) -> Verdict:
-        """Return whether a hit supports a statement that answers a question."""
+        """Return whether the indexed words or tags of a hit support a statement that answers a question."""
         passage = passage_of(hit)
         if hit.segment.tags and (by_tags := _check_by_tags(statement, hit)):
             return by_tags

@@ -26,7 +26,7 @@ _MEDIUM = re.compile(
     re.I,
 )
 _LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
-_WORDS = (0.0, 1.0, 0.3)  # constant, verifier, score
+_WORDS = (-0.5, 0.55, 0.0)  # constant, verifier, score
 _LOOKS = (-0.5, 0.6)  # constant, score
 _NOT_ASKED_FOR = -2.5  # a picture without words, of a question that asks for none
 
