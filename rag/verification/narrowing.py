@@ -58,7 +58,8 @@ class Agreement:
         confirmed: words of the first hearing that matter to the statement and were heard again at the same time.
         misheard: those that were not: numbers that differ, and words that sound otherwise.
         absent: words of the statement that neither hearing has, in lower case.
-        heard_share: share of the statement's weight that was heard again, at any time in the cited seconds.
+        heard_share: share of what the first hearing carries of the statement that was heard again, at any time in the
+            cited seconds; of the whole statement if the first hearing carries too little of it to be its place.
         weakest: the least share of its letters that a word which matters has in common with what was heard at its
             time again, in [0, 1]; 1 if none matters.
     """
@@ -103,8 +104,10 @@ def agreement(statement: str, first: Sequence[Word], again: Sequence[Word]) -> A
     """
     first_text, again_text = (" ".join(word.text for word in words) for words in (first, again))
     terms = _weigh(statement, [word.text for word in first])
-    unheard = missing_words(statement, again_text)
-    heard = sum(weight for term, weight in terms.items() if term not in unheard)
+    total, carried = sum(terms.values()), _weight_held(terms, statement, first_text)
+    heard = _weight_held(terms, statement, again_text)
+    if carried >= _LEAST * total:
+        heard, total = _weight_held(terms, statement, first_text, again_text), carried
     likeness = [
         (word, _likeness_then(word, again))
         for word in first
@@ -114,9 +117,15 @@ def agreement(statement: str, first: Sequence[Word], again: Sequence[Word]) -> A
         tuple(word for word, share in likeness if share >= _HEARD_AGAIN),
         tuple(word for word, share in likeness if share < _HEARD_AGAIN),
         missing_words(statement, f"{first_text} {again_text}"),
-        heard / (sum(terms.values()) or 1.0),
+        heard / (total or 1.0),
         min((share for _, share in likeness), default=1.0),
     )
+
+
+def _weight_held(terms: dict[str, float], statement: str, *texts: str) -> float:
+    """Return the weight of those terms of a statement that every one of the texts has."""
+    missing = {term for text in texts for term in missing_words(statement, text)}
+    return sum(weight for term, weight in terms.items() if term not in missing)
 
 
 def _likeness_then(word: Word, again: Sequence[Word]) -> float:
