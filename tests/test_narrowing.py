@@ -119,6 +119,16 @@ class TestAgreement:
         assert found.heard_share == 0.0
         assert found.absent == ("young", "woman", "set", "camp", "1960")
 
+    def test_a_subject_that_was_said_before_is_not_missed(self) -> None:
+        beard = spoken("she called him David Greybeard")
+        found = agreement("Jane Goodall gave him the name David Greybeard", beard, beard)
+        assert found.heard_share == 1.0
+
+    def test_a_place_that_carries_too_little_of_the_statement_is_not_its_place(self) -> None:
+        elsewhere = spoken("the termites build a camp at night")
+        found = agreement(self.statement, elsewhere, elsewhere)
+        assert found.heard_share < 0.34
+
     @pytest.mark.parametrize(("joined", "apart"), [("entryway", "entry way"), ("everyone", "every one")])
     def test_compounds_are_the_same_in_one_word_and_in_two(self, joined: str, apart: str) -> None:
         found = agreement(f"It is {joined}.", spoken(joined), spoken(apart))

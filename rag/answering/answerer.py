@@ -39,7 +39,7 @@ _EVIDENCE_SHARE = 32
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
 # A hit this many log-odds behind the best only distracts. On the questions of `tests/measure` no right one is lost.
-_FAR_BEHIND = 1.0
+_FAR_BEHIND = 1.5
 _REFUSAL = "NOT FOUND"
 
 

@@ -1,6 +1,6 @@
 """Orders the candidates of a search by whether they answer: the verifier's judgement of their words, and the score.
 
-The verifier reads words. A photo without words is ordered by the score of the search, and answers only a question that
+Words without the kind of value that is asked for ("how many") are moved down. The verifier reads words. A photo without words is ordered by the score of the search, and answers only a question that
 asks for something to see or hear.
 """
 
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rag.types import Hit
+from rag.verification.answer_type import lacks_value
 from rag.verification.passages import passage_of
-from rag.verification.verifier import Verifier
+from rag.verification.verifier import EvidencePassage, Verifier
 
 VERIFIED_N = 30  # candidates that the verifier reads
 # Log-odds from which a verdict is clear, so that no language model is asked.
-_CLEARLY_YES, _CLEARLY_NO = 1.5, -2.5
+_CLEARLY_YES, _CLEARLY_NO = 0.5, -1.5
 # A clear hit was among the first of the search, too.
 _AGREED_PLACES = 5
 _MEDIUM = re.compile(
@@ -26,7 +27,8 @@ _MEDIUM = re.compile(
     re.I,
 )
 _LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
-_WORDS = (-0.5, 0.55, 0.0)  # constant, verifier, score
+_WORDS = (-0.5, 0.55)  # constant, verifier
+_LACKS_VALUE = -3.0  # words without the kind of value that is asked for
 _LOOKS = (-0.5, 0.6)  # constant, score
 _NOT_ASKED_FOR = -2.5  # a picture without words, of a question that asks for none
 
@@ -52,7 +54,7 @@ def rank(question: str, hits: Sequence[Hit], verifier: Verifier) -> Ranking:
     judged = dict(zip(worded, verifier.relevance(question, [passages[n] for n in worded]), strict=True))
     asks = asks_for_medium(question)
     relevance = [
-        _of_words(judged[n].log_odds, hit.score) if n in judged else _of_looks(hit.score, asks=asks)
+        _of_words(question, passages[n], judged[n].log_odds) if n in judged else _of_looks(hit.score, asks=asks)
         for n, hit in enumerate(hits)
     ]
     order = sorted(range(len(hits)), key=lambda n: -relevance[n])
@@ -68,9 +70,10 @@ def asks_for_medium(question: str) -> bool:
     return bool(_MEDIUM.search(question))
 
 
-def _of_words(judged: float, score: float) -> float:
-    constant, of_verifier, of_score = _WORDS
-    return constant + of_verifier * judged + of_score * log_odds(score)
+def _of_words(question: str, passage: EvidencePassage, judged: float) -> float:
+    constant, of_verifier = _WORDS
+    lacks = lacks_value(question, f"{passage.heading}\n{passage.text}")
+    return constant + of_verifier * judged + (_LACKS_VALUE if lacks else 0.0)
 
 
 def _of_looks(score: float, *, asks: bool) -> float:

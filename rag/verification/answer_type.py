@@ -1,0 +1,103 @@
+"""The kind of value that a question asks for, and whether a passage holds such a value at all.
+
+"How much does it weigh?" asks for a mass, "in which year" for a date, "how many" for a number. A passage on the very
+subject that holds no such value does not answer: this tells apart what similarity cannot. Questions of other kinds, and
+those whose value may come in many forms ("who", "where"), expect nothing here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from rag.verification.evidence import read_evidence
+from rag.verification.kinds import Value
+
+Expected = Literal["number", "date", "mass", "length", "duration", "temperature", "speed", "money", "share"]
+
+_MASS = frozenset({"g", "ton", "pound", "ounce", "stone"})
+_LENGTH = frozenset({"m", "inch", "mile", "nautical mile", "light year"})
+_TIME = frozenset({"min", "month", "time"})
+_DEGREES = frozenset({"°C", "°F", "kelvin", "°"})
+_MONEY = frozenset({"dollar", "euro", "pound", "yen", "rupee", "yuan"})
+# By what is asked for: the units that answer. A plain number counts where speakers leave the unit out.
+_UNITS: dict[Expected, frozenset[str]] = {
+    "mass": _MASS,
+    "length": _LENGTH,
+    "duration": _TIME,
+    "temperature": _DEGREES,
+    "money": _MONEY | {""},
+    "share": frozenset({"%", "‰"}),
+}
+_ASKS: tuple[tuple[re.Pattern[str], tuple[Expected, ...]], ...] = tuple(
+    (re.compile(pattern, re.I), expected)
+    for pattern, expected in (
+        (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b|\bwhat time\b", ("date",)),
+        (r"\bhow (?:much|many (?:kilos|kilograms|grams|pounds|tons|tonnes))\b.*\bweigh|\bhow heavy\b", ("mass",)),
+        (r"\b(?:what|how much) is the (?:average |mean |typical )?weight\b", ("mass",)),
+        (r"\bhow (?:tall|wide|deep|high|far|thick)\b|\bwhat is the (?:length|height|width|depth|distance|diameter)\b",
+         ("length",)),
+        (r"\bhow long (?:is|are|was|were) (?:the|a|an|its|their|his|her)\b", ("length", "duration")),
+        (r"\bhow long (?:do|does|did|has|have|had|will|would|can|could|ago)\b", ("duration",)),
+        (r"\bhow old\b", ("duration", "date")),
+        (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
+        (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
+        (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b|\bwhat is the price\b",
+         ("money",)),
+        (r"\b(?:what|which) (?:percentage|percent|share|proportion)\b|\bhow many percent\b|\bwhat fraction\b", ("share",)),
+        (r"\bhow many\b", ("number",)),
+        (r"^\W*when\b", ("date",)),
+    )
+)  # fmt: skip
+# Words that answer without a value: "both", "dozens", "a third", "during the war".
+_VAGUE: dict[Expected, re.Pattern[str]] = {
+    "number": re.compile(
+        r"\b(?:both|none|no|single|pairs?|couple|few|several|dozens?|hundreds|thousands|millions|billions|twins?)\b",
+        re.I,
+    ),
+    "date": re.compile(
+        r"\b(?:during|after|before|until|once|as soon as|centur(?:y|ies)|decades?|age|era|period|war|ago|mornings?|evenings?"
+        r"|nights?|noon|spring|summer|autumn|winter|birth|childhood|puberty|adolescence|today|now|first|when|if)\b",
+        re.I,
+    ),
+    "share": re.compile(
+        r"\b(?:half|halves|third|thirds|quarters?|fifths?|most|majority|minority|all|out of|in)\b", re.I
+    ),
+    "length": re.compile(r"\b(?:steps?|miles|hands?)\b", re.I),
+    "duration": re.compile(r"\b(?:lifetime|life|generations?|overnight|forever)\b", re.I),
+}
+
+
+def expected_value(question: str) -> tuple[Expected, ...]:
+    """Return the kinds of value that answer a question, any one of them; empty if it may be answered otherwise."""
+    return next((expected for pattern, expected in _ASKS if pattern.search(question)), ())
+
+
+@lru_cache(maxsize=256)
+def lacks_value(question: str, passage: str) -> bool:
+    """Return whether a question asks for a kind of value of which a passage holds none but those of the question."""
+    expected = expected_value(question)
+    return bool(expected) and not any(_holds(kind, question, passage) for kind in expected)
+
+
+def _holds(kind: Expected, question: str, passage: str) -> bool:
+    if (vague := _VAGUE.get(kind)) and vague.search(passage):
+        return True
+    evidence, asked = read_evidence(passage), read_evidence(question)
+    known = {value.key for value in (*asked.numbers, *asked.dates)}
+    if kind == "date":
+        return any(date.key not in known for date in evidence.dates)
+    numbers = [number for number in evidence.numbers if number.key not in known]
+    if kind == "number":
+        return any(not _is_article(number) for number in numbers)
+    if kind == "speed":
+        return any("/" in str(number.key[1]) for number in numbers)
+    return any(number.key[1] in _UNITS[kind] for number in numbers) or bool(
+        evidence.heading_units.keys() & _UNITS[kind]
+    )
+
+
+def _is_article(number: Value) -> bool:
+    """Return whether a number is only "a" or "one", which counts nothing that is asked for."""
+    return number.text.lower() in ("a", "an", "one", "first")

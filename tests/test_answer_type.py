@@ -1,0 +1,80 @@
+"""Which kind of value a question asks for, and whether a passage holds one."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag.verification.answer_type import expected_value, lacks_value
+
+BISHOP = (
+    "Bishop Usher dated the creation to 4004 BCE. The tower is 65 metres high, has 3 bells, and took 9 years to build."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("In which year was the tower built?", ("date",)),
+        ("When did it fall?", ("date",)),
+        ("How heavy is an adult gorilla?", ("mass",)),
+        ("How much does it weigh?", ("mass",)),
+        ("How tall is it?", ("length",)),
+        ("How long did it take?", ("duration",)),
+        ("How long is the bridge?", ("length", "duration")),
+        ("How fast does it run?", ("speed",)),
+        ("What percentage of births is meant?", ("share",)),
+        ("How many bells hang there?", ("number",)),
+        ("Who built it?", ()),
+        ("What happens when it rains?", ()),
+        ("Why do they hunt?", ()),
+    ],
+)
+def test_a_question_tells_the_kind_of_its_answer(question, expected):
+    assert expected_value(question) == expected
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How tall is the tower?", "How long did the tower take?", "How many bells has it?", "When was the creation?"],
+)
+def test_a_passage_with_such_a_value_lacks_nothing(question):
+    assert not lacks_value(question, BISHOP)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How heavy is the tower?",
+        "How hot is it in the tower?",
+        "How fast does the tower fall?",
+        "What percentage of towers is meant?",
+    ],
+)
+def test_a_passage_with_other_values_lacks_it(question):
+    assert lacks_value(question, BISHOP)
+
+
+@pytest.mark.parametrize(
+    ("question", "passage"),
+    [
+        ("How many wives had he?", "He had several wives."),
+        ("How many eyes look ahead?", "It looks ahead with both eyes."),
+        ("When do they hunt?", "They hunt during the rains."),
+        ("What share of them is male?", "Two thirds of them are male."),
+        ("How old did she get?", "Mary Douglas (1921–2007) wrote of purity."),
+        ("How heavy is it?", "Animal; Weight (kg)\nGorilla; 160"),
+        ("How long did it last?", "It lasted six weeks."),
+        ("How many came?", "Twenty-one people came."),
+    ],
+)
+def test_a_value_may_be_in_words_or_in_a_column(question, passage):
+    assert not lacks_value(question, passage)
+
+
+def test_values_of_the_question_itself_are_no_answer():
+    assert lacks_value("How many of the 5 apes of 1960 came back?", "The 5 apes of 1960 were seen again.")
+    assert not lacks_value("How many of the 5 apes of 1960 came back?", "Of the 5 apes of 1960, 3 were seen again.")
+
+
+def test_a_question_without_a_kind_never_lacks_a_value():
+    assert not lacks_value("Who built the tower?", "It stands by the river.")
