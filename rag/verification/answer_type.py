@@ -30,25 +30,23 @@ _UNITS: dict[Expected, frozenset[str]] = {
     "money": _MONEY | {""},
     "share": frozenset({"%", "‰"}),
 }
-_ASKS: tuple[tuple[re.Pattern[str], tuple[Expected, ...]], ...] = tuple(
-    (re.compile(pattern, re.I), expected)
-    for pattern, expected in (
-        (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b|\bwhat time\b", ("date",)),
-        (r"\bhow (?:much|many (?:kilos|kilograms|grams|pounds|tons|tonnes))\b.*\bweigh|\bhow heavy\b", ("mass",)),
-        (r"\b(?:what|how much) is the (?:average |mean |typical )?weight\b", ("mass",)),
-        (r"\bhow (?:tall|wide|deep|high|far|thick)\b|\bwhat is the (?:length|height|width|depth|distance|diameter)\b",
-         ("length",)),
-        (r"\bhow long (?:is|are|was|were) (?:the|a|an|its|their|his|her)\b", ("length", "duration")),
-        (r"\bhow long (?:do|does|did|has|have|had|will|would|can|could|ago)\b", ("duration",)),
-        (r"\bhow old\b", ("duration", "date")),
-        (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
-        (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
-        (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b|\bwhat is the price\b",
-         ("money",)),
-        (r"\b(?:what|which) (?:percentage|percent|share|proportion)\b|\bhow many percent\b|\bwhat fraction\b", ("share",)),
-        (r"\bhow many\b", ("number",)),
-        (r"^\W*when\b", ("date",)),
-    )
+# The first pattern that fits tells what is asked for.
+_ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
+    (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b|\bwhat time\b", ("date",)),
+    (r"\bhow (?:much|many (?:kilos|kilograms|grams|pounds|tons|tonnes))\b.*\bweigh|\bhow heavy\b", ("mass",)),
+    (r"\b(?:what|how much) is the (?:average |mean |typical )?weight\b", ("mass",)),
+    (r"\bhow (?:tall|wide|deep|high|far|thick)\b|\bwhat is the (?:length|height|width|depth|distance|diameter)\b",
+     ("length",)),
+    (r"\bhow long (?:is|are|was|were) (?:the|a|an|its|their|his|her)\b", ("length", "duration")),
+    (r"\bhow long (?:do|does|did|has|have|had|will|would|can|could|ago)\b", ("duration",)),
+    (r"\bhow old\b", ("duration", "date")),
+    (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
+    (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
+    (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b|\bwhat is the price\b",
+     ("money",)),
+    (r"\b(?:what|which) (?:percentage|percent|share|proportion)\b|\bhow many percent\b|\bwhat fraction\b", ("share",)),
+    (r"\bhow many\b", ("number",)),
+    (r"^\W*when\b", ("date",)),
 )  # fmt: skip
 # Words that answer without a value: "both", "dozens", "a third", "during the war".
 _VAGUE: dict[Expected, re.Pattern[str]] = {
@@ -57,8 +55,8 @@ _VAGUE: dict[Expected, re.Pattern[str]] = {
         re.I,
     ),
     "date": re.compile(
-        r"\b(?:during|after|before|until|once|as soon as|centur(?:y|ies)|decades?|age|era|period|war|ago|mornings?|evenings?"
-        r"|nights?|noon|spring|summer|autumn|winter|birth|childhood|puberty|adolescence|today|now|first|when|if)\b",
+        r"\b(?:during|after|before|until|once|as soon as|centur(?:y|ies)|decades?|age|era|period|war|ago|mornings?"
+        r"|evenings?|nights?|noon|spring|summer|autumn|winter|birth|childhood|puberty|adolescence|today|now|first|when|if)\b",
         re.I,
     ),
     "share": re.compile(
@@ -71,7 +69,7 @@ _VAGUE: dict[Expected, re.Pattern[str]] = {
 
 def expected_value(question: str) -> tuple[Expected, ...]:
     """Return the kinds of value that answer a question, any one of them; empty if it may be answered otherwise."""
-    return next((expected for pattern, expected in _ASKS if pattern.search(question)), ())
+    return next((expected for pattern, expected in _ASKS if re.search(pattern, question, re.I)), ())
 
 
 @lru_cache(maxsize=256)

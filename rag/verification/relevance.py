@@ -1,7 +1,7 @@
 """Orders the candidates of a search by whether they answer: the verifier's judgement of their words, and the score.
 
-Words without the kind of value that is asked for ("how many") are moved down. The verifier reads words. A photo without words is ordered by the score of the search, and answers only a question that
-asks for something to see or hear.
+Words without the kind of value that is asked for ("how many") are moved down. The verifier reads words. A photo without
+words is ordered by the score of the search, and answers only a question that asks for something to see or hear.
 """
 
 from __future__ import annotations
