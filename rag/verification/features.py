@@ -10,17 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice, pairwise
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.encoders.minilm import TokenVectors
-from rag.text import sentences
+from rag.verification.encoded_text import WORD, EncodedText, names_in, numbers_in, pool, stem, stems
 
-DATA = Path(__file__).parent / "data"
 SUPPORT_FEATURES = (
     "all aligned",
     "statement aligned",
@@ -81,9 +77,6 @@ RELEVANCE_FEATURES = (
     "where and a new name",
 )
 
-_WORD = re.compile(r"\w+(?:[.,]\d+)*")
-_NUMBER = re.compile(r"\d[\d.,]*")
-_NAME = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w-]+")
 _NEGATIONS = frozenset(
     re.findall(r"\w+", "not no never none without neither nor cannot nobody nothing fails failed lack lacks except")
 )
@@ -98,11 +91,8 @@ _COMMON = frozenset(
         """,
     )
 )
-_STEM = 5
 _NEAR = 25  # words to either side
 _MOST_CENTRES = 60
-_MOST_SENTENCES = 40
-_WINDOW = 2  # sentences
 _ASKS = {
     "asks who": re.compile(r"\b(who|whom|whose)\b"),
     "asks when": re.compile(r"\b(when|what year|which year|what date|what century|since when|how long ago)\b"),
@@ -113,86 +103,6 @@ _ASKS = {
     "asks why": re.compile(r"\b(why|how (?:do|does|did|can|is|are|was|were))\b"),
     "asks yes or no": re.compile(r"^\s*(is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b"),
 }
-
-
-class Rarity:
-    """How rare tokens and words are, as log inverse document frequencies over the paragraphs of textbooks."""
-
-    def __init__(self, of_token: NDArray[np.floating]) -> None:
-        self._of_token = np.asarray(of_token, np.float32)
-        self._most = float(self._of_token.max())
-
-    @classmethod
-    def load(cls) -> Rarity:
-        """Load the rarities that ship."""
-        return cls(np.load(DATA / "rarity.npy"))
-
-    def of_tokens(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the rarity (n,) of each token."""
-        found: NDArray[np.float32] = self._of_token[ids]
-        return found
-
-    def of_word(self, ids: NDArray[np.integer]) -> float:
-        """Return the rarity of a word of these tokens, at most that of the rarest token."""
-        return float(min(self._of_token[ids].sum(), self._most))
-
-
-class EncodedText:
-    """A text with its token vectors, words and sentences, each computed once."""
-
-    def __init__(self, tokens: TokenVectors, rarity: Rarity) -> None:
-        self.text, self.vectors = tokens.text, tokens.vectors
-        self.starts, self.weights = tokens.starts, rarity.of_tokens(tokens.ids)
-        self._tokens, self._rarity = tokens, rarity
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The words, in lower case and cut to five letters."""
-        return [_stem(word.group().lower()) for word in self._matches]
-
-    @cached_property
-    def word_starts(self) -> NDArray[np.int64]:
-        """Where each word starts."""
-        return np.array([word.start() for word in self._matches], np.int64)
-
-    @cached_property
-    def rarities(self) -> dict[str, float]:
-        """The rarity of each word."""
-        bounds = np.searchsorted(self.starts, [(m.start(), m.end()) for m in self._matches] or np.zeros((0, 2)))
-        return {
-            word: self._rarity.of_word(self._tokens.ids[first:end])
-            for word, (first, end) in zip(self.words, bounds, strict=True)
-        }
-
-    @cached_property
-    def sentences(self) -> list[tuple[int, int]]:
-        """The first sentences, as ``[start, end)``."""
-        return list(islice(sentences(self.text), _MOST_SENTENCES)) or [(0, len(self.text))]
-
-    @cached_property
-    def windows(self) -> list[tuple[int, int]]:
-        """Runs of two sentences, as ``[start, end)``."""
-        spans = self.sentences
-        return [(a[0], b[1]) for a, b in pairwise(spans)] or spans
-
-    @cached_property
-    def word_set(self) -> frozenset[str]:
-        """The different words."""
-        return frozenset(self.words)
-
-    @cached_property
-    def numbers(self) -> frozenset[str]:
-        """The numbers in digits."""
-        return _numbers(self.text)
-
-    @cached_property
-    def pooled(self) -> NDArray[np.float32]:
-        """The mean of the token vectors, at unit length."""
-        return _pool(self.vectors)
-
-    @cached_property
-    def _matches(self) -> list[re.Match[str]]:
-        return list(_WORD.finditer(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +133,7 @@ def support_features(
     window, in_window = _best_window(similar, weights, passage)
     window_words = _words_between(passage, window)
     statement, question = claim.text[question_chars + 1 :], claim.text[:question_chars]
-    numbers, names = _numbers(statement) - _numbers(question), _names(statement) - _names(question)
+    numbers, names = numbers_in(statement) - numbers_in(question), names_in(statement) - names_in(question)
     values = [
         _mean(best, weights),
         _mean(best, weights * is_statement),
@@ -233,7 +143,7 @@ def support_features(
         _held(asked, passage.word_set, claim),
         _held(new, passage.word_set, claim),
         _held(stated, passage.word_set, claim),
-        _held(asked, passage.word_set | _stems(heading), claim),
+        _held(asked, passage.word_set | stems(heading), claim),
         _mean(in_window, weights),
         _mean(in_window, weights * is_statement),
         _mean(in_window, weights * ~is_statement),
@@ -243,12 +153,12 @@ def support_features(
         _pairs_held(statement, passage),
         float(_is_negated(passage.text[window.start : window.end]) != _is_negated(claim.text)),
         float(bool(numbers - passage.numbers)),
-        float(bool(numbers - _numbers(passage.text[window.start : window.end]))),
+        float(bool(numbers - numbers_in(passage.text[window.start : window.end]))),
         float(bool(numbers)),
         _share_missing(names, passage.word_set),
         float(bool(names)),
         float(claim.pooled @ passage.pooled),
-        float(_pool(claim.vectors[is_statement]) @ passage.pooled) if is_statement.any() else 0.0,
+        float(pool(claim.vectors[is_statement]) @ passage.pooled) if is_statement.any() else 0.0,
         np.log1p(len(stated)),
         np.log1p(len(passage.words)),
         np.log1p(len(asked)),
@@ -266,13 +176,13 @@ def relevance_features(
     asked = _content(question, 0, len(question.text))
     window, in_window = _best_window(similar, weights, passage)
     shown = passage.text[window.start : window.end]
-    in_passage = passage.word_set | _stems(heading)
+    in_passage = passage.word_set | stems(heading)
     inside = (passage.starts >= window.start) & (passage.starts < window.end)
-    names = _names(question.text)
+    names = names_in(question.text)
     missing = [question.rarities[word] for word in asked if word not in in_passage]
     asks = {name: float(bool(pattern.search(question.text.lower()))) for name, pattern in _ASKS.items()}
-    new_name = float(bool(_names(shown) - names))
-    new_number = float(bool(_numbers(shown) - question.numbers))
+    new_name = float(bool(names_in(shown) - names))
+    new_number = float(bool(numbers_in(shown) - question.numbers))
     values = [
         _mean(best, weights),
         _worst(best),
@@ -287,7 +197,7 @@ def relevance_features(
         float(bool(names)),
         float(bool(question.numbers - passage.numbers)),
         float(question.pooled @ passage.pooled),
-        float(question.pooled @ _pool(passage.vectors[inside])) if inside.any() else 0.0,
+        float(question.pooled @ pool(passage.vectors[inside])) if inside.any() else 0.0,
         np.log1p(len(passage.words)),
         np.log1p(len(asked)),
         *asks.values(),
@@ -352,7 +262,7 @@ def _nearness(
 
 def _pairs_held(statement: str, passage: EncodedText) -> float:
     """Return the share of the statement's pairs of neighbouring words that the passage holds."""
-    words = [_stem(word) for word in _WORD.findall(statement.lower())]
+    words = [stem(word) for word in WORD.findall(statement.lower())]
     pairs = set(pairwise(words))
     if not pairs:
         return float(bool(set(words) & passage.word_set))
@@ -380,30 +290,6 @@ def _worst(values: NDArray[np.float32]) -> float:
     return float(np.sort(values)[: max(len(values) // 5, 1)].mean())
 
 
-def _pool(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not len(vectors):
-        return np.zeros(vectors.shape[1], np.float32)
-    mean = vectors.mean(0)
-    pooled: NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), 1e-6)
-    return pooled
-
-
-def _stem(word: str) -> str:
-    return word if word[0].isdigit() else word[:_STEM]
-
-
-def _stems(text: str) -> frozenset[str]:
-    return frozenset(_stem(word) for word in _WORD.findall(text.lower()))
-
-
-def _numbers(text: str) -> frozenset[str]:
-    return frozenset(number.rstrip(".,").replace(",", "") for number in _NUMBER.findall(text))
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(_stem(name.lower()) for name in _NAME.findall(text))
-
-
 def _is_negated(text: str) -> bool:
     lowered = text.lower()
-    return "n't" in lowered or bool(_NEGATIONS & set(_WORD.findall(lowered)))
+    return "n't" in lowered or bool(_NEGATIONS & set(WORD.findall(lowered)))

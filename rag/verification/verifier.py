@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from rag.encoders.minilm import MiniLM
-from rag.verification.features import DATA, EncodedText, Rarity, Window, relevance_features, support_features
+from rag.verification.encoded_text import DATA, EncodedText, Rarity
+from rag.verification.features import Window, relevance_features, support_features
 
 NETWORKS = DATA / "verifier.safetensors"
 _MOST_CHARS = 2000  # of a passage; more than the 256 tokens that MiniLM reads
