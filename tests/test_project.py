@@ -18,7 +18,7 @@ MODULES = sorted(
     for package in ("rag", "ingest", "prompts")
     for path in (ROOT / package).rglob("*.py")
 )
-SCRIPTS = ("rag.encoders.training", "rag.demo.sources")  # run by hand, with packages of their own
+SCRIPTS = ("rag.encoders.training", "rag.verification.training", "rag.demo.sources")  # run by hand, with packages of their own
 
 
 @pytest.mark.parametrize(

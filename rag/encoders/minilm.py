@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from rag.encoders.base import ModelCard, Vectors, clean_text, normalize, require
 from rag.encoders.runtime import OnnxModel
 from rag.errors import ModelError
 from rag.models import bundled_model
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # The model's `max_seq_length` in training; callers should cut longer passages.
 MAX_TOKENS = 256
@@ -81,6 +84,11 @@ class MiniLM:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._model = OnnxModel(folder / "model.onnx", threads)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer, which cuts texts to 256 tokens."""
+        return self._tokenizer
 
     def embed_query(self, text: str) -> Vectors:
         """Return the vector (384,) of a query. Raises QueryError if it is blank."""
