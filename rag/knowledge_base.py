@@ -401,7 +401,7 @@ class KnowledgeBase:
         return QueryEngine(
             self.settings,
             retriever,
-            self._catalog.paths_of,
+            self._catalog,
             load_checker=lambda: self._checker,
             rules=self._rules,
             preferred=lambda hits, user: self.preferences.rank(hits, user),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag.answering.query_engine import QueryEngine
+from rag.catalog.catalog import Catalog
 from rag.config import Settings
 from rag.errors import SettingsError
 from rag.explanation import Explanation
@@ -89,7 +90,7 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
 
 def test_a_search_follows_the_rules(retriever):
     def search(words: str, *ranking, top_k: int = 9):
-        return QueryEngine(Settings(), retriever, lambda _: {}, rules=parse_rules(ranking)).search(
+        return QueryEngine(Settings(), retriever, Catalog("sqlite://"), rules=parse_rules(ranking)).search(
             words, QueryOptions(top_k=top_k)
         )
 

@@ -18,7 +18,12 @@ MODULES = sorted(
     for package in ("rag", "ingest", "prompts")
     for path in (ROOT / package).rglob("*.py")
 )
-SCRIPTS = ("rag.encoders.training", "rag.verification.training", "rag.demo.sources")  # run by hand, with packages of their own
+# Run by hand, with packages of their own.
+SCRIPTS = (
+    "rag.encoders.training",
+    "rag.verification.training",
+    "rag.demo.sources",
+)
 
 
 @pytest.mark.parametrize(

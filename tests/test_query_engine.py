@@ -10,6 +10,7 @@ import pytest
 
 from rag import Hit, Image, Not, Text
 from rag.answering.query_engine import QueryEngine
+from rag.catalog.catalog import Catalog
 from rag.config import Settings
 from rag.index.edge import EdgeIndex
 from rag.query.options import QueryOptions
@@ -31,7 +32,7 @@ def retriever(tmp_path: Path) -> Iterator[Retriever]:
 
 
 def engine(retriever: Retriever, llm: ScriptedModel) -> QueryEngine:
-    return QueryEngine(Settings(ocr="off"), retriever, lambda _: {}, llm)  # type: ignore[arg-type]
+    return QueryEngine(Settings(ocr="off"), retriever, Catalog("sqlite://"), llm)  # type: ignore[arg-type]
 
 
 def titles(hits: list[Hit]) -> list[str]:

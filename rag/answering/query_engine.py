@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 import warnings
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rag.answering.evidence_text import PromptPictures
     from rag.answering.open_question import QueryInput
     from rag.answering.reranker import Reranked
+    from rag.catalog.catalog import Catalog
     from rag.llm import LanguageModel
     from rag.query.language import Query
     from rag.retrieval.business_rules import Rule
@@ -94,7 +95,7 @@ class QueryEngine:
     Args:
         settings: of the knowledge base.
         retriever: finds segments.
-        paths_of: returns the files that hold each asset.
+        catalog: knows the files.
         llm: the language model; by default that of the settings, loaded when first needed.
         load_checker: loads what checks the statements of answers, when first needed.
         rules: hide hits, or move them up or down.
@@ -105,7 +106,7 @@ class QueryEngine:
         self,
         settings: Settings,
         retriever: Retriever,
-        paths_of: Callable[[Collection[str]], Mapping[str, list[str]]],
+        catalog: Catalog,
         llm: LanguageModel | None = None,
         *,
         load_checker: Callable[[], Checker | None] = lambda: None,
@@ -113,7 +114,7 @@ class QueryEngine:
         preferred: Callable[[Sequence[Hit], str], list[Hit]] = lambda hits, _: list(hits),
     ) -> None:
         self.retriever = retriever
-        self._settings, self._paths_of, self._given_llm = settings, paths_of, llm
+        self._settings, self._catalog, self._given_llm = settings, catalog, llm
         self._load_checker, self._rules, self._preferred = load_checker, rules, preferred
 
     def load(self) -> None:
@@ -130,6 +131,9 @@ class QueryEngine:
 
     def stream(self, question: QueryInput, options: QueryOptions = _DEFAULTS) -> Iterator[AnswerChunk]:
         """See `KnowledgeBase.ask_stream`."""
+        if talk := self._talk(question):
+            yield from talk
+            return
         retrieved = self._judge(self._retrieve(question, replace(options, rerank=True)))
         started = time.monotonic()
         for chunk in self._answerer.stream(self._asked(retrieved), retrieved.best):
@@ -143,6 +147,17 @@ class QueryEngine:
         async with contextlib.aclosing(stream) as chunks:
             async for chunk in chunks:
                 yield _add_steps(chunk, retrieved, started)
+
+    def _talk(self, question: QueryInput) -> Sequence[AnswerChunk]:
+        """Return the answer to what no file answers, such as a greeting; empty for a question to the files."""
+        from rag.answering.small_talk import small_talk
+
+        started = time.monotonic()
+        answer = small_talk(_plain_words(question), self._catalog.entries)
+        if answer is None:
+            return ()
+        steps = (Step("total", time.monotonic() - started),)
+        return AnswerChunk(answer.text), AnswerChunk(answer=replace(answer, trace=steps))
 
     def _retrieve(self, question: QueryInput, options: QueryOptions) -> Retrieved:
         """Open a question and retrieve its hits, as many as will be judged if reranking is requested."""
@@ -180,7 +195,7 @@ class QueryEngine:
 
     def locate(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the hits with the paths of their files."""
-        paths = self._paths_of({hit.segment.asset_id for hit in hits})
+        paths = self._catalog.paths_of({hit.segment.asset_id for hit in hits})
         first = {asset_id: next(iter(held), "") for asset_id, held in paths.items()}
         return [_with_path(hit, first.get(hit.segment.asset_id, "")) for hit in hits]
 
@@ -279,6 +294,22 @@ def load_picture(hit: Hit) -> Image | None:
         return None
     media.check_same(Path(hit.path), hit.picture_segment.asset_id)
     return media.open_picture(Path(hit.path), hit.picture_segment.locator)
+
+
+def _plain_words(question: QueryInput) -> str:
+    """Return the words of a question that is nothing but words; else ""."""
+    from rag.query.language import Query, Text
+
+    match question:
+        case str():
+            return question
+        case Text(words):
+            return words
+        case Query() if not (question.pictures or question.without or any(part.sounds for part in question.parts)):
+            return question.words
+        case [single]:
+            return _plain_words(single)
+    return ""
 
 
 def _with_path(hit: Hit, path: str) -> Hit:

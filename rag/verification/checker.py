@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rag.query.question_kind import asks_for_medium
 from rag.segments import describe_place, file_name
 from rag.text import stems
 from rag.types import CharSpan, Hit, Verdict
 from rag.verification.passages import passage_of
-from rag.verification.relevance import asks_for_medium
 from rag.verification.rereading import Rereader
 from rag.verification.second_reading import confirm
 from rag.verification.values import conflicts, missing

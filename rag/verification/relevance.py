@@ -7,10 +7,10 @@ words is ordered by the score of the search, and answers only a question that as
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rag.query.question_kind import asks_for_medium
 from rag.types import Hit
 from rag.verification.answer_type import lacks_value
 from rag.verification.passages import passage_of
@@ -21,11 +21,6 @@ VERIFIED_N = 30  # candidates that the verifier reads
 _CLEARLY_YES, _CLEARLY_NO = 0.5, -1.5
 # A clear hit was among the first of the search, too.
 _AGREED_PLACES = 5
-_MEDIUM = re.compile(
-    r"\b(pictures?|photos?|photographs?|images?|figures?|charts?|maps?|diagrams?|drawings?|films?|videos?|clips?|recordings?"
-    r"|sounds?|hear|see|show|shows|shown|look|looks|frames?|scenes?)\b",
-    re.I,
-)
 _LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
 _WORDS = (-0.5, 0.55)  # constant, verifier
 _LACKS_VALUE = -3.0  # words without the kind of value that is asked for
@@ -63,11 +58,6 @@ def rank(question: str, hits: Sequence[Hit], verifier: Verifier) -> Ranking:
     nothing = all(log_odds <= _CLEARLY_NO for log_odds in relevance)
     ranked = [replace(hits[n], why=replace(hits[n].why, relevance=relevance[n])) for n in order]
     return Ranking((*ranked, *rest), found or nothing)
-
-
-def asks_for_medium(question: str) -> bool:
-    """Return whether a question asks for something to see or hear."""
-    return bool(_MEDIUM.search(question))
 
 
 def _of_words(question: str, passage: EvidencePassage, judged: float) -> float:
