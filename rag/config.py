@@ -98,8 +98,13 @@ class Settings(BaseSettings):
         description="Rules as JSON, such as "
         '[{"where": {"stock": {"gte": 1}}, "boost": 2}, {"where": {"discontinued": true}, "hide": true}].',
     )
-    min_relevance: float = Field(
-        default=-0.4, description="Least log-odds that a hit answers the question; others are not used."
+    caution: Literal["strict", "balanced", "bold"] = Field(
+        default="balanced",
+        description="How sure an answer must be: `strict` declines more, `bold` less, and is wrong more often.",
+    )
+    min_relevance: float | None = Field(
+        default=None,
+        description="Least log-odds that a hit answers the question; others are not used. That of `caution` if unset.",
     )
 
     @classmethod

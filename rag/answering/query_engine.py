@@ -271,12 +271,13 @@ class QueryEngine:
     @cached_property
     def _answerer(self) -> GroundedAnswerer:
         from rag.answering.answerer import GroundedAnswerer
+        from rag.verification.caution import thresholds
 
         settings = self._settings
         return GroundedAnswerer(
             self._llm,
             evidence_n=settings.evidence_n,
-            min_relevance=settings.min_relevance,
+            min_relevance=thresholds(settings).relevance,
             checker=self._checker,
             load_picture=load_picture,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rag.answering.citations import Cited, cite, without
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
+from rag.verification.answer_type import unanswered
 
 if TYPE_CHECKING:
     from rag.verification.checker import Checker
@@ -78,6 +79,9 @@ def check_statements(
     if spans:
         moved = without(moved, spans, len(hits))
         citations = _with_verdicts(question, moved, hits, checker)
+    if moved.text and (lacking := unanswered(question, moved.text)):
+        reason = f"An answer was dropped, because it does not tell {lacking}: {moved.text}"
+        return CheckedText("", (), tuple(hits), (*dropped, reason), moved.moved)
     return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved)
 
 

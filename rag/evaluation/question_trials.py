@@ -25,6 +25,7 @@ from rag.evaluation.results import (
 from rag.evaluation.retrieval_sets import Item
 from rag.segments import from_fragment, to_fragment
 from rag.types import Box, CharSpan, FrameRegion, Hit, ImageRegion, Locator, PageBox, TimeSpan
+from rag.verification.caution import thresholds
 
 if TYPE_CHECKING:
     from rag.evaluation.cached_vectors import OnProgress
@@ -76,7 +77,7 @@ def run_trials(
     _check_judged(judged_hits, base.settings.llm)
     reranked = _compared(base, answerable, of_answerable, run, PLAIN, options)
     made += [replace(trial, direction=trial.direction + RERANKED) for trial in reranked]
-    return made, _declined(questions, judged_hits, base.settings.min_relevance, run, options), channels
+    return made, _declined(questions, judged_hits, thresholds(base.settings).relevance, run, options), channels
 
 
 def channel_distributions(

@@ -37,13 +37,15 @@ def load_checker(settings: Settings, text: TextEncoder) -> Checker | None:
     from rag.encoders.minilm import MiniLM
     from rag.errors import ModelError
     from rag.models import ensure
+    from rag.verification.caution import thresholds
     from rag.verification.checker import Checker
     from rag.verification.rereading import Rereader
     from rag.verification.verifier import Verifier
 
+    least = thresholds(settings).support
     rereader = Rereader(settings) if settings.verify == "medium" else None
     try:
         encoder = text if isinstance(text, MiniLM) else MiniLM(ensure("minilm", settings.home), settings.threads)
     except ModelError:  # its package is not installed: statements stay unchecked
-        return Checker(None, rereader)
-    return Checker(Verifier(encoder), rereader)
+        return Checker(None, rereader, least_support=least)
+    return Checker(Verifier(encoder), rereader, least_support=least)

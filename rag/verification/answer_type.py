@@ -30,6 +30,17 @@ _UNITS: dict[Expected, frozenset[str]] = {
     "money": _MONEY | {""},
     "share": frozenset({"%", "‰"}),
 }
+_IN_WORDS: dict[Expected, str] = {
+    "number": "a number",
+    "date": "a date",
+    "mass": "a weight",
+    "length": "a length",
+    "duration": "a time",
+    "temperature": "a temperature",
+    "speed": "a speed",
+    "money": "a sum",
+    "share": "a share",
+}
 # The first pattern that fits tells what is asked for.
 _ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
     (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b|\bwhat time\b", ("date",)),
@@ -39,7 +50,7 @@ _ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
      ("length",)),
     (r"\bhow long (?:is|are|was|were) (?:the|a|an|its|their|his|her)\b", ("length", "duration")),
     (r"\bhow long (?:do|does|did|has|have|had|will|would|can|could|ago)\b", ("duration",)),
-    (r"\bhow old\b", ("duration", "date")),
+    (r"\bhow old\b|\b(?:what|which) age\b", ("duration", "number", "date")),
     (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
     (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
     (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b|\bwhat is the price\b",
@@ -77,6 +88,12 @@ def lacks_value(question: str, passage: str) -> bool:
     """Return whether a question asks for a kind of value of which a passage holds none but those of the question."""
     expected = expected_value(question)
     return bool(expected) and not any(_holds(kind, question, passage) for kind in expected)
+
+
+def unanswered(question: str, answer: str) -> str:
+    """Return what an answer fails to tell, such as "a date", if that is what its question asks for; else ""."""
+    expected = expected_value(question)
+    return _IN_WORDS[expected[0]] if lacks_value(question, answer) else ""
 
 
 def _holds(kind: Expected, question: str, passage: str) -> bool:

@@ -11,15 +11,15 @@ from dataclasses import replace
 from rag.query.question_kind import asks_for_medium
 from rag.segments import describe_place, file_name
 from rag.text import stems
-from rag.types import CharSpan, Hit, Verdict
+from rag.types import PIXELS, CharSpan, Hit, Verdict
 from rag.verification.passages import passage_of
 from rag.verification.rereading import Rereader
 from rag.verification.second_reading import confirm
-from rag.verification.values import conflicts, missing
+from rag.verification.values import conflicts, missing, values
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
-# The probability from which a passage supports a statement.
-SUPPORTED = 0.5
+# Log-odds of relevance from which text in a picture supports a statement whose values it holds.
+_RELEVANT = 0.0
 _MOST_QUOTE = 300
 # Words with which a statement speaks of a picture or a sound, beside what is in it.
 _NAMING = stems(
@@ -35,10 +35,13 @@ class Checker:
     Args:
         verifier: judges what words support; None where it cannot be had, which leaves statements unchecked.
         rereader: reads cited places again; None to trust what was indexed.
+        least_support: the probability from which a passage supports a statement.
     """
 
-    def __init__(self, verifier: Verifier | None, rereader: Rereader | None = None) -> None:
-        self.verifier, self._rereader = verifier, rereader
+    def __init__(
+        self, verifier: Verifier | None, rereader: Rereader | None = None, *, least_support: float = 0.5
+    ) -> None:
+        self.verifier, self._rereader, self._least_support = verifier, rereader, least_support
 
     def close(self) -> None:
         """Stop reading files."""
@@ -62,11 +65,28 @@ class Checker:
         if self.verifier is None:
             return Verdict(reason="The verifier is not installed.")
         (judged,) = self.verifier.support(question, statement, [passage])
-        return _judge_words(question, statement, hit, passage, judged)
+        verdict = _check_values(question, statement, hit, passage, judged)
+        if verdict.name != "supported" or judged.probability >= self._least_support:
+            return verdict
+        if hit.segment.kind in PIXELS and self._is_printed(question, statement, passage):
+            return verdict
+        return replace(verdict, name="unsupported", reason=f"{describe_place(hit)} does not seem to say this.")
+
+    def _is_printed(self, question: str, statement: str, passage: EvidencePassage) -> bool:
+        """Return whether text in a picture holds a value that a statement adds to a question which it answers.
+
+        Such text is lines and labels. The verifier learned from sentences, and finds too little in it.
+        """
+        asked = {value.key for value in values(question)}
+        added = [value for value in values(statement, question) if value.key not in asked]
+        if not added or self.verifier is None:
+            return False
+        (judged,) = self.verifier.relevance(question, [passage])
+        return judged.log_odds >= _RELEVANT
 
 
-def _judge_words(question: str, statement: str, hit: Hit, passage: EvidencePassage, judged: Judgement) -> Verdict:
-    """Return the verdict of words: first by values, then by the verifier's probability."""
+def _check_values(question: str, statement: str, hit: Hit, passage: EvidencePassage, judged: Judgement) -> Verdict:
+    """Return whether the values of a statement stand in the words of a hit, and nothing there contradicts them."""
     quote = passage.text[judged.window.start : judged.window.end]
     verdict = Verdict("unsupported", support=round(judged.probability, 3), quote=quote[:_MOST_QUOTE])
     if against := conflicts(statement, quote):
@@ -74,8 +94,6 @@ def _judge_words(question: str, statement: str, hit: Hit, passage: EvidencePassa
     if lacking := missing(statement, f"{passage.heading}\n{passage.text}", question):
         names = ", ".join(dict.fromkeys(value.text for value in lacking))
         return replace(verdict, reason=f"{describe_place(hit)} does not mention {names}.")
-    if judged.probability < SUPPORTED:
-        return replace(verdict, reason=f"{describe_place(hit)} does not seem to say this.")
     return replace(verdict, name="supported", locator=_narrower(hit, judged))
 
 
