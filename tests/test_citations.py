@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.answering.citations import cite, cited_sentences, number_hits, without
+from rag.answering.citations import cite, cited_sentences, number_hits, with_markers, without, words_of
 from rag.answering.markers import Attribute, MarkerStream, neutralize_markers
 from rag.explanation import Explanation
 from rag.text import sentences
@@ -273,3 +273,21 @@ def test_markers_do_not_move_to_another_line():
     assert cited.text == "Dogs bark [E1]\n[E2] Cats meow"
     assert [(c.number, cited.text[c.start : c.end]) for c in cited.citations] == [(1, "Dogs bark"), (2, "Cats meow")]
     assert [c.number for c in cite("Dogs bark.\n[E1]\n[E2]", 2).citations] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "marked"),
+    [
+        ("Voles. They hover [E2].", "Voles [E1]. They hover [E2]."),
+        ("It eats voles", "It eats voles [E1]"),
+        ("- Voles\n- Mice!", "- Voles [E1]\n- Mice [E1]!"),
+        ("All cited [E1].", "All cited [E1]."),
+    ],
+)
+def test_statements_without_a_marker_can_get_one(written, marked):
+    assert with_markers(cite(written, 2), 1) == marked
+
+
+def test_the_words_of_a_statement_hold_no_marker():
+    cited = cite("The film Aladdin [E1] got new lyrics.", 2)
+    assert [words_of(cited.text, each) for each in cited.citations] == ["The film Aladdin got new lyrics."]

@@ -11,12 +11,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rag.answering.attribution import best_evidence
-from rag.answering.citations import Cited, cite, number_hits, without
+from rag.answering.citations import Cited, cite, number_hits, with_markers, without
 from rag.answering.evidence_text import LoadPicture, PromptPictures, add_pictures, describe, free_tokens, split_budget
 from rag.answering.markers import Attribute, MarkerStream, plain_line
 from rag.answering.statement_checks import CheckedText, check_statements
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _ANSWER_TOKENS = 200
 # Twice the answer and the request for it: when asked to cite again, the model reads its first answer.
 _REPLY_TOKENS = 2 * _ANSWER_TOKENS + 96
-# One piece of evidence may fill this part of the context: 195 tokens with the bundled model. Of 37 answers in texts that
-# were found, the model read 32 with 128 tokens, and 36 with 192.
+# One piece of evidence may fill this part of the context: 195 tokens with the bundled model. Of 37 answers in texts
+# that were found, the model reads 32 with 128 tokens, and 36 with 192.
 _EVIDENCE_SHARE = 21
 _QUESTION_SHARE = 4
 _NEAREST_NAMED = 3
@@ -213,7 +213,11 @@ class GroundedAnswerer:
     def _write_cited(
         self, question: str, messages: list[dict[str, Any]], hits: Sequence[Hit]
     ) -> Generator[_WriteRequest, str, tuple[Cited, list[str]]]:
-        """Have the model write, asking once more for missing citations; statements still uncited are dropped."""
+        """Have the model write with citations.
+
+        What it leaves uncited gets a citation where statements are checked. Where they are not, the model is asked once
+        more, and statements that are still uncited are dropped.
+        """
         evidence_n = len(hits)
         # Words cannot tell what a model saw in pixels.
         attribute = None if self._llm.sees_images else partial(best_evidence, question=question, hits=hits)
@@ -221,7 +225,10 @@ class GroundedAnswerer:
         if _is_refusal(written):
             return Cited(""), []
         cited = cite(written, evidence_n, attribute)
-        if cited.uncited or not cited.citations:
+        if cited.uncited and attribute is not None and self._checks_words:
+            # Each gets a marker, which the check moves to what says it, or drops.
+            cited = replace(cite(with_markers(cited, 1), evidence_n, attribute), unknown=cited.unknown)
+        elif cited.uncited or not cited.citations:
             marks = " or ".join(f"[E{n}]" for n in range(1, evidence_n + 1))
             again = load("cite_again").messages({"marks": marks})
             written_again = yield _WriteRequest([*messages, _assistant_message(written), *again], evidence_n, attribute)
@@ -231,6 +238,11 @@ class GroundedAnswerer:
         warnings = [f"A marker that names no evidence was removed: {marker}" for marker in cited.unknown]
         warnings += [f"A statement without a citation was dropped: {cited.text[a:b]}" for a, b in cited.uncited]
         return without(cited, cited.uncited, evidence_n) if cited.uncited else cited, warnings
+
+    @property
+    def _checks_words(self) -> bool:
+        """Whether statements are compared with the words of evidence."""
+        return self._checker is not None and self._checker.verifier is not None
 
     def _select(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the best hits; if some were judged, only those relevant enough by themselves and beside the best."""

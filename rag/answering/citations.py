@@ -70,6 +70,20 @@ def without(cited: Cited, spans: Iterable[tuple[int, int]], evidence_n: int) -> 
     return replace(cite(rest.strip(), evidence_n), unknown=cited.unknown, moved=cited.moved)
 
 
+def with_markers(cited: Cited, number: int) -> str:
+    """Return the text with a marker behind each statement that has none."""
+    text = cited.text
+    for start, end in reversed(cited.uncited):
+        stop = start + len(text[start:end].rstrip(".!?… "))
+        text = f"{text[:stop]} [E{number}]{text[stop:]}"
+    return text
+
+
+def words_of(text: str, citation: Citation) -> str:
+    """Return the statement that a citation covers, without markers inside it."""
+    return MARKER_RUN.sub("", text[citation.start : citation.end]).strip()
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
     """A statement, or a part of one, as ``[start, end)``, and the numbers of its markers; none if uncited."""

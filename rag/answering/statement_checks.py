@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from rag.answering.citations import Cited, cite, without
+from rag.answering.citations import Cited, cite, without, words_of
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
 from rag.verification.answer_type import unanswered
@@ -60,7 +60,7 @@ def check_statements(
     hits = list(evidence)
     numbers: dict[tuple[str, int], int] = {}
     for citation in cited.citations:
-        statement = cited.text[citation.start : citation.end]
+        statement = words_of(cited.text, citation)
         if statement_is_kept(checker.verdict(question, statement, hits[citation.number - 1])):
             continue
         place = _find_support(question, statement, hits, others, checker, find)
@@ -120,7 +120,7 @@ def _found(statement: str, find: Callable[[str], Sequence[Hit]] | None) -> Itera
 
 def _with_verdicts(question: str, cited: Cited, hits: Sequence[Hit], checker: Checker) -> tuple[Citation, ...]:
     return tuple(
-        replace(each, verdict=_verdict(question, cited.text[each.start : each.end], hits, each.number - 1, checker))
+        replace(each, verdict=_verdict(question, words_of(cited.text, each), hits, each.number - 1, checker))
         for each in cited.citations
     )
 
