@@ -156,7 +156,7 @@ def _example(
     question = _BLANK.sub("…", row["question"])
     claims = _claims(row, others, chosen)
     is_spoken = chosen.random() < _SPOKEN_SHARE
-    own, foreign = book.nearest(f"{question} {claims[0]}", row["module_id"])
+    own, foreign = book.nearest(" ".join((question, *claims)), row["module_id"])  # favours none of the claims
     support = np.zeros((CLAIMS, PASSAGES, len(SUPPORT_FEATURES)), np.float32)
     relevance = np.zeros((PASSAGES, len(RELEVANCE_FEATURES)), np.float32)
     is_there = np.zeros(PASSAGES, bool)
