@@ -23,7 +23,7 @@ from rag.config import Settings
 from rag.encoders.minilm import MiniLM
 from rag.models import ensure
 from rag.verification.encoded_text import DATA, Rarity
-from rag.verification.training.data import FOREIGN, OWN, Example, make_examples, measure_rarity, read_modules
+from rag.verification.training.data import CUT, FAR, NEAR, OWN, Example, make_examples, measure_rarity, read_modules
 from rag.verification.training.train import (
     Batch,
     Calibration,
@@ -35,7 +35,15 @@ from rag.verification.training.train import (
     train_support,
 )
 
-_AREAS = ("wrong options", "other answers", "foreign", "relevance: foreign", "relevance: answer cut out")
+_AREAS = (
+    "wrong options",
+    "other answers",
+    "near passages",
+    "far passages",
+    "relevance: near",
+    "relevance: far",
+    "relevance: answer cut out",
+)
 
 
 def main() -> None:
@@ -122,15 +130,13 @@ def _measures(held: _HeldOut) -> list[float]:
     has, there = batch.has_claim.numpy(), batch.is_there.numpy()
     four = has[:, 1:4].all(1)
     right = (best[four, :1] > best[four, 1:4]).all(1).mean()
-    foreign = slice(OWN, OWN + FOREIGN)
-    own_relevance = np.where(there[:, :OWN], held.relevance[:, :OWN], -np.inf).max(1)
+    own = np.where(there[:, OWN], held.relevance[:, OWN], -np.inf).max(1)
     return [
         float(right),
         auc(best[:, 0], best[:, 1:4][has[:, 1:4]]),
         auc(best[:, 0], best[:, 4][has[:, 4]]),
-        auc(best[:, 0], held.support[:, 0, foreign][there[:, foreign]]),
-        auc(own_relevance, held.relevance[:, foreign][there[:, foreign]]),
-        auc(own_relevance, held.relevance[:, OWN + FOREIGN :][there[:, OWN + FOREIGN :]]),
+        *(auc(best[:, 0], held.support[:, 0, others][there[:, others]]) for others in (NEAR, FAR)),
+        *(auc(own, held.relevance[:, others][there[:, others]]) for others in (NEAR, FAR, CUT)),
     ]
 
 
@@ -141,8 +147,8 @@ def _lines(held_out: Sequence[_HeldOut]) -> tuple[Calibration, Calibration]:
     logits, truth = [], []
     for held in held_out:
         there = held.batch.is_there.numpy()
-        own = np.where(there[:, :OWN], held.relevance[:, :OWN], -np.inf).max(1)
-        others = held.relevance[:, OWN:][there[:, OWN:]]
+        own = np.where(there[:, OWN], held.relevance[:, OWN], -np.inf).max(1)
+        others = np.concatenate([held.relevance[:, part][there[:, part]] for part in (FAR, CUT)])
         logits += [own, others]
         truth += [np.ones(len(own), bool), np.zeros(len(others), bool)]
     return support, calibrate(np.concatenate(logits), np.concatenate(truth))

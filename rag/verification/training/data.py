@@ -25,8 +25,11 @@ from rag.verification.encoded_text import EncodedText, Rarity
 from rag.verification.features import RELEVANCE_FEATURES, SUPPORT_FEATURES, relevance_features, support_features
 
 CLAIMS = 5  # the right answer, up to three wrong options, the right answer to another question of the module
-OWN, FOREIGN, CUT = 8, 3, 2  # passages of the module, of others of the book, and of the module with the answer cut out
-PASSAGES = OWN + FOREIGN + CUT
+# Passages of the module; of other modules those that share most words, some of which answer all the same; any others of
+# the book; and of the module with the answer cut out.
+OWN, NEAR, FAR, CUT = slice(0, 9), slice(9, 11), slice(11, 14), slice(14, 15)
+PASSAGES = CUT.stop
+_POOL = 150  # passages of a book from which the others are drawn
 _PASSAGE_CHARS = 900
 _LEAST_CHARS = 60
 _LONGEST_ANSWER = 240
@@ -56,7 +59,7 @@ class Example:
         claims: the right answer first; "" where there are fewer.
         support: features (CLAIMS, PASSAGES, support features).
         relevance: features (PASSAGES, relevance features).
-        is_there: whether each passage is there (PASSAGES,); first those of its module, then foreign, then cut ones.
+        is_there: whether each passage is there (PASSAGES,); where they stand is in OWN, NEAR, FAR and CUT.
     """
 
     book: str
@@ -118,6 +121,7 @@ class _Book:
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
+        self._pool = random.Random(0).sample(list(passages), min(_POOL, len(passages)))
         self._stems = [stems(passage.text) for passage in passages]
         self._count = Counter(stem for found in self._stems for stem in found)
 
@@ -127,7 +131,12 @@ class _Book:
         shared = [sum(1 / self._count[stem] for stem in sought & held) for held in self._stems]
         order = [self._passages[n] for n in sorted(range(len(shared)), key=lambda n: -shared[n])]
         own = [passage for passage in order if passage.module == module]
-        return own[:OWN], [passage for passage in order if passage.module != module][:FOREIGN]
+        return own[: OWN.stop], [passage for passage in order if passage.module != module][: NEAR.stop - NEAR.start]
+
+    def others(self, module: str, chosen: random.Random) -> list[Passage]:
+        """Return passages of other modules, drawn from a pool."""
+        pool = [passage for passage in self._pool if passage.module != module]
+        return chosen.sample(pool, FAR.stop - FAR.start)
 
 
 class _Reader:
@@ -156,7 +165,8 @@ def _example(
     question = _BLANK.sub("…", row["question"])
     claims = _claims(row, others, chosen)
     is_spoken = chosen.random() < _SPOKEN_SHARE
-    own, foreign = book.nearest(" ".join((question, *claims)), row["module_id"])  # favours none of the claims
+    own, near = book.nearest(" ".join((question, *claims)), row["module_id"])  # favours none of the claims
+    far = book.others(row["module_id"], chosen)
     support = np.zeros((CLAIMS, PASSAGES, len(SUPPORT_FEATURES)), np.float32)
     relevance = np.zeros((PASSAGES, len(RELEVANCE_FEATURES)), np.float32)
     is_there = np.zeros(PASSAGES, bool)
@@ -169,14 +179,15 @@ def _example(
             if claim:
                 support[n, place], _ = support_features(read[n], len(question), text, title)
 
-    texts = reader.passages([_as_spoken(each.text) if is_spoken else each.text for each in (*own, *foreign)])
-    places = [*range(len(own)), *range(OWN, OWN + len(foreign))]
-    for place, text, passage in zip(places, texts, (*own, *foreign), strict=True):
+    passages = [*own, *near, *far]
+    texts = reader.passages([_as_spoken(each.text) if is_spoken else each.text for each in passages])
+    places = [*range(len(own)), *range(NEAR.start, NEAR.start + len(near)), *range(FAR.start, FAR.stop)]
+    for place, text, passage in zip(places, texts, passages, strict=True):
         fill(place, text, passage.title)
-    for n, (text, passage) in enumerate(zip(texts[:CUT], own[:CUT], strict=False)):
-        _, window = support_features(read[0], len(question), text, passage.title)
-        if len(rest := f"{text.text[: window.start]}{text.text[window.end :]}".strip()) >= _LEAST_CHARS:
-            fill(OWN + FOREIGN + n, reader.once([rest])[0], passage.title)
+    if own:
+        _, window = support_features(read[0], len(question), texts[0], own[0].title)
+        if len(rest := f"{texts[0].text[: window.start]}{texts[0].text[window.end :]}".strip()) >= _LEAST_CHARS:
+            fill(CUT.start, reader.once([rest])[0], own[0].title)
     return Example(row["book"], question, claims, support, relevance, is_there)
 
 

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rag.verification.training.data import CLAIMS, FOREIGN, OWN, Example
+from rag.verification.training.data import CLAIMS, CUT, FAR, NEAR, OWN, Example
 
 HIDDEN = 16
 EPOCHS, RATE, DECAY, BATCH = 10, 3e-3, 1e-2, 32
 _SHARPNESS = 0.5  # of the soft maximum over the passages of a bag
-_FOREIGN_WEIGHT, _CHOICE_WEIGHT = 0.5, 1.0
+_NEAR_WEIGHT, _FAR_WEIGHT, _CHOICE_WEIGHT = 0.25, 0.5, 1.0
 _CALIBRATION_STEPS = 200
 
 Weights = dict[str, NDArray[np.float32]]
@@ -83,7 +83,7 @@ class Scorer(nn.Module):
 
 def own_logit(logits: Tensor, is_there: Tensor) -> Tensor:
     """Return the soft maximum (examples, claims) over the passages of the module."""
-    hidden = logits[..., :OWN].masked_fill(~is_there[:, None, :OWN], -1e4)
+    hidden = logits[..., OWN].masked_fill(~is_there[:, None, OWN], -1e4)
     return _SHARPNESS * torch.logsumexp(hidden / _SHARPNESS, -1)
 
 
@@ -104,8 +104,10 @@ def train_support(batch: Batch, seed: int = 0) -> Scorer:
         choice = nn.functional.cross_entropy(
             best.masked_fill(~part.has_claim, -1e4), torch.zeros(len(part), dtype=torch.long)
         )
-        foreign = logits[:, 0, OWN : OWN + FOREIGN][part.is_there[:, OWN : OWN + FOREIGN]]
-        return own + _CHOICE_WEIGHT * choice + _FOREIGN_WEIGHT * nn.functional.softplus(foreign).mean()
+        found = own + _CHOICE_WEIGHT * choice
+        for others, weight in ((NEAR, _NEAR_WEIGHT), (FAR, _FAR_WEIGHT)):
+            found = found + weight * nn.functional.softplus(logits[:, 0, others][part.is_there[:, others]]).mean()
+        return found
 
     return _fit(scorer, loss, batch)
 
@@ -116,7 +118,8 @@ def train_relevance(batch: Batch, support: Scorer, calibrate: Callable[[Tensor],
     scorer = Scorer(batch.relevance[batch.is_there])
     with torch.no_grad():
         target = torch.sigmoid(calibrate(support(batch.support[:, 0])))
-    target[:, OWN:] = torch.minimum(target[:, OWN:], torch.tensor(0.1))
+    for others in (FAR, CUT):
+        target[:, others] = torch.minimum(target[:, others], torch.tensor(0.1))
 
     def loss(part: Batch, aim: Tensor) -> Tensor:
         logits = scorer(part.relevance)[part.is_there]
