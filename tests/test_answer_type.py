@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.verification.answer_type import expected_value, lacks_value
+from rag.verification.answer_type import expected_value, lacks_value, unanswered
 
 BISHOP = (
     "Bishop Usher dated the creation to 4004 BCE. The tower is 65 metres high, has 3 bells, and took 9 years to build."
@@ -78,3 +78,23 @@ def test_values_of_the_question_itself_are_no_answer():
 
 def test_a_question_without_a_kind_never_lacks_a_value():
     assert not lacks_value("Who built the tower?", "It stands by the river.")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "lacking"),
+    [
+        ("How many bells hang there?", "There are bells there.", "a number"),
+        ("When was it built?", "It was built by monks.", "a date"),
+        ("How old did she get?", "She was born in San Remo, Italy.", "a time"),
+        ("Which company is behind the logo?", "It is the company behind the logo.", "anything new"),
+        ("Who taught Ann David?", "Professor David taught Ann David.", "anything new"),
+        ("How many bells hang there?", "3", ""),
+        ("In what share of births is it so?", "1.7 percent of births", ""),
+        ("Which photo shows an ape?", "photo-04.jpg shows an ape", ""),
+        ("Is there a dog?", "There is a dog.", ""),
+        ("Which is older, A or B?", "B is older.", ""),
+        ("Who came?", "Bo came.", ""),
+    ],
+)
+def test_an_answer_that_tells_nothing_of_what_is_asked_is_told_apart(question, answer, lacking):
+    assert unanswered(question, answer) == lacking

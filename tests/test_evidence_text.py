@@ -138,3 +138,11 @@ def test_shares_are_fair_and_within_the_budget(needs: list[int], budget: int) ->
 def test_descriptions_keep_to_their_budget(text: str, most: int) -> None:
     assert count(describe(passage(text), "ab b", count, most)) <= most
     assert count(describe(picture("a.jpg", "x", caption=text, text=text), "ab b", count, most)) <= most + 4
+
+
+def test_the_credit_of_a_picture_is_read_only_if_it_is_asked_for() -> None:
+    caption = "The Nariokotome Boy. (credit: James (Jim) St. John/flickr, CC BY 2.0) He was found in Kenya (in 1984)."
+    described = describe(picture("boy.jpg", caption=caption), "Who found the boy?", count, 90)
+    assert "Jim" not in described
+    assert "He was found in Kenya (in 1984)." in described
+    assert "Jim" in describe(picture("boy.jpg", caption=caption), "Who took the photo?", count, 90)

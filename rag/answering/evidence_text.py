@@ -6,6 +6,7 @@ All text from here is one line without markers or chat tokens, so that words in 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -38,6 +39,11 @@ _MESSAGE_TOKENS = 12
 _PICTURE_TOKENS = 1500
 # Of the context, for all that is counted: tokenizers of cloud models are known only roughly.
 _COUNTED_SHARE = 0.8
+# Credits of pictures, such as "(credit: Ann Lee/flickr, CC BY 2.0)": models take the photographer for the subject.
+_CREDIT = re.compile(
+    r"\s?\((?:(?:photo|image|picture|figure)\s)?(?:credits?|courtesy)\b(?:[^()]|\([^()]*\)){0,300}\)", re.I
+)
+_ASKS_FOR_CREDIT = re.compile(r"\b(?:credit|photographer|photographed|courtesy|licen[cs]e|copyright|took|source)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +73,17 @@ def describe(hit: Hit, question: str, count: Count, max_tokens: int) -> str:
     if segment.kind == "moment":
         return _describe_moment(hit, head, question, count, max_tokens)
     if segment.kind in ("passage", "speech"):
-        words = excerpt(segment.searchable_text, question, count, max(max_tokens - count(head), _LEAST_TOKENS))
+        words = excerpt(
+            _without_credits(segment.searchable_text, question),
+            question,
+            count,
+            max(max_tokens - count(head), _LEAST_TOKENS),
+        )
         return plain_line(f"{head}: {words}")
     verb = "Sounds" if segment.kind == "sound" else "Looks"
     tags = f"{verb} like: {', '.join(segment.tags[:_MOST_TAGS])}." if segment.tags else ""
     left = max(max_tokens - count(f"{head}. {tags}"), _LEAST_TOKENS)
-    caption = excerpt(segment.caption, question, count, left)
+    caption = excerpt(_without_credits(segment.caption, question), question, count, left)
     left -= count(caption)
     text = excerpt(segment.text, question, count, left) if left > _LEAST_TOKENS else ""
     parts = [f"{head}.", tags, caption and f"Caption: {caption}", text and f"Text in it: {text}"]
@@ -100,6 +111,10 @@ def _describe_moment(hit: Hit, head: str, question: str, count: Count, max_token
     speech = excerpt(spoken, question, count, max(left - count(on_screen), _LEAST_TOKENS))
     parts = [f"{head}.", looks, on_screen and f"Text in it: {on_screen}", speech and f"Said: {speech}"]
     return plain_line(" ".join(part for part in parts if part))
+
+
+def _without_credits(text: str, question: str) -> str:
+    return text if _ASKS_FOR_CREDIT.search(question) else _CREDIT.sub("", text)
 
 
 def has_text(hit: Hit) -> bool:

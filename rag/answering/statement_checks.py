@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from rag.answering.citations import Cited, cite, without, words_of
+from rag.answering.markers import MARKER_RUN
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
 from rag.verification.answer_type import unanswered
@@ -79,7 +80,7 @@ def check_statements(
     if spans:
         moved = without(moved, spans, len(hits))
         citations = _with_verdicts(question, moved, hits, checker)
-    if moved.text and (lacking := unanswered(question, moved.text)):
+    if moved.text and (lacking := unanswered(question, MARKER_RUN.sub("", moved.text))):
         reason = f"An answer was dropped, because it does not tell {lacking}: {moved.text}"
         return CheckedText("", (), tuple(hits), (*dropped, reason), moved.moved)
     return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved)

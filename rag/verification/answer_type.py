@@ -13,6 +13,7 @@ from typing import Literal
 
 from rag.verification.evidence import read_evidence
 from rag.verification.kinds import Value
+from rag.verification.ordinary_words import word_set
 
 Expected = Literal["number", "date", "mass", "length", "duration", "temperature", "speed", "money", "share"]
 
@@ -77,6 +78,21 @@ _VAGUE: dict[Expected, re.Pattern[str]] = {
     "duration": re.compile(r"\b(?:lifetime|life|generations?|overnight|forever)\b", re.I),
 }
 
+_POLAR = re.compile(r"\W*(?:yes|no)\b", re.I)
+_CHOICE = re.compile(r"\bor\b", re.I)
+_IS_THERE = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b", re.I)
+_WORD = re.compile(r"\w+")
+_STEM = 5
+# Words that tell nothing of a subject which the question names already.
+_EMPTY = frozenset(
+    word[:_STEM]
+    for word in word_set(
+        """called named known titled title name professor doctor they them their there that this these those with from
+        been were have which what about into also some such the and was for are his her its him she has had not you your
+        our who whom is a an of in on at to by as it he"""
+    )
+)
+
 
 def expected_value(question: str) -> tuple[Expected, ...]:
     """Return the kinds of value that answer a question, any one of them; empty if it may be answered otherwise."""
@@ -91,9 +107,23 @@ def lacks_value(question: str, passage: str) -> bool:
 
 
 def unanswered(question: str, answer: str) -> str:
-    """Return what an answer fails to tell, such as "a date", if that is what its question asks for; else ""."""
-    expected = expected_value(question)
-    return _IN_WORDS[expected[0]] if lacks_value(question, answer) else ""
+    """Return what an answer fails to tell, such as "a date" or "anything new"; "" if it may answer the question.
+
+    Args:
+        question: in words.
+        answer: in words, without markers.
+    """
+    if lacks_value(question, answer):
+        return _IN_WORDS[expected_value(question)[0]]
+    is_polar = _POLAR.match(answer) or _CHOICE.search(question) or _IS_THERE.match(question)
+    added = _content(answer) - _content(question) - _EMPTY
+    return "" if added or is_polar else "anything new"
+
+
+def _content(text: str) -> set[str]:
+    """Return the stems of a text's words; of short ones only names and numbers."""
+    words = _WORD.findall(text)
+    return {word.lower()[:_STEM] for word in words if len(word) > 2 or word.isdigit() or word[0].isupper()}
 
 
 def _holds(kind: Expected, question: str, passage: str) -> bool:

@@ -6,6 +6,7 @@ verifier must find that the evidence supports the statement. A photo without wor
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from rag.query.question_kind import asks_for_medium
@@ -18,14 +19,16 @@ from rag.verification.second_reading import confirm
 from rag.verification.values import conflicts, missing, values
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
-# Log-odds of relevance from which text in a picture supports a statement whose values it holds.
-_RELEVANT = 0.0
+# Text in a picture supports a statement whose values it holds from this probability and this relevance (log-odds).
+_LEAST_PRINTED, _RELEVANT = 0.25, 0.0
 _MOST_QUOTE = 300
-# Words with which a statement speaks of a picture or a sound, beside what is in it.
+# Places in time, such as 0:32, and words with which a statement speaks of a picture or a sound, beside what is in it.
+_TIME = re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?\b")
+_WORD = re.compile(r"\w+")
 _NAMING = stems(
     "picture photo photograph image figure chart map video film clip frame recording sound file shows show showing "
     "shown seen see visible depicts depicted features contains heard hear yes one titled called named the this that "
-    "there and with has looks like tagged"
+    "there and with has looks like tagged second seconds minute screen clearly"
 )
 
 
@@ -61,14 +64,15 @@ class Checker:
         if hit.segment.tags and (by_tags := _check_by_tags(statement, hit)):
             return by_tags
         if not passage.text.strip():
-            return _check_wordless(question, hit)
+            return _check_wordless(question, statement, hit)
         if self.verifier is None:
             return Verdict(reason="The verifier is not installed.")
         (judged,) = self.verifier.support(question, statement, [passage])
         verdict = _check_values(question, statement, hit, passage, judged)
         if verdict.name != "supported" or judged.probability >= self._least_support:
             return verdict
-        if hit.segment.kind in PIXELS and self._is_printed(question, statement, passage):
+        is_near = judged.probability >= _LEAST_PRINTED
+        if is_near and hit.segment.kind in PIXELS and self._is_printed(question, statement, passage):
             return verdict
         return replace(verdict, name="unsupported", reason=f"{describe_place(hit)} does not seem to say this.")
 
@@ -115,9 +119,14 @@ def _check_by_tags(statement: str, hit: Hit) -> Verdict | None:
     return Verdict("supported", f"Tagged {', '.join(named)}.", quote=", ".join(named))
 
 
-def _check_wordless(question: str, hit: Hit) -> Verdict:
-    """Return the verdict of what shows or sounds, and has no words."""
+def _check_wordless(question: str, statement: str, hit: Hit) -> Verdict:
+    """Return the verdict of what shows or sounds, and has no words; it never supports more than that it was found."""
+    name = file_name(hit)
     if not asks_for_medium(question):
-        return Verdict("unsupported", f"{file_name(hit)} has no words that could say this.")
-    tags = f"only that it looks like {', '.join(hit.segment.tags[:3])}" if hit.segment.tags else "nothing"
-    return Verdict(reason=f"{file_name(hit)} was found by its looks; {tags} is known of it.")
+        return Verdict("unsupported", f"{name} has no words that could say this.")
+    looks = f"only that it looks like {', '.join(hit.segment.tags[:3])}" if hit.segment.tags else "only its looks"
+    named = stems(f"{name} {hit.segment.title} {' '.join(hit.segment.tags)} {question}") | _NAMING
+    if added := sorted(stems(_TIME.sub(" ", statement)) - named):
+        words = [word for word in _WORD.findall(statement) if stems(word) & set(added)]
+        return Verdict("unsupported", f"Of {name} {looks} is known, and nothing of: {', '.join(words)}.")
+    return Verdict(reason=f"{name} was found by its looks; {looks} is known.")
