@@ -193,7 +193,15 @@ class GroundedAnswerer:
         if not checked.citations:
             return self._decline(question, hits, warnings, steps)
         evidence = number_hits(checked.hits)
-        return Answer(question, checked.text, checked.citations, evidence, warnings=tuple(warnings), trace=tuple(steps))
+        return Answer(
+            question,
+            checked.text,
+            checked.citations,
+            evidence,
+            warnings=tuple(warnings),
+            trace=tuple(steps),
+            open_parts=checked.open_parts,
+        )
 
     def _check(
         self, asked: Asked, cited: Cited, evidence: Sequence[Evidence], hits: Sequence[Hit], steps: list[Step]

@@ -12,6 +12,8 @@ from rag.answering.markers import MARKER_RUN
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
 from rag.verification.answer_type import unanswered
+from rag.verification.passages import passage_of
+from rag.verification.several_looks import counts_files, is_choice, untold
 
 if TYPE_CHECKING:
     from rag.verification.checker import Checker
@@ -31,6 +33,7 @@ class CheckedText:
         hits: the evidence: that which the model read, then what was found for its statements.
         dropped: what was dropped, and why, in words.
         moved: how many citations name other evidence now.
+        open_parts: the sides of a comparison of which nothing that is cited tells.
     """
 
     text: str
@@ -38,6 +41,7 @@ class CheckedText:
     hits: tuple[Hit, ...]
     dropped: tuple[str, ...] = ()
     moved: int = 0
+    open_parts: tuple[str, ...] = ()
 
 
 def check_statements(
@@ -80,10 +84,27 @@ def check_statements(
     if spans:
         moved = without(moved, spans, len(hits))
         citations = _with_verdicts(question, moved, hits, checker)
-    if moved.text and (lacking := unanswered(question, MARKER_RUN.sub("", moved.text))):
-        reason = f"An answer was dropped, because it does not tell {lacking}: {moved.text}"
-        return CheckedText("", (), tuple(hits), (*dropped, reason), moved.moved)
-    return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved)
+    told = " ".join(_evidence_words(hits[number - 1]) for number in {each.number for each in citations})
+    if moved.text and (reason := _unfit(question, MARKER_RUN.sub("", moved.text), told)):
+        dropped = (*dropped, f"An answer was dropped, because {reason}: {moved.text}")
+        return CheckedText("", (), tuple(hits), dropped, moved.moved)
+    return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved, untold(question, told))
+
+
+def _unfit(question: str, answer: str, told: str) -> str:
+    """Return why supported statements do not answer their question; "" if they may."""
+    if lacking := unanswered(question, answer):
+        return f"it does not tell {lacking}"
+    if counts_files(question):
+        return "a few places cannot tell how many files there are"
+    if is_choice(question) and (sides := untold(question, told)):
+        return f"what it cites tells nothing of {' and '.join(sides)}"
+    return ""
+
+
+def _evidence_words(hit: Hit) -> str:
+    passage = passage_of(hit)
+    return f"{passage.heading} {passage.text} {' '.join(hit.segment.tags)}"
 
 
 def statement_is_kept(verdict: Verdict) -> bool:
