@@ -82,10 +82,11 @@ def trim(text: str, start: int, end: int, *, leading: str = "") -> tuple[int, in
     return start, end
 
 
-def excerpt(text: str, question: str, count: Count, max_tokens: int) -> str:
-    """Return the run of whole sentences, within `max_tokens`, that covers most of the question's words.
+def excerpt(text: str, question: str, count: Count, max_tokens: int, focus: str = "") -> str:
+    """Return a run of whole sentences, within `max_tokens`, on a question.
 
-    A word counts less the more sentences hold it. Of equal runs, return the first.
+    It is the run around the sentences of `focus`, a part of the text; without one, the run that covers most of the
+    question's words, where a word counts less the more sentences hold it. Of equal runs, it is the first.
     """
     pieces = [piece for start, end in sentences(text) for piece in halve(_line(text[start:end]), count, max_tokens)]
     sizes = [count(piece) for piece in pieces]
@@ -94,9 +95,13 @@ def excerpt(text: str, question: str, count: Count, max_tokens: int) -> str:
     wanted = stems(question)
     shared = [stems(piece) & wanted for piece in pieces]
     common = Counter(stem for found in shared for stem in found)
+    is_focus = [piece in _line(focus) for piece in pieces]
 
-    def coverage(run: tuple[int, int]) -> float:
-        return sum(1 / common[stem] for stem in set().union(*shared[run[0] : run[1]]))
+    def coverage(run: tuple[int, int]) -> tuple[int, float, float]:
+        inside = [n for n in range(*run) if is_focus[n]]
+        off_centre = abs(sum(run) - 1 - inside[0] - inside[-1]) / 2 if inside else 0.0
+        covered = sum(1 / common[stem] for stem in set().union(*shared[run[0] : run[1]]))
+        return len(inside), -off_centre, covered
 
     first, end = max(_longest_runs(sizes, max_tokens), key=coverage)
     return " ".join(pieces[first:end])

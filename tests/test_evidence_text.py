@@ -146,3 +146,10 @@ def test_the_credit_of_a_picture_is_read_only_if_it_is_asked_for() -> None:
     assert "Jim" not in described
     assert "He was found in Kenya (in 1984)." in described
     assert "Jim" in describe(picture("boy.jpg", caption=caption), "Who took the photo?", count, 90)
+
+
+def test_what_answers_best_is_kept_with_the_sentences_around_it() -> None:
+    text = "Kestrels eat. " * 5 + "It was found in 1984. The finder was Kimeu. It is a boy. " + "Kestrels eat. " * 5
+    cut = excerpt(text, "What do kestrels eat?", count, 17, "The finder was Kimeu.")
+    assert cut == "Kestrels eat. It was found in 1984. The finder was Kimeu. It is a boy. Kestrels eat."
+    assert "Kimeu" not in excerpt(text, "What do kestrels eat?", count, 8)

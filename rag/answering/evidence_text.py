@@ -59,10 +59,11 @@ class PromptPictures:
     of_question: Sequence[Image] = ()
 
 
-def describe(hit: Hit, question: str, count: Count, max_tokens: int) -> str:
+def describe(hit: Hit, question: str, count: Count, max_tokens: int, focus: str = "") -> str:
     """Describe a hit in at most `max_tokens`: what it is, where it is, and what it says on the question.
 
-    Where the budget is too small for that, a few words of it are included all the same.
+    Where the budget is too small for that, a few words of it are included all the same. What does not fit is cut around
+    `focus`, the part of the words that answers best, if that is known.
     """
     segment = hit.segment
     # Numbers of characters mean nothing to a model; headings do.
@@ -73,19 +74,15 @@ def describe(hit: Hit, question: str, count: Count, max_tokens: int) -> str:
     if segment.kind == "moment":
         return _describe_moment(hit, head, question, count, max_tokens)
     if segment.kind in ("passage", "speech"):
-        words = excerpt(
-            _without_credits(segment.searchable_text, question),
-            question,
-            count,
-            max(max_tokens - count(head), _LEAST_TOKENS),
-        )
+        left = max(max_tokens - count(head), _LEAST_TOKENS)
+        words = excerpt(_without_credits(segment.searchable_text, question), question, count, left, focus)
         return plain_line(f"{head}: {words}")
     verb = "Sounds" if segment.kind == "sound" else "Looks"
     tags = f"{verb} like: {', '.join(segment.tags[:_MOST_TAGS])}." if segment.tags else ""
     left = max(max_tokens - count(f"{head}. {tags}"), _LEAST_TOKENS)
-    caption = excerpt(_without_credits(segment.caption, question), question, count, left)
+    caption = excerpt(_without_credits(segment.caption, question), question, count, left, focus)
     left -= count(caption)
-    text = excerpt(segment.text, question, count, left) if left > _LEAST_TOKENS else ""
+    text = excerpt(segment.text, question, count, left, focus) if left > _LEAST_TOKENS else ""
     parts = [f"{head}.", tags, caption and f"Caption: {caption}", text and f"Text in it: {text}"]
     return plain_line(" ".join(part for part in parts if part))
 

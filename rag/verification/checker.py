@@ -76,6 +76,14 @@ class Checker:
             return verdict
         return replace(verdict, name="unsupported", reason=f"{describe_place(hit)} does not seem to say this.")
 
+    def best_words(self, question: str, hit: Hit) -> str:
+        """Return the sentences of a hit that answer a question best; "" if nothing can tell."""
+        passage = passage_of(hit)
+        if self.verifier is None or not passage.text.strip():
+            return ""
+        (judged,) = self.verifier.relevance(question, [passage])
+        return passage.text[judged.window.start : judged.window.end]
+
     def _is_printed(self, question: str, statement: str, passage: EvidencePassage) -> bool:
         """Return whether text in a picture holds a value that a statement adds to a question which it answers.
 
