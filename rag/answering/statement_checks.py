@@ -11,7 +11,7 @@ from rag.answering.citations import Cited, cite, without, words_of
 from rag.answering.markers import MARKER_RUN
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
-from rag.verification.answer_type import unanswered
+from rag.verification.answer_type import unanswered, unnamed
 from rag.verification.passages import passage_of
 from rag.verification.several_looks import counts_files, is_choice, untold
 
@@ -84,7 +84,7 @@ def check_statements(
     if spans:
         moved = without(moved, spans, len(hits))
         citations = _with_verdicts(question, moved, hits, checker)
-    told = " ".join(_evidence_words(hits[number - 1]) for number in {each.number for each in citations})
+    told = _told(citations, hits, others)
     if moved.text and (reason := _unfit(question, MARKER_RUN.sub("", moved.text), told)):
         dropped = (*dropped, f"An answer was dropped, because {reason}: {moved.text}")
         return CheckedText("", (), tuple(hits), dropped, moved.moved)
@@ -97,9 +97,16 @@ def _unfit(question: str, answer: str, told: str) -> str:
         return f"it does not tell {lacking}"
     if counts_files(question):
         return "a few places cannot tell how many files there are"
-    if is_choice(question) and (sides := untold(question, told)):
+    if sides := untold(question, told) if is_choice(question) else unnamed(question, told):
         return f"what it cites tells nothing of {' and '.join(sides)}"
     return ""
+
+
+def _told(citations: Sequence[Citation], hits: Sequence[Hit], others: Sequence[Hit]) -> str:
+    """Return the words of what is cited, and of what else was found in the same files, which may name the subject."""
+    cited = [hits[number - 1] for number in {each.number for each in citations}]
+    assets = {hit.segment.asset_id for hit in cited}
+    return "\n".join(_evidence_words(hit) for hit in (*cited, *others) if hit.segment.asset_id in assets)
 
 
 def _evidence_words(hit: Hit) -> str:

@@ -1,6 +1,6 @@
-"""What kind of answer a question asks for, told from its words; English first, with greetings of other languages.
+"""What a question is for, told from its words: talk, something to see or hear, whether something is there.
 
-Pure functions over strings. A question of no known kind is an ordinary one.
+Pure functions over strings; English first, with greetings of other languages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import re
 from typing import Literal
 
 Talk = Literal["greeting", "thanks", "abilities", "collection"]
-QuestionKind = Literal["who", "when", "where", "count", "which", "why", "how", "yes_no", "list", "what"]
 
 _MEDIUM = re.compile(
     r"\b(pictures?|photos?|photographs?|images?|figures?|charts?|maps?|diagrams?|drawings?|paintings?|posters?|logos?|films?"
@@ -17,25 +16,9 @@ _MEDIUM = re.compile(
     r"|scenes?|screens?|visible|depict\w*)\b",
     re.I,
 )
-_KINDS: tuple[tuple[QuestionKind, str], ...] = (
-    ("count", r"\bhow (?:many|much)\b|\bwhat (?:share|percentage|proportion|fraction)\b"),
-    ("when", r"^\W*when\b|\b(?:what|which) (?:year|decade|century|date)\b"),
-    ("who", r"\b(?:who|whom|whose)\b"),
-    (
-        "where",
-        r"^\W*where\b|\b(?:in|on|at) (?:what|which) (?:country|city|town|place|site|island|continent|river|state)\b",
-    ),
-    ("why", r"\bwhy\b|\bfor what reason\b"),
-    ("list", r"^\W*(?:list|name|enumerate)\b|\b(?:what|which) (?:two|three|four|five|six)\b"),
-    ("which", r"\bwhich\b"),
-    ("how", r"\bhow\b"),
-    ("what", r"\bwhat\b"),
-    ("yes_no", r"^\W*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should)\b"),
+_IS_THERE = re.compile(
+    r"\W*(?:is|are) there\b|\W*do(?:es)? (?:you|it|the \w+) have\b|.*\bcan (?:one|i|you) see an?\b", re.I
 )
-_POLITE = re.compile(
-    r"^\W*(?:please|could you|can you|would you|tell me|i (?:would like|want) to know|do you know)[,\s]+", re.I
-)
-
 _HELLO = r"""hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)
 |hallo|guten (?:tag|morgen|abend)|moin|servus|bonjour|bonsoir|salut|hola|buenos d[ií]as|buenas tardes|ciao|buongiorno
 |ol[aá]|bom dia|hoi|hej|你好|こんにちは"""
@@ -69,10 +52,9 @@ def talk_of(question: str) -> Talk | None:
     return next((talk for talk, pattern in _TALK_PATTERNS.items() if pattern.fullmatch(words)), None)
 
 
-def question_kind(question: str) -> QuestionKind:
-    """Return the kind of answer that a question asks for; "what" for any other."""
-    plain = _POLITE.sub("", question)
-    return next((kind for kind, pattern in _KINDS if re.search(pattern, plain, re.I)), "what")
+def is_there(question: str) -> bool:
+    """Return whether a question asks if the collection has something."""
+    return bool(_IS_THERE.match(question))
 
 
 def asks_for_medium(question: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from rag.query.question_kind import asks_for_medium
+from rag.query.question_kind import asks_for_medium, is_there
 from rag.segments import describe_place, file_name
 from rag.text import stems
 from rag.types import PIXELS, CharSpan, Hit, Verdict
@@ -23,6 +23,7 @@ from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 _LEAST_PRINTED, _RELEVANT = 0.25, 0.0
 _MOST_QUOTE = 300
 # Places in time, such as 0:32, and words with which a statement speaks of a picture or a sound, beside what is in it.
+_ABSENCE = re.compile(r"\W*(?:no\b|there (?:is|are) no\b)", re.I)
 _TIME = re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?\b")
 _WORD = re.compile(r"\w+")
 _NAMING = stems(
@@ -61,6 +62,8 @@ class Checker:
     def verdict(self, question: str, statement: str, hit: Hit) -> Verdict:
         """Return whether the indexed words or tags of a hit support a statement that answers a question."""
         passage = passage_of(hit)
+        if _ABSENCE.match(statement) and is_there(question):
+            return Verdict("unsupported", "That something is nowhere cannot be cited.")
         if hit.segment.tags and (by_tags := _check_by_tags(statement, hit)):
             return by_tags
         if not passage.text.strip():

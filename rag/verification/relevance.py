@@ -22,7 +22,7 @@ _CLEARLY_YES, _CLEARLY_NO = 0.5, -1.5
 # A clear hit was among the first of the search, too.
 _AGREED_PLACES = 5
 _LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
-_WORDS = (-0.5, 0.55)  # constant, verifier
+_WORDS = (-0.2, 0.7, 0.6)  # constant, verifier, score
 _LACKS_VALUE = -3.0  # words without the kind of value that is asked for
 _LOOKS = (-0.5, 0.6)  # constant, score
 _NOT_ASKED_FOR = -2.5  # a picture without words, of a question that asks for none
@@ -49,7 +49,9 @@ def rank(question: str, hits: Sequence[Hit], verifier: Verifier) -> Ranking:
     judged = dict(zip(worded, verifier.relevance(question, [passages[n] for n in worded]), strict=True))
     asks = asks_for_medium(question)
     relevance = [
-        _of_words(question, passages[n], judged[n].log_odds) if n in judged else _of_looks(hit.score, asks=asks)
+        _of_words(question, passages[n], judged[n].log_odds, hit.score)
+        if n in judged
+        else _of_looks(hit.score, asks=asks)
         for n, hit in enumerate(hits)
     ]
     order = sorted(range(len(hits)), key=lambda n: -relevance[n])
@@ -60,10 +62,10 @@ def rank(question: str, hits: Sequence[Hit], verifier: Verifier) -> Ranking:
     return Ranking((*ranked, *rest), found or nothing)
 
 
-def _of_words(question: str, passage: EvidencePassage, judged: float) -> float:
-    constant, of_verifier = _WORDS
+def _of_words(question: str, passage: EvidencePassage, judged: float, score: float) -> float:
+    constant, of_verifier, of_score = _WORDS
     lacks = lacks_value(question, f"{passage.heading}\n{passage.text}")
-    return constant + of_verifier * judged + (_LACKS_VALUE if lacks else 0.0)
+    return constant + of_verifier * judged + of_score * log_odds(score) + (_LACKS_VALUE if lacks else 0.0)
 
 
 def _of_looks(score: float, *, asks: bool) -> float:

@@ -22,6 +22,8 @@ EPOCHS, RATE, DECAY, BATCH = 10, 3e-3, 1e-2, 32
 _SHARPNESS = 0.5  # of the soft maximum over the passages of a bag
 _NEAR_WEIGHT, _FAR_WEIGHT, _CHOICE_WEIGHT = 0.25, 0.5, 1.0
 _CALIBRATION_STEPS = 200
+_MOST_FAR = 0.1  # relevance of a passage of another module
+_ORDER_WEIGHT = 0.5
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -113,19 +115,24 @@ def train_support(batch: Batch, seed: int = 0) -> Scorer:
 
 
 def train_relevance(batch: Batch, support: Scorer, calibrate: Callable[[Tensor], Tensor], seed: int = 0) -> Scorer:
-    """Train the network of relevance towards the calibrated support of the right answer."""
+    """Train the network of relevance towards the calibrated support of the right answer, and towards its order."""
     torch.manual_seed(seed)
-    scorer = Scorer(batch.relevance[batch.is_there])
+    is_used = batch.is_there.clone()
+    is_used[:, NEAR] = is_used[:, CUT] = False  # kept to measure with: some answer all the same
+    scorer = Scorer(batch.relevance[is_used])
     with torch.no_grad():
         target = torch.sigmoid(calibrate(support(batch.support[:, 0])))
-    for others in (FAR, CUT):
-        target[:, others] = torch.minimum(target[:, others], torch.tensor(0.1))
+    target[:, FAR] = torch.minimum(target[:, FAR], torch.tensor(_MOST_FAR))
 
-    def loss(part: Batch, aim: Tensor) -> Tensor:
-        logits = scorer(part.relevance)[part.is_there]
-        return nn.functional.binary_cross_entropy_with_logits(logits, aim[part.is_there])
+    def loss(part: Batch, used: Tensor, aim: Tensor) -> Tensor:
+        logits = scorer(part.relevance)
+        share = aim.masked_fill(~used, 0)
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+        order = -(share * torch.log_softmax(logits.masked_fill(~used, -1e4), 1)).sum(1).mean()
+        each = nn.functional.binary_cross_entropy_with_logits(logits[used], aim[used])
+        return each + _ORDER_WEIGHT * order
 
-    return _fit(scorer, loss, batch, target)
+    return _fit(scorer, loss, batch, is_used, target)
 
 
 def _fit(scorer: Scorer, loss: Callable[..., Tensor], batch: Batch, *more: Tensor) -> Scorer:
