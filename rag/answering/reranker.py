@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rag.answering.evidence_text import PromptPictures, add_pictures, describe, free_tokens, has_text
 from rag.answering.markers import plain_line
 from rag.errors import LLMError
+from rag.llm import BUNDLED
 from rag.llm.prompts import load
 from rag.types import Hit
 from rag.verification.relevance import log_odds
@@ -41,6 +42,7 @@ _NO_PICTURES = PromptPictures()
 # Concurrent requests to a server.
 _AT_ONCE = 8
 _PRIOR = 0.5  # of the log-odds of the search's score
+_BUNDLED_WEIGHT, _MOST_BUNDLED = 0.25, 0.75
 # A listed verdict counts as a probability of 99 %; this is its logit.
 _CERTAIN = 4.6
 
@@ -140,15 +142,24 @@ def _sort_by_logits(hits: Sequence[Hit], logits: Sequence[float | None], llm: La
     known = [logit for logit in logits if logit is not None]
     if len(known) < len(logits):
         return None
-    relevance = [logit + _prior(hit) for hit, logit in zip(hits, known, strict=False)]
+    relevance = [_combined(hit, logit, llm) for hit, logit in zip(hits, known, strict=False)]
     order = sorted(range(len(known)), key=lambda n: -relevance[n])
     ranked = [_judged(hits[n], relevance[n]) for n in _keep_unreadable_in_place(order, hits, llm)]
     return Reranked((*ranked, *hits[len(known) :]))
 
 
-def _prior(hit: Hit) -> float:
-    """Return what is known before the language model judges: the verifier's word, or the score of the search."""
-    return _PRIOR * log_odds(hit.score) if hit.relevance is None else hit.relevance
+def _combined(hit: Hit, logit: float, llm: LanguageModel) -> float:
+    """Return the judgement with what is known before: the verifier's word, or the score of the search.
+
+    Beside the verifier the bundled model counts little, so that it never throws out alone what the verifier finds
+    first: on 40 questions its judgement tells answerable ones from others with an AUC of 0.75, the verifier's with
+    0.89, and both with 0.895.
+    """
+    if hit.relevance is None:
+        return logit + _PRIOR * log_odds(hit.score)
+    if llm.model.startswith(BUNDLED):
+        logit = max(min(_BUNDLED_WEIGHT * logit, _MOST_BUNDLED), -_MOST_BUNDLED)
+    return logit + hit.relevance
 
 
 def _judged(hit: Hit, relevance: float) -> Hit:

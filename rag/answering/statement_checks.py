@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from rag.answering.citations import Cited, cite, without, words_of
+from rag.answering.citations import Cited, cite, cited_sentences, without, words_of
 from rag.answering.markers import MARKER_RUN
 from rag.segments import describe_place, segment_id
 from rag.types import Citation, Hit, Verdict
@@ -75,7 +75,7 @@ def check_statements(
     citations = _with_verdicts(question, moved, hits, checker)
     failed = [each for each in citations if not statement_is_kept(each.verdict)]
     kept_spans = {(each.start, each.end) for each in citations if statement_is_kept(each.verdict)}
-    spans = sorted({(each.start, each.end) for each in failed} - kept_spans)
+    spans = _with_what_leans_on_them({(each.start, each.end) for each in failed} - kept_spans, moved)
     dropped = tuple(
         f"A statement was dropped: {moved.text[each.start : each.end]} ({each.verdict.reason})"
         for each in failed
@@ -89,6 +89,17 @@ def check_statements(
         dropped = (*dropped, f"An answer was dropped, because {reason}: {moved.text}")
         return CheckedText("", (), tuple(hits), dropped, moved.moved)
     return CheckedText(moved.text, citations, tuple(hits), dropped, moved.moved, untold(question, told))
+
+
+def _with_what_leans_on_them(spans: set[tuple[int, int]], cited: Cited) -> list[tuple[int, int]]:
+    """Return the spans, and those of their sentences that follow a first part which is among them."""
+    parts = {(each.start, each.end) for each in cited.citations}
+    found = set(spans)
+    for start, end in cited_sentences(cited.text):
+        inside = sorted(part for part in parts if start <= part[0] < end)
+        if inside and inside[0] in spans:
+            found |= set(inside)
+    return sorted(found)
 
 
 def _unfit(question: str, answer: str, told: str) -> str:

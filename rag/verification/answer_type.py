@@ -120,7 +120,7 @@ def unanswered(question: str, answer: str) -> str:
         question: in words.
         answer: in words, without markers.
     """
-    if lacks_value(question, answer):
+    if lacks_value(question, answer) and not _is_bare_number(question, answer):
         return _IN_WORDS[expected_value(question)[0]]
     is_polar = _POLAR.match(answer) or _CHOICE.search(question) or _IS_THERE.match(question)
     added = _content(answer) - _content(question) - _EMPTY - _words_of_known_names(question, answer)
@@ -128,6 +128,11 @@ def unanswered(question: str, answer: str) -> str:
         return "anything new"
     asked = _PLACE.search(question)
     return f"a {asked[1].lower()}" if asked and not _new_names(question, answer) else ""
+
+
+def _is_bare_number(question: str, answer: str) -> bool:
+    """Return whether a quantity is asked for, and the answer gives it without its unit."""
+    return "date" not in expected_value(question) and _holds("number", question, answer)
 
 
 def unnamed(question: str, evidence: str) -> tuple[str, ...]:
@@ -148,14 +153,14 @@ def _is_loose(value: Value, question: str) -> bool:
 
 def _words_of_known_names(question: str, answer: str) -> set[str]:
     """Return the stems of the names of an answer that share a word with its question: "Charles Darwin" for "Darwin"."""
-    asked = _content(question)
+    asked = _content(question) - _EMPTY
     names = [_content(value.text) for value in values(answer, question) if value.kind == "name"]
     return set().union(*(words for words in names if words & asked))
 
 
 def _new_names(question: str, answer: str) -> bool:
     """Return whether an answer has a name of which its question has no word."""
-    asked = _content(question)
+    asked = _content(question) - _EMPTY
     return any(
         value.kind in ("name", "quote") and not _content(value.text) & asked for value in values(answer, question)
     )

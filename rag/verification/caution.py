@@ -24,9 +24,9 @@ class Thresholds:
 
 
 THRESHOLDS: dict[Caution, Thresholds] = {
-    "strict": Thresholds(0.2, 0.65),
-    "balanced": Thresholds(-0.4, 0.5),
-    "bold": Thresholds(-1.2, 0.35),
+    "strict": Thresholds(0.8, 0.55),
+    "balanced": Thresholds(0.0, 0.4),
+    "bold": Thresholds(-0.8, 0.25),
 }
 
 
