@@ -40,6 +40,8 @@ def test_a_side_that_the_evidence_does_not_name_is_untold():
         ("How many of the recordings are in German?", True),
         ("How many apes are in the photo?", False),
         ("Which photos show apes?", False),
+        ("How many pages of documents did the project bring home?", False),
+        ("How many documents did Columbus sign?", False),
     ],
 )
 def test_a_count_of_files(question, counts):

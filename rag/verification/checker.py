@@ -11,17 +11,17 @@ from dataclasses import replace
 
 from rag.query.question_kind import asks_for_medium, is_there
 from rag.segments import describe_place, file_name
-from rag.text import stems
+from rag.text import new_stems, stems
 from rag.types import CharSpan, Hit, Verdict
 from rag.verification.passages import passage_of
 from rag.verification.rereading import Rereader
 from rag.verification.second_reading import confirm
-from rag.verification.values import conflicts, missing, values
+from rag.verification.values import conflicts, missing
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
-# A short statement of a value is supported from this probability, in a passage of at least this relevance (log-odds).
-_LEAST_OF_VALUE, _RELEVANT = 0.15, 0.0
-_SHORT = 8  # words
+# A short statement is supported from this probability, in a passage of at least this relevance (log-odds).
+_LEAST_OF_SHORT, _RELEVANT = 0.15, 0.0
+_SHORT = 6  # words
 _MOST_QUOTE = 300
 # Places in time, such as 0:32, and words with which a statement speaks of a picture or a sound, beside what is in it.
 _ABSENCE = re.compile(r"\W*(?:no\b|there (?:is|are) no\b)", re.I)
@@ -75,7 +75,7 @@ class Checker:
         verdict = _check_values(question, statement, hit, passage, judged)
         if verdict.name != "supported" or judged.probability >= self._least_support:
             return verdict
-        if judged.probability >= _LEAST_OF_VALUE and self._stands_where_asked(question, statement, passage):
+        if judged.probability >= _LEAST_OF_SHORT and self._stands_where_asked(question, statement, passage):
             return verdict
         return replace(verdict, name="unsupported", reason=f"{describe_place(hit)} does not seem to say this.")
 
@@ -88,17 +88,16 @@ class Checker:
         return passage.text[judged.window.start : judged.window.end]
 
     def _stands_where_asked(self, question: str, statement: str, passage: EvidencePassage) -> bool:
-        """Return whether a short statement is a value that stands in the very sentences which answer the question.
+        """Return whether a short statement stands in the very sentences which answer the question.
 
         The verifier finds too little support for bare values, such as "5.6 metres", and for labels in pictures.
         """
-        asked = {value.key for value in values(question)}
-        added = [value for value in values(statement, question) if value.key not in asked]
+        added = new_stems(statement, question)
         if not added or len(statement.split()) > _SHORT or self.verifier is None:
             return False
         (judged,) = self.verifier.relevance(question, [passage])
         window = passage.text[judged.window.start : judged.window.end]
-        return judged.log_odds >= _RELEVANT and not missing(statement, window, question)
+        return judged.log_odds >= _RELEVANT and added <= stems(window) and not missing(statement, window, question)
 
 
 def _check_values(question: str, statement: str, hit: Hit, passage: EvidencePassage, judged: Judgement) -> Verdict:

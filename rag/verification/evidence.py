@@ -21,6 +21,7 @@ _NEAR = r"about|around|approximately|roughly|some|circa|ca?\.|estimated(?: at)?"
 _HEDGE = re.compile(rf"\b(?:(?P<more>{_MORE})|(?P<less>{_LESS})|{_NEAR})\s(?:the\s|an?\s|of\s)?$|[~≈]\s?$", re.I)
 _PUBLISHED = re.compile(r"\b(?:publish|book|paper|study|studies|article|wrote|written|author|edition|cited)", re.I)
 _HEDGE_CHARS = 24
+_BARE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 @lru_cache(maxsize=64)
@@ -79,6 +80,8 @@ class Evidence:
                 return True
             if factor and unit == "" and _near_enough(key[0], amount * factor, hedge):  # a cell of a column with a unit
                 return True
+        if value.text == statement.strip(" .") and (bare := _bare(value.text)):  # "88" alone, for 88 percent
+            return any(_bare(number.text) == bare for number in (*self.numbers, *self.dates))
         if key[1] == "" and any(date.key[0] == key[0] and date.key[1:] == (None, None, 1) for date in self.dates):
             return True
         return key[1] == "ordinal" and any(number.key == (key[0], "") for number in self.numbers)
@@ -90,6 +93,12 @@ class Evidence:
         if value.kind == "quote":
             return f"The passage does not contain the words “{value.text}”."
         return f"The passage does not mention {value.text}."
+
+
+def _bare(text: str) -> str:
+    """Return the digits with which a value begins; "" for one in words."""
+    found = _BARE.match(text)
+    return found[0].replace(",", "") if found else ""
 
 
 def _fits(key: NumberKey, amount: Fraction, unit: str) -> bool:

@@ -23,10 +23,12 @@ _PAIR = re.compile(
     r"(?P<last>[^,?]{2,60}?)(?:\s+(?:differ\w*|compare|have|in|alike|similar|so)\b|\W*$)",
     re.I,
 )
-_FILES = (
-    r"(?:photos?|pictures?|images?|figures?|videos?|films?|clips?|recordings?|files?|documents?|pages|charts?|maps?)"
+_FILES = r"(?:photos?|pictures?|images?|figures?|videos?|films?|clips?|recordings?|files?|documents?|charts?|maps?)"
+_COUNTS = re.compile(
+    rf"\bhow many (?:other |different )?{_FILES} (?:show|are|have|has|contain|depict|mention|there|with|do you|speak)"
+    rf"|\bhow many (?:of the|of these) {_FILES}\b|\bcount (?:all |the )?{_FILES}\b",
+    re.I,
 )
-_COUNTS = re.compile(rf"\bhow many (?:of the |other |different )?{_FILES}\b|\bcount (?:all |the )?{_FILES}\b", re.I)
 _ARTICLE = re.compile(r"^(?:the|an?|of|by)\s+", re.I)
 _LEAST_NAMED = 0.5  # of the words of a side
 
