@@ -16,7 +16,7 @@ from rag.verification.kinds import Value
 from rag.verification.ordinary_words import word_set
 from rag.verification.values import missing, values
 
-Expected = Literal["number", "date", "mass", "length", "duration", "temperature", "speed", "money", "share"]
+Expected = Literal["number", "date", "year", "mass", "length", "duration", "temperature", "speed", "money", "share"]
 
 _MASS = frozenset({"g", "ton", "pound", "ounce", "stone"})
 _LENGTH = frozenset({"m", "inch", "mile", "nautical mile", "light year"})
@@ -35,6 +35,7 @@ _UNITS: dict[Expected, frozenset[str]] = {
 _IN_WORDS: dict[Expected, str] = {
     "number": "a number",
     "date": "a date",
+    "year": "a date",
     "mass": "a weight",
     "length": "a length",
     "duration": "a time",
@@ -45,7 +46,8 @@ _IN_WORDS: dict[Expected, str] = {
 }
 # The first pattern that fits tells what is asked for.
 _ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
-    (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b|\bwhat time\b", ("date",)),
+    (r"\b(?:what|which) (?:year|decade|century|date|month|day)\b|\bsince when\b", ("year",)),
+    (r"\b(?:at )?what time\b", ("duration",)),
     (r"\bhow (?:much|many (?:kilos|kilograms|grams|pounds|tons|tonnes))\b.*\bweigh|\bhow heavy\b", ("mass",)),
     (r"\b(?:what|how much) is the (?:average |mean |typical )?weight\b", ("mass",)),
     (r"\bhow (?:tall|wide|deep|high|far|thick)\b|\bwhat is the (?:length|height|width|depth|distance|diameter)\b",
@@ -56,7 +58,7 @@ _ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
     (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
     (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
     (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b"
-     r"|\bwhat (?:is|was) the price\b|\bwhat (?:did|does|do) .* cost\b",
+     r"|\bhow much (?:is|are|was|were) (?:an?|the|one)\s|\bwhat (?:is|was) the price\b|\bwhat (?:did|does|do) .* cost\b",
      ("money",)),
     (r"\b(?:what|which) (?:percentage|percent|share|proportion)\b|\bhow many percent\b|\bwhat fraction\b", ("share",)),
     (r"\bhow many\b", ("number",)),
@@ -89,14 +91,14 @@ _POLAR = re.compile(r"\W*(?:yes|no)\b", re.I)
 _CHOICE = re.compile(r"\bor\b", re.I)
 _IS_THERE = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b", re.I)
 _WORD = re.compile(r"\w+")
-_STEM = 5
+_STEM = 4
 # Words that tell nothing of a subject which the question names already.
 _EMPTY = frozenset(
     word[:_STEM]
     for word in word_set(
         """called named known titled title name professor doctor they them their there that this these those with from
         been were have which what about into also some such the and was for are his her its him she has had not you your
-        our who whom is a an of in on at to by as it he"""
+        our who whom is a an of in on at to by as it he herself himself itself themselves own"""
     )
 )
 
@@ -132,7 +134,7 @@ def unanswered(question: str, answer: str) -> str:
 
 def _is_bare_number(question: str, answer: str) -> bool:
     """Return whether a quantity is asked for, and the answer gives it without its unit."""
-    return "date" not in expected_value(question) and _holds("number", question, answer)
+    return not {"date", "year"} & set(expected_value(question)) and _holds("number", question, answer)
 
 
 def unnamed(question: str, evidence: str) -> tuple[str, ...]:
@@ -177,7 +179,7 @@ def _holds(kind: Expected, question: str, passage: str) -> bool:
         return True
     evidence, asked = read_evidence(passage), read_evidence(question)
     known = {value.key for value in (*asked.numbers, *asked.dates)}
-    if kind == "date":
+    if kind in ("date", "year"):
         return any(date.key not in known for date in evidence.dates)
     numbers = [number for number in evidence.numbers if number.key not in known]
     if kind == "number":
