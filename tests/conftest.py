@@ -53,6 +53,7 @@ SLOW_FIXTURES = LANGUAGE_MODEL_FIXTURES | {"browser", "demo_base", "demo_templat
 SLOW_FILES = {
     "test_audio",
     "test_audio_encoders",
+    "test_checker",
     "test_cli",
     "test_cloud_encoders",
     "test_e5",

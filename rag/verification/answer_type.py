@@ -58,7 +58,8 @@ _ASKS: tuple[tuple[str, tuple[Expected, ...]], ...] = (
     (r"\bhow (?:hot|cold|warm)\b|\b(?:what|which) temperature\b|\bwhat is the temperature\b", ("temperature",)),
     (r"\bhow fast\b|\b(?:at )?what speed\b", ("speed",)),
     (r"\bhow much (?:money|did .* (?:cost|pay|earn)|do(?:es)? .* (?:cost|pay|earn)|is .* paid)\b"
-     r"|\bhow much (?:is|are|was|were) (?:an?|the|one)\s|\bwhat (?:is|was) the price\b|\bwhat (?:did|does|do) .* cost\b",
+     r"|\bhow much (?:is|are|was|were) (?:an?|the|one)\s|\bwhat (?:is|was) the price\b"
+     r"|\bwhat (?:did|does|do) .* cost\b",
      ("money",)),
     (r"\b(?:what|which) (?:percentage|percent|share|proportion)\b|\bhow many percent\b|\bwhat fraction\b", ("share",)),
     (r"\bhow many\b", ("number",)),

@@ -20,7 +20,7 @@ from rag.verification.values import conflicts, missing
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
 # A short statement is supported from this probability, in a passage of at least this relevance (log-odds).
-_LEAST_OF_SHORT, _RELEVANT = 0.15, 0.0
+_LEAST_OF_SHORT, _RELEVANT = 0.15, -0.5
 _SHORT = 6  # words
 _MOST_QUOTE = 300
 # Places in time, such as 0:32, and words with which a statement speaks of a picture or a sound, beside what is in it.

@@ -22,7 +22,7 @@ _CLEARLY_YES, _CLEARLY_NO = 0.5, -1.5
 # A clear hit was among the first of the search, too.
 _AGREED_PLACES = 5
 _LEAST_CHANCE = 0.001  # the score of the search counts as no surer than this
-_WORDS = (-0.2, 0.7, 0.6)  # constant, verifier, score
+_WORDS = (-0.2, 0.7, 0.4)  # constant, verifier, score
 _LACKS_VALUE = -3.0  # words without the kind of value that is asked for
 _LOOKS = (-0.5, 0.6)  # constant, score
 _NOT_ASKED_FOR = -2.5  # a picture without words, of a question that asks for none

@@ -25,6 +25,10 @@ NETWORKS = DATA / "verifier.safetensors"
 _MOST_CHARS = 2000  # of a passage; more than the 256 tokens that MiniLM reads
 _TEXTS_KEPT = 256  # 0.3 MB each
 _MOST_LOGIT = 30.0
+# The networks learned from paragraphs. In a shorter text fewer tokens can be near to those of a question, so that a
+# label or a caption that says everything seems to say little. Fewer words than these add so much log-odds per halving.
+_PARAGRAPH_WORDS = 60
+_SHORT_RELEVANCE, _SHORT_SUPPORT = 0.55, 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,11 @@ class Network:
         self._weights = weights
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities (n,) of rows of features (n, features)."""
+        """Return the log-odds (n,) of rows of features (n, features)."""
         w = self._weights
         hidden = np.tanh((features - w["mean"]) / w["scale"] @ w["hidden"] + w["hidden_bias"])
-        logits = np.clip(hidden @ w["output"] + w["output_bias"], -_MOST_LOGIT, _MOST_LOGIT)
-        probabilities: NDArray[np.float32] = 1 / (1 + np.exp(-logits))
-        return probabilities
+        logits: NDArray[np.float32] = np.clip(hidden @ w["output"] + w["output_bias"], -_MOST_LOGIT, _MOST_LOGIT)
+        return logits
 
 
 class Verifier:
@@ -92,22 +95,23 @@ class Verifier:
         if not passages:
             return []
         (asked,) = self._texts([question])
+        texts = self._texts([each.text for each in passages])
         found = [
-            relevance_features(asked, text, passage.heading)
-            for text, passage in zip(self._texts([each.text for each in passages]), passages, strict=True)
+            relevance_features(asked, text, passage.heading) for text, passage in zip(texts, passages, strict=True)
         ]
-        return _judged(self._relevance, found)
+        return _judged(self._relevance, found, [_SHORT_RELEVANCE * _halvings(text) for text in texts])
 
     def support(self, question: str, statement: str, passages: Sequence[EvidencePassage]) -> list[Judgement]:
         """Judge whether each passage supports a statement that answers a question."""
         if not passages:
             return []
         (claim,) = self._texts([f"{question} {statement}"])
+        texts = self._texts([each.text for each in passages])
         found = [
             support_features(claim, len(question), text, passage.heading)
-            for text, passage in zip(self._texts([each.text for each in passages]), passages, strict=True)
+            for text, passage in zip(texts, passages, strict=True)
         ]
-        return _judged(self._support, found)
+        return _judged(self._support, found, [_SHORT_SUPPORT * _halvings(text) for text in texts])
 
     def _texts(self, texts: Sequence[str]) -> list[EncodedText]:
         """Return texts with their token vectors; those seen lately are not encoded again."""
@@ -128,6 +132,15 @@ class Verifier:
         return [known[text] for text in cut]
 
 
-def _judged(network: Network, found: Sequence[tuple[NDArray[np.float32], Window]]) -> list[Judgement]:
-    probabilities = network(np.stack([features for features, _ in found]))
-    return [Judgement(float(p), window) for p, (_, window) in zip(probabilities, found, strict=True)]
+def _halvings(text: EncodedText) -> float:
+    """Return how often a paragraph is halved to get a text of this many words; 0 for a longer one."""
+    return float(max(np.log2(_PARAGRAPH_WORDS / max(len(text.words), 1)), 0.0))
+
+
+def _judged(
+    network: Network, found: Sequence[tuple[NDArray[np.float32], Window]], added: Sequence[float]
+) -> list[Judgement]:
+    logits = network(np.stack([features for features, _ in found])) + np.array(added)
+    return [
+        Judgement(float(1 / (1 + np.exp(-logit))), window) for logit, (_, window) in zip(logits, found, strict=True)
+    ]
