@@ -92,11 +92,18 @@ def test_a_question_without_a_kind_never_lacks_a_value():
         ("Which company is behind the logo?", "It is the company behind the logo.", "anything new"),
         ("Who taught Ann David?", "Professor David taught Ann David.", "anything new"),
         ("How many bells hang there?", "3", ""),
+        ("How many people do the bones belong to?", "They are 335,000 years old.", "a number"),
+        ("How many years did it take?", "It took 9 years.", ""),
+        ("How many million years ago was it?", "18 million years ago.", ""),
         ("In what share of births is it so?", "1.7 percent of births", ""),
         ("Which photo shows an ape?", "photo-04.jpg shows an ape", ""),
         ("Is there a dog?", "There is a dog.", ""),
         ("Which is older, A or B?", "B is older.", ""),
         ("Who came?", "Bo came.", ""),
+        ("What is the habit of wearing local cloth called?", "National Friday Wear", ""),
+        ("In which city is it?", "It is in the city.", "anything new"),
+        ("In which city did Mendel live?", "Gregor Mendel lived in a monastery garden.", "a city"),
+        ("In which city did Mendel live?", "Gregor Mendel lived in Brno.", ""),
     ],
 )
 def test_an_answer_that_tells_nothing_of_what_is_asked_is_told_apart(question, answer, lacking):

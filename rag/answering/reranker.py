@@ -42,7 +42,7 @@ _NO_PICTURES = PromptPictures()
 # Concurrent requests to a server.
 _AT_ONCE = 8
 _PRIOR = 0.5  # of the log-odds of the search's score
-_BUNDLED_WEIGHT, _MOST_BUNDLED = 0.25, 0.75
+_BUNDLED_WEIGHT, _MOST_BUNDLED = 0.25, 0.4
 # A listed verdict counts as a probability of 99 %; this is its logit.
 _CERTAIN = 4.6
 
@@ -157,6 +157,8 @@ def _combined(hit: Hit, logit: float, llm: LanguageModel) -> float:
     """
     if hit.relevance is None:
         return logit + _PRIOR * log_odds(hit.score)
+    if not (has_text(hit) or (llm.sees_images and hit.picture_segment)):
+        return hit.relevance
     if llm.model.startswith(BUNDLED):
         logit = max(min(_BUNDLED_WEIGHT * logit, _MOST_BUNDLED), -_MOST_BUNDLED)
     return logit + hit.relevance

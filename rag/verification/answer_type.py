@@ -14,6 +14,7 @@ from typing import Literal
 from rag.verification.evidence import read_evidence
 from rag.verification.kinds import Value
 from rag.verification.ordinary_words import word_set
+from rag.verification.units import find_unit
 from rag.verification.values import missing, values
 
 Expected = Literal["number", "date", "year", "mass", "length", "duration", "temperature", "speed", "money", "share"]
@@ -83,6 +84,8 @@ _VAGUE: dict[Expected, re.Pattern[str]] = {
     "duration": re.compile(r"\b(?:lifetime|life|generations?|overnight|forever)\b", re.I),
 }
 
+_COUNTED = re.compile(r"\bhow many ([^\W\d_]+)(?: ([^\W\d_]+))?", re.I)
+_COUNTS = ("", "ordinal", "%", "times")  # units of what is counted
 _PLACE = re.compile(
     r"\b(?:what|which) (city|country|town|village|park|university|museum|island|river|company|state|school|monastery"
     r"|continent|province|region)\b",
@@ -155,18 +158,20 @@ def _is_loose(value: Value, question: str) -> bool:
 
 
 def _words_of_known_names(question: str, answer: str) -> set[str]:
-    """Return the stems of the names of an answer that share a word with its question: "Charles Darwin" for "Darwin"."""
-    asked = _content(question) - _EMPTY
-    names = [_content(value.text) for value in values(answer, question) if value.kind == "name"]
-    return set().union(*(words for words in names if words & asked))
+    """Return the stems of the names of an answer that its question names in part: "Charles Darwin" for "Darwin"."""
+    asked = set().union(*_names(question))
+    return set().union(*(words for words in _names(answer, question) if words & asked))
 
 
 def _new_names(question: str, answer: str) -> bool:
-    """Return whether an answer has a name of which its question has no word."""
-    asked = _content(question) - _EMPTY
-    return any(
-        value.kind in ("name", "quote") and not _content(value.text) & asked for value in values(answer, question)
-    )
+    """Return whether an answer has a name of which its question names no part."""
+    asked = set().union(*_names(question))
+    return any(not words & asked for words in _names(answer, question))
+
+
+def _names(text: str, context: str = "") -> list[set[str]]:
+    """Return the stems of each name, and of quoted words, in a text."""
+    return [_content(value.text) - _EMPTY for value in values(text, context) if value.kind in ("name", "quote")]
 
 
 def _content(text: str) -> set[str]:
@@ -184,7 +189,9 @@ def _holds(kind: Expected, question: str, passage: str) -> bool:
         return any(date.key not in known for date in evidence.dates)
     numbers = [number for number in evidence.numbers if number.key not in known]
     if kind == "number":
-        return any(not _is_article(number) for number in numbers)
+        counted = _COUNTED.search(question)
+        of_unit = counted is None or any(find_unit(word) for word in counted.groups() if word)
+        return any((of_unit or number.key[1] in _COUNTS) and not _is_article(number) for number in numbers)
     if kind == "speed":
         return any("/" in str(number.key[1]) for number in numbers)
     return any(number.key[1] in _UNITS[kind] for number in numbers) or bool(

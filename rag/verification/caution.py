@@ -24,9 +24,9 @@ class Thresholds:
 
 
 THRESHOLDS: dict[Caution, Thresholds] = {
-    "strict": Thresholds(0.8, 0.55),
-    "balanced": Thresholds(0.0, 0.4),
-    "bold": Thresholds(-0.8, 0.25),
+    "strict": Thresholds(0.6, 0.55),
+    "balanced": Thresholds(-0.3, 0.4),
+    "bold": Thresholds(-1.0, 0.25),
 }
 
 
