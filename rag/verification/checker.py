@@ -21,7 +21,7 @@ from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
 # A short statement is supported from this probability, in a passage of at least this relevance (log-odds).
 _LEAST_OF_SHORT, _RELEVANT = 0.15, -0.5
-_SHORT = 6  # words
+_SHORT = 4  # words
 _MOST_QUOTE = 300
 # Places in time, such as 0:32, and words with which a statement speaks of a picture or a sound, beside what is in it.
 _ABSENCE = re.compile(r"\W*(?:no\b|there (?:is|are) no\b)", re.I)
