@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from rag.explanation import Explanation
 from rag.types import Hit, ImageRegion, PageBox, Segment, TimeSpan
+from tests.fakes.segments import asset
 
 
 def passage(text: str, page: int = 1, name: str = "birds.pdf", relevance: float | None = None) -> Hit:
     """Return a passage on a page."""
-    segment = Segment(f"asset {name}", page, "text", "passage", PageBox(page), text=text, title=name)
+    segment = Segment(asset(name), page, "text", "passage", PageBox(page), text=text, title=name)
     return Hit(segment, Explanation(1.0, relevance=relevance), f"/media/{name}")
 
 
 def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> Hit:
     """Return words spoken in a recording."""
     return Hit(
-        Segment(f"asset {name}", 0, "audio", "speech", TimeSpan(start_s, end_s), text=text),
+        Segment(asset(name), 0, "audio", "speech", TimeSpan(start_s, end_s), text=text),
         Explanation(1.0),
         f"/media/{name}",
     )
@@ -24,6 +25,6 @@ def speech(text: str, start_s: float, end_s: float, name: str = "walk.mp3") -> H
 def picture(name: str, *tags: str, caption: str = "", text: str = "", relevance: float | None = None) -> Hit:
     """Return a picture with the tags of a classifier."""
     segment = Segment(
-        f"asset {name}", 0, "image", "picture", ImageRegion(), text=text, caption=caption, tags=tags, title=name
+        asset(name), 0, "image", "picture", ImageRegion(), text=text, caption=caption, tags=tags, title=name
     )
     return Hit(segment, Explanation(1.0, relevance=relevance), f"/media/{name}")
