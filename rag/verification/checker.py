@@ -13,10 +13,11 @@ from rag.query.question_kind import asks_for_medium, is_there
 from rag.segments import describe_place, file_name
 from rag.text import new_stems, stems
 from rag.types import CharSpan, Hit, Verdict
+from rag.verification.pairing import mispaired
 from rag.verification.passages import passage_of
 from rag.verification.rereading import Rereader
 from rag.verification.second_reading import confirm
-from rag.verification.values import conflicts, missing
+from rag.verification.values import conflicts, missing, values
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
 
 # A short statement is supported from this probability, in a passage of at least this relevance (log-odds).
@@ -104,12 +105,20 @@ def _check_values(question: str, statement: str, hit: Hit, passage: EvidencePass
     """Return whether the values of a statement stand in the words of a hit, and nothing there contradicts them."""
     quote = passage.text[judged.window.start : judged.window.end]
     verdict = Verdict("unsupported", support=round(judged.probability, 3), quote=quote[:_MOST_QUOTE])
-    if against := conflicts(statement, quote):
+    against = conflicts(_dated(statement, question), quote)
+    if against or (against := [each] if (each := mispaired(question, statement, passage.text)) else []):
         return replace(verdict, name="contradicted", reason=against[0])
     if lacking := missing(statement, f"{passage.heading}\n{passage.text}", question):
         names = ", ".join(dict.fromkeys(value.text for value in lacking))
         return replace(verdict, reason=f"{describe_place(hit)} does not mention {names}.")
     return replace(verdict, name="supported", locator=_narrower(hit, judged))
+
+
+def _dated(statement: str, question: str) -> str:
+    """Return a statement with the dates of its question, which it answers for: "69 percent" in 1960."""
+    dates = [value.text for value in values(question) if value.kind == "date" and not value.is_reference]
+    untold = [date for date in dates if date not in statement]
+    return f"{statement.rstrip('. ')}, {', '.join(untold)}" if untold else statement
 
 
 def _narrower(hit: Hit, judged: Judgement) -> CharSpan | None:
