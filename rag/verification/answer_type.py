@@ -84,6 +84,7 @@ _VAGUE: dict[Expected, re.Pattern[str]] = {
     "duration": re.compile(r"\b(?:lifetime|life|generations?|overnight|forever)\b", re.I),
 }
 
+_RANGE = re.compile(r"\s?(?:[-–—]|to)\s?\d")  # the unit of a range stands behind its end
 _COUNTED = re.compile(r"\bhow many ([^\W\d_]+)(?: ([^\W\d_]+))?", re.I)
 _COUNTS = ("", "ordinal", "%", "times")  # units of what is counted
 _PLACE = re.compile(
@@ -187,7 +188,7 @@ def _holds(kind: Expected, question: str, passage: str) -> bool:
     known = {value.key for value in (*asked.numbers, *asked.dates)}
     if kind in ("date", "year"):
         return any(date.key not in known for date in evidence.dates)
-    numbers = [number for number in evidence.numbers if number.key not in known]
+    numbers = [n for n in evidence.numbers if n.key not in known and not _RANGE.match(passage, n.end)]
     if kind == "number":
         counted = _COUNTED.search(question)
         of_unit = counted is None or any(find_unit(word) for word in counted.groups() if word)
