@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from PIL import Image
@@ -12,7 +13,9 @@ from PIL import Image
 from rag.answering.answerer import Asked, GroundedAnswerer
 from rag.errors import LLMUnavailable, QueryError
 from rag.llm import LanguageModel
-from rag.types import Answer, AnswerChunk, Hit
+from rag.types import Answer, AnswerChunk, Hit, Verdict
+from rag.verification.checker import Checker
+from rag.verification.verifier import Verifier
 from tests.fakes.hits import passage, picture, speech
 from tests.fakes.llms import ScriptedModel, pictures_of, text_of
 
@@ -274,3 +277,35 @@ async def test_bundled_model_does_not_block_the_event_loop(bundled: LanguageMode
         turns += 1
     assert await answering
     assert turns > 5
+
+
+class HoldsWords(Checker):
+    """Supports what a passage holds word for word."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(Verifier, object()))
+
+    def verdict(self, question: str, statement: str, hit: Hit) -> Verdict:
+        return Verdict("supported" if statement in hit.segment.text else "unsupported", "It does not say this.")
+
+    confirmed = verdict
+
+    def best_words(self, question: str, hit: Hit) -> str:
+        return hit.segment.text
+
+
+def test_a_statement_without_a_marker_gets_that_of_what_says_it_and_the_model_is_not_asked_again() -> None:
+    llm = ScriptedModel(says("A heron stood there."))
+    answer = answered(GroundedAnswerer(llm, checker=HoldsWords()), "What stood there?", HITS)
+    assert cited(answer) == [(2, "A heron stood there")]
+    assert answer.citations[0].verdict.name == "supported"
+    assert len(llm.requests) == 1
+    assert [step.name for step in answer.trace] == ["generate", "check"]
+
+
+def test_an_answer_of_which_nothing_is_said_is_declined_with_what_was_dropped() -> None:
+    llm = ScriptedModel(says("Kestrels feed on mice [E1]."))
+    answer = answered(GroundedAnswerer(llm, checker=HoldsWords()), "What do kestrels eat?", HITS)
+    assert answer.declined
+    assert answer.citations == ()
+    assert "A statement was dropped: Kestrels feed on mice (It does not say this.)" in answer.warnings
