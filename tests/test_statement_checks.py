@@ -100,6 +100,12 @@ class TestAnswers:
         checked = check("Kestrels feed on voles [E1].", [BIRDS], [elsewhere], question="What did kestrels eat in 1980?")
         assert checked.text == "Kestrels feed on voles [E1]."
 
+    def test_what_the_source_speaks_of_is_no_answer(self) -> None:
+        states = passage("The passage states that kestrels feed on voles.", 1)
+        checked = check("The passage states that kestrels feed on voles [E1].", [states])
+        assert checked.text == ""
+        assert "speaks of instead" in checked.dropped[0]
+
     def test_a_choice_needs_every_side(self) -> None:
         question = "Which is deeper, the lake or the Kestrel Pond?"
         checked = check("The lake is eleven metres deep [E1].", [LAKES], question=question)
