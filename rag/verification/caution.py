@@ -24,7 +24,7 @@ class Thresholds:
 
 
 THRESHOLDS: dict[Caution, Thresholds] = {
-    "strict": Thresholds(0.6, 0.55),
+    "strict": Thresholds(0.6, 0.65),
     "balanced": Thresholds(-0.3, 0.4),
     "bold": Thresholds(-1.0, 0.25),
 }

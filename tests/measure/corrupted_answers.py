@@ -70,9 +70,11 @@ def labelled(base: KnowledgeBase, half: str | None) -> Iterator[Statement]:
             continue
         for hit in base.search(question.question, top_k=30):
             if any(hit.path.endswith(asset) for asset in question.assets):
-                phrase = next((p for p in question.answer if holds(hit.segment.searchable_text, [p])), None)
+                words = hit.segment.searchable_text
+                phrase = next((p for p in question.answer if holds(words, [p])), None)
                 if phrase:
-                    yield Statement(question.question, phrase, hit, medium_of(hit))
+                    as_written = re.search(re.escape(phrase), words, re.I)
+                    yield Statement(question.question, as_written[0] if as_written else phrase, hit, medium_of(hit))
                     break
 
 
