@@ -85,6 +85,7 @@ SLOW_FILES = {
     "test_transcribers",
     "test_video",
     "test_worker",
+    "test_verifier_training",
 }
 
 

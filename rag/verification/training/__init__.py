@@ -1,1 +1,1 @@
-"""Trained the verifier's networks; nothing here is needed to use them. See README.md."""
+"""Trained the verifier's networks; nothing here is needed to use them. The card is `../README.md`."""

@@ -1,6 +1,6 @@
 """Prepare the features, train the verifier, and print what it reaches on books that were left out.
 
-Run once, by hand; README.md has what it printed::
+Run once, by hand; `../README.md` has what it printed::
 
     python -m rag.verification.training prepare --data EXHIBIT_DATA/textbook_questions --folder build/verifier
     python -m rag.verification.training train --folder build/verifier        # writes to rag/verification/data
