@@ -83,9 +83,9 @@ SLOW_FILES = {
     "test_sounds",
     "test_torch_models",
     "test_transcribers",
+    "test_verifier_training",
     "test_video",
     "test_worker",
-    "test_verifier_training",
 }
 
 
