@@ -66,10 +66,16 @@ EvaluationOut = Annotated[
     Path | None,
     typer.Option("--out", "--html", help="Page to write; with --generate, the questions."),
 ]
+Corrupt = Annotated[
+    bool, typer.Option("--corrupt", help="Alter right statements, and count what the checks catch; see --resume.")
+]
 Half = Annotated[str, typer.Option("--half", help="With --answers: only this half, `chosen` or `untouched`.")]
 Resume = Annotated[
     Path | None,
-    typer.Option("--resume", help="With --answers: file of the answers; it is continued if it is there."),
+    typer.Option(
+        "--resume",
+        help="With --answers: file of the answers; it is continued if it is there. With --corrupt: answers to alter.",
+    ),
 ]
 Judged = Annotated[
     Path | None,
@@ -233,6 +239,7 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     ] = None,
     kb: Annotated[Path | None, typer.Option("--kb", help="The knowledge base to ask.")] = None,
     answers: Annotated[bool, typer.Option("--answers", help="Ask the questions, and grade the answers.")] = False,
+    corrupt: Corrupt = False,
     half: Half = "",
     resume: Resume = None,
     judged: Judged = None,
@@ -251,9 +258,13 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
     answers, and cite what says it. Each answer is kept in the file of --resume at once. A person's judgements have
     lines such as {"question": "Who sings?", "right": true, "supported": false}, and are reported beside the others.
 
+    With --corrupt nothing is asked: statements of the knowledge base that are right, and right answers from the file of
+    --resume, are altered and checked. The table has what share is caught, by medium and kind, and the false alarms.
+
     Examples: exhibit eval flickr_dev --robust --html report.html · exhibit eval openstax --against encoder=other ·
     exhibit eval --generate .exhibit --out questions.jsonl -n 20 · exhibit eval questions.jsonl --kb .exhibit ·
-    exhibit eval questions.jsonl --kb .exhibit --answers --resume now.jsonl --against before.jsonl --html report.html
+    exhibit eval questions.jsonl --kb .exhibit --answers --resume now.jsonl --against before.jsonl --html report.html ·
+    exhibit eval questions.jsonl --kb .exhibit --corrupt --resume now.jsonl
     """
     from rag.evaluation.command import AnswerOptions, EvalOptions, EvalRequest
 
@@ -261,11 +272,15 @@ def evaluate(  # noqa: PLR0913 - typer: an option is an argument
         _list_sets(as_json)
     elif generate is not None:
         _write_questions(generate, out or Path("questions.jsonl"), limit or 20, as_json)
-    elif name is not None and answers:
-        chosen = AnswerOptions(half, resume, Path(against) if against else None, judged)
+    elif name is not None and (answers or corrupt):
+        if corrupt and (answers or against or judged):
+            raise typer.BadParameter("--corrupt goes without --answers, --against and --judged.")
+        chosen = AnswerOptions(half, resume, Path(against) if against else None, judged, corrupt)
         _measure(EvalRequest(name, EvalOptions(), limit, kb, answers=chosen), out, as_json)
     elif half or resume or judged:
-        raise typer.BadParameter("--half, --resume and --judged are for --answers, with a SET of questions.")
+        raise typer.BadParameter(
+            "--half, --resume and --judged are for --answers or --corrupt, with a SET of questions."
+        )
     elif name is not None:
         _measure(EvalRequest(name, EvalOptions(arguments.cuts(k), robust), limit, kb, against), out, as_json)
     else:

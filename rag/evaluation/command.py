@@ -44,12 +44,15 @@ class AnswerOptions:
         resume: the file of the run: what it holds is not asked again, and each new answer is added at once.
         against: the file of an earlier run to compare with.
         judged: a file of a person's judgements.
+        corrupt: alter right statements and count what the checks catch, instead of asking; `resume` then only brings
+            answers.
     """
 
     half: str = ""
     resume: Path | None = None
     against: Path | None = None
     judged: Path | None = None
+    corrupt: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class EvalRequest:
     Attributes:
         name: name of a set, or the path of a JSON Lines file of questions.
         options: how to measure.
-        limit: largest number of queries in a direction, or of questions.
+        limit: largest number of queries in a direction, of questions, or of altered sentences of a medium.
         kb: folder of the knowledge base to ask; None to measure encoders.
         against: changes to the settings that make configuration B, such as ``encoder=siglip``; None for no comparison.
         answers: ask and grade the answers, instead of measuring the search.
@@ -95,6 +98,8 @@ def measure(request: EvalRequest, on_progress: OnProgress) -> Evaluation:
         SettingsError: the configuration to compare with is invalid.
         ModelError, LLMError: the language model that shall answer is missing or failed.
     """
+    if request.answers is not None and request.answers.corrupt:
+        return _measure_checks(request, request.answers, on_progress)
     if request.answers is not None:
         return _measure_answers(request, request.answers, on_progress)
     changes = changed_settings(request.against) if request.against else None
@@ -202,6 +207,20 @@ def _measure_answers(request: EvalRequest, options: AnswerOptions, on_progress: 
     if not is_complete and run.header.code != now.code:
         notes.append(f"Some answers of {options.resume} were made by an earlier state of the code.")
     return replace(result, notes=tuple(notes), seconds=time.monotonic() - started)
+
+
+def _measure_checks(request: EvalRequest, options: AnswerOptions, on_progress: OnProgress) -> Evaluation:
+    """Alter the right answers of a run and sentences of a knowledge base, and count what the checks catch."""
+    from rag.evaluation.answer_runs import read_run
+    from rag.evaluation.corrupted_answers import measure_checks
+    from rag.evaluation.graded_answers import graded
+
+    started = time.monotonic()
+    questions = _chosen_questions(replace(request, limit=None), options.half)
+    answers = graded(questions, read_run(options.resume)) if options.resume else []
+    with _open(_needed_base(request), {}) as base:
+        result = measure_checks(base, answers, request.limit, request.options.seed, on_progress)
+    return replace(result, name=request.name, seconds=time.monotonic() - started)
 
 
 def _chosen_questions(request: EvalRequest, part: str) -> Sequence[Question]:

@@ -69,9 +69,9 @@ def columns(evaluation: Evaluation) -> list[str]:
 
 
 def tables(evaluation: Evaluation) -> list[tuple[list[str], list[ScoreRow]]]:
-    """Return the columns and rows of each table: one of all rankings, or one of each group of measures of answers."""
+    """Return the columns and rows of each table: one of all rankings, or one of each group of other measures."""
     rows = [row for row in evaluation.rows if not row.is_declined_share]
-    if evaluation.answers is None:
+    if evaluation.ks:
         return [(columns(evaluation), rows)]
     return [(list(names), list(group)) for names, group in groupby(rows, lambda row: tuple(row.metrics))]
 
@@ -84,7 +84,7 @@ def label(row: ScoreRow | Difference) -> str:
 
 def page(evaluation: Evaluation) -> str:
     """Return the page; a file that has gone is shown by its words."""
-    names = [] if evaluation.answers else columns(evaluation)
+    names = columns(evaluation) if evaluation.ks else []
     return load_template(_HERE / "report.html").render(
         evaluation=evaluation,
         columns=names,

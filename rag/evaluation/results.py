@@ -13,6 +13,7 @@ from rag.evaluation.retrieval_sets import Item
 
 if TYPE_CHECKING:
     from rag.evaluation.answer_results import AnswerFindings
+    from rag.evaluation.corrupted_answers import CheckedClaim
 
 PLAIN = ""  # the variant without a perturbation
 DECLINED = "share"  # the only metric of rows that count declined questions
@@ -158,6 +159,7 @@ class Evaluation:
         failures: a random sample of each direction.
         channels: the scores of the channels of a knowledge base.
         answers: what was asked and answered, if answers were measured; the rows then hold their measures.
+        checked: statements as they were and altered, each with its verdict, if the checks were measured.
         notes: caveats for the reader.
         seconds: its duration.
     """
@@ -172,6 +174,7 @@ class Evaluation:
     failures: tuple[Failure, ...] = ()
     channels: tuple[ChannelDistributions, ...] = ()
     answers: AnswerFindings | None = None
+    checked: tuple[CheckedClaim, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
