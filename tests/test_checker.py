@@ -61,6 +61,21 @@ class TestWords:
         lakes = passage("The lake is eleven metres deep. Boats cross it every hour in summer.", name="lakes.pdf")
         assert checker.verdict("What does the kestrel eat?", "The kestrel eats voles", lakes).name == "unsupported"
 
+    @pytest.mark.parametrize(
+        ("statement", "words"),
+        [
+            ("The weight of the heron is 1500 g", "bird: heron; weight: 9 g\nbird: wren; weight: 1500 g"),
+            (
+                "The nest was found in the tower by Ann Lee",
+                "The nest was found in the tower by Bob Ray. Ann Lee wrote a book on herons.",
+            ),
+        ],
+    )
+    def test_a_value_from_elsewhere_in_the_passage_contradicts(
+        self, checker: Checker, statement: str, words: str
+    ) -> None:
+        assert checker.verdict("", statement, passage(words)).name == "contradicted"
+
     def test_a_bare_value_is_supported_where_it_answers(self, checker: Checker) -> None:
         assert checker.verdict(EATS, "12", passage(VOLES)).name == "supported"
         assert checker.verdict("When was the nest found?", "1984", passage(VOLES)).name == "supported"

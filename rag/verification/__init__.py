@@ -6,7 +6,8 @@ small networks over `features`, trained in `training`.
 `values` looks, before any model judges, for the numbers, dates, names and quotes of a statement in its evidence. Below
 it, `evidence` compares them with what a passage holds; `references` marks numbers that only point somewhere; `dates`,
 `quantities` (with `units` and `number_words`) and `names` (with `ordinary_words`) read values into `kinds.Value`;
-`contrasts` (with `opposites`) finds denials and opposites.
+`contrasts` (with `opposites`) finds denials and opposites. `pairing`, `rows` and `displaced` find values that a passage
+holds beside another date, in another row, or in another sentence than the one that speaks of the same.
 
 `rereading` hears cited seconds and reads cited pictures again, from the file itself; `narrowing` finds a statement
 among words with times and lines with boxes, and compares two hearings.

@@ -13,9 +13,11 @@ from rag.query.question_kind import asks_for_medium, is_there
 from rag.segments import describe_place, file_name
 from rag.text import new_stems, stems
 from rag.types import CharSpan, Hit, Verdict
+from rag.verification.displaced import displaced
 from rag.verification.pairing import mispaired
 from rag.verification.passages import passage_of
 from rag.verification.rereading import Rereader
+from rag.verification.rows import misrowed
 from rag.verification.second_reading import confirm
 from rag.verification.values import conflicts, missing, values
 from rag.verification.verifier import EvidencePassage, Judgement, Verifier
@@ -105,13 +107,21 @@ def _check_values(question: str, statement: str, hit: Hit, passage: EvidencePass
     """Return whether the values of a statement stand in the words of a hit, and nothing there contradicts them."""
     quote = passage.text[judged.window.start : judged.window.end]
     verdict = Verdict("unsupported", support=round(judged.probability, 3), quote=quote[:_MOST_QUOTE])
-    against = conflicts(_dated(statement, question), quote)
-    if against or (against := [each] if (each := mispaired(question, statement, passage.text)) else []):
-        return replace(verdict, name="contradicted", reason=against[0])
+    if against := _contradiction(question, statement, passage.text, quote):
+        return replace(verdict, name="contradicted", reason=against)
     if lacking := missing(statement, f"{passage.heading}\n{passage.text}", question):
         names = ", ".join(dict.fromkeys(value.text for value in lacking))
         return replace(verdict, reason=f"{describe_place(hit)} does not mention {names}.")
     return replace(verdict, name="supported", locator=_narrower(hit, judged))
+
+
+def _contradiction(question: str, statement: str, passage: str, quote: str) -> str:
+    """Return why a passage, or the sentences of it that speak of the same, say otherwise; "" if they do not."""
+    against = conflicts(_dated(statement, question), quote)
+    if against:
+        return against[0]
+    checks = (mispaired, misrowed, displaced)
+    return next((reason for check in checks if (reason := check(question, statement, passage))), "")
 
 
 def _dated(statement: str, question: str) -> str:
