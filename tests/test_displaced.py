@@ -49,6 +49,12 @@ class TestSentences:
     def test_what_the_passage_may_say_is_left(self, question: str, statement: str) -> None:
         assert displaced(question, statement, NEST) == ""
 
+    def test_a_first_word_or_the_subject_itself_is_no_rival(self) -> None:
+        text = "Remarkably, the kestrel's nest was found in the old tower. It was Ann Lee who climbed up."
+        assert displaced("Who found the nest of the kestrel in the tower?", "Ann Lee", text) == ""
+        text = "The Civil Service Commission was created by the new act. The Pendleton Act passed in May."
+        assert displaced("The Civil Service Commission was created by which new act?", "Pendleton Act", text) == ""
+
     def test_a_sentence_without_such_a_value_is_no_rival(self) -> None:
         text = "The kestrel's nest was found in the old tower. That was in 1984."
         assert displaced("When was the nest of the kestrel found in the tower?", "1984", text) == ""

@@ -32,7 +32,7 @@ _NAMED_PASSAGES = 300  # passages whose names replace others
 _FOUND = 20  # places that a search finds
 NOTE = (
     "Sentences are quoted from the collection, and answers in a file have passed the checks once: false alarms on new"
-    " answers are more. Nothing is known of photos but their tags. Few corrupted statements are true by chance."
+    " answers are more. Nothing is known of photos but their tags. Some corrupted statements are true by chance."
 )
 
 

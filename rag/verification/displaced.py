@@ -7,7 +7,7 @@ that has far more of them gives another value of the kind in its place, that is 
 from __future__ import annotations
 
 from rag.text import sentences, stems
-from rag.verification.evidence import Evidence, read_evidence
+from rag.verification.evidence import read_evidence
 from rag.verification.kinds import Value
 from rag.verification.ordinary_words import FUNCTION_WORDS
 from rag.verification.values import values
@@ -28,13 +28,13 @@ def displaced(question: str, statement: str, passage: str) -> str:
         passage: the evidence.
     """
     parts = [passage[start:end] for start, end in sentences(passage)]
-    asked, claimed = read_evidence(question), read_evidence(f"{statement}\n{question}")
+    asked = read_evidence(question)
     for value in values(statement, f"{question}\n{passage}") if len(parts) > 1 else ():
         if value.kind == "quote" or value.is_reference or asked.holds(value, statement):
             continue
         about = stems(f"{_sentence_of(value, statement)} {question}") - stems(value.text) - _COMMON
         best = _better_sentence(value, statement, about, parts) if len(about) >= _FEWEST else ""
-        if rival := best and _rival(value, best, passage, claimed):
+        if rival := best and _rival(value, best, passage, f"{statement}\n{question}"):
             return f"The passage says {rival}, not {value.text}."
     return ""
 
@@ -54,10 +54,16 @@ def _better_sentence(value: Value, statement: str, about: set[str], parts: list[
     return best if is_better else ""
 
 
-def _rival(value: Value, sentence: str, passage: str, claimed: Evidence) -> str:
-    """Return the first value of a sentence that may stand in the place of another and that nothing claims."""
-    told = (other for other in values(sentence, passage) if not other.is_reference and _is_alike(other, value))
-    return next((other.text for other in told if not claimed.holds(other, "")), "")
+def _rival(value: Value, sentence: str, passage: str, told: str) -> str:
+    """Return the first value of a sentence that may stand in the place of another and that nothing told names."""
+    claimed, words = read_evidence(told), stems(told)
+    for other in values(sentence, passage):
+        is_first_word = other.kind == "name" and other.start == 0 and len(other.key) == 1  # any word may begin so
+        if other.is_reference or is_first_word or not _is_alike(other, value):
+            continue
+        if not claimed.holds(other, "") and not (other.kind == "name" and stems(other.text) & words):
+            return other.text
+    return ""
 
 
 def _is_alike(value: Value, other: Value) -> bool:
